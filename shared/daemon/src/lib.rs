@@ -1,0 +1,13 @@
+//! What every program shares: the stop flag, log lines, numbers on the command line, self-metrics, exit codes.
+
+mod args;
+mod exit;
+mod log;
+mod metrics;
+mod stop;
+
+pub use args::duration_arg;
+pub use exit::exit_code;
+pub use log::Log;
+pub use metrics::Exposition;
+pub use stop::{StopFlag, stop_on_signals};
