@@ -1,0 +1,358 @@
+//! Names and places of ring files.
+//!
+//! A place is a directory, where every ring has a name of its own, `APPLICATION.INCARNATION.dots`; or one
+//! exact name, where a new ring moves the dead one before it aside to `NAME.INCARNATION.dots`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use dotter_dot::Incarnation;
+
+use crate::error::Error;
+use crate::fork::SlowPath;
+use crate::life::{Descriptor, FileId, is_ours};
+use crate::reader::RingReader;
+use crate::sys;
+
+/// Unfinished files younger than this are left to their makers.
+const LITTER_AGE: Duration = Duration::from_secs(60);
+
+/// Where rings are: `$DOTTER_DIR`, else `/run/dotter` where that can be used, else `/dev/shm/dotter-UID`.
+pub fn default_directory() -> PathBuf {
+    if let Some(dir) = std::env::var_os("DOTTER_DIR").filter(|dir| !dir.is_empty()) {
+        return dir.into();
+    }
+    let system = Path::new("/run/dotter");
+    if check(system).is_ok() {
+        return system.to_owned();
+    }
+    PathBuf::from(format!("/dev/shm/dotter-{}", sys::effective_user()))
+}
+
+/// A directory of rings, or the exact name of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Every ring in it.
+    Directory(PathBuf),
+    /// The ring of that name, and its dead predecessors beside it.
+    Exact(PathBuf),
+}
+
+impl Place {
+    /// A directory if there is one, or if the path ends in a slash; an exact name otherwise.
+    pub fn of(path: &Path) -> Place {
+        let slash = path.as_os_str().as_bytes().ends_with(b"/");
+        if slash || path.as_os_str().is_empty() || path.is_dir() || path.file_name().is_none() {
+            return Place::Directory(path.to_owned());
+        }
+        Place::Exact(path.to_owned())
+    }
+
+    /// The directory everything happens in.
+    pub fn directory(&self) -> &Path {
+        match self {
+            Place::Directory(dir) => or_here(dir),
+            Place::Exact(path) => or_here(path.parent().unwrap_or(Path::new(""))),
+        }
+    }
+
+    /// The last part of an exact name.
+    pub(crate) fn name(&self) -> Option<&OsStr> {
+        match self {
+            Place::Directory(_) => None,
+            Place::Exact(path) => path.file_name(),
+        }
+    }
+}
+
+fn or_here(dir: &Path) -> &Path {
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
+}
+
+/// `PREFIX.INCARNATION.dots`
+pub(crate) fn ring_name(prefix: &OsStr, incarnation: Incarnation) -> OsString {
+    let mut name = prefix.to_owned();
+    name.push(format!(".{incarnation}.dots"));
+    name
+}
+
+/// What stands before `.INCARNATION.dots` in a name; `None` in any other name.
+fn ring_prefix(name: &OsStr) -> Option<&[u8]> {
+    let rest = name.as_bytes().strip_suffix(b".dots")?;
+    let (prefix, digits) = rest.split_at_checked(rest.len().checked_sub(33)?)?;
+    let (dot, digits) = digits.split_first()?;
+    let hex = digits.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    (*dot == b'.' && hex && !prefix.is_empty()).then_some(prefix)
+}
+
+/// Every name that may be a ring, sorted; what is not there yet is simply not among them.
+///
+/// In a directory: `*.dots`. For an exact name: itself, and its predecessors that were moved aside.
+///
+/// # Errors
+///
+/// Where the directory cannot be read, unless it does not exist yet.
+pub fn scan(place: &Place) -> io::Result<Vec<PathBuf>> {
+    let dir = place.directory();
+    let mut found = Vec::new();
+    for entry in read_dir(dir)? {
+        let name = entry?.file_name();
+        let wanted = match place.name() {
+            None => name.as_bytes().ends_with(b".dots") && !name.as_bytes().starts_with(b"."),
+            Some(exact) => name == exact || ring_prefix(&name) == Some(exact.as_bytes()),
+        };
+        if wanted {
+            found.push(dir.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The entries of a directory; none where there is no directory.
+fn read_dir(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<std::fs::DirEntry>>> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the directory where it is missing, and makes sure that nobody else's can pass for it.
+///
+/// # Errors
+///
+/// Where it cannot be made, is no directory, or belongs to another user than us or root.
+pub fn ensure(dir: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().mode(0o750).create(dir);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("cannot make directory", dir)(error))
+        }
+        _ => check(dir),
+    }
+}
+
+/// A directory of ours or root's; others may write to it only where they cannot touch our names in it.
+fn check(dir: &Path) -> Result<(), Error> {
+    let file = |found: String| Error::File {
+        path: dir.to_owned(),
+        found,
+        expected: "a directory of this user or root that others cannot write to".into(),
+    };
+    // A symbolic link in a place where everybody may make one could lead anywhere; one that we or root
+    // made is as good as a directory.
+    let link = std::fs::symlink_metadata(dir).map_err(Error::io("cannot look at directory", dir))?;
+    let meta = std::fs::metadata(dir).map_err(Error::io("cannot look at directory", dir))?;
+    let us = sys::effective_user();
+    if let Some(uid) = [link.uid(), meta.uid()].into_iter().find(|uid| *uid != us && *uid != 0) {
+        return Err(file(format!("belongs to user {uid}")));
+    }
+    if !meta.is_dir() {
+        return Err(file("is no directory".into()));
+    }
+    let (writable, sticky) = (meta.mode() & 0o002 != 0, meta.mode() & 0o1000 != 0);
+    if writable && !sticky {
+        return Err(file(format!("has mode {:o}", meta.mode() & 0o7777)));
+    }
+    Ok(())
+}
+
+/// Opens a lock file beside the rings, making it where it is missing. Lock files are never removed.
+fn lock_file(path: &Path) -> Result<File, Error> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(Error::io("cannot open lock", path))
+}
+
+/// `.NAME.SUFFIX` beside NAME.
+fn lock_path(dir: &Path, name: &OsStr, suffix: &str) -> PathBuf {
+    let mut lock = OsString::from(".");
+    lock.push(name);
+    lock.push(suffix);
+    dir.join(lock)
+}
+
+/// The lock under which rings come and go under an exact name.
+pub(crate) struct NameLock {
+    _file: File,
+}
+
+impl NameLock {
+    /// Waits for it: whoever holds it is making or removing a file.
+    pub(crate) fn take(dir: &Path, name: &OsStr) -> Result<NameLock, Error> {
+        let path = lock_path(dir, name, ".lock");
+        let file = lock_file(&path)?;
+        file.lock().map_err(Error::io("cannot take lock", &path))?;
+        Ok(NameLock { _file: file })
+    }
+}
+
+/// Says that one broker reads here; falls with it.
+#[derive(Debug)]
+pub struct BrokerLock {
+    _file: File,
+}
+
+/// Makes this process the one broker of a place.
+///
+/// # Errors
+///
+/// [`Error::Broker`] where there is one already, [`Error::Io`] where the lock file cannot be made.
+pub fn lock_broker(place: &Place) -> Result<BrokerLock, Error> {
+    let dir = place.directory();
+    let path = match place.name() {
+        None => dir.join(".broker.lock"),
+        Some(name) => lock_path(dir, name, ".broker.lock"),
+    };
+    let file = lock_file(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(BrokerLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(Error::Broker { path }),
+        Err(TryLockError::Error(error)) => Err(Error::io("cannot take lock", &path)(error)),
+    }
+}
+
+/// Removes the name of a ring that is drained and finished; true if that was done.
+///
+/// Only ever the name whose file is the one that was read: where another ring stands there by now, or
+/// nothing, nothing is removed.
+///
+/// # Errors
+///
+/// Where the lock of an exact name, or the removal, fails.
+pub fn unlink_drained(reader: &RingReader) -> Result<bool, Error> {
+    let path = reader.path();
+    let Some(name) = path.file_name() else { return Ok(false) };
+    // A name that holds an incarnation is never used again; an exact one is, under this lock.
+    let _lock = match ring_prefix(name) {
+        Some(_) => None,
+        None => Some(NameLock::take(or_here(path.parent().unwrap_or(Path::new(""))), name)?),
+    };
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if FileId::of(&meta) == reader.file_id() => {
+            std::fs::remove_file(path).map_err(Error::io("cannot remove ring", path))?;
+            Ok(true)
+        }
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("cannot look at ring", path)(error)),
+    }
+}
+
+/// Removes files that their makers left unfinished; says how many.
+///
+/// # Errors
+///
+/// Where the directory cannot be read; a file that resists is left.
+pub fn sweep_litter(place: &Place) -> io::Result<usize> {
+    let dir = place.directory();
+    let mut swept = 0;
+    for entry in read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(b".tmp-") && is_litter(&entry.path()) {
+            swept += usize::from(std::fs::remove_file(entry.path()).is_ok());
+        }
+    }
+    Ok(swept)
+}
+
+/// Whether an unfinished file is old and nobody's.
+fn is_litter(path: &Path) -> bool {
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return false };
+    let old = meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+    if !meta.is_file() || old.is_none_or(|age| age < LITTER_AGE) {
+        return false;
+    }
+    let id = FileId::of(&meta);
+    // Our own lock is invisible to us.
+    if SlowPath::enter().is_none_or(|inside| is_ours(&inside, id)) {
+        return false;
+    }
+    let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    open.is_ok_and(|file| !sys::owner_lock_held(Descriptor::new(file, id).file()).unwrap_or(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_incarnations_make_a_sibling() {
+        let digits = "0123456789abcdef0123456789abcdef";
+        let check = |name: String, prefix: Option<&str>| {
+            assert_eq!(ring_prefix(OsStr::new(&name)), prefix.map(str::as_bytes), "{name}");
+        };
+        check(format!("app.{digits}.dots"), Some("app"));
+        check(format!("a.b.{digits}.dots"), Some("a.b"));
+        check(format!(".{digits}.dots"), None);
+        check(format!("{digits}.dots"), None);
+        check(format!("app.{digits}"), None);
+        check(format!("app.{}.dots", &digits[1..]), None);
+        check(format!("app.{}.dots", digits.to_uppercase()), None);
+        check(format!("app{digits}x.dots"), None);
+    }
+
+    #[test]
+    fn a_path_is_a_directory_by_its_slash_or_by_being_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Place::of(dir.path()), Place::Directory(_)));
+        assert!(matches!(Place::of(&dir.path().join("x")), Place::Exact(_)));
+        assert!(matches!(Place::of(Path::new("x/")), Place::Directory(_)));
+        assert_eq!(Place::of(Path::new("x")).directory(), Path::new("."));
+    }
+
+    #[test]
+    fn a_scan_finds_rings_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let sibling = "ring.0123456789abcdef0123456789abcdef.dots";
+        for name in ["ring", "a.dots", sibling, ".tmp-1", "x.gone", "ring2", ".hidden.dots"] {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        let names = |place: Place| -> Vec<String> {
+            let found = scan(&place).unwrap();
+            found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling]);
+        assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling]);
+        assert!(names(Place::Directory(dir.path().join("none"))).is_empty());
+    }
+
+    #[test]
+    fn a_second_broker_is_refused_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        for place in [Place::Directory(dir.path().into()), Place::Exact(dir.path().join("ring"))] {
+            let first = lock_broker(&place).unwrap();
+            assert!(matches!(lock_broker(&place), Err(Error::Broker { .. })));
+            drop(first);
+            lock_broker(&place).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_old_unfinished_files_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in [".tmp-old", ".tmp-new", "old.dots"] {
+            std::fs::write(path(name), b"").unwrap();
+        }
+        let past = SystemTime::now() - Duration::from_secs(120);
+        for name in [".tmp-old", "old.dots"] {
+            File::options().write(true).open(path(name)).unwrap().set_modified(past).unwrap();
+        }
+        assert_eq!(sweep_litter(&Place::Directory(dir.path().into())).unwrap(), 1);
+        assert!(!path(".tmp-old").exists());
+        assert!(path(".tmp-new").exists());
+        assert!(path("old.dots").exists());
+    }
+}

@@ -1,0 +1,74 @@
+#![doc = include_str!("../FORMAT.md")]
+//!
+//! # The crate
+//!
+//! [`Ring`] makes a ring and hands out [`LaneWriter`]s; [`RingReader`] maps one and [`LaneCursor`] drains
+//! its lanes. Applications use `dotter-publisher`, which wraps the writing half.
+
+// The model checker takes the protocol alone: a mapped file is none of its atomics.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
+// What the bytes are.
+#[cfg(not(loom))]
+mod header;
+mod layout;
+#[cfg(not(loom))]
+mod record;
+#[cfg(not(loom))]
+mod registry;
+
+// What always holds between a writer and its readers.
+pub mod protocol;
+mod sync;
+
+// The writing half.
+#[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
+mod lane;
+#[cfg(not(loom))]
+mod ring;
+
+// The reading half.
+#[cfg(not(loom))]
+mod cursor;
+#[cfg(not(loom))]
+mod reader;
+
+// Names, owners, processes.
+#[cfg(not(loom))]
+pub mod directory;
+#[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
+mod life;
+#[cfg(not(loom))]
+mod process;
+
+// Beneath all of it.
+#[cfg(not(loom))]
+mod crc;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod map;
+#[cfg(not(loom))]
+mod sys;
+
+pub use layout::{
+    APPLICATION_BYTES_MAX, BLOCK_BYTES, BLOCK_DOTS, LANE_BYTES, LANE_BYTES_MIN, LANES_LIMIT, LANES_MAX,
+    REGISTRY_BYTES, SERIES_MAX, lane_bytes_for,
+};
+#[cfg(not(loom))]
+pub use {
+    clock::{Clock, ClockKind, Manual, Pair},
+    cursor::{Drained, LaneCursor, Loss, RingDot},
+    error::Error,
+    fork::SlowPath,
+    header::Identity,
+    lane::{LaneWriter, Moved, Refusal},
+    life::{FileId, Owner},
+    reader::{Refusals, RingReader},
+    registry::SeriesEntry,
+    ring::{Ring, RingOptions},
+};

@@ -1,0 +1,56 @@
+//! What /proc tells about processes: whether the owner of a ring is still the one it was.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+/// The system's name of the current boot; zero where /proc does not tell.
+pub(crate) fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let number = u128::from_str_radix(&digits, 16).unwrap_or(0);
+    number.to_be_bytes()
+}
+
+/// The same, asked of the system once.
+pub(crate) fn boot_id_cached() -> [u8; 16] {
+    static BOOT_ID: OnceLock<[u8; 16]> = OnceLock::new();
+    *BOOT_ID.get_or_init(boot_id)
+}
+
+/// The inode of this process's process namespace; zero where /proc does not tell.
+pub(crate) fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
+}
+
+/// When a process started, in ticks since the boot; `None` where there is none, or only its remains.
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_start_ticks(&stat)
+}
+
+/// The command, second field, may hold anything, so fields are counted from its closing parenthesis.
+fn parse_start_ticks(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
+        return None;
+    }
+    // The state was the third field, the start is the 22nd.
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_found_behind_any_command() {
+        let rest = "1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        assert_eq!(parse_start_ticks(format!("12 (a) b) (c) S {rest}").as_bytes()), Some(4711));
+        assert_eq!(parse_start_ticks(format!("12 (\u{fc}) Z {rest}").as_bytes()), None);
+        assert_eq!(parse_start_ticks(b"12 (x) S 1 2"), None);
+        assert_eq!(parse_start_ticks(b""), None);
+        assert!(start_ticks(std::process::id()).is_some());
+    }
+}

@@ -1,0 +1,351 @@
+//! A ring as a reader sees it: one mapped file, read-only, believed in nothing.
+//!
+//! Always true: the header was copied once and checked before anything else was looked at; no byte of the
+//! file can make a reader panic, loop or read outside of it. Where the file was cut short under the
+//! reader, [`RingReader::is_intact`] says so before a page that is gone is touched; every pass asks it.
+
+use std::fs::File;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use dotter_dot::Incarnation;
+
+use crate::clock::{ClockKind, Pair, own_pair};
+use crate::error::Error;
+use crate::header::{Header, Identity};
+use crate::lane::incarnation_word;
+use crate::layout::{
+    BLOCK_BYTES, BLOCK_DOTS, BLOCK_FIRST_RECORD, BLOCK_HEAD_BYTES, BLOCK_HEAD_WORDS, BLOCK_INCARNATION,
+    BLOCK_NUMBER, BLOCK_WORDS, CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT, GRANULE_BYTES, Geometry,
+    HEADER_CHECKED_BYTES, HEADER_REFUSED_SERIES, HEADER_STATE, STATE_CLOSED, word,
+};
+use crate::life::{self, Descriptor, FileId, Owner};
+use crate::map::{Map, Span};
+use crate::protocol::{Block, Lane};
+use crate::record::Record;
+use crate::registry::{self, SeriesEntry};
+use crate::sync::{Acquire, AtomicU64, Relaxed};
+use crate::{process, sys};
+
+/// Dots that were refused inside the publishing process, as totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// On a series that the registry had no room for: [`dotter_dot::Reason::REGISTRY_FULL`].
+    pub series: u64,
+    /// From inside a signal handler: [`dotter_dot::Reason::SIGNAL_HANDLER`].
+    pub signal_handler: u64,
+    /// Larger than a block: [`dotter_dot::Reason::TOO_BIG`].
+    pub too_big: u64,
+    /// [`dotter_dot::Reason::OTHER`].
+    pub other: u64,
+}
+
+/// One mapped ring, read-only.
+pub struct RingReader {
+    path: PathBuf,
+    descriptor: Descriptor,
+    header: Header,
+    words: Span,
+    registry: registry::Reader,
+    /// The owner was found dead once; the dead do not come back.
+    dead: AtomicBool,
+}
+
+impl RingReader {
+    /// Opens and maps a ring.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] where it is no regular file, belongs to another user than us or root, or has another
+    /// size than its header says; [`Error::NotARing`], [`Error::Version`] or [`Error::Header`] where the
+    /// header is not one this build reads; [`Error::Io`] where it cannot be opened or mapped.
+    pub fn open(path: &Path) -> Result<RingReader, Error> {
+        // Not following links keeps us in the directory; not blocking keeps a FIFO from holding us up.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .map_err(Error::io("cannot open ring", path))?;
+        let meta = file.metadata().map_err(Error::io("cannot look at ring", path))?;
+        let descriptor = Descriptor::new(file, FileId::of(&meta));
+        let wrong = |found: String, expected: &str| Error::File {
+            path: path.to_owned(),
+            found,
+            expected: expected.to_owned(),
+        };
+        if !meta.is_file() {
+            return Err(wrong(kind_of(&meta).to_owned(), "a regular file"));
+        }
+        let us = sys::effective_user();
+        if meta.uid() != us && meta.uid() != 0 {
+            return Err(wrong(
+                format!("belongs to user {}", meta.uid()),
+                &format!("one of user {us} or of root"),
+            ));
+        }
+        let header = read_header(descriptor.file(), path)?;
+        if meta.len() != header.geometry.file_bytes {
+            let expected = format!("the {} its header says", header.geometry.file_bytes);
+            return Err(wrong(format!("has {} bytes", meta.len()), &expected));
+        }
+        let bytes = header.geometry.file_bytes;
+        let map = Map::readable(descriptor.file(), bytes).map_err(Error::io("cannot map ring", path))?;
+        Ok(RingReader {
+            path: path.to_owned(),
+            descriptor,
+            words: Span::new(&map, 0, bytes),
+            header,
+            registry: registry::Reader::default(),
+            dead: AtomicBool::new(false),
+        })
+    }
+
+    /// The random name of this life of the ring.
+    pub fn incarnation(&self) -> Incarnation {
+        self.header.identity.incarnation
+    }
+
+    /// Who publishes.
+    pub fn application(&self) -> &str {
+        &self.header.application
+    }
+
+    /// Who made it, when, where.
+    pub fn identity(&self) -> &Identity {
+        &self.header.identity
+    }
+
+    /// The name it was found under.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A ring is known by its incarnation; its name may change under it.
+    pub fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Which file it is.
+    pub fn file_id(&self) -> FileId {
+        self.descriptor.id()
+    }
+
+    /// Whether the file still has all its bytes. Without them nothing here may be trusted any more: the
+    /// lanes then look empty.
+    pub fn is_intact(&self) -> bool {
+        self.descriptor.file().metadata().is_ok_and(|meta| meta.len() >= self.header.geometry.file_bytes)
+    }
+
+    /// Lanes to look at: every lane with a dot in it has a lower number.
+    pub fn lanes_used(&self) -> u32 {
+        if !self.is_intact() {
+            return 0;
+        }
+        ((self.state() >> 32) as u32).min(self.header.geometry.lanes_max)
+    }
+
+    /// Bytes of a lane.
+    pub fn lane_capacity_bytes(&self) -> u64 {
+        self.header.geometry.lane_bytes()
+    }
+
+    /// The series numbered `id`; `None` where the registry does not have it, or has it damaged.
+    pub fn series(&mut self, id: u32) -> Option<&SeriesEntry> {
+        if !self.is_intact() {
+            return None;
+        }
+        self.registry.series(self.header.geometry.registry(&self.words), id)
+    }
+
+    /// Whether the publisher has closed it: no dot will follow.
+    pub fn is_closed(&self) -> bool {
+        self.is_intact() && self.state() as u32 == STATE_CLOSED
+    }
+
+    /// Whether the publisher can still write.
+    ///
+    /// Where its process cannot be seen from here, the answer leans on its lock alone; before a ring is
+    /// finished its [`RingReader::heads`] should also have stood still for two seconds.
+    pub fn owner(&self) -> Owner {
+        if self.dead.load(Relaxed) {
+            return Owner::Dead;
+        }
+        let state = if self.is_intact() { self.state() as u32 } else { 0 };
+        let owner = life::owner(self.descriptor.file(), &self.header.identity, state);
+        // Relaxed: whoever asks next may ask the system again.
+        self.dead.store(owner == Owner::Dead, Relaxed);
+        owner
+    }
+
+    pub(crate) fn is_before_exec(&self) -> bool {
+        life::is_before_exec(self.descriptor.file(), &self.header.identity)
+    }
+
+    /// Whether nobody will write any more, as far as was noticed so far.
+    pub(crate) fn is_over(&self) -> bool {
+        self.dead.load(Relaxed) || self.state() as u32 == STATE_CLOSED
+    }
+
+    /// Bytes ever committed, lane by lane: for seeing whether anything moves.
+    pub fn heads(&self) -> Vec<u64> {
+        (0..self.lanes_used()).map(|lane| self.lane(lane).head()).collect()
+    }
+
+    /// What the publisher refused, as totals over all lanes.
+    pub fn refusals(&self) -> Refusals {
+        if !self.is_intact() {
+            return Refusals::default();
+        }
+        refusals(&self.words, &self.header.geometry)
+    }
+
+    /// The number the next record of a lane has: how many were ever committed in it.
+    ///
+    /// Where the newest block is damaged this is the most they can have been.
+    pub fn next_record(&self, lane: u32) -> u64 {
+        if lane >= self.header.geometry.lanes_max || !self.is_intact() {
+            return 0;
+        }
+        next_record(self.lane(lane), self.incarnation_word())
+    }
+
+    /// A lane's words. The caller has made sure that the file is intact and the lane one of the ring's.
+    pub(crate) fn lane(&self, lane: u32) -> Lane<'_, Block> {
+        self.header.geometry.view(&self.words, lane)
+    }
+
+    pub(crate) fn lanes_max(&self) -> u32 {
+        self.header.geometry.lanes_max
+    }
+
+    pub(crate) fn incarnation_word(&self) -> u64 {
+        incarnation_word(self.header.identity.incarnation)
+    }
+
+    pub(crate) fn clock(&self) -> ClockKind {
+        self.header.clock
+    }
+
+    pub(crate) fn tick_hz(&self) -> u64 {
+        self.header.tick_hz
+    }
+
+    /// Both clocks now, where this machine's ticks are the ring's: the same boot, the same counter.
+    pub(crate) fn own_pair(&self) -> Option<Pair> {
+        let same = self.header.identity.boot_id == process::boot_id_cached();
+        if same { own_pair(self.header.clock) } else { None }
+    }
+
+    fn state(&self) -> u64 {
+        // Acquire, pair "ring state": the Release halves are in `Ring::publish_state` and `Ring::close`.
+        self.words[word(HEADER_STATE)].load(Acquire)
+    }
+}
+
+impl std::fmt::Debug for RingReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (application, incarnation) = (self.application(), self.incarnation());
+        write!(f, "RingReader({} of {application}, {incarnation})", self.path.display())
+    }
+}
+
+fn kind_of(meta: &std::fs::Metadata) -> &'static str {
+    let kind = meta.file_type();
+    match kind {
+        _ if kind.is_dir() => "is a directory",
+        _ if kind.is_fifo() => "is a FIFO",
+        _ if kind.is_socket() => "is a socket",
+        _ => "is a device",
+    }
+}
+
+/// Reads the header through the descriptor, not through the map, so that a short file is an error here.
+fn read_header(file: &File, path: &Path) -> Result<Header, Error> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = [0; HEADER_CHECKED_BYTES];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Header::decode(&bytes, path),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(Error::NotARing { path: path.to_owned() })
+        }
+        Err(error) => Err(Error::io("cannot read ring", path)(error)),
+    }
+}
+
+/// Whether these are the first words of the block that starts at `start`, as far as one can tell.
+pub(crate) fn is_block_head(words: &[u64], start: u64, incarnation: u64) -> bool {
+    let number = start / BLOCK_BYTES;
+    words[BLOCK_NUMBER] == number
+        && words[BLOCK_INCARNATION] == incarnation
+        && words[BLOCK_FIRST_RECORD] <= number.saturating_mul(BLOCK_DOTS)
+}
+
+/// The records in the copied words of a block up to word `end`; the most there can be where one is damaged.
+fn count_records(words: &[u64; BLOCK_WORDS], end: usize) -> u64 {
+    let (mut index, mut count) = (BLOCK_HEAD_WORDS, 0);
+    while index < end {
+        match Record::decode(words, index, end) {
+            Record::End => break,
+            Record::Unknown => return count + ((end - index) / 2) as u64,
+            record => {
+                index += record.words();
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+/// The refusal counters in the words of a whole file.
+pub(crate) fn refusals(words: &[AtomicU64], geometry: &Geometry) -> Refusals {
+    // Relaxed: totals that only grow, each for itself.
+    let series = words[word(HEADER_REFUSED_SERIES)].load(Relaxed);
+    let mut total = Refusals { series, ..Refusals::default() };
+    for lane in 0..geometry.lanes_max {
+        let control = (geometry.control(lane) / 8) as usize;
+        let at = |offset| words[control + word(offset)].load(Relaxed);
+        total.signal_handler = total.signal_handler.saturating_add(at(CONTROL_REENTRANT));
+        total.too_big = total.too_big.saturating_add(at(CONTROL_OVERSIZE));
+        total.other = total.other.saturating_add(at(CONTROL_OTHER));
+    }
+    total
+}
+
+/// Bytes committed, where that is a number a writer could have come to.
+pub(crate) fn committed(lane: Lane<'_, Block>) -> Option<u64> {
+    Some(lane.head()).filter(|head| head % GRANULE_BYTES == 0 && *head < 1 << 62)
+}
+
+/// The number the next record of a lane has.
+pub(crate) fn next_record(lane: Lane<'_, Block>, incarnation: u64) -> u64 {
+    let mut words = [0; BLOCK_WORDS];
+    // A writer that laps us while we look is asked again; one that does so for ever is no writer.
+    for _ in 0..16 {
+        let Some(head) = committed(lane).filter(|head| *head > 0) else { return 0 };
+        // The newest block with a sound head counts for itself; those behind it count as full.
+        let newest = (head - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        let oldest = newest.saturating_sub(lane.capacity() - BLOCK_BYTES);
+        let mut start = newest;
+        let mut behind = 0;
+        let torn = loop {
+            let until = head.min(start + BLOCK_BYTES);
+            if lane.copy(start, start, until, head, &mut words).is_err() {
+                break true;
+            }
+            let used = ((until - start) / 8) as usize;
+            if is_block_head(&words, start, incarnation) {
+                return words[BLOCK_FIRST_RECORD] + count_records(&words, used) + behind;
+            }
+            behind += (until - start).saturating_sub(BLOCK_HEAD_BYTES) / GRANULE_BYTES;
+            if start <= oldest {
+                break false;
+            }
+            start -= BLOCK_BYTES;
+        };
+        if !torn {
+            return start / BLOCK_BYTES * BLOCK_DOTS + behind;
+        }
+    }
+    0
+}

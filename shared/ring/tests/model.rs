@@ -1,0 +1,423 @@
+//! Random writing and polling beside a plain queue; arbitrary bytes in place of a lane.
+//!
+//! `DOTTER_SEED` repeats a run; a failing run prints its seed.
+#![cfg(not(loom))]
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use dotter_dot::{Reason, SeriesName};
+use dotter_ring::directory::Place;
+use dotter_ring::{
+    BLOCK_BYTES, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual, Pair, Ring,
+    RingOptions, RingReader, SlowPath,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+/// A small fast source of choices.
+struct Choices(TestRng);
+
+impl Choices {
+    fn new(seed: u64) -> Choices {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Choices(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0.next_u64() % limit
+    }
+}
+
+/// The seed to use, printed where the test fails.
+fn seed() -> u64 {
+    let seed = match std::env::var("DOTTER_SEED") {
+        Ok(text) => text.parse().expect("DOTTER_SEED is a number"),
+        Err(_) => std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64,
+    };
+    println!("DOTTER_SEED={seed}");
+    seed
+}
+
+fn ring(dir: &Path, clock: Clock) -> Ring {
+    let inside = SlowPath::enter().unwrap();
+    let options = RingOptions {
+        lane_bytes: LANE_BYTES_MIN,
+        lanes_max: 2,
+        registry_bytes: 4096,
+        clock,
+        ..RingOptions::new("model")
+    };
+    let place = Place::Directory(dir.to_owned());
+    let ring = Ring::create(&inside, &options, Identity::of_this_process().unwrap(), &place, false).unwrap();
+    ring.series(&inside, &SeriesName::new("a").unwrap(), "").unwrap();
+    ring
+}
+
+fn lane(ring: &Ring) -> LaneWriter {
+    ring.take(&SlowPath::enter().unwrap()).unwrap()
+}
+
+/// A record as it was written: its time, or `None` where the clock stamped it.
+type Written = (Option<u64>, f64);
+
+/// Checks what a cursor gave out against what was written: nothing twice, nothing silently missing.
+struct Model {
+    written: VecDeque<Written>,
+    /// The number of the first in the queue.
+    first: u64,
+    lost: u64,
+}
+
+impl Model {
+    fn check(&mut self, out: &Drained) {
+        assert_eq!(out.first, self.first);
+        let mut losses = out.losses.iter().peekable();
+        let mut dots = out.dots.iter();
+        while self.first < out.next {
+            if let Some(loss) = losses.next_if(|loss| loss.first == self.first) {
+                assert!(loss.first < loss.next, "{loss:?}");
+                assert_eq!(loss.reason, Reason::LAPPED);
+                let times = loss.times.expect("blocks around it say when");
+                assert!(times.from <= times.until);
+                self.lost += loss.next - loss.first;
+                self.written.drain(..(loss.next - loss.first) as usize);
+                self.first = loss.next;
+                continue;
+            }
+            let dot = dots.next().expect("every number is a dot or lost");
+            let (time, value) = self.written.pop_front().unwrap();
+            assert_eq!((dot.value, dot.clock, dot.series), (value, time.is_none(), 0));
+            if let Some(time) = time {
+                assert_eq!(dot.time.nanos(), time);
+            }
+            self.first += 1;
+        }
+        assert!(dots.next().is_none());
+        assert!(losses.next().is_none());
+    }
+}
+
+#[test]
+fn random_writing_and_polling_agrees_with_a_queue() {
+    let mut choices = Choices::new(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let mut laps = 0;
+    for _ in 0..60 {
+        let start = Pair { nanos: 1_700_000_000_000_000_000, ticks: 1 << 40 };
+        let manual = Manual::new(start, 1_000_000_000);
+        let ring = ring(dir.path(), Clock::manual(&manual));
+        let mut writer = lane(&ring);
+        let mut reader = RingReader::open(ring.path()).unwrap();
+        let mut cursor = LaneCursor::start(0);
+        let mut model = Model { written: VecDeque::new(), first: 0, lost: 0 };
+        let (mut number, mut now) = (0_u64, 0);
+        for _ in 0..40 {
+            // From a few dots to more than a lane of them.
+            let burst = 1 << choices.below(13);
+            for _ in 0..choices.below(burst) {
+                now += match choices.below(2000) {
+                    0 => 1 << 41,
+                    1 => 30_000_000,
+                    _ => choices.below(1000),
+                };
+                manual.set(Pair { nanos: start.nanos + now, ticks: start.ticks + now });
+                let value = number as f64;
+                let time = match choices.below(8) {
+                    0..4 => None,
+                    4 => Some(choices.0.next_u64()),
+                    _ => Some(start.nanos + now),
+                };
+                match time {
+                    None => writer.dot(0, value).unwrap(),
+                    Some(time) => writer.dot_at(0, time, value).unwrap(),
+                }
+                model.written.push_back((time, value));
+                number += 1;
+            }
+            let records_max = 1 + choices.below(5000) as usize;
+            let mut out = Drained::default();
+            let advanced = cursor.drain(&mut reader, records_max, &mut out);
+            assert!(out.dots.len() <= records_max);
+            assert_eq!(advanced as u64, out.next - out.first);
+            model.check(&out);
+            if choices.below(6) == 0 {
+                cursor = LaneCursor::resume(&reader, 0, cursor.expected());
+            }
+        }
+        let mut out = Drained::default();
+        while cursor.drain(&mut reader, usize::MAX, &mut out) > 0 {
+            model.check(&out);
+            out.clear();
+        }
+        assert!(model.written.is_empty(), "{} were never given out", model.written.len());
+        assert_eq!((cursor.expected(), reader.next_record(0), writer.records()), (number, number, number));
+        laps += u64::from(model.lost > 0);
+    }
+    assert!(laps > 5, "only {laps} runs were lapped");
+}
+
+#[test]
+fn clock_times_are_those_of_the_clock_whatever_the_poll() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = Pair { nanos: 1_700_000_000_000_000_000, ticks: 1 << 40 };
+    // Three ticks in a nanosecond by its word; really a hundred in a million more.
+    let manual = Manual::new(start, 3_000_000_000);
+    let ring = ring(dir.path(), Clock::manual(&manual));
+    let mut writer = lane(&ring);
+    let mut expected = Vec::new();
+    for number in 0..3000_u64 {
+        let nanos = number * 100_000;
+        let ticks = nanos * 3 + nanos * 3 / 10_000;
+        manual.set(Pair { nanos: start.nanos + nanos, ticks: start.ticks + ticks });
+        writer.dot(0, number as f64).unwrap();
+        expected.push(start.nanos + nanos);
+    }
+    let mut reader = RingReader::open(ring.path()).unwrap();
+    let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+    cursor.drain(&mut reader, usize::MAX, &mut out);
+    // The newest block has no pair behind it yet, and this reader's clock is another.
+    let settled = out.dots.len() - 252;
+    for (dot, expected) in out.dots.iter().zip(expected).take(settled) {
+        assert!(dot.time.nanos().abs_diff(expected) <= 2, "{} instead of {expected}", dot.time.nanos());
+    }
+}
+
+#[test]
+fn resuming_finds_every_watermark() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = ring(dir.path(), Clock::realtime());
+    let mut writer = lane(&ring);
+    for number in 0..6000_u64 {
+        // Every seventh takes two granules, so blocks differ in their counts.
+        let time = if number % 7 == 0 { 5 } else { 1_700_000_000_000_000_000 + number };
+        writer.dot_at(0, time, number as f64).unwrap();
+    }
+    let mut reader = RingReader::open(ring.path()).unwrap();
+    let mut out = Drained::default();
+    for watermark in (0..=6000).step_by(13).chain([5999, 6000]) {
+        out.clear();
+        let mut cursor = LaneCursor::resume(&reader, 0, watermark);
+        assert_eq!(cursor.expected(), watermark);
+        cursor.drain(&mut reader, usize::MAX, &mut out);
+        assert_eq!((out.first, out.next), (watermark, 6000));
+        let lost: u64 = out.losses.iter().map(|loss| loss.next - loss.first).sum();
+        assert_eq!(out.dots.len() as u64 + lost, 6000 - watermark);
+        assert!(out.losses.iter().all(|loss| loss.first == watermark && loss.reason == Reason::LAPPED));
+        let expected = (watermark + lost..6000).map(|number| number as f64);
+        assert!(out.dots.iter().map(|dot| dot.value).eq(expected), "from {watermark}");
+    }
+    // A lane that ends below the watermark says nothing, until it has grown past it.
+    out.clear();
+    let mut cursor = LaneCursor::resume(&reader, 0, 6010);
+    assert_eq!(cursor.drain(&mut reader, usize::MAX, &mut out), 0);
+    for number in 6000..6020_u64 {
+        writer.dot_at(0, 1_700_000_000_000_000_000 + number, number as f64).unwrap();
+    }
+    assert_eq!(cursor.drain(&mut reader, usize::MAX, &mut out), 10);
+    assert_eq!((out.dots[0].value, out.losses.len()), (6010.0, 0));
+}
+
+/// Where the first lane lies in a ring of this test's size.
+fn lane_offset() -> u64 {
+    4096 + 4096 + 4096
+}
+
+#[test]
+fn damage_costs_the_rest_of_its_block_and_is_counted_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let (written, block) = (1000_u64, 252);
+    // What is damaged, and which records that costs.
+    type Case = (&'static str, u64, [u8; 8], std::ops::Range<u64>);
+    let cases: [Case; 7] = [
+        ("a reserved kind", 64 + 10 * 16, [0, 0, 0x20, 0, 0, 0, 0, 0], 10..block),
+        ("no kind", BLOCK_BYTES + 64, [0; 8], block..2 * block),
+        ("the block's count", 2 * BLOCK_BYTES, [9; 8], 2 * block..3 * block),
+        ("the incarnation", BLOCK_BYTES + 48, [9; 8], block..2 * block),
+        ("the first number", BLOCK_BYTES + 8, [0xff; 8], block..2 * block),
+        ("a smaller first number", 2 * BLOCK_BYTES + 8, [9, 0, 0, 0, 0, 0, 0, 0], 2 * block..3 * block),
+        ("the newest block", 3 * BLOCK_BYTES + 64 + 16, [0; 8], 3 * block + 1..written),
+    ];
+    for (what, at, bytes, lost) in cases {
+        let ring = ring(dir.path(), Clock::realtime());
+        let mut writer = lane(&ring);
+        (0..written).for_each(|number| writer.dot(0, number as f64).unwrap());
+        let file = File::options().write(true).open(ring.path()).unwrap();
+        file.write_all_at(&bytes, lane_offset() + at).unwrap();
+        let mut reader = RingReader::open(ring.path()).unwrap();
+        let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+        cursor.drain(&mut reader, usize::MAX, &mut out);
+        if lost.end == written {
+            // Nobody knows how many there were before the ring is over.
+            assert_eq!((out.next, out.losses.len()), (lost.start, 0), "{what}");
+            ring.close();
+            cursor.drain(&mut reader, usize::MAX, &mut out);
+        }
+        assert_eq!((out.first, out.next), (0, written), "{what}");
+        let losses: Vec<_> = out.losses.iter().map(|loss| (loss.first..loss.next, loss.reason)).collect();
+        assert_eq!(losses, [(lost.clone(), Reason::DAMAGE)], "{what}");
+        let expected = (0..written).filter(|number| !lost.contains(number)).map(|number| number as f64);
+        assert!(out.dots.iter().map(|dot| dot.value).eq(expected), "{what}");
+        assert_eq!(reader.next_record(0), written, "{what}");
+        // Its descriptor would drop the owner's lock; the ring ends here anyway.
+        drop(file);
+    }
+}
+
+#[test]
+fn a_file_cut_short_under_the_reader_looks_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = ring(dir.path(), Clock::realtime());
+    let mut writer = lane(&ring);
+    writer.dot(0, 1.0).unwrap();
+    let mut reader = RingReader::open(ring.path()).unwrap();
+    File::options().write(true).open(ring.path()).unwrap().set_len(100).unwrap();
+    assert!(!reader.is_intact());
+    let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+    assert_eq!(cursor.drain(&mut reader, 10, &mut out), 0);
+    assert_eq!((reader.lanes_used(), reader.next_record(0), reader.is_closed()), (0, 0, false));
+    assert!(reader.series(0).is_none());
+    // Nothing more may touch the writer's mapping.
+    std::mem::forget((ring, writer));
+}
+
+/// Writes `bytes` over a ring, from `offset` on, and reads whatever that is.
+fn read_nonsense(dir: &Path, patches: &[(u64, Vec<u8>)]) {
+    let ring = ring(dir, Clock::realtime());
+    let mut writer = lane(&ring);
+    (0..5000).for_each(|number| writer.dot(0, number as f64).unwrap());
+    let path = dir.join("hostile.dots");
+    std::fs::copy(ring.path(), &path).unwrap();
+    std::fs::remove_file(ring.path()).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    for (offset, bytes) in patches {
+        let offset = offset % length;
+        let bytes = &bytes[..bytes.len().min((length - offset) as usize)];
+        file.write_all_at(bytes, offset).unwrap();
+    }
+    let Ok(mut reader) = RingReader::open(&path) else { return };
+    let mut out = Drained::default();
+    for lane in 0..3 {
+        for mut cursor in [LaneCursor::start(lane), LaneCursor::resume(&reader, lane, 4000)] {
+            let mut calls = 0;
+            loop {
+                out.clear();
+                let before = cursor.expected();
+                let advanced = cursor.drain(&mut reader, 1000, &mut out);
+                assert!(out.dots.len() <= 1000);
+                assert_eq!(cursor.expected(), before + advanced as u64);
+                let lost: u64 = out.losses.iter().map(|loss| loss.next - loss.first).sum();
+                assert_eq!(advanced as u64, lost + out.dots.len() as u64);
+                calls += 1;
+                assert!(calls < 100, "a lane of 4,032 dots is read in a few calls");
+                if advanced == 0 {
+                    break;
+                }
+            }
+        }
+        reader.next_record(lane);
+    }
+    for id in [0, 1, 1 << 19, u32::MAX] {
+        reader.series(id);
+    }
+    reader.owner();
+    reader.refusals();
+    reader.heads();
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Offsets where a byte matters: header, registry, lane control, block heads; and words that are edges.
+fn patch() -> impl Strategy<Value = (u64, Vec<u8>)> {
+    let offset = prop_oneof![
+        0_u64..600,
+        4096_u64..4096 + 160,
+        8192_u64..8192 + 600,
+        (0_u64..16, 0_u64..96).prop_map(|(block, at)| lane_offset() + block * BLOCK_BYTES + at),
+        any::<u64>(),
+    ];
+    let edge = prop_oneof![
+        Just(0),
+        Just(1),
+        Just(u64::MAX),
+        Just(1 << 63),
+        Just(1 << 62),
+        Just((1 << 62) - 16),
+        Just(u64::MAX - 15),
+        Just(4096),
+        Just(65_536),
+        Just(1 << 20),
+        any::<u64>()
+    ];
+    let bytes = prop_oneof![
+        edge.prop_map(|word: u64| word.to_le_bytes().to_vec()),
+        proptest::collection::vec(any::<u8>(), 1..40),
+        proptest::collection::vec(any::<u8>(), 4000..5000),
+    ];
+    (offset, bytes, any::<bool>())
+        .prop_map(|(offset, bytes, whole)| (if whole { offset / 8 * 8 } else { offset }, bytes))
+}
+
+#[test]
+fn arbitrary_bytes_never_panic_hang_or_mislead_a_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed().to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, rng);
+    let patches = proptest::collection::vec(patch(), 1..6);
+    runner
+        .run(&patches, |patches| {
+            read_nonsense(dir.path(), &patches);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_live_writer_and_a_reader_on_two_threads_lose_nothing_silently() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = ring(dir.path(), Clock::best());
+    let mut writer = lane(&ring);
+    let mut reader = RingReader::open(ring.path()).unwrap();
+    let total = 3_000_000_u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..total {
+                if number % 2 == 0 {
+                    writer.dot(0, number as f64).unwrap();
+                } else {
+                    writer.dot_at(0, number, number as f64).unwrap();
+                }
+            }
+        });
+        let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+        let (mut seen, mut lost) = (0, 0);
+        while cursor.expected() < total {
+            out.clear();
+            if cursor.drain(&mut reader, 10_000, &mut out) == 0 {
+                std::thread::yield_now();
+                continue;
+            }
+            let mut number = out.first;
+            let mut losses = out.losses.iter().peekable();
+            for dot in &out.dots {
+                while let Some(loss) = losses.next_if(|loss| loss.first == number) {
+                    lost += loss.next - loss.first;
+                    number = loss.next;
+                }
+                assert_eq!((dot.value, dot.clock), (number as f64, number % 2 == 0));
+                assert!(dot.clock || dot.time.nanos() == number);
+                number += 1;
+            }
+            lost += losses.map(|loss| loss.next - loss.first).sum::<u64>();
+            seen += out.dots.len() as u64;
+        }
+        assert_eq!(seen + lost, total);
+        println!("seen {seen}, lost {lost}");
+    });
+}
