@@ -1,0 +1,123 @@
+//! Every thread's own lanes, one for each publisher it has used.
+//!
+//! Always true: while a dot is being written, `busy` is set, so a signal handler that publishes on the
+//! same thread is counted and refused instead of writing into the middle of a record.
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, compiler_fence};
+use std::sync::{Arc, Weak};
+
+use dotter_ring::{Refusal, SlowPath};
+
+use crate::Series;
+use crate::lane::publish_slowly;
+use crate::publisher::Home;
+use crate::seat::{Seat, Stamp};
+
+thread_local! {
+    static LOCAL: Local = const { Local { busy: AtomicBool::new(false), seats: RefCell::new(Vec::new()) } };
+}
+
+struct Local {
+    busy: AtomicBool,
+    seats: RefCell<Vec<Entry>>,
+}
+
+struct Entry {
+    /// Whose ring it is. Weak: a thread that sleeps must not keep a ring open.
+    home: Weak<Home>,
+    seat: Option<Seat>,
+}
+
+/// Keeps signal handlers out until dropped.
+struct Busy<'a>(&'a AtomicBool);
+
+impl<'a> Busy<'a> {
+    /// `None` in a handler that interrupted a dot of this thread.
+    #[inline(always)]
+    fn set(flag: &'a AtomicBool) -> Option<Busy<'a>> {
+        // Relaxed: only this thread looks. The fences keep the compiler from moving the dot out of here.
+        if flag.load(Relaxed) {
+            return None;
+        }
+        flag.store(true, Relaxed);
+        compiler_fence(SeqCst);
+        Some(Busy(flag))
+    }
+}
+
+impl Drop for Busy<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        compiler_fence(SeqCst);
+        self.0.store(false, Relaxed);
+    }
+}
+
+/// Publishes through this thread's lane.
+#[inline(always)]
+pub(crate) fn publish(series: &Series, stamp: Stamp, value: f64) {
+    let done = LOCAL.try_with(|local| {
+        let Some(_busy) = Busy::set(&local.busy) else {
+            return series.home().refuse(Refusal::SignalHandler);
+        };
+        let mut seats = local.seats.borrow_mut();
+        let first = seats.first_mut().filter(|entry| entry.is_of(series.home()));
+        if first.is_none_or(|entry| !entry.publish(series, stamp, value)) {
+            publish_otherwise(&mut seats, series, stamp, value);
+        }
+    });
+    if done.is_err() {
+        publish_at_thread_end(series, stamp, value);
+    }
+}
+
+impl Entry {
+    #[inline(always)]
+    fn is_of(&self, home: &Arc<Home>) -> bool {
+        std::ptr::eq(self.home.as_ptr(), Arc::as_ptr(home))
+    }
+
+    /// Writes into the lane, where there is one of our own; says whether that was done.
+    #[inline(always)]
+    fn publish(&mut self, series: &Series, stamp: Stamp, value: f64) -> bool {
+        let writer = self.seat.as_mut().and_then(Seat::writer);
+        let written = series.id().zip(writer).map(|(id, writer)| match stamp {
+            Stamp::Clock => writer.dot(id, value),
+            Stamp::At(nanos) => writer.dot_at(id, nanos, value),
+        });
+        written == Some(Ok(()))
+    }
+}
+
+/// With another publisher's lane in front, or none, or one that has moved.
+#[cold]
+#[inline(never)]
+fn publish_otherwise(seats: &mut Vec<Entry>, series: &Series, stamp: Stamp, value: f64) {
+    let home = series.home();
+    let index = seats.iter().position(|entry| entry.is_of(home)).unwrap_or_else(|| {
+        // Lanes of publishers that are gone go with the first dot of a new one.
+        seats.retain(|entry| entry.home.strong_count() > 0);
+        seats.push(Entry { home: Arc::downgrade(home), seat: None });
+        seats.len() - 1
+    });
+    // The one used last comes first, where it is found at once.
+    seats.swap(0, index);
+    if seats[0].publish(series, stamp, value) {
+        return;
+    }
+    publish_slowly(home, &mut seats[0].seat, series, stamp, value);
+}
+
+/// This thread has already given its lanes back; another destructor of it publishes.
+#[cold]
+fn publish_at_thread_end(series: &Series, stamp: Stamp, value: f64) {
+    let mut seat = None;
+    publish_slowly(series.home(), &mut seat, series, stamp, value);
+    if let Some(seat) = seat.take()
+        && let Some(inside) = SlowPath::enter()
+    {
+        seat.leave(&inside);
+    }
+}

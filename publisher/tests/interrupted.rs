@@ -1,0 +1,134 @@
+//! Applications that fork, and signal handlers that publish.
+// fork and sigaction have no safe form.
+#![allow(unsafe_code)]
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use dotter_publisher::{Publisher, Series};
+use dotter_ring::directory::{self, Place};
+use dotter_ring::{Drained, LaneCursor, Owner, RingReader};
+
+/// Runs `work` in a forked child and waits for its end.
+fn in_child(work: impl FnOnce()) {
+    // SAFETY: the child touches what this thread owns, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
+        // SAFETY: ends the process; nothing of the parent's runs twice.
+        unsafe { libc::_exit(i32::from(!done)) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to an integer that the call fills.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+/// Names and values in a ring.
+fn read(path: &Path) -> Vec<(String, f64)> {
+    let mut ring = RingReader::open(path).unwrap();
+    let mut all = Vec::new();
+    for lane in 0..ring.lanes_used() {
+        let (mut cursor, mut out) = (LaneCursor::start(lane), Drained::default());
+        cursor.drain(&mut ring, usize::MAX, &mut out);
+        assert!(out.losses.is_empty());
+        for dot in out.dots {
+            let name = ring.series(dot.series).unwrap().name.as_ref().unwrap().to_string();
+            all.push((name, dot.value));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_process_of_a_prefork_server_has_a_ring_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    for place in [dir.path().join("rings/"), dir.path().join("exact")] {
+        let publisher = Publisher::create(&place, 1).unwrap();
+        let (a, b) = (publisher.series("a").unwrap(), publisher.series("b").unwrap().unit("ms"));
+        let mut lane = publisher.lane().unwrap();
+        lane.dot(&a, 0.0);
+        b.dot(0.5);
+        for child in 1..=3 {
+            in_child(|| {
+                lane.dot(&b, child.into());
+                a.dot(f64::from(child) + 0.5);
+                // A daemon forks once more.
+                in_child(|| {
+                    publisher.series("c").unwrap().dot(f64::from(child) * 10.0);
+                    lane.dot(&a, f64::from(child) * 10.0 + 0.5);
+                });
+                a.dot(-1.0);
+            });
+        }
+        lane.dot(&a, 100.0);
+        let mut rings: Vec<_> =
+            directory::scan(&Place::of(&place)).unwrap().iter().map(|path| read(path)).collect();
+        let name = |name: &str, value: f64| (name.to_owned(), value);
+        let mut expected = vec![vec![name("a", 0.0), name("a", 100.0), name("b", 0.5)]];
+        for child in [1.0, 2.0, 3.0] {
+            expected.push(vec![name("b", child), name("a", child + 0.5), name("a", -1.0)]);
+            expected.push(vec![name("c", child * 10.0), name("a", child * 10.0 + 0.5)]);
+        }
+        let sort = |rings: &mut Vec<Vec<(String, f64)>>| {
+            rings.iter_mut().for_each(|ring| ring.sort_by(|a, b| a.partial_cmp(b).unwrap()));
+            rings.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        };
+        sort(&mut rings);
+        sort(&mut expected);
+        assert_eq!(rings, expected);
+        let parent = RingReader::open(&publisher.path()).unwrap();
+        assert_eq!((parent.owner(), parent.incarnation()), (Owner::Alive, publisher.incarnation()));
+    }
+}
+
+static SERIES: OnceLock<Series> = OnceLock::new();
+static FROM_HANDLER: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn on_alarm(_: libc::c_int) {
+    if let Some(series) = SERIES.get() {
+        FROM_HANDLER.fetch_add(1, SeqCst);
+        series.dot(-1.0);
+    }
+}
+
+#[test]
+fn a_dot_from_a_signal_handler_is_published_or_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let publisher = Publisher::create(dir.path(), 10_000_000).unwrap();
+    let series = SERIES.get_or_init(|| publisher.series("a").unwrap());
+    // SAFETY: the action is zeroed but for a handler of this program that takes what it is called with; the
+    // timer is a plain struct.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_alarm as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGVTALRM, &action, std::ptr::null_mut()), 0);
+        let often = libc::timeval { tv_sec: 0, tv_usec: 50 };
+        let timer = libc::itimerval { it_interval: often, it_value: often };
+        assert_eq!(libc::setitimer(libc::ITIMER_VIRTUAL, &timer, std::ptr::null_mut()), 0);
+    }
+    // The timer counts this process's own time, so the handlers come however slow the machine is.
+    let mut dots = 0_u64;
+    while dots < 9_000_000 && publisher.refused().signal_handler < 3 {
+        for _ in 0..10_000 {
+            series.dot(1.0);
+        }
+        dots += 10_000;
+    }
+    // SAFETY: as above; zero turns the timer off.
+    unsafe {
+        let timer: libc::itimerval = std::mem::zeroed();
+        assert_eq!(libc::setitimer(libc::ITIMER_VIRTUAL, &timer, std::ptr::null_mut()), 0);
+    }
+    let (published, refused) = (publisher.published().iter().sum::<u64>(), publisher.refused());
+    let attempts = dots + FROM_HANDLER.load(SeqCst);
+    println!("{attempts} attempts, {published} published, {refused:?}");
+    assert!(refused.signal_handler > 0);
+    assert_eq!(published + refused.signal_handler, attempts);
+    let values = read(&publisher.path());
+    let (plain, from_handler) = values.iter().partition::<Vec<_>, _>(|(_, value)| *value == 1.0);
+    assert_eq!((plain.len() as u64, from_handler.len() as u64), (dots, published - dots));
+}
