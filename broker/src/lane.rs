@@ -1,0 +1,75 @@
+//! One lane of a ring: where it is read, and what the collector has of it.
+
+use dotter_dot::Reason;
+use dotter_ring::{LaneCursor, RingReader};
+
+/// Where a lane stands.
+pub(crate) struct Lane {
+    pub(crate) number: u32,
+    /// The next record to read.
+    pub(crate) cursor: LaneCursor,
+    /// The next record number the collector wants.
+    pub(crate) acked: u64,
+    /// The greatest `acked` there ever was.
+    pub(crate) acked_once: u64,
+    /// Why records below that are lost when they are wanted again and gone.
+    pub(crate) gone_reason: Reason,
+}
+
+impl Lane {
+    /// A lane of which the collector wants the record `acked`.
+    pub(crate) fn new(reader: &RingReader, number: u32, acked: u64) -> Lane {
+        let cursor = LaneCursor::resume(reader, number, acked);
+        Lane { number, cursor, acked, acked_once: acked, gone_reason: Reason::STORE_WENT_BACK }
+    }
+
+    /// Notes what the collector wants; returns how many records of that it had acknowledged before.
+    pub(crate) fn want(&mut self, wanted: u64, reason: Reason) -> u64 {
+        let again = self.acked.saturating_sub(wanted);
+        if again > 0 {
+            self.gone_reason = reason;
+        }
+        self.acked = wanted;
+        self.acked_once = self.acked_once.max(wanted);
+        again
+    }
+
+    /// Sets the cursor to what the collector wants; says whether it stood elsewhere.
+    pub(crate) fn go_to_acked(&mut self, reader: &RingReader) -> bool {
+        let elsewhere = self.cursor.expected() != self.acked;
+        if elsewhere {
+            self.cursor = LaneCursor::resume(reader, self.number, self.acked);
+        }
+        elsewhere
+    }
+}
+
+/// How far a broker that wants to leave has come with a ring.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// It does not want to leave.
+    #[default]
+    None,
+    /// Per lane the next record number when it wanted to: all below is to be acknowledged.
+    Until(Vec<u64>),
+    /// That is done.
+    Met,
+}
+
+impl Goal {
+    /// All that is in the ring now.
+    pub(crate) fn of(reader: &RingReader) -> Goal {
+        Goal::Until((0..reader.lanes_used()).map(|lane| reader.next_record(lane)).collect())
+    }
+
+    pub(crate) fn is_met(&self, lanes: &[Lane]) -> bool {
+        match self {
+            Goal::None => false,
+            Goal::Until(nexts) => {
+                let acked = |lane: usize| lanes.get(lane).map_or(0, |lane| lane.acked);
+                nexts.iter().enumerate().all(|(lane, next)| acked(lane) >= *next)
+            }
+            Goal::Met => true,
+        }
+    }
+}

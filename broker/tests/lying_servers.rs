@@ -1,0 +1,89 @@
+//! N3: a server that says anything but an answer moves no cursor and takes no memory.
+
+mod support;
+
+use dotter_publisher::Publisher;
+use support::collector::{Collector, Trick};
+use support::{Broker, until};
+
+/// Resident memory of this process that is no file's, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The server lies `times` times, to the question and then to a batch; afterwards every dot is stored once.
+fn check(trick: Trick, times: usize) {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    collector.trick(&vec![trick; times]);
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the lies to the question", || collector.state().tricks.is_empty());
+    until("the first dots", || collector.stored() == 100);
+    collector.trick(&vec![trick; times]);
+    (100..200).for_each(|n| lane.dot(&series, n as f64));
+    until("the lies to the batch", || collector.state().tricks.is_empty());
+    until("all dots", || collector.stored() == 200);
+    let totals = broker.stop();
+    assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0, "{trick:?}");
+    let state = collector.state();
+    assert_eq!(state.complaints, Vec::<String>::new(), "{trick:?}");
+    assert_eq!(state.gets, 0, "{trick:?}: a redirect was followed");
+    assert_eq!(totals.failures, 2 * times as u64, "{trick:?}: {totals}");
+    assert_eq!(totals.dots, 200);
+}
+
+#[test]
+fn html_with_status_200_is_no_ack() {
+    check(Trick::Html, 2);
+}
+
+#[test]
+fn a_redirect_is_no_ack_and_is_not_followed() {
+    check(Trick::Redirect, 2);
+}
+
+#[test]
+fn no_content_is_no_ack() {
+    check(Trick::NoContent, 2);
+}
+
+#[test]
+fn half_an_answer_is_no_ack() {
+    check(Trick::HalfAnswer, 2);
+    check(Trick::ShortBody, 2);
+}
+
+#[test]
+fn an_answer_about_another_ring_is_no_ack() {
+    check(Trick::OtherRing, 2);
+}
+
+#[test]
+fn an_answer_without_our_lanes_is_no_ack() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the question", || collector.state().posts == 1);
+    collector.trick(&[Trick::NoLanes, Trick::NoLanes]);
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    until("all dots", || collector.stored() == 100);
+    let totals = broker.stop();
+    assert_eq!((totals.dots, totals.failures), (100, 2));
+    assert_eq!(collector.only_ring().check_lane(0, 100, |record| record as f64), 0);
+}
+
+#[test]
+fn answers_without_end_are_cut_off_and_memory_stays_flat() {
+    check(Trick::EndlessHeaders, 1);
+    check(Trick::EndlessBody, 1);
+    let before = resident();
+    check(Trick::EndlessHeaders, 3);
+    check(Trick::EndlessBody, 3);
+    let after = resident();
+    assert!(after < before + 8 * 1024, "resident memory went from {before} to {after} KiB");
+}
