@@ -1,0 +1,150 @@
+//! The shared secret that lets a request write.
+//!
+//! It comes from a file only its owner may read or from the environment, never from a command line or a
+//! URL, is never printed, and is compared in constant time.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::hint::black_box;
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use crate::Error;
+
+const BITS_MIN: f64 = 128.0;
+/// Fewer different characters than this and a long token is a pattern, not chance.
+const DIFFERENT_MIN: usize = 8;
+const BYTES_MAX: u64 = 4096;
+
+/// A secret of at least 128 bits, as it stands in `Authorization: Bearer`.
+#[derive(Clone)]
+pub struct Token {
+    secret: Box<[u8]>,
+}
+
+impl Token {
+    /// Reads a token from a file; blanks and line ends around it do not count.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is a link or not a regular file, can be read by others than its
+    /// owner, or holds a token that [`from_env_value`](Self::from_env_value) refuses.
+    pub fn from_file(path: &Path) -> Result<Token, Error> {
+        let failed = |source: io::Error| Error::TokenFile { path: path.to_owned(), source };
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if !metadata.is_file() || mode & 0o077 != 0 {
+            return Err(Error::TokenFileOpen { path: path.to_owned(), mode });
+        }
+        let mut text = String::new();
+        file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+        Token::from_env_value(&text)
+    }
+
+    /// Takes a token from the value of an environment variable; blanks and line ends around it do not
+    /// count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TokenWeak`] when it is shorter than 128 bits (32 hexadecimal digits, 22 characters of
+    /// base 64), repeats a few characters, or holds what `Authorization` cannot carry.
+    pub fn from_env_value(value: &str) -> Result<Token, Error> {
+        let secret = value.trim().as_bytes();
+        let weak = |found| Err(Error::TokenWeak { found });
+        if secret.is_empty() {
+            return weak("is empty");
+        }
+        if secret.len() as u64 > BYTES_MAX {
+            return weak("is longer than 4096 characters");
+        }
+        let sent_as_is = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b);
+        if !secret.iter().all(sent_as_is) {
+            return weak("holds characters other than letters, digits and -._~+/=");
+        }
+        let alphabet: f64 = match secret {
+            s if s.iter().all(u8::is_ascii_digit) => 10.0,
+            s if s.iter().all(u8::is_ascii_hexdigit) => 16.0,
+            s if s.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) => 36.0,
+            _ => 64.0,
+        };
+        if secret.len() as f64 * alphabet.log2() < BITS_MIN {
+            return weak("is shorter than 128 bits");
+        }
+        let mut seen = [false; 256];
+        secret.iter().for_each(|b| seen[usize::from(*b)] = true);
+        if seen.iter().filter(|s| **s).count() < DIFFERENT_MIN {
+            return weak("repeats a few characters");
+        }
+        Ok(Token { secret: secret.into() })
+    }
+
+    /// Whether `offered` is this token. Takes as long for a near miss as for a far one; only the length
+    /// can be told from outside.
+    pub(crate) fn matches(&self, offered: &[u8]) -> bool {
+        if offered.len() != self.secret.len() {
+            return false;
+        }
+        let different = self.secret.iter().zip(offered).fold(0_u8, |sum, (a, b)| black_box(sum | (a ^ b)));
+        different == 0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+    #[test]
+    fn a_token_needs_128_bits_and_sendable_characters() {
+        for good in [GOOD, "Zk3rPq8_vW1xYt6uBn0mLd", "  0f1e2d3c4b5a69788796a5b4c3d2e1f0\n"] {
+            Token::from_env_value(good).expect(good);
+        }
+        for bad in ["", "secret", &GOOD[1..], "12345678901234567890123456789012345678", &"ab".repeat(40)] {
+            Token::from_env_value(bad).expect_err(bad);
+        }
+        Token::from_env_value("0f1e2d3c4b5a6978 8796a5b4c3d2e1f0").expect_err("a blank inside");
+        Token::from_env_value("0f1e2d3c4b5a6978\r\n8796a5b4c3d2e1f0").expect_err("a line end inside");
+    }
+
+    #[test]
+    fn only_the_whole_token_matches_and_it_is_never_printed() {
+        let token = Token::from_env_value(GOOD).unwrap();
+        assert!(token.matches(GOOD.as_bytes()));
+        assert!(!token.matches(&GOOD.as_bytes()[1..]));
+        assert!(!token.matches(GOOD.to_uppercase().as_bytes()));
+        assert!(!token.matches(b""));
+        assert!(!format!("{token:?}").contains(GOOD));
+    }
+
+    #[test]
+    fn a_file_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, GOOD).unwrap();
+        let set = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        for mode in [0o644, 0o640, 0o604, 0o660] {
+            set(mode);
+            assert!(
+                matches!(Token::from_file(&path), Err(Error::TokenFileOpen { mode: found, .. }) if found == mode)
+            );
+        }
+        set(0o600);
+        assert!(Token::from_file(&path).unwrap().matches(GOOD.as_bytes()));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(Token::from_file(&link), Err(Error::TokenFile { .. })), "a link is not followed");
+        assert!(matches!(Token::from_file(dir.path()), Err(Error::TokenFileOpen { .. })), "a directory");
+    }
+}
