@@ -1,0 +1,71 @@
+//! What one request may cost.
+
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// Limits of one request, checked inside the loops that could pass them.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Series a request may name or match.
+    pub series_max: usize,
+    /// Dots read from the source.
+    pub dots_max: u64,
+    /// Points in the answer, nulls included.
+    pub points_max: u64,
+    /// Alternatives that the braces of one path node may stand for.
+    pub alternatives_max: usize,
+    /// When the request has taken too long.
+    pub deadline: Instant,
+    /// Dots read so far.
+    pub dots: u64,
+}
+
+impl Budget {
+    /// The defaults, with a deadline of five seconds from now.
+    pub fn start() -> Budget {
+        Budget {
+            series_max: 5_000,
+            dots_max: 2_000_000,
+            points_max: 100_000,
+            alternatives_max: crate::pattern::ALTERNATIVES_MAX,
+            deadline: Instant::now() + Duration::from_secs(5),
+            dots: 0,
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::OverBudget`] where `count` series are too many.
+    pub fn series(&self, count: usize) -> Result<(), Error> {
+        over("series", count as u64, self.series_max as u64)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::OverBudget`] where `count` points are too many to answer with.
+    pub fn points(&self, count: u64) -> Result<(), Error> {
+        over("points in the answer", count, self.points_max)
+    }
+
+    /// Adds dots just read to those of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OverBudget`] where they are now too many.
+    pub fn add_dots(&mut self, count: usize) -> Result<(), Error> {
+        self.dots += count as u64;
+        over("dots read", self.dots, self.dots_max)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::OutOfTime`] past the deadline.
+    pub fn time(&self) -> Result<(), Error> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(Error::OutOfTime) }
+    }
+}
+
+fn over(what: &'static str, found: u64, limit: u64) -> Result<(), Error> {
+    if found <= limit { Ok(()) } else { Err(Error::OverBudget { what, found, limit }) }
+}

@@ -1,0 +1,165 @@
+//! From targets to points.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dotter_dot::SeriesName;
+
+use crate::consolidate::{Merge, Points, consolidate};
+use crate::source::fetch_within;
+use crate::step::SAMPLE_DOTS;
+use crate::{Budget, Error, Precision, Slots, Source, Steps, Target, Window};
+
+/// What `/render` was asked for.
+#[derive(Clone, Debug)]
+pub struct Render {
+    /// What to draw, in this order.
+    pub targets: Vec<Target>,
+    /// Over which time.
+    pub window: Window,
+    /// Merge slots until there are no more points a series than this.
+    pub points_max: Option<u64>,
+    /// Share of a merged point's slots that must hold a number.
+    pub known_min: f64,
+    /// How narrow slots may be.
+    pub precision: Precision,
+    /// Slots of this width instead of each series' own.
+    pub step: Option<Duration>,
+}
+
+/// The series meant, target by target and sorted by name within one, each with its points.
+///
+/// - `steps`: what each series' step was before
+///
+/// # Errors
+///
+/// Past the budget, or where the source fails.
+pub fn render(
+    source: &dyn Source,
+    request: &Render,
+    steps: &Mutex<Steps>,
+    budget: &mut Budget,
+) -> Result<Vec<(SeriesName, Points)>, Error> {
+    if request.window.is_ahead() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for target in &request.targets {
+        names.extend(source.catalogue().find(&target.pattern, budget)?);
+        budget.series(names.len())?;
+    }
+    let mut slots = Vec::with_capacity(names.len());
+    for name in &names {
+        budget.time()?;
+        let step = match request.step {
+            Some(step) => step,
+            None => own_step(source, name, request.precision, steps)?,
+        };
+        slots.push(Slots::new(request.window, step));
+    }
+    let Some(start) = slots.iter().map(|slots| slots.start).min() else { return Ok(Vec::new()) };
+    let end = slots.iter().map(Slots::end).max().unwrap_or(start);
+    let merges: Vec<Merge> =
+        slots.iter().map(|slots| Merge::new(slots, (start, end), request.points_max)).collect();
+    budget.points(merges.iter().fold(0, |sum: u64, merge| sum.saturating_add(merge.count)))?;
+    let mut series = Vec::with_capacity(names.len());
+    for ((name, mut slots), merge) in names.into_iter().zip(slots).zip(merges) {
+        fetch_within(source, &name, slots.range(), budget, |dots| slots.add(dots))?;
+        series.push((name, consolidate(&slots, &merge, request.known_min)));
+    }
+    Ok(series)
+}
+
+fn own_step(
+    source: &dyn Source,
+    name: &SeriesName,
+    precision: Precision,
+    steps: &Mutex<Steps>,
+) -> Result<Duration, Error> {
+    let now = Instant::now();
+    // Not held while the source is read: other requests have steps to ask for too.
+    let steps = || steps.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(step) = steps().fresh(name.as_str(), precision, now) {
+        return Ok(step);
+    }
+    let sample = source.newest(name.as_str(), SAMPLE_DOTS)?;
+    Ok(steps().settle(name.as_str(), precision, &sample, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Memory;
+    use dotter_dot::Timestamp;
+
+    fn source() -> Memory {
+        let regular = |step: f64, count: usize| -> Vec<(f64, f64)> {
+            (0..count).map(|n| (1000.0 + n as f64 * step, n as f64)).collect()
+        };
+        Memory::default()
+            .with("a.slow", &regular(10.0, 100))
+            .with("a.fast", &regular(0.1, 10_000))
+            .with("b;host=x", &regular(10.0, 100))
+    }
+
+    fn ask(target: &str, from: u64, until: u64) -> Render {
+        Render {
+            targets: vec![Target::new(target).unwrap()],
+            window: Window {
+                from: Timestamp::from_secs(from).unwrap(),
+                until: Timestamp::from_secs(until).unwrap(),
+            },
+            points_max: None,
+            known_min: 0.0,
+            precision: Precision::Seconds,
+            step: None,
+        }
+    }
+
+    fn answer(request: &Render, budget: &mut Budget) -> Result<Vec<(SeriesName, Points)>, Error> {
+        render(&source(), request, &Mutex::default(), budget)
+    }
+
+    #[test]
+    fn each_series_has_its_own_step_and_the_window_is_open_at_its_start() {
+        let series = answer(&ask("a.*", 1000, 1030), &mut Budget::start()).unwrap();
+        let names: Vec<_> = series.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a.fast", "a.slow"]);
+        assert_eq!(series[0].1.step, Duration::from_secs(1));
+        assert_eq!(series[0].1.values[..2], [19.0, 29.0]);
+        assert_eq!(series[1].1.values, [1.0, 2.0, 3.0]);
+        assert_eq!(series[1].1.start, Timestamp::from_secs(1010).unwrap());
+    }
+
+    #[test]
+    fn a_series_without_dots_in_the_window_is_there_with_nulls_and_an_unknown_one_is_not() {
+        let series = answer(&ask("a.slow", 100, 130), &mut Budget::start()).unwrap();
+        assert_eq!(series.len(), 1);
+        assert!(series[0].1.values.iter().all(|value| value.is_nan()));
+        assert!(answer(&ask("nosuch", 100, 130), &mut Budget::start()).unwrap().is_empty());
+        assert!(answer(&ask("a.slow", 1030, 1000), &mut Budget::start()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn sub_second_slots_are_had_on_request() {
+        let fine = Render { precision: Precision::Millis, ..ask("a.fast", 1000, 1001) };
+        let series = answer(&fine, &mut Budget::start()).unwrap();
+        assert_eq!(series[0].1.step, Duration::from_millis(100));
+        assert_eq!(series[0].1.values.len(), 10);
+    }
+
+    #[test]
+    fn budgets_stop_a_request_before_it_costs_too_much() {
+        let check = |request: &Render, mut budget: Budget, expected: &str| {
+            let error = answer(request, &mut budget).unwrap_err();
+            assert_eq!((error.status(), error.to_string().contains(expected)), (413, true), "{error}");
+        };
+        let all = ask("a.*", 0, 2000);
+        check(&all, Budget { series_max: 1, ..Budget::start() }, "2 series, at most 1");
+        check(&all, Budget { points_max: 10, ..Budget::start() }, "points in the answer, at most 10");
+        check(&all, Budget { dots_max: 50, ..Budget::start() }, "dots read, at most 50");
+        check(&all, Budget { deadline: std::time::Instant::now(), ..Budget::start() }, "took too long");
+        let centuries = Render { points_max: Some(100), ..ask("a.*", 0, 18_000_000_000) };
+        assert_eq!(answer(&centuries, &mut Budget::start()).unwrap().len(), 2);
+    }
+}
