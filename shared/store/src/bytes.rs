@@ -1,0 +1,70 @@
+//! Reading fields one after the other from bytes nobody vouches for.
+//!
+//! Every read is checked; a read that fails leaves a note of what was wanted, so that an error can say it.
+
+use dotter_dot::{get_varint, put_varint, unzigzag};
+
+/// The rest of some bytes. All methods give `None` where the bytes end too soon or make no sense.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        get_varint(&mut self.0)
+    }
+
+    pub(crate) fn signed(&mut self) -> Option<i64> {
+        self.varint().map(unzigzag)
+    }
+
+    /// A varint that must fit `T`.
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
+        T::try_from(self.varint()?).ok()
+    }
+
+    /// A count of things of at least `bytes_each` bytes, which the bytes left can hold: so that what is
+    /// allocated for them is bounded by what was read.
+    pub(crate) fn count(&mut self, bytes_each: usize) -> Option<usize> {
+        let count: usize = self.number()?;
+        (count.checked_mul(bytes_each)? <= self.0.len()).then_some(count)
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        let count = self.number()?;
+        std::str::from_utf8(self.bytes(count)?).ok()
+    }
+}
+
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Eight bytes at a known place of a fixed table.
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// Four bytes at a known place of a fixed table.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}

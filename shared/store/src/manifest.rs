@@ -1,0 +1,438 @@
+//! The list of what counts: live segments, the first live WAL file, and the ledger as of its start.
+//!
+//! Always true on disk: MANIFEST is whole (it is replaced by rename), and everything it lists exists. What a
+//! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use dotter_dot::{Timestamp, put_varint};
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
+
+use crate::bytes::{Fields, put_text, u32_at, u64_at};
+use crate::error::Error;
+use crate::layout::{Layout, sync_dir};
+use crate::ledger::Ledger;
+use crate::segment::Tail;
+
+const MAGIC: &[u8; 8] = b"DOTTRMAN";
+const VERSION: u32 = 0;
+const FIXED_BYTES: usize = 48;
+/// The name of the lock held for the moment of a swap.
+const LOCK: &str = "MANIFEST.lock";
+
+/// The name of a store: 16 random bytes, shown as 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(pub [u8; 16]);
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Where a commit stands among all others: by sequence, then by generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Order {
+    /// The last WAL sequence it holds, or the last synced one it saw.
+    pub(crate) sequence: u64,
+    /// 0 for what came through the WAL; else the generation that listed it.
+    pub(crate) generation: u64,
+}
+
+/// One live segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentEntry {
+    /// File name within `seg/`.
+    pub(crate) name: String,
+    /// Size of the file.
+    pub(crate) bytes: u64,
+    /// Time of its first dot.
+    pub(crate) first_time: Timestamp,
+    /// Time of its last dot.
+    pub(crate) last_time: Timestamp,
+    /// Where it stands among the commits.
+    pub(crate) order: Order,
+    /// How often its dots have been merged.
+    pub(crate) level: u32,
+    /// Dots in it.
+    pub(crate) dots: u64,
+    /// Series in it.
+    pub(crate) series: u64,
+}
+
+/// What MANIFEST says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The store's name.
+    pub(crate) store: StoreId,
+    /// Grows by one with each swap.
+    pub(crate) generation: u64,
+    /// WAL files from this id on count.
+    pub(crate) wal_first: u64,
+    /// Live segments in the order of their commits.
+    pub(crate) segments: Vec<SegmentEntry>,
+    /// Files, as paths below the store, that the next swap unlinks.
+    pub(crate) obsolete: Vec<String>,
+    /// The ledger at the start of the first live WAL file.
+    pub(crate) ledger: Ledger,
+}
+
+/// Tells one MANIFEST file from the next without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    mtime: i64,
+    mtime_nanos: i64,
+}
+
+/// The stamp of the MANIFEST that is there now.
+pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
+    let path = layout.manifest();
+    match fs::metadata(&path) {
+        Ok(meta) => Ok(Stamp { inode: meta.ino(), mtime: meta.mtime(), mtime_nanos: meta.mtime_nsec() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NoStore(layout.dir.clone())),
+        Err(error) => Err(Error::io("look at", &path)(error)),
+    }
+}
+
+/// Reads MANIFEST; a damaged one is rebuilt in memory from MANIFEST.old and the segments.
+///
+/// # Errors
+///
+/// [`Error::NoStore`] where there is none; [`Error::Damaged`] where MANIFEST.old is of no use either.
+pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
+    match read_file(&layout.manifest()) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            // A swap renames over MANIFEST, so it is never missing for a moment: with an old one beside the
+            // gap, somebody removed it.
+            if layout.manifest_old().exists() {
+                rebuild(layout)
+            } else {
+                Err(Error::NoStore(layout.dir.clone()))
+            }
+        }
+        Err(Error::Damaged { path, offset, what }) => {
+            rebuild(layout).map_err(|_| Error::Damaged { path, offset, what })
+        }
+        other => other,
+    }
+}
+
+/// Reads MANIFEST and nothing else.
+pub(crate) fn read_as_is(layout: &Layout) -> Result<Manifest, Error> {
+    match read_file(&layout.manifest()) {
+        Err(error) if error.is_not_found() => Err(Error::NoStore(layout.dir.clone())),
+        other => other,
+    }
+}
+
+/// Changes the list: reads it under the lock, lets `change` edit it, and puts the outcome in its place.
+///
+/// `change` may give the work up with an error; then nothing has happened. The generation it sees is the one
+/// the new list will have.
+pub(crate) fn swap<T>(
+    layout: &Layout,
+    change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
+) -> Result<(Manifest, T), Error> {
+    let _lock = layout.lock(LOCK)?;
+    let mut manifest = read(layout)?;
+    manifest.generation += 1;
+    let before = std::mem::take(&mut manifest.obsolete);
+    let outcome = change(&mut manifest)?;
+    manifest.segments.sort_by_key(|segment| segment.order);
+    replace(layout, &manifest)?;
+    for file in before {
+        // Already gone after a crash in the middle of this loop; nothing depends on it.
+        let _ = fs::remove_file(layout.dir.join(file));
+    }
+    Ok((manifest, outcome))
+}
+
+/// Reads MANIFEST, or makes an empty store where there is none.
+pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest, Error> {
+    layout.create()?;
+    let _lock = layout.lock(LOCK)?;
+    match read(layout) {
+        Err(Error::NoStore(_)) => {}
+        other => return other,
+    }
+    if let Some(found) = first_entry(&layout.dir.join("seg")).or_else(|| first_entry(&layout.dir.join("wal")))
+    {
+        let what = format!(
+            "MANIFEST and MANIFEST.old are missing beside {found}; restore one, or move the rest away"
+        );
+        return Err(Error::damaged(&layout.dir, 0, what));
+    }
+    let manifest = Manifest {
+        store: StoreId(random_id(now)?),
+        generation: 1,
+        wal_first: 1,
+        segments: Vec::new(),
+        obsolete: Vec::new(),
+        ledger: Ledger::default(),
+    };
+    replace(layout, &manifest)?;
+    Ok(manifest)
+}
+
+/// Removes segments and WAL files that no list knows: what a crash left beside a swap.
+pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
+    let _lock = layout.lock(LOCK)?;
+    let manifest = read(layout)?;
+    for folder in ["seg", "wal"] {
+        let dir = layout.dir.join(folder);
+        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let counts = match name.rsplit_once('.') {
+                Some((_, "seg")) => manifest.segments.iter().any(|segment| segment.name == name),
+                Some((id, "wal")) => id.parse::<u64>().is_ok_and(|id| id >= manifest.wal_first),
+                // Nothing of ours.
+                _ => true,
+            };
+            // A file that is obsolete goes with the next swap, so that readers have time to open it.
+            if !counts && !manifest.obsolete.contains(&format!("{folder}/{name}")) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
+    let (temporary, mut file) = layout.temporary()?;
+    file.write_all(&manifest.encode()).map_err(Error::io("write", &temporary))?;
+    file.sync_all().map_err(Error::io("sync", &temporary))?;
+    let (path, old) = (layout.manifest(), layout.manifest_old());
+    if path.exists() && read_file(&path).is_ok() {
+        let link = layout.dir.join("tmp").join(format!("old-{}", std::process::id()));
+        let _ = fs::remove_file(&link);
+        fs::hard_link(&path, &link).map_err(Error::io("link", &link))?;
+        fs::rename(&link, &old).map_err(Error::io("rename", &old))?;
+    }
+    fs::rename(&temporary, &path).map_err(Error::io("rename", &path))?;
+    sync_dir(&layout.dir)
+}
+
+fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
+    let mut manifest = read_file(&layout.manifest_old())?;
+    let dir = layout.dir.join("seg");
+    let mut later = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
+        if let Ok(tail) = Tail::read(&entry.path())
+            && tail.store == manifest.store
+            && tail.generation > manifest.generation
+            && let Some(name) = entry.file_name().to_str()
+        {
+            later.push((tail.generation, tail.entry(name), tail.meta));
+        }
+    }
+    later.sort_by_key(|(generation, ..)| *generation);
+    for (generation, entry, meta) in later {
+        manifest.segments.retain(|segment| !meta.replaced.contains(&segment.name));
+        if entry.order.generation == generation {
+            // Another process's commit: MANIFEST had counted it when it listed it.
+            manifest.ledger.totals.stored_other += entry.dots;
+        }
+        manifest.segments.push(entry);
+        manifest.generation = generation;
+        if let Some((wal_first, ledger)) = meta.log
+            && wal_first > manifest.wal_first
+        {
+            manifest.wal_first = wal_first;
+            let stored_other = ledger.totals.stored_other.max(manifest.ledger.totals.stored_other);
+            manifest.ledger = ledger;
+            manifest.ledger.totals.stored_other = stored_other;
+        }
+    }
+    manifest.segments.sort_by_key(|segment| segment.order);
+    manifest.obsolete.clear();
+    Ok(manifest)
+}
+
+fn read_file(path: &Path) -> Result<Manifest, Error> {
+    let mut bytes = Vec::new();
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+        .open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(Error::io("read", path))?;
+    Manifest::decode(&bytes, path)
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.store.0);
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.wal_first.to_le_bytes());
+        put_varint(&mut out, self.segments.len() as u64);
+        for segment in &self.segments {
+            put_text(&mut out, &segment.name);
+            for field in [
+                segment.bytes,
+                segment.first_time.nanos(),
+                segment.last_time.nanos(),
+                segment.order.sequence,
+                segment.order.generation,
+                segment.level as u64,
+                segment.dots,
+                segment.series,
+            ] {
+                put_varint(&mut out, field);
+            }
+        }
+        put_varint(&mut out, self.obsolete.len() as u64);
+        self.obsolete.iter().for_each(|file| put_text(&mut out, file));
+        self.ledger.encode(&mut out);
+        let checksum = checksum(&out);
+        out[12..16].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Manifest, Error> {
+        if bytes.len() < FIXED_BYTES || &bytes[..8] != MAGIC {
+            return Err(Error::damaged(path, 0, "no manifest of a Dotter store"));
+        }
+        let (version, found, expected) = (u32_at(bytes, 8), checksum(bytes), u32_at(bytes, 12));
+        if found != expected {
+            return Err(Error::damaged(path, 12, format!("checksum {found:08x}, expected {expected:08x}")));
+        }
+        if version > VERSION {
+            return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(&bytes[16..32]);
+        let mut manifest = Manifest {
+            store: StoreId(store),
+            generation: u64_at(bytes, 32),
+            wal_first: u64_at(bytes, 40),
+            segments: Vec::new(),
+            obsolete: Vec::new(),
+            ledger: Ledger::default(),
+        };
+        let mut fields = Fields(&bytes[FIXED_BYTES..]);
+        match manifest.decode_rest(&mut fields) {
+            Some(()) if fields.0.is_empty() => Ok(manifest),
+            _ => {
+                let offset = (bytes.len() - fields.0.len()) as u64;
+                Err(Error::damaged(path, offset, "fields end too soon or make no sense"))
+            }
+        }
+    }
+
+    fn decode_rest(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        for _ in 0..fields.count(9)? {
+            self.segments.push(SegmentEntry {
+                name: fields.text().filter(|name| !name.contains('/'))?.to_owned(),
+                bytes: fields.varint()?,
+                first_time: Timestamp::from_nanos(fields.varint()?),
+                last_time: Timestamp::from_nanos(fields.varint()?),
+                order: Order { sequence: fields.varint()?, generation: fields.varint()? },
+                level: fields.number()?,
+                dots: fields.varint()?,
+                series: fields.varint()?,
+            });
+        }
+        for _ in 0..fields.count(1)? {
+            // What is unlinked by name stays below the store.
+            let file = fields.text()?;
+            let inside =
+                file.strip_prefix("seg/").or(file.strip_prefix("wal/")).filter(|name| !name.contains('/'));
+            inside?;
+            self.obsolete.push(file.to_owned());
+        }
+        self.ledger = Ledger::decode(fields)?;
+        Some(())
+    }
+}
+
+/// Of everything but itself.
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
+}
+
+fn first_entry(dir: &Path) -> Option<String> {
+    fs::read_dir(dir).ok()?.flatten().next().map(|entry| entry.path().display().to_string())
+}
+
+/// 16 random bytes from the system.
+fn random_id(now: Timestamp) -> Result<[u8; 16], Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; 16];
+    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::io("read", path))?;
+    // Where the source is still warming up at boot, the clock keeps two stores apart.
+    for (byte, more) in bytes.iter_mut().zip(now.nanos().to_le_bytes()) {
+        *byte ^= more;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            store: StoreId([9; 16]),
+            generation: 12,
+            wal_first: 4,
+            segments: vec![SegmentEntry {
+                name: "L0-20261120T00-000012.seg".into(),
+                bytes: 1000,
+                first_time: Timestamp::from_nanos(5),
+                last_time: Timestamp::from_nanos(50),
+                order: Order { sequence: 77, generation: 0 },
+                level: 0,
+                dots: 10,
+                series: 2,
+            }],
+            obsolete: vec!["wal/0000000003.wal".into()],
+            ledger: Ledger::default(),
+        }
+    }
+
+    #[test]
+    fn a_manifest_round_trips_and_every_flipped_bit_is_noticed() {
+        let bytes = manifest().encode();
+        let path = Path::new("MANIFEST");
+        assert_eq!(Manifest::decode(&bytes, path).unwrap(), manifest());
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&bytes, path).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_rebuilt_from_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let made = open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
+        let (second, ()) = swap(&layout, |_| Ok(())).unwrap();
+        assert_eq!(second.generation, made.generation + 1);
+        fs::write(layout.manifest(), b"rubbish").unwrap();
+        assert_eq!(read(&layout).unwrap(), made);
+        let (third, ()) = swap(&layout, |_| Ok(())).unwrap();
+        assert_eq!(third.generation, made.generation + 1);
+        fs::remove_file(layout.manifest()).unwrap();
+        assert_eq!(read(&layout).unwrap(), made);
+    }
+
+    #[test]
+    fn a_list_made_by_a_later_version_is_refused_politely() {
+        let mut bytes = manifest().encode();
+        bytes[8] = 3;
+        let checksum = checksum(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        let error = Manifest::decode(&bytes, Path::new("MANIFEST")).unwrap_err();
+        assert_eq!(error.to_string(), "MANIFEST: format version 3, this build reads up to 0");
+    }
+}

@@ -1,0 +1,395 @@
+//! Reading a store from any process, and following what is committed to it.
+//!
+//! A reader takes no lock and makes nobody wait. It opens what MANIFEST lists, reads the live log up to where its
+//! writer says it is synced, and at each refresh looks whether either has moved on.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+
+use crate::chunk::Columns;
+use crate::error::Error;
+use crate::head::{self, HeadPart};
+use crate::layout::Layout;
+use crate::ledger::Ledger;
+use crate::manifest::{self, Manifest, Stamp};
+use crate::segment::Segment;
+use crate::snapshot::{Damage, Inner, Snapshot};
+use crate::wal::{self, Applied, HEADER_BYTES, Item, Items, LogFile, Names};
+
+/// How often a list is read again because a file of it has just gone.
+const TRIES_MAX: u32 = 20;
+
+/// A view of a store directory that can be brought up to date.
+pub struct Reader {
+    layout: Layout,
+    stamp: Stamp,
+    inner: Arc<Inner>,
+    tail: Option<Tail>,
+}
+
+/// Where in the log the reader stands.
+struct Tail {
+    file: LogFile,
+    /// Everything before it has been read.
+    place: u64,
+    names: Names,
+}
+
+/// What one commit through the log made visible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its dots, by series, each series' in the order they were published.
+    pub dots: Vec<(SeriesName, Timestamp, f64)>,
+    /// What was lost.
+    pub losses: Vec<LossNews>,
+}
+
+/// Records of a ring that are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossNews {
+    /// The application that made the ring.
+    pub application: String,
+    /// The ring.
+    pub incarnation: Incarnation,
+    /// The lane.
+    pub lane: u32,
+    /// How many records.
+    pub lost: u64,
+    /// Why.
+    pub reason: Reason,
+    /// When they would have been, where that is known.
+    pub times: Option<TimeRange>,
+}
+
+/// The live log being read into a view.
+struct Intake<'a> {
+    head: &'a mut Vec<Arc<HeadPart>>,
+    ledger: &'a mut Ledger,
+    names: &'a mut Arc<BTreeSet<SeriesName>>,
+    /// Sequences of commits that a part must not span.
+    splits: &'a [u64],
+    /// The last sequence seen.
+    sequence: &'a mut u64,
+    /// Commits above this one are news.
+    known: u64,
+    news: Option<&'a mut Vec<News>>,
+    part: HeadPart,
+}
+
+impl Reader {
+    /// Opens a store for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`] where there is none yet; [`Error::Version`] where a newer build has written.
+    pub fn open(dir: &Path) -> Result<Reader, Error> {
+        let layout = Layout::new(dir);
+        let (stamp, inner, tail) = load(&layout, None, None)?;
+        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail })
+    }
+
+    /// The store as of the last refresh.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { inner: self.inner.clone() }
+    }
+
+    /// Brings the view up to date; `true` where anything has changed.
+    ///
+    /// - `news`: gets what became visible through the log since the last refresh, in the order of its commit.
+    ///   Commits of other processes come as segments and are not news. Where the reader had fallen so far
+    ///   behind that the log it stood in is gone, news is missing and [`Snapshot::epoch`] has grown.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the view is as it was then.
+    pub fn refresh(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let followed = self.follow(news.as_deref_mut())?;
+        let stamp = manifest::stamp(&self.layout)?;
+        if stamp == self.stamp {
+            return Ok(followed);
+        }
+        let manifest = manifest::read(&self.layout)?;
+        let moved = manifest.wal_first != self.inner.manifest.wal_first;
+        // A commit of another process may stand in the middle of what was read as one part.
+        let apart = |part: &Arc<HeadPart>| {
+            let within = part.first_sequence..part.last_sequence;
+            manifest.segments.iter().any(|segment| within.contains(&segment.order.sequence))
+        };
+        if moved || self.inner.head.iter().any(apart) {
+            return self.reload(news);
+        }
+        let inner = Arc::make_mut(&mut self.inner);
+        let segments = match open_segments(&self.layout, &manifest, &inner.segments, &inner.damage) {
+            Err(error) if error.is_not_found() => return self.reload(news),
+            other => other?,
+        };
+        add_names(&mut inner.names, &segments, &inner.segments);
+        inner.segments = segments;
+        let ledger = Arc::make_mut(&mut inner.ledger);
+        let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
+        ledger.totals = manifest.ledger.totals;
+        ledger.totals.stored_other += live;
+        inner.manifest = Arc::new(manifest);
+        self.stamp = stamp;
+        Ok(true)
+    }
+
+    /// Begins anew from the list; what is known already is not told again.
+    fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news)?;
+        (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
+        Ok(true)
+    }
+
+    /// Reads what the log's writer has synced meanwhile.
+    fn follow(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let mut changed = false;
+        loop {
+            let Some(tail) = &mut self.tail else {
+                // A store without a log: nobody has written through one yet.
+                let files = wal::files(&self.layout, self.inner.manifest.wal_first)?;
+                let Some(file) = files.into_iter().next() else { return Ok(changed) };
+                self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
+                continue;
+            };
+            let Some(synced) = tail.file.synced()? else { return Ok(changed) };
+            let (until, next) = if synced.bytes > tail.place {
+                (synced.bytes, None)
+            } else {
+                let next = match LogFile::open(&self.layout, tail.file.id + 1) {
+                    Err(error) if error.is_not_found() => return Ok(changed),
+                    other => other?,
+                };
+                let measured = next.header.filter(|header| header.before_id == tail.file.id);
+                (measured.map_or(tail.place, |header| header.before_bytes), Some(next))
+            };
+            if until > tail.place {
+                let bytes = tail.file.read(tail.place, until)?;
+                let inner = Arc::make_mut(&mut self.inner);
+                let splits: Vec<u64> =
+                    inner.manifest.segments.iter().map(|entry| entry.order.sequence).collect();
+                let known = inner.sequence;
+                Intake {
+                    head: &mut inner.head,
+                    ledger: Arc::make_mut(&mut inner.ledger),
+                    names: &mut inner.names,
+                    splits: &splits,
+                    sequence: &mut inner.sequence,
+                    known,
+                    news: news.as_deref_mut(),
+                    part: HeadPart::default(),
+                }
+                .take(&bytes, tail.place, tail.file.id, &mut tail.names);
+                inner.wal_bytes += until - tail.place;
+                tail.place = until;
+                changed = true;
+            }
+            if let Some(file) = next {
+                Arc::make_mut(&mut self.inner).wal_files += 1;
+                *tail = Tail { file, place: HEADER_BYTES as u64, names: Names::default() };
+            }
+        }
+    }
+}
+
+/// Reads list, segments and live log.
+///
+/// - `before`: the view so far: segments are taken over from it, and what it holds of the log is not news
+fn load(
+    layout: &Layout,
+    before: Option<&Inner>,
+    mut news: Option<&mut Vec<News>>,
+) -> Result<(Stamp, Inner, Option<Tail>), Error> {
+    for tries in 1.. {
+        let told = news.as_ref().map_or(0, |news| news.len());
+        match try_load(layout, before, news.as_deref_mut()) {
+            // What was listed has been replaced; the list that replaced it is there.
+            Err(error) if error.is_not_found() && tries < TRIES_MAX => {
+                if let Some(news) = &mut news {
+                    news.truncate(told);
+                }
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+fn try_load(
+    layout: &Layout,
+    before: Option<&Inner>,
+    news: Option<&mut Vec<News>>,
+) -> Result<(Stamp, Inner, Option<Tail>), Error> {
+    let stamp = manifest::stamp(layout)?;
+    let manifest = manifest::read(layout)?;
+    let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
+    let old = before.map_or(&[][..], |before| &before.segments);
+    let segments = open_segments(layout, &manifest, old, &damage)?;
+    let mut names = before.map_or_else(Arc::default, |before| before.names.clone());
+    add_names(&mut names, &segments, old);
+    let files = wal::files(layout, manifest.wal_first)?;
+    if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
+    }
+    let splits: Vec<u64> = manifest.segments.iter().map(|entry| entry.order.sequence).collect();
+    let known = before.map_or(u64::MAX, |before| before.sequence);
+    let first = files.first().and_then(|file| file.header).map_or(0, |header| header.first_sequence);
+    let lost = before.is_some() && first > known + 1;
+    let mut sequence = splits.iter().copied().max().unwrap_or(0).max(first.saturating_sub(1));
+    let mut head = Vec::new();
+    let mut ledger = manifest.ledger.clone();
+    let mut wal_bytes = 0;
+    let wal_files = files.len() as u64;
+    let mut intake = Intake {
+        head: &mut head,
+        ledger: &mut ledger,
+        names: &mut names,
+        splits: &splits,
+        sequence: &mut sequence,
+        known,
+        news,
+        part: HeadPart::default(),
+    };
+    let mut tail = None;
+    for file in files {
+        let until = match file.measured {
+            Some(bytes) => bytes,
+            None => file.synced_surely()?.bytes,
+        };
+        let bytes = file.read(HEADER_BYTES as u64, until)?;
+        let mut names = Names::default();
+        wal::declare(&bytes, file.id, &mut names);
+        intake = intake.take(&bytes, HEADER_BYTES as u64, file.id, &mut names);
+        wal_bytes += until;
+        tail = Some(Tail { file, place: until, names });
+    }
+    drop(intake);
+    let inner = Inner {
+        manifest: Arc::new(manifest),
+        segments,
+        head,
+        names,
+        ledger: Arc::new(ledger),
+        sequence,
+        epoch: before.map_or(0, |before| before.epoch) + lost as u64,
+        wal_files,
+        wal_bytes,
+        damage,
+    };
+    Ok((stamp, inner, tail))
+}
+
+impl Intake<'_> {
+    /// Takes in the frames of one stretch of a file.
+    fn take(mut self, bytes: &[u8], base: u64, file_id: u64, names: &mut Names) -> Self {
+        for item in Items::new(bytes, base, file_id) {
+            let Item::Frame(frame) = item else { continue };
+            wal::declare_frame(&frame, names);
+            *self.sequence = frame.sequence;
+            let Applied::Dots { lanes, mut dots, .. } = wal::apply(&frame, names, self.ledger) else {
+                continue;
+            };
+            let split = |commit: &u64| (self.part.last_sequence..frame.sequence).contains(commit);
+            if self.part.dots > 0 && self.splits.iter().any(split) {
+                self.end_part();
+            }
+            if self.part.dots == 0 {
+                self.part.first_sequence = frame.sequence;
+            }
+            self.part.last_sequence = frame.sequence;
+            let mut told = News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new() };
+            let is_news = self.news.is_some() && frame.sequence > self.known;
+            let mut columns = Columns::default();
+            while let Some((id, clock)) = dots.peek() {
+                columns.clear();
+                if dots.take(&mut columns).is_none() {
+                    break;
+                }
+                let Some(name) = names.series.get(&id) else { continue };
+                if is_news {
+                    let dot =
+                        |(time, value): (&u64, &f64)| (name.clone(), Timestamp::from_nanos(*time), *value);
+                    told.dots.extend(columns.times.iter().zip(&columns.values).map(dot));
+                }
+                let series = match self.part.series.get_mut(name) {
+                    Some(series) => series,
+                    None => {
+                        if !self.names.contains(name) {
+                            Arc::make_mut(self.names).insert(name.clone());
+                        }
+                        self.part.series.entry(name.clone()).or_default()
+                    }
+                };
+                series.extend(&columns.times, &columns.values, clock);
+                self.part.dots += columns.len() as u64;
+            }
+            if is_news {
+                for (incarnation, lane) in &lanes {
+                    let application =
+                        self.ledger.account(*incarnation).map(|account| account.application.clone());
+                    told.losses.extend(lane.losses.iter().map(|lost| LossNews {
+                        application: application.clone().unwrap_or_default(),
+                        incarnation: *incarnation,
+                        lane: lane.lane,
+                        lost: lost.next - lost.first,
+                        reason: lost.reason,
+                        times: lost.times,
+                    }));
+                }
+                self.news.as_mut().expect("news is wanted").push(told);
+            }
+        }
+        // A part never spans files, so that a seal drops whole parts.
+        self.end_part();
+        self
+    }
+
+    fn end_part(&mut self) {
+        let part = std::mem::take(&mut self.part);
+        if part.dots > 0 {
+            head::push(self.head, part, self.splits);
+        }
+    }
+}
+
+/// Opens what a list names; those open already are taken over.
+///
+/// A segment that is damaged is left out and counted: the others can be read all the same.
+fn open_segments(
+    layout: &Layout,
+    manifest: &Manifest,
+    open: &[Arc<Segment>],
+    damage: &Damage,
+) -> Result<Vec<Arc<Segment>>, Error> {
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        if let Some(segment) = open.iter().find(|segment| segment.name() == entry.name) {
+            segments.push(segment.clone());
+            continue;
+        }
+        match Segment::open(&layout.segment(&entry.name), entry) {
+            Ok(segment) => segments.push(Arc::new(segment)),
+            // Relaxed: a count that nothing else depends on.
+            Err(Error::Damaged { .. }) => _ = damage.segments.fetch_add(1, Relaxed),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(segments)
+}
+
+/// Adds the names of segments that were not open before.
+fn add_names(names: &mut Arc<BTreeSet<SeriesName>>, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
+    for segment in segments.iter().filter(|segment| !open.iter().any(|open| Arc::ptr_eq(open, segment))) {
+        let new: Vec<SeriesName> = segment.names("").filter(|name| !names.contains(name)).collect();
+        if !new.is_empty() {
+            Arc::make_mut(names).extend(new);
+        }
+    }
+}

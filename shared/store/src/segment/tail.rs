@@ -1,0 +1,190 @@
+//! The end of a segment: what it is, and what is needed to list it again when MANIFEST is lost.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use dotter_dot::{Timestamp, put_varint};
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
+
+use crate::bytes::{Fields, put_text, u32_at, u64_at};
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::manifest::{Order, SegmentEntry, StoreId};
+
+pub(crate) const TAIL_BYTES: usize = 128;
+pub(crate) const VERSION: u32 = 0;
+const MAGIC: &[u8; 8] = b"DOTTRTAI";
+
+/// Everything the last 128 bytes say, and the meta before them.
+pub(crate) struct Tail {
+    pub(crate) level: u32,
+    pub(crate) store: StoreId,
+    pub(crate) generation: u64,
+    pub(crate) order: Order,
+    pub(crate) index_at: u64,
+    pub(crate) fst_at: u64,
+    pub(crate) meta_at: u64,
+    pub(crate) first_time: Timestamp,
+    pub(crate) last_time: Timestamp,
+    pub(crate) dots: u64,
+    pub(crate) series: u64,
+    pub(crate) meta: Meta,
+    /// Size of the whole file.
+    pub(crate) bytes: u64,
+}
+
+/// What a rebuilt list needs to know.
+#[derive(Default)]
+pub(crate) struct Meta {
+    /// Names of the segments this one stands for.
+    pub(crate) replaced: Vec<String>,
+    /// First live WAL file and ledger as of the end of this segment, in one that was sealed.
+    pub(crate) log: Option<(u64, Ledger)>,
+}
+
+impl Meta {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.replaced.len() as u64);
+        self.replaced.iter().for_each(|name| put_text(out, name));
+        out.push(self.log.is_some() as u8);
+        if let Some((wal_first, ledger)) = &self.log {
+            put_varint(out, *wal_first);
+            ledger.encode(out);
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Meta> {
+        let mut fields = Fields(bytes);
+        let mut meta = Meta::default();
+        for _ in 0..fields.count(1)? {
+            meta.replaced.push(fields.text()?.to_owned());
+        }
+        if fields.byte()? == 1 {
+            meta.log = Some((fields.varint()?, Ledger::decode(&mut fields)?));
+        }
+        fields.0.is_empty().then_some(meta)
+    }
+}
+
+impl Tail {
+    /// The fixed part; `checksum` covers index, fst and meta.
+    pub(crate) fn encode(&self, checksum: u32) -> [u8; TAIL_BYTES] {
+        let mut out = [0; TAIL_BYTES];
+        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &self.level.to_le_bytes());
+        put(16, &self.store.0);
+        let words = [
+            self.generation,
+            self.order.sequence,
+            self.order.generation,
+            self.index_at,
+            self.fst_at,
+            self.meta_at,
+            self.first_time.nanos(),
+            self.last_time.nanos(),
+            self.dots,
+            self.series,
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            put(32 + index * 8, &word.to_le_bytes());
+        }
+        put(112, &checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[..120]);
+        out[120..124].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// Reads tail and meta of a segment file; the index in between is checked as well.
+    pub(crate) fn read(path: &Path) -> Result<Tail, Error> {
+        let file = open(path)?;
+        let length = file.metadata().map_err(Error::io("look at", path))?.len();
+        let mut bytes = [0; TAIL_BYTES];
+        let Some(at) = length.checked_sub(TAIL_BYTES as u64) else {
+            return Err(Error::damaged(path, 0, format!("{length} bytes are too few for a segment")));
+        };
+        file.read_exact_at(&mut bytes, at).map_err(Error::io("read", path))?;
+        let (mut tail, checksum) = Tail::decode(&bytes, path, length)?;
+        let mut rest = vec![0; (at - tail.index_at) as usize];
+        file.read_exact_at(&mut rest, tail.index_at).map_err(Error::io("read", path))?;
+        tail.meta = tail.check(&rest, checksum, path)?;
+        Ok(tail)
+    }
+
+    /// The fixed part, checked in itself; offsets lie in order within a file of `length` bytes.
+    pub(crate) fn decode(bytes: &[u8; TAIL_BYTES], path: &Path, length: u64) -> Result<(Tail, u32), Error> {
+        let at = length - TAIL_BYTES as u64;
+        if &bytes[..8] != MAGIC {
+            return Err(Error::damaged(path, at, "no tail of a segment"));
+        }
+        let (found, expected) = (crc32c::crc32c(&bytes[..120]), u32_at(bytes, 120));
+        if found != expected {
+            let what = format!("tail checksum {found:08x}, expected {expected:08x}");
+            return Err(Error::damaged(path, at, what));
+        }
+        let version = u32_at(bytes, 8);
+        if version > VERSION {
+            return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(&bytes[16..32]);
+        let tail = Tail {
+            level: u32_at(bytes, 12),
+            store: StoreId(store),
+            generation: u64_at(bytes, 32),
+            order: Order { sequence: u64_at(bytes, 40), generation: u64_at(bytes, 48) },
+            index_at: u64_at(bytes, 56),
+            fst_at: u64_at(bytes, 64),
+            meta_at: u64_at(bytes, 72),
+            first_time: Timestamp::from_nanos(u64_at(bytes, 80)),
+            last_time: Timestamp::from_nanos(u64_at(bytes, 88)),
+            dots: u64_at(bytes, 96),
+            series: u64_at(bytes, 104),
+            meta: Meta::default(),
+            bytes: length,
+        };
+        if !(16 <= tail.index_at
+            && tail.index_at <= tail.fst_at
+            && tail.fst_at <= tail.meta_at
+            && tail.meta_at <= at)
+        {
+            return Err(Error::damaged(path, at + 56, "offsets that lie outside the file"));
+        }
+        Ok((tail, u32_at(bytes, 112)))
+    }
+
+    /// Checks index, fst and meta, which are `rest`, and reads the meta.
+    pub(crate) fn check(&self, rest: &[u8], expected: u32, path: &Path) -> Result<Meta, Error> {
+        let found = crc32c::crc32c(rest);
+        if found != expected {
+            let what = format!("index checksum {found:08x}, expected {expected:08x}");
+            return Err(Error::damaged(path, self.index_at, what));
+        }
+        Meta::decode(&rest[(self.meta_at - self.index_at) as usize..])
+            .ok_or_else(|| Error::damaged(path, self.meta_at, "meta fields that make no sense"))
+    }
+
+    /// How a manifest lists it.
+    pub(crate) fn entry(&self, name: &str) -> SegmentEntry {
+        SegmentEntry {
+            name: name.to_owned(),
+            bytes: self.bytes,
+            first_time: self.first_time,
+            last_time: self.last_time,
+            order: self.order,
+            level: self.level,
+            dots: self.dots,
+            series: self.series,
+        }
+    }
+}
+
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    File::options()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+        .open(path)
+        .map_err(Error::io("open segment", path))
+}

@@ -1,0 +1,23 @@
+//! The write-ahead log: what a crash must not take.
+//!
+//! Always true on disk:
+//!
+//! - a frame counts whole or not at all, and everything before the synced position has been through fdatasync
+//! - of a file that a later header has measured, nothing beyond that length counts, ever
+//! - file ids and sequences only grow
+//!
+//! Bytes: FORMAT.md, "WAL file".
+
+mod frame;
+mod header;
+mod log;
+mod payload;
+mod replay;
+
+pub(crate) use frame::{Item, Items};
+pub(crate) use header::HEADER_BYTES;
+pub(crate) use log::{FILE_BYTES, Log};
+pub(crate) use payload::{Declared, DotGroups, FinishFrame, Grouping, Names};
+pub(crate) use replay::{
+    Applied, LogFile, apply, count_dots, declare, declare_frame, files, last_synced_sequence,
+};

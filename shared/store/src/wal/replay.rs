@@ -1,0 +1,236 @@
+//! Reading the log back: which files there are, how much of each counts, and what a frame does to the ledger.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dotter_dot::Incarnation;
+
+use super::frame::{Frame, FrameKind, Item, Items};
+use super::header::{HEADER_BYTES, Header, Synced, read_header, read_synced};
+use super::payload::{DotGroups, FinishFrame, Names, RecordsFrame, decode_names};
+use crate::bytes::Fields;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::ledger::{LaneRecords, Ledger};
+
+/// One WAL file as it lies there.
+pub(crate) struct LogFile {
+    pub(crate) id: u64,
+    pub(crate) path: PathBuf,
+    /// Missing where its bytes are damaged; the frames behind it may be whole all the same.
+    pub(crate) header: Option<Header>,
+    /// How many of its bytes count, where a later header says so.
+    pub(crate) measured: Option<u64>,
+    file: File,
+}
+
+/// The files from `wal_first` on, in order.
+pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Error> {
+    let dir = layout.dir.join("wal");
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
+        let name = entry.file_name();
+        let id =
+            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|id| id.parse::<u64>().ok());
+        if let Some(id) = id.filter(|id| *id >= wal_first) {
+            found.insert(id, entry.path());
+        }
+    }
+    let mut files: Vec<LogFile> = Vec::new();
+    for (id, path) in found {
+        let file = match LogFile::open_path(id, path) {
+            // A seal has just unlinked it.
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
+        if let (Some(before), Some(header)) = (files.last_mut(), file.header)
+            && header.before_id == before.id
+        {
+            before.measured = Some(header.before_bytes);
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+impl LogFile {
+    /// Opens one file by its id.
+    pub(crate) fn open(layout: &Layout, id: u64) -> Result<LogFile, Error> {
+        LogFile::open_path(id, layout.wal(id))
+    }
+
+    fn open_path(id: u64, path: PathBuf) -> Result<LogFile, Error> {
+        let (file, header) = match read_header(&path) {
+            Ok((file, header)) => (file, Some(header)),
+            Err(Error::Damaged { .. }) => {
+                (File::open(&path).map_err(Error::io("open WAL file", &path))?, None)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(LogFile { id, path, header, measured: None, file })
+    }
+
+    /// As [`LogFile::synced`], but waits while the words are being rewritten; where they stay damaged, everything
+    /// up to the last whole frame counts.
+    pub(crate) fn synced_surely(&self) -> Result<Synced, Error> {
+        for _ in 0..100 {
+            if let Some(synced) = self.synced()? {
+                return Ok(synced);
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let bytes = self.read_all()?;
+        let mut items = Items::new(&bytes, HEADER_BYTES as u64, self.id);
+        let mut sequence = 0;
+        for item in &mut items {
+            if let Item::Frame(frame) = item {
+                sequence = frame.sequence;
+            }
+        }
+        Ok(Synced { bytes: items.good_until(), sequence })
+    }
+
+    /// How far its writer says it is synced.
+    pub(crate) fn synced(&self) -> Result<Option<Synced>, Error> {
+        read_synced(&self.file, &self.path)
+    }
+
+    /// How long ago it was last written to; zero where the clock has gone back since.
+    pub(crate) fn age(&self) -> Duration {
+        let modified = self.file.metadata().and_then(|meta| meta.modified());
+        modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn size(&self) -> Result<u64, Error> {
+        Ok(self.file.metadata().map_err(Error::io("look at", &self.path))?.len())
+    }
+
+    /// The bytes from `from` until `until`, fewer where the file ends before.
+    pub(crate) fn read(&self, from: u64, until: u64) -> Result<Vec<u8>, Error> {
+        let until = until.min(self.size()?);
+        let mut bytes = vec![0; until.saturating_sub(from) as usize];
+        self.file.read_exact_at(&mut bytes, from).map_err(Error::io("read", &self.path))?;
+        Ok(bytes)
+    }
+
+    /// Decides how much of a file counts whose writer did not say: all up to the last whole frame.
+    ///
+    /// What was not published as synced is written once more before the sync: had an fsync failed, the system
+    /// might believe those bytes to be on disk. Bytes behind the last frame are void from here on.
+    ///
+    /// - `bytes`: what [`LogFile::read_all`] gave
+    pub(crate) fn settle(&self, bytes: &[u8], good_until: u64) -> Result<u64, Error> {
+        let synced = self.synced()?.map_or(HEADER_BYTES as u64, |synced| synced.bytes);
+        let good_until = good_until.max(HEADER_BYTES as u64);
+        if synced < good_until {
+            let at = (synced - HEADER_BYTES as u64) as usize;
+            let again = &bytes[at..(good_until - HEADER_BYTES as u64) as usize];
+            let file = File::options()
+                .write(true)
+                .open(&self.path)
+                .map_err(Error::io("open WAL file", &self.path))?;
+            file.write_all_at(again, synced).map_err(Error::io("write", &self.path))?;
+            file.sync_data().map_err(Error::io("sync", &self.path))?;
+        }
+        Ok(good_until)
+    }
+
+    /// All frames that count, as far as that is known: up to the measured length, else to the end of the file.
+    pub(crate) fn read_all(&self) -> Result<Vec<u8>, Error> {
+        self.read(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX))
+    }
+}
+
+/// The last sequence that has been through fdatasync, as far as the log's files say.
+pub(crate) fn last_synced_sequence(layout: &Layout) -> Result<u64, Error> {
+    let mut last = 0;
+    for file in files(layout, 0)?.iter().rev() {
+        last = last.max(file.synced_surely()?.sequence);
+        if last > 0 {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// Learns what ids mean from the names frames among `bytes`; the first pass over a file.
+pub(crate) fn declare(bytes: &[u8], file_id: u64, names: &mut Names) {
+    for item in Items::new(bytes, HEADER_BYTES as u64, file_id) {
+        if let Item::Frame(frame) = item {
+            declare_frame(&frame, names);
+        }
+    }
+}
+
+/// Learns what ids mean from a frame, if it is one that declares them.
+pub(crate) fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
+    if frame.kind == FrameKind::Names {
+        // What came before a field that makes no sense is kept.
+        let _ = decode_names(frame.payload, names);
+    }
+}
+
+/// Dots of a frame, as it says itself.
+pub(crate) fn count_dots(frame: &Frame<'_>) -> u64 {
+    let mut fields = Fields(frame.payload);
+    let dots = RecordsFrame::decode(&mut fields).and_then(|_| DotGroups::decode(fields));
+    dots.filter(|_| frame.kind == FrameKind::Dots).map_or(0, |dots| dots.count())
+}
+
+/// What a frame did.
+pub(crate) enum Applied<'a> {
+    /// Nothing that anybody would count.
+    Nothing,
+    /// Dots, and the records they stand for.
+    Dots { lanes: Vec<(Incarnation, LaneRecords)>, dots: DotGroups<'a>, count: u64 },
+}
+
+/// Books a frame; the same frames in the same order give the same ledger, whoever reads them.
+pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -> Applied<'a> {
+    match frame.kind {
+        FrameKind::Dots => {
+            let mut fields = Fields(frame.payload);
+            let decoded = RecordsFrame::decode(&mut fields)
+                .and_then(|records| DotGroups::decode(fields).map(|dots| (records, dots)));
+            // Its checksum was right, so whoever wrote it wrote nonsense; the hole in the records is counted.
+            let Some((records, dots)) = decoded else { return Applied::Nothing };
+            let count = dots.count();
+            // Where neither copy of a declaration survived, the frame does not count; the next range of the
+            // lane shows the hole.
+            if records.lanes.iter().any(|(id, _)| !names.incarnations.contains_key(id)) {
+                return Applied::Nothing;
+            }
+            let mut lanes = Vec::with_capacity(records.lanes.len());
+            for (id, lane) in records.lanes {
+                let declared = &names.incarnations[&id];
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                ledger.book(declared.incarnation, &lane);
+                lanes.push((declared.incarnation, lane));
+            }
+            for (id, reason, total) in records.refusals {
+                let Some(declared) = names.incarnations.get(&id) else { continue };
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                ledger.book_refusal_total(declared.incarnation, reason, total);
+            }
+            let in_rings: u64 = lanes.iter().map(|(_, lane)| lane.stored_len()).sum();
+            ledger.totals.stored_other += count.saturating_sub(in_rings);
+            Applied::Dots { lanes, dots, count }
+        }
+        FrameKind::Finish => {
+            if let Some(finish) = FinishFrame::decode(frame.payload)
+                && let Some(declared) = names.incarnations.get(&finish.incarnation)
+            {
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                for (reason, total) in finish.refusals {
+                    ledger.book_refusal_total(declared.incarnation, reason, total);
+                }
+                ledger.finish(declared.incarnation, &finish.lanes, finish.time);
+            }
+            Applied::Nothing
+        }
+        FrameKind::Names | FrameKind::End | FrameKind::Unknown => Applied::Nothing,
+    }
+}

@@ -1,0 +1,200 @@
+//! Files that are not what they were: torn, cut, flipped. Never a wrong value, always open, the damage named.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use dotter_dot::{Reason, SeriesName, TimeRange, Timestamp};
+use dotter_store::{Dots, LaneRecords, Reader, RingPart, Transaction, Writer, verify};
+use support::{Random, copy, incarnation};
+
+/// The value of a record tells where it belongs.
+fn value(record: u64) -> f64 {
+    record as f64 * 3.0 + 0.5
+}
+
+fn append(writer: &mut Writer, records: std::ops::Range<u64>) {
+    let key = writer.series(&SeriesName::new("ring.a").unwrap());
+    let mut dots = Dots::default();
+    for record in records.clone() {
+        dots.push(key, true, Timestamp::from_nanos(record * 1000), value(record));
+    }
+    let lanes = [LaneRecords { first: records.start, next: records.end, ..LaneRecords::default() }];
+    let ring = RingPart {
+        incarnation: incarnation(1),
+        application: "damage",
+        refusals: &[],
+        now: Timestamp::from_nanos(5),
+    };
+    writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+    writer.sync().unwrap();
+}
+
+/// What can be read, checked against what was written: nothing is wrong, whatever may be missing.
+fn read_checked(dir: &Path) -> Vec<u64> {
+    let snapshot = Reader::open(dir).unwrap().snapshot();
+    let dots = snapshot.read("ring.a", TimeRange::ALL).unwrap();
+    dots.iter()
+        .map(|dot| {
+            let record = dot.time.nanos() / 1000;
+            assert_eq!(dot.value, value(record), "record {record}");
+            record
+        })
+        .collect()
+}
+
+fn wal_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        fs::read_dir(dir.join("wal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_everything_before_it_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let mut writer = Writer::open(&dir).unwrap();
+    for n in 0..10 {
+        append(&mut writer, n * 10..n * 10 + 10);
+    }
+    let length = {
+        let bytes = fs::read(&wal_files(&dir)[0]).unwrap();
+        bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
+    };
+    for (number, cut) in (4096..length).rev().step_by(37).enumerate() {
+        let torn = root.path().join(number.to_string());
+        copy(&dir, &torn);
+        let file = OpenOptions::new().write(true).open(&wal_files(&torn)[0]).unwrap();
+        // Zeros to the end of what was set aside, as a power cut leaves it.
+        file.set_len(cut as u64).unwrap();
+        file.set_len(16 << 20).unwrap();
+        let mut writer = Writer::open(&torn).unwrap();
+        let next = writer.ledger().next(incarnation(1), 0);
+        assert_eq!(next % 10, 0, "a transaction counts whole or not at all");
+        append(&mut writer, next..next + 10);
+        assert_eq!(read_checked(&torn), (0..next + 10).collect::<Vec<_>>());
+        let account = writer.ledger().account(incarnation(1)).unwrap();
+        assert_eq!((account.lost(), account.is_balanced()), (0, true));
+        assert!(verify(&torn).unwrap().damage.is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_frame_costs_its_own_records_and_these_are_counted() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let mut writer = Writer::open(&dir).unwrap();
+    append(&mut writer, 0..10);
+    let before = fs::read(&wal_files(&dir)[0]).unwrap();
+    append(&mut writer, 10..20);
+    let after = fs::read(&wal_files(&dir)[0]).unwrap();
+    append(&mut writer, 20..30);
+    drop(writer);
+    let flipped = (4096..after.len()).rfind(|at| before[*at] != after[*at]).unwrap();
+    let file = OpenOptions::new().write(true).open(&wal_files(&dir)[0]).unwrap();
+    file.write_all_at(&[!after[flipped]], flipped as u64).unwrap();
+
+    assert_eq!(read_checked(&dir), (0..10).chain(20..30).collect::<Vec<_>>());
+    let verified = verify(&dir).unwrap();
+    assert_eq!(verified.damage.len(), 1);
+    assert!(verified.damage[0].what.contains("checksum"), "{}", verified.damage[0].what);
+    // The ledger says the same to a reader, to the next writer, and after a seal.
+    for step in 0..3 {
+        let ledger = match step {
+            0 => Reader::open(&dir).unwrap().snapshot().ledger().clone(),
+            1 => Writer::open(&dir).unwrap().ledger().clone(),
+            _ => {
+                assert_eq!(dotter_store::seal_all(&dir, &|| false).unwrap(), 20);
+                Reader::open(&dir).unwrap().snapshot().ledger().clone()
+            }
+        };
+        let account = ledger.account(incarnation(1)).unwrap();
+        assert_eq!((account.published(), account.stored(), account.lost()), (30, 20, 10));
+        assert_eq!(account.lost[&Reason::DAMAGE].count, 10);
+        assert!(account.is_balanced());
+    }
+    assert_eq!(read_checked(&dir), (0..10).chain(20..30).collect::<Vec<_>>());
+}
+
+/// A store with two segments, one of them another process's, and a live log.
+fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
+    let mut writer = Writer::open(dir).unwrap();
+    append(&mut writer, 0..50);
+    drop(writer);
+    let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
+    dotter_store::add(dir, (0..40).map(row).collect()).unwrap();
+    let mut writer = Writer::open(dir).unwrap();
+    dotter_store::seal_all(dir, &|| false).unwrap();
+    append(&mut writer, 50..70);
+    drop(writer);
+    (0..40).map(|n| (n, value(n).to_bits())).collect()
+}
+
+#[test]
+fn a_flipped_bit_never_gives_a_wrong_value_and_never_keeps_a_store_shut() {
+    let mut random = Random::from_env();
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let rows = small_store(&dir);
+    let mut places = Vec::new();
+    for folder in ["", "wal", "seg"] {
+        for entry in fs::read_dir(dir.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() && fs::metadata(&path).unwrap().len() > 0 {
+                places.push(path.strip_prefix(&dir).unwrap().to_owned());
+            }
+        }
+    }
+    places.sort();
+    for round in 0..600 {
+        let flipped = root.path().join("flipped");
+        copy(&dir, &flipped);
+        let place = &places[random.below(places.len() as u64) as usize];
+        let path = flipped.join(place);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let bit = random.below(bytes.len() as u64 * 8) as usize;
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bytes).unwrap();
+
+        let told = format!("round {round}: bit {bit} of {}", place.display());
+        let opened = std::panic::catch_unwind(|| {
+            let records = read_checked(&flipped);
+            assert!(records.is_sorted(), "{records:?}");
+            let snapshot = Reader::open(&flipped).unwrap().snapshot();
+            for dot in snapshot.read("rows.b", TimeRange::ALL).unwrap() {
+                assert_eq!(rows.get(&dot.time.nanos()), Some(&dot.value.to_bits()));
+            }
+            verify(&flipped).unwrap();
+            let writer = Writer::open(&flipped).unwrap();
+            for (_, account) in writer.ledger().iter() {
+                assert!(account.is_balanced());
+            }
+        });
+        assert!(opened.is_ok(), "{told}");
+        fs::remove_dir_all(&flipped).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_manifest_is_made_again_from_the_one_before_and_the_segments() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let rows = small_store(&dir);
+    let ledger = Reader::open(&dir).unwrap().snapshot().ledger().clone();
+    fs::write(dir.join("MANIFEST"), b"rubbish").unwrap();
+    assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
+    let snapshot = Reader::open(&dir).unwrap().snapshot();
+    assert_eq!(snapshot.read("rows.b", TimeRange::ALL).unwrap().len(), rows.len());
+    assert_eq!(*snapshot.ledger(), ledger);
+    let verified = verify(&dir).unwrap();
+    assert!(verified.damage[0].path.ends_with("MANIFEST"));
+    drop(Writer::open(&dir).unwrap());
+    dotter_store::seal_all(&dir, &|| false).unwrap();
+    assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
+    assert!(verify(&dir).unwrap().damage.is_empty());
+}

@@ -1,0 +1,124 @@
+//! The bytes of version 0, pinned: from an empty store with a fixed name, fixed commits give the very files that
+//! are kept in `golden/v0`; and those files read back as what was committed.
+//!
+//! `DOTTER_GOLDEN=write` writes them anew.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_store::{Dots, LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
+use support::copy;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn name(text: &str) -> SeriesName {
+    SeriesName::new(text).unwrap()
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_710_504_000 + seconds).unwrap()
+}
+
+/// One WAL file that is sealed, one commit of another process, one live WAL file closed in good order.
+fn write(dir: &Path) {
+    let incarnation = Incarnation([7; 16]);
+    for round in 0..2 {
+        let mut writer = Writer::open_with(dir, 4096).unwrap();
+        let load = writer.series(&name("host.load"));
+        let calls = writer.series(&name("app.calls;instance=worker-3"));
+        let mut dots = Dots::default();
+        for n in 0..20 {
+            dots.push(load, true, at(round * 20 + n / 2), 0.25 * n as f64);
+            dots.push(calls, false, at(round * 20 + n), (n * n) as f64);
+        }
+        let first = round * 50;
+        let times = Some(TimeRange::new(at(1), at(2)));
+        let lost = Lost { first: first + 40, next: first + 48, reason: Reason::LAPPED, times };
+        let refused = Refused { first: first + 48, next: first + 50, reason: Reason::NAME };
+        let lanes =
+            [LaneRecords { lane: 2, first, next: first + 50, losses: vec![lost], refused: vec![refused] }];
+        let refusals = [(Reason::SIGNAL_HANDLER, 3 + round)];
+        let ring = RingPart { incarnation, application: "golden", refusals: &refusals, now: at(9) };
+        writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+        writer.sync().unwrap();
+        if round == 1 {
+            writer.finish(&ring, &[(2, 100)], at(99)).unwrap();
+            writer.sync().unwrap();
+        }
+    }
+    dotter_store::seal_all(dir, &|| false).unwrap();
+    dotter_store::add(dir, vec![(name("host.load"), at(1000), -0.0), (name("host.load"), at(3), 7.5)])
+        .unwrap();
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = vec![PathBuf::from("MANIFEST")];
+    for folder in ["wal", "seg"] {
+        for entry in fs::read_dir(dir.join(folder)).unwrap() {
+            files.push(Path::new(folder).join(entry.unwrap().file_name()));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn fixed_commits_give_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = golden().join("empty");
+    if std::env::var_os("DOTTER_GOLDEN").is_some() && !begin.exists() {
+        drop(Writer::open(dir.path()).unwrap());
+        fs::create_dir_all(&begin).unwrap();
+        fs::remove_dir_all(dir.path().join("wal")).unwrap();
+        fs::copy(dir.path().join("MANIFEST"), begin.join("MANIFEST")).unwrap();
+    }
+    fs::copy(begin.join("MANIFEST"), dir.path().join("MANIFEST")).unwrap();
+    write(dir.path());
+    let kept = golden().join("v0");
+    if std::env::var_os("DOTTER_GOLDEN").is_some() {
+        let _ = fs::remove_dir_all(&kept);
+        for file in files(dir.path()) {
+            fs::create_dir_all(kept.join(&file).parent().unwrap()).unwrap();
+            fs::copy(dir.path().join(&file), kept.join(&file)).unwrap();
+        }
+    }
+    assert_eq!(files(dir.path()), files(&kept));
+    for file in files(&kept) {
+        let (found, expected) =
+            (fs::read(dir.path().join(&file)).unwrap(), fs::read(kept.join(&file)).unwrap());
+        assert!(found == expected, "{} is not what it was", file.display());
+    }
+}
+
+#[test]
+fn the_files_kept_read_as_what_was_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden().join("v0"), dir.path());
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+    let names: Vec<_> = snapshot.series().collect();
+    assert_eq!(names, [name("app.calls;instance=worker-3"), name("host.load")]);
+    let load = snapshot.read("host.load", TimeRange::ALL).unwrap();
+    assert_eq!(load.len(), 42);
+    // Two clock stamps in each second, the second of them a nanosecond later; the explicit dot beside them.
+    assert_eq!((load[0].time, load[0].value), (at(0), 0.0));
+    assert_eq!((load[1].time.nanos(), load[1].value), (at(0).nanos() + 1, 0.25));
+    assert_eq!((load[6].time, load[6].value), (at(3), 7.5));
+    assert_eq!(load[41].value.to_bits(), (-0.0_f64).to_bits());
+    let calls = snapshot.read("app.calls;instance=worker-3", TimeRange::new(at(30), at(33))).unwrap();
+    assert_eq!(calls.iter().map(|dot| dot.value).collect::<Vec<_>>(), [100.0, 121.0, 144.0]);
+    let account = snapshot.ledger().account(Incarnation([7; 16])).unwrap();
+    assert_eq!(
+        (account.application.as_str(), account.first_seen, account.finished),
+        ("golden", at(9), Some(at(99)))
+    );
+    assert_eq!((account.published(), account.stored(), account.lost(), account.refused()), (104, 80, 16, 8));
+    assert!(account.is_balanced());
+    assert_eq!(account.lost[&Reason::LAPPED].spans.len(), 2);
+    assert_eq!(snapshot.ledger().totals.stored_other, 2);
+    assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
