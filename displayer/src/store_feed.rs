@@ -1,0 +1,143 @@
+//! The store's directory as a feed: opened read-only and followed; nothing is asked of anyone.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_query::Dot;
+use dotter_store::{Reader, Snapshot};
+
+use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
+use crate::pieces;
+
+/// A store directory, which may not be there yet.
+pub struct StoreFeed {
+    dir: PathBuf,
+    reader: Option<Reader>,
+    /// How often the thread of the log was lost: by opening, or by falling too far behind.
+    epoch: u64,
+    /// The reader's own count of the latter.
+    lost: u64,
+}
+
+impl StoreFeed {
+    /// Opens nothing yet.
+    pub fn new(dir: PathBuf) -> StoreFeed {
+        StoreFeed { dir, reader: None, epoch: 0, lost: 0 }
+    }
+}
+
+impl Feed for StoreFeed {
+    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<Arc<dyn View>>, FeedError> {
+        let opened = self.reader.is_none();
+        // Taken out while it is used: after an error it is opened anew at the next look.
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.dir)?,
+        };
+        let mut committed = Vec::new();
+        let changed = reader.refresh(Some(&mut committed))?;
+        let snapshot = reader.snapshot();
+        self.reader = Some(reader);
+        if opened || snapshot.epoch() != self.lost {
+            self.epoch += 1;
+            self.lost = snapshot.epoch();
+        }
+        news.extend(committed.into_iter().map(told));
+        let epoch = self.epoch;
+        Ok((changed || opened).then(|| Arc::new(StoreView { snapshot, epoch }) as Arc<dyn View>))
+    }
+}
+
+fn told(news: dotter_store::News) -> News {
+    let losses = news.losses.into_iter().map(|loss| LossNews {
+        application: loss.application,
+        lost: loss.lost,
+        reason: loss.reason,
+        times: loss.times,
+    });
+    News { sequence: news.sequence, losses: losses.collect(), dots: news.dots }
+}
+
+struct StoreView {
+    snapshot: Snapshot,
+    epoch: u64,
+}
+
+impl View for StoreView {
+    fn names(&self) -> Vec<SeriesName> {
+        self.snapshot.series().collect()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn generation(&self) -> u64 {
+        self.snapshot.generation()
+    }
+
+    fn sequence(&self) -> u64 {
+        self.snapshot.sequence()
+    }
+
+    fn fetch(
+        &self,
+        name: &str,
+        range: TimeRange,
+        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+    ) -> Result<(), FeedError> {
+        let Some(span) = self.snapshot.span(name) else { return Ok(()) };
+        pieces::read(range, span, |piece| Ok(dots(self.snapshot.read(name, piece)?)), visit)
+    }
+
+    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, FeedError> {
+        Ok(dots(self.snapshot.last(name, count)?))
+    }
+
+    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
+        self.snapshot.span(name)
+    }
+
+    fn losses(&self) -> BTreeMap<String, ApplicationLosses> {
+        let mut applications: BTreeMap<String, ApplicationLosses> = BTreeMap::new();
+        for (_, account) in self.snapshot.ledger().iter() {
+            let losses = applications.entry(account.application.clone()).or_default();
+            losses.rings += 1;
+            losses.stored += account.stored();
+            for (reason, tally) in &account.lost {
+                *losses.lost.entry(*reason).or_default() += tally.count;
+                let spans = tally.spans.iter();
+                losses.spans.extend(spans.map(|(times, lost)| LossSpan {
+                    reason: *reason,
+                    lost: *lost,
+                    times: *times,
+                }));
+            }
+            for (reason, count) in account.refused.iter().chain(&account.refused_in_ring) {
+                *losses.refused.entry(*reason).or_default() += count;
+            }
+        }
+        applications
+    }
+}
+
+fn dots(dots: Vec<dotter_store::Dot>) -> Vec<Dot> {
+    dots.into_iter().map(|dot| Dot { time: dot.time, value: dot.value }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_without_a_store_is_an_error_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut feed = StoreFeed::new(dir.path().join("later"));
+        for _ in 0..2 {
+            assert!(feed.refresh(&mut Vec::new()).is_err());
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The program over a real store that another process's code writes: what is committed is seen, streamed and drawn.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// The program under test; killed when dropped.
+struct Displayer {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Displayer {
+    fn start(dir: &Path) -> Displayer {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dotter-displayer"))
+            .args(["--listen", "127.0.0.1:0", "--data"])
+            .arg(dir)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let addr = loop {
+            let line = lines.next().expect("a line with the address").unwrap();
+            if let Some((_, rest)) = line.split_once("http://") {
+                let end =
+                    rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+                break rest[..end].parse().unwrap();
+            }
+        };
+        // Whoever writes to a pipe that nobody reads waits for ever.
+        std::thread::spawn(move || lines.for_each(drop));
+        Displayer { child, addr }
+    }
+
+    fn open(&self, path: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr).unwrap();
+        BufReader::new(stream)
+    }
+
+    /// Status and body.
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut answer = String::new();
+        self.open(path).read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn wait_for(&self, what: &str, holds: impl Fn(&Displayer) -> bool) {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while !holds(self) {
+            assert!(Instant::now() < give_up, "waited for: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Displayer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn seconds_ago(seconds: u64) -> Timestamp {
+    Timestamp::now().saturating_sub(Duration::from_secs(seconds))
+}
+
+fn commit(writer: &mut Writer, name: &str, dots: &[(Timestamp, f64)]) {
+    let key = writer.series(&SeriesName::new(name).unwrap());
+    let mut columns = Dots::default();
+    dots.iter().for_each(|(time, value)| columns.push(key, false, *time, *value));
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &columns }).unwrap();
+    writer.sync().unwrap();
+}
+
+#[test]
+fn a_store_that_comes_later_is_followed_from_its_first_dot_on() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let displayer = Displayer::start(&dir);
+    assert_eq!(displayer.get("/-/ready").0, 503);
+    let mut writer = Writer::open(&dir).unwrap();
+    displayer.wait_for("a store", |displayer| displayer.get("/-/ready").0 == 200);
+    commit(&mut writer, "room.temperature", &[(seconds_ago(20), 20.5), (seconds_ago(10), 21.5)]);
+    let render = "/render?target=room.*&from=-1min&format=json&noNullPoints=true";
+    displayer.wait_for("the series", |displayer| {
+        displayer.json("/metrics/find?query=room.*").as_array().is_some_and(|nodes| nodes.len() == 1)
+    });
+    displayer.wait_for("both dots", |displayer| {
+        let answer = displayer.json(render);
+        let points = answer[0]["datapoints"].as_array().cloned().unwrap_or_default();
+        points.iter().map(|point| point[0].as_f64().unwrap()).eq([20.5, 21.5])
+    });
+}
+
+#[test]
+fn a_viewer_is_told_of_each_dot_and_each_loss_once() {
+    let root = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(root.path()).unwrap();
+    commit(&mut writer, "a", &[(seconds_ago(9), 1.0)]);
+    let displayer = Displayer::start(root.path());
+    displayer.wait_for("the store", |displayer| displayer.get("/-/ready").0 == 200);
+    let mut live = displayer.open("/live?series=a");
+    let mut told = String::new();
+    let mut read_until = |what: &str| {
+        while !told.contains(what) {
+            assert!(live.read_line(&mut told).unwrap() > 0, "the stream ended before {what}: {told}");
+        }
+    };
+    read_until("event: hello");
+    commit(&mut writer, "b", &[(seconds_ago(8), 3.25)]);
+    commit(&mut writer, "a", &[(seconds_ago(7), 2.25)]);
+    read_until("2.25");
+    let lost = Lost { first: 0, next: 5, reason: Reason::LAPPED, times: None };
+    let lanes = [LaneRecords { lane: 0, first: 0, next: 5, losses: vec![lost], refused: vec![] }];
+    let ring = RingPart {
+        incarnation: Incarnation([4; 16]),
+        application: "test",
+        refusals: &[],
+        now: Timestamp::now(),
+    };
+    writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &Dots::default() }).unwrap();
+    writer.sync().unwrap();
+    read_until("event: loss");
+    read_until("lapped");
+    assert!(!told.contains("3.25"), "a series that was not asked for: {told}");
+    let losses = displayer.json("/api/losses");
+    assert_eq!(losses["lost"], 5);
+}
+
+#[test]
+fn seals_and_compactions_do_not_show() {
+    let root = tempfile::tempdir().unwrap();
+    let displayer = {
+        drop(Writer::open(root.path()).unwrap());
+        Displayer::start(root.path())
+    };
+    displayer.wait_for("the store", |displayer| displayer.get("/-/ready").0 == 200);
+    let begin = seconds_ago(100);
+    for round in 0..10 {
+        let mut writer = Writer::open(root.path()).unwrap();
+        let dots: Vec<_> = (0..10)
+            .map(|n| (begin.saturating_add(Duration::from_secs(round * 10 + n)), (round * 10 + n) as f64))
+            .collect();
+        commit(&mut writer, "steps", &dots);
+        drop(writer);
+        dotter_store::seal_all(root.path(), &|| false).unwrap();
+    }
+    let from = begin.saturating_sub(Duration::from_secs(1)).seconds_text();
+    let path = format!("/dots?series=steps&from={from}&max=1000");
+    let all = |displayer: &Displayer| {
+        let answer = displayer.json(&path);
+        let dots = answer["series"][0]["dots"].as_array().cloned().unwrap_or_default();
+        dots.iter().filter_map(|dot| dot[1].as_f64()).eq((0..100).map(f64::from))
+    };
+    displayer.wait_for("all dots", all);
+    while dotter_store::compact(root.path(), &|| false).unwrap() {}
+    assert!(all(&displayer), "after the compaction");
+}
+
+#[test]
+fn asked_to_end_it_ends_in_good_order() {
+    let root = tempfile::tempdir().unwrap();
+    let mut displayer = Displayer::start(root.path());
+    let begun = Instant::now();
+    kill(Pid::from_raw(displayer.child.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(displayer.child.wait().unwrap().success());
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
