@@ -51,7 +51,8 @@ fn reserved(text: &str) -> Option<(usize, String)> {
             ',' if braces > 0 => {}
             '(' => {
                 let name: String = text.chars().take(index).collect();
-                let start = name.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+                let before = name.char_indices().rev().find(|(_, c)| !c.is_alphanumeric() && *c != '_');
+                let start = before.map_or(0, |(at, c)| at + c.len_utf8());
                 let column = name[..start].chars().count() + 1;
                 let call = clip(&name[start..]);
                 return Some((column, format!("functions are not served by this version: found '{call}('")));
@@ -117,6 +118,7 @@ mod tests {
             ("a.{b,c", 3),
             ("a|b(c)", 2),
             ("größe,b", 6),
+            ("a\u{5a5}b(c)", 3),
             ("", 1),
         ] {
             match Target::new(text) {

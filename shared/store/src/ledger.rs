@@ -120,33 +120,38 @@ pub struct Refused {
     pub reason: Reason,
 }
 
+/// A sum of numbers that a ring may have made up: it ends at the greatest number instead of wrapping.
+fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 impl LaneRecords {
     /// Records that are lost.
     pub fn lost_len(&self) -> u64 {
-        self.losses.iter().map(|lost| lost.next - lost.first).sum()
+        total(self.losses.iter().map(|lost| lost.next - lost.first))
     }
 
     /// Records that are refused.
     pub fn refused_len(&self) -> u64 {
-        self.refused.iter().map(|refused| refused.next - refused.first).sum()
+        total(self.refused.iter().map(|refused| refused.next - refused.first))
     }
 
     /// Records that are dots of this transaction.
     pub fn stored_len(&self) -> u64 {
-        self.next - self.first - self.lost_len() - self.refused_len()
+        (self.next - self.first).saturating_sub(self.lost_len()).saturating_sub(self.refused_len())
     }
 }
 
 impl Tally {
     fn add(&mut self, count: u64, times: Option<TimeRange>) {
-        self.count += count;
+        self.count = self.count.saturating_add(count);
         let Some(times) = times else { return };
         if self.spans.len() < SPANS_MAX {
             self.spans.push((times, count));
         } else if let Some((span, records)) = self.spans.last_mut() {
             span.from = span.from.min(times.from);
             span.until = span.until.max(times.until);
-            *records += count;
+            *records = records.saturating_add(count);
         }
     }
 }
@@ -154,28 +159,29 @@ impl Tally {
 impl Account {
     /// Dots for which publish returned, as far as the store has heard.
     pub fn published(&self) -> u64 {
-        self.lanes.values().map(|lane| lane.next).sum::<u64>() + self.refused_in_ring.values().sum::<u64>()
+        total(self.lanes.values().map(|lane| lane.next).chain(self.refused_in_ring.values().copied()))
     }
 
     /// Dots committed.
     pub fn stored(&self) -> u64 {
-        self.lanes.values().map(|lane| lane.stored).sum()
+        total(self.lanes.values().map(|lane| lane.stored))
     }
 
     /// Dots lost, for whatever reason.
     pub fn lost(&self) -> u64 {
-        self.lost.values().map(|tally| tally.count).sum()
+        total(self.lost.values().map(|tally| tally.count))
     }
 
     /// Dots refused, in the ring and by the collector.
     pub fn refused(&self) -> u64 {
-        self.refused.values().sum::<u64>() + self.refused_in_ring.values().sum::<u64>()
+        total(self.refused.values().chain(self.refused_in_ring.values()).copied())
     }
 
     /// Whether the promise holds: `published == stored + lost + refused`, lane by lane and over all.
     pub fn is_balanced(&self) -> bool {
-        let lanes = self.lanes.values().all(|lane| lane.next == lane.stored + lane.lost + lane.refused);
-        lanes && self.published() == self.stored() + self.lost() + self.refused()
+        let lanes =
+            self.lanes.values().all(|lane| lane.next == total([lane.stored, lane.lost, lane.refused]));
+        lanes && self.published() == total([self.stored(), self.lost(), self.refused()])
     }
 }
 
@@ -220,20 +226,21 @@ impl Ledger {
         let lane = account.lanes.entry(records.lane).or_default();
         let hole = records.first.saturating_sub(lane.next);
         if hole > 0 {
-            lane.lost += hole;
+            lane.lost = lane.lost.saturating_add(hole);
             account.lost.entry(Reason::DAMAGE).or_default().add(hole, None);
         }
         for lost in &records.losses {
             let count = lost.next - lost.first;
-            lane.lost += count;
+            lane.lost = lane.lost.saturating_add(count);
             account.lost.entry(lost.reason).or_default().add(count, lost.times);
         }
         for refused in &records.refused {
             let count = refused.next - refused.first;
-            lane.refused += count;
-            *account.refused.entry(refused.reason).or_default() += count;
+            lane.refused = lane.refused.saturating_add(count);
+            let refused = account.refused.entry(refused.reason).or_default();
+            *refused = refused.saturating_add(count);
         }
-        lane.stored += records.stored_len();
+        lane.stored = lane.stored.saturating_add(records.stored_len());
         lane.next = records.next;
         hole
     }
@@ -312,6 +319,7 @@ impl Account {
                 put_varint(out, *count);
             }
         }
+        out.push(self.finished.is_some() as u8);
         put_varint(out, self.finished.map_or(0, Timestamp::nanos));
     }
 
@@ -344,8 +352,9 @@ impl Account {
                 counts.insert(reason, fields.varint()?);
             }
         }
-        let finished = fields.varint()?;
-        account.finished = (finished != 0).then(|| Timestamp::from_nanos(finished));
+        let is_finished = fields.byte()? == 1;
+        let time = Timestamp::from_nanos(fields.varint()?);
+        account.finished = is_finished.then_some(time);
         Some(account)
     }
 }

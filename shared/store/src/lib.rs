@@ -24,6 +24,10 @@ mod verify;
 mod wal;
 mod writer;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use add::add;
 pub use compaction::compact;
 pub use error::Error;

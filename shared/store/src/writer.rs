@@ -158,7 +158,8 @@ impl Writer {
         let mut closed = Vec::with_capacity(files.len() + 1);
         for file in &files {
             // A file may hold no frame, and those before it may be sealed: its header still tells the sequence.
-            last_sequence = last_sequence.max(file.header.map_or(0, |header| header.first_sequence - 1));
+            last_sequence =
+                last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
             let bytes = file.read_all()?;
             let mut names = Names::default();
             wal::declare(&bytes, file.id, &mut names);

@@ -86,6 +86,13 @@ pub(crate) fn push_frame(
     Ok(())
 }
 
+/// For the fuzz targets: a frame of any type with any payload.
+#[cfg(fuzzing)]
+pub(crate) fn push_raw(out: &mut Vec<u8>, code: u8, file_id: u64, sequence: u64, payload: &[u8]) {
+    let fill = |out: &mut Vec<u8>| out.extend_from_slice(payload);
+    let _ = push_frame(out, FrameKind::of(code), file_id, sequence, fill);
+}
+
 /// Walks the frames of one file, or of a part of it that begins at a frame.
 pub(crate) struct Items<'a> {
     bytes: &'a [u8],

@@ -14,6 +14,8 @@ mod log;
 mod payload;
 mod replay;
 
+#[cfg(fuzzing)]
+pub(crate) use frame::push_raw;
 pub(crate) use frame::{Item, Items};
 pub(crate) use header::HEADER_BYTES;
 pub(crate) use log::{FILE_BYTES, Log};

@@ -215,8 +215,9 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
                 ledger.open(declared.incarnation, &declared.application, declared.first_seen);
                 ledger.book_refusal_total(declared.incarnation, reason, total);
             }
-            let in_rings: u64 = lanes.iter().map(|(_, lane)| lane.stored_len()).sum();
-            ledger.totals.stored_other += count.saturating_sub(in_rings);
+            let in_rings = lanes.iter().fold(0_u64, |sum, (_, lane)| sum.saturating_add(lane.stored_len()));
+            let other = &mut ledger.totals.stored_other;
+            *other = other.saturating_add(count.saturating_sub(in_rings));
             Applied::Dots { lanes, dots, count }
         }
         FrameKind::Finish => {

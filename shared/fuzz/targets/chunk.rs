@@ -1,0 +1,6 @@
+//! A compressed run of dots.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| dotter_store::fuzz::chunk(bytes));
