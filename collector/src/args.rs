@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use dotter_collector::{Error, Options};
+use dotter_http::Token;
+
+const EXAMPLES: &str = "\
+Examples:
+  dotter-collector --data /var/lib/dotter
+  dotter-collector --data store --listen 127.0.0.1:9000 --graphite off
+  dotter-collector --data store --listen 0.0.0.0:8000 --host collector --token-file token
+  curl -d '[[1710504000, 21.5]]' 'http://127.0.0.1:8000/data?series=room.temperature'
+  curl 'http://127.0.0.1:8000/data?series=room.temperature&last=10'
+  echo \"room.temperature 21.5 $(date +%s)\" | nc -N 127.0.0.1 2003
+
+A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post
+to /data. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach
+needs a token, which requests that write then carry as 'Authorization: Bearer ...'; DOTTER_TOKEN may hold it instead
+of a file. Graphite lines carry none: let their port be reached by those alone who may write.
+
+Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";
+
+/// Takes batches, JSON and Graphite lines, and keeps them in a store on disk.
+#[derive(Debug, Parser)]
+#[command(name = "dotter-collector", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Directory of the store; made where it is not there yet
+    #[arg(long, value_name = "DIR", env = "DOTTER_DATA")]
+    data: PathBuf,
+
+    /// Address to serve on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", env = "DOTTER_COLLECTOR_LISTEN", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+
+    /// Address to take Graphite lines on, or 'off'
+    #[arg(long, value_name = "ADDRESS", env = "DOTTER_COLLECTOR_GRAPHITE", default_value = "127.0.0.1:2003")]
+    #[arg(value_parser = graphite)]
+    graphite: Lines,
+
+    /// File with the token that requests that write must carry; nobody else may be able to read it
+    #[arg(long, value_name = "FILE", env = "DOTTER_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Host name to answer to, besides localhost and the address itself; may be repeated
+    #[arg(long = "host", value_name = "NAME", env = "DOTTER_COLLECTOR_HOST", value_delimiter = ',')]
+    hosts: Vec<String>,
+
+    /// Longest body of a request, such as 4MB or 512KiB
+    #[arg(long, value_name = "SIZE", env = "DOTTER_COLLECTOR_MAX_BODY", default_value = "4MB")]
+    #[arg(value_parser = body_bytes)]
+    max_body: usize,
+
+    /// Different series taken from one start to the next; dots of any further one are refused
+    #[arg(long, value_name = "COUNT", env = "DOTTER_COLLECTOR_MAX_SERIES", default_value_t = 1_000_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    max_series: u32,
+}
+
+/// Where lines are taken, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lines {
+    Off,
+    At(SocketAddr),
+}
+
+impl Args {
+    pub(crate) fn options(self) -> Result<Options, Error> {
+        let token = match (&self.token_file, std::env::var("DOTTER_TOKEN")) {
+            (Some(path), _) => Some(Token::from_file(path)?),
+            (None, Ok(value)) if !value.is_empty() => Some(Token::from_env_value(&value)?),
+            // Refused as what it is: no token could be made of it.
+            (None, Err(VarError::NotUnicode(value))) => {
+                Some(Token::from_env_value(&value.to_string_lossy())?)
+            }
+            (None, _) => None,
+        };
+        Ok(Options {
+            data: self.data,
+            listen: self.listen,
+            graphite: match self.graphite {
+                Lines::Off => None,
+                Lines::At(addr) => Some(addr),
+            },
+            token,
+            hosts: self.hosts,
+            body_bytes_max: self.max_body,
+            series_max: self.max_series as usize,
+        })
+    }
+}
+
+fn graphite(text: &str) -> Result<Lines, String> {
+    if text == "off" {
+        return Ok(Lines::Off);
+    }
+    let wrong = |_| format!("'{text}' is neither an address such as 127.0.0.1:2003 nor 'off'");
+    text.parse().map(Lines::At).map_err(wrong)
+}
+
+/// From a kilobyte to what the front door may hold for one client.
+fn body_bytes(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, usize); 8] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("KB", 1000),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("K", 1000),
+        ("M", 1_000_000),
+        ("B", 1),
+    ];
+    let (digits, unit) = UNITS
+        .iter()
+        .find_map(|(unit, bytes)| text.strip_suffix(unit).map(|digits| (digits, *bytes)))
+        .unwrap_or((text, 1));
+    let wrong = || format!("'{text}' is no size from 1KB to 64MiB, such as 4MB or 512KiB");
+    let bytes = digits.trim_end().parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+    bytes.filter(|bytes| (1000..=64 << 20).contains(bytes)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("dotter-collector").chain(args.iter().copied()))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        Args::command().debug_assert();
+        let options = parse(&["--data", "store"]).unwrap().options().unwrap();
+        assert_eq!(format!("{options:?}"), format!("{:?}", Options::new("store")));
+    }
+
+    #[test]
+    fn sizes_and_addresses_are_read() {
+        for (text, bytes) in
+            [("4MB", 4_000_000), ("4MiB", 4 << 20), ("512KiB", 512 << 10), ("1000", 1000), ("2 M", 2_000_000)]
+        {
+            assert_eq!(body_bytes(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(graphite("off"), Ok(Lines::Off));
+        assert_eq!(graphite("[::1]:0"), Ok(Lines::At("[::1]:0".parse().unwrap())));
+        let args = parse(&["--data", "d", "--host", "a", "--host", "b,c"]).unwrap();
+        assert_eq!(args.hosts, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn bad_arguments_are_wrong_usage() {
+        for args in [
+            &[][..],
+            &["--data"],
+            &["--data", "d", "--listen", "8000"],
+            &["--data", "d", "--graphite", "on"],
+            &["--data", "d", "--max-body", "1"],
+            &["--data", "d", "--max-body", "65MiB"],
+            &["--data", "d", "--max-body", "99999999999999999999MB"],
+            &["--data", "d", "--max-series", "0"],
+            &["--data", "d", "--max-series", "-1"],
+            &["--data", "d", "more"],
+        ] {
+            assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");
+        }
+    }
+}

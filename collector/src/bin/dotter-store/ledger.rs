@@ -1,0 +1,116 @@
+//! `dotter-store ledger`: what became of every dot.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use dotter_dot::{Incarnation, Reason};
+use dotter_store::{Account, Ledger, Reader, Totals};
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+
+pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
+    let snapshot = Reader::open(dir)?.snapshot();
+    if as_json {
+        writeln!(out, "{}", to_json(&snapshot.store().to_string(), snapshot.ledger()))
+    } else {
+        print(snapshot.ledger(), out)
+    }
+    .map_err(Error::Output)
+}
+
+fn print(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
+    for (incarnation, account) in ledger.iter() {
+        print_account(incarnation, account, out)?;
+    }
+    let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
+    writeln!(
+        out,
+        "all: {stored_other} stored over other ways than rings; of all stored, {replaced} replaced, {deleted} deleted, \
+         {expired} expired, {damaged} damaged"
+    )
+}
+
+fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Write) -> io::Result<()> {
+    let end = match account.finished {
+        Some(time) => format!("finished {time}"),
+        None => "open".to_owned(),
+    };
+    writeln!(out, "{} {incarnation}, first seen {}, {end}", account.application, account.first_seen)?;
+    let balance = if account.is_balanced() { "=" } else { "IS NOT" };
+    writeln!(
+        out,
+        "  published {} {balance} stored {} + lost {}{} + refused {}{}",
+        account.published(),
+        account.stored(),
+        account.lost(),
+        in_brackets(lost(account)),
+        account.refused(),
+        in_brackets(refused(account)),
+    )
+}
+
+fn lost(account: &Account) -> BTreeMap<Reason, u64> {
+    account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect()
+}
+
+/// Refused in the ring and by the collector, by reason.
+fn refused(account: &Account) -> BTreeMap<Reason, u64> {
+    let mut refused = account.refused.clone();
+    for (reason, count) in &account.refused_in_ring {
+        *refused.entry(*reason).or_default() += count;
+    }
+    refused.retain(|_, count| *count > 0);
+    refused
+}
+
+fn in_brackets(counts: BTreeMap<Reason, u64>) -> String {
+    if counts.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    format!(" ({})", parts.join(", "))
+}
+
+fn to_json(store: &str, ledger: &Ledger) -> Value {
+    let rings: Vec<Value> = ledger.iter().map(|(incarnation, account)| ring(incarnation, account)).collect();
+    let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
+    json!({
+        "store": store,
+        "rings": rings,
+        "totals": {
+            "stored_other": stored_other, "replaced": replaced, "deleted": deleted, "expired": expired,
+            "damaged": damaged,
+        },
+    })
+}
+
+fn ring(incarnation: Incarnation, account: &Account) -> Value {
+    let counts = |counts: BTreeMap<Reason, u64>| -> Map<String, Value> {
+        counts.into_iter().map(|(reason, count)| (reason.to_string(), count.into())).collect()
+    };
+    let lanes: Vec<Value> = account
+        .lanes
+        .iter()
+        .map(|(number, lane)| {
+            json!({
+                "lane": number, "next": lane.next, "stored": lane.stored, "lost": lane.lost, "refused": lane.refused,
+            })
+        })
+        .collect();
+    json!({
+        "incarnation": incarnation.to_string(),
+        "application": account.application,
+        "first_seen": account.first_seen.to_string(),
+        "finished": account.finished.map(|time| time.to_string()),
+        "published": account.published(),
+        "stored": account.stored(),
+        "lost": account.lost(),
+        "lost_by_reason": counts(lost(account)),
+        "refused": account.refused(),
+        "refused_by_reason": counts(refused(account)),
+        "balanced": account.is_balanced(),
+        "lanes": lanes,
+    })
+}

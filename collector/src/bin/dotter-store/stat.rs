@@ -1,0 +1,69 @@
+//! `dotter-store stat`: how large the store is.
+
+use std::io::Write;
+use std::path::Path;
+
+use dotter_store::{Reader, Stat};
+use serde_json::json;
+
+use crate::error::Error;
+
+pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
+    let stat = Reader::open(dir)?.snapshot().stat();
+    if as_json { print_json(&stat, out) } else { print(&stat, out) }.map_err(Error::Output)
+}
+
+fn print(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
+    let per_dot = |bytes: u64, dots: u64| if dots == 0 { 0.0 } else { bytes as f64 / dots as f64 };
+    writeln!(out, "series          {}", stat.series)?;
+    writeln!(out, "dots            {}", stat.dots)?;
+    writeln!(
+        out,
+        "segments        {}, {} bytes, {} dots, {:.2} bytes a dot",
+        stat.segments,
+        stat.segment_bytes,
+        stat.segment_dots,
+        per_dot(stat.segment_bytes, stat.segment_dots)
+    )?;
+    for level in &stat.levels {
+        writeln!(
+            out,
+            "  level {}       {}, {} bytes, {} dots, {:.2} bytes a dot",
+            level.level,
+            level.segments,
+            level.bytes,
+            level.dots,
+            per_dot(level.bytes, level.dots)
+        )?;
+    }
+    writeln!(out, "WAL files       {}, {} bytes, {} dots", stat.wal_files, stat.wal_bytes, stat.wal_dots)?;
+    writeln!(out, "sequence        {}", stat.sequence)?;
+    writeln!(out, "generation      {}", stat.generation)?;
+    if stat.damaged_segments > 0 {
+        writeln!(out, "damaged         {} segments; see verify", stat.damaged_segments)?;
+    }
+    Ok(())
+}
+
+fn print_json(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
+    let level = |level: &dotter_store::Level| {
+        json!({
+            "level": level.level, "segments": level.segments, "bytes": level.bytes, "dots": level.dots,
+        })
+    };
+    let object = json!({
+        "series": stat.series,
+        "dots": stat.dots,
+        "segments": stat.segments,
+        "segment_bytes": stat.segment_bytes,
+        "segment_dots": stat.segment_dots,
+        "levels": stat.levels.iter().map(level).collect::<Vec<_>>(),
+        "wal_files": stat.wal_files,
+        "wal_bytes": stat.wal_bytes,
+        "wal_dots": stat.wal_dots,
+        "sequence": stat.sequence,
+        "generation": stat.generation,
+        "damaged_segments": stat.damaged_segments,
+    });
+    writeln!(out, "{object}")
+}

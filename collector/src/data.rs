@@ -1,0 +1,195 @@
+//! What the front door answers: `/data` in both directions, health and metrics.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dotter_daemon::{Exposition, Log};
+use dotter_dot::SeriesName;
+use dotter_http::{LiveCounters, Method, Request, Response};
+use dotter_wire::{CONTENT_TYPE, Message};
+
+use crate::error::chain;
+use crate::history::{self, History};
+use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
+use crate::metrics::Metrics;
+use crate::{batch, json};
+
+/// The series of bare pairs.
+const SERIES: &str = "data";
+/// Dots that a read gives out unless told otherwise, and at most.
+const LAST: usize = 500;
+const LAST_MAX: usize = 200_000;
+/// A larger body of JSON is one of few at once: in memory its dots take several times its bytes.
+const LARGE_BYTES: usize = 256 << 10;
+/// That many.
+pub(crate) const LARGE_AT_ONCE: usize = 2;
+
+/// Everything the handlers share.
+pub(crate) struct Site {
+    pub(crate) dir: PathBuf,
+    pub(crate) queue: Queue,
+    pub(crate) history: Arc<History>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) door: LiveCounters,
+    pub(crate) log: Log,
+    pub(crate) large: Places,
+}
+
+impl Site {
+    /// Answers one request.
+    pub(crate) fn answer(&self, request: &Request) -> Response {
+        let reads = matches!(request.method, Method::Get | Method::Head);
+        match request.path.as_str() {
+            "/data" if request.method == Method::Post => self.post(request),
+            "/data" if reads => self.read(request),
+            "/data" => only("GET, HEAD, POST"),
+            "/-/healthy" if reads => state(self.metrics.health()),
+            "/-/ready" if reads => state(self.metrics.ready()),
+            "/metrics" if reads => {
+                let text = self.metrics.text(self.queue.len(), &self.door.snapshot());
+                Response::new(200, Exposition::CONTENT_TYPE, text)
+            }
+            "/-/healthy" | "/-/ready" | "/metrics" => only("GET, HEAD"),
+            _ => Response::text(404, "no such page; there are /data, /metrics, /-/healthy and /-/ready\n"),
+        }
+    }
+
+    fn post(&self, request: &Request) -> Response {
+        if request.content_type() == Some(CONTENT_TYPE) {
+            self.post_batch(request)
+        } else {
+            self.post_json(request)
+        }
+    }
+
+    fn post_batch(&self, request: &Request) -> Response {
+        let message = match Message::decode(&request.body) {
+            Ok(message) => message,
+            Err(error) => {
+                let text = chain(&error);
+                self.log.warn("batch", &format!("a message from {} was refused: {text}", request.peer));
+                return wrong(&text);
+            }
+        };
+        if let Err(text) = batch::check(&message) {
+            return wrong(&text);
+        }
+        let names = batch::names(&message);
+        match self.queue.post(Work::Message(message, names)) {
+            Outcome::Ack(answer) => Response::json(200, answer.to_json()),
+            Outcome::Conflict(answer) => Response::json(409, answer.to_json()),
+            Outcome::NotNow(why) => not_now(&why),
+            other @ (Outcome::Stored(_) | Outcome::TooBig(_) | Outcome::SeriesLimit(_)) => {
+                unreachable!("a message is acknowledged or in conflict: {other:?}")
+            }
+        }
+    }
+
+    fn post_json(&self, request: &Request) -> Response {
+        let series = match read_series(request) {
+            Ok(series) => series,
+            Err(text) => return wrong(&text),
+        };
+        let _place = if request.body.len() > LARGE_BYTES {
+            let Some(place) = self.large.take() else { return not_now(&NotNow::QueueFull) };
+            Some(place)
+        } else {
+            None
+        };
+        let rows = match json::read(&request.body, &series) {
+            Ok(rows) => rows,
+            Err(text) => return wrong(&text),
+        };
+        match self.queue.post(Work::Rows(rows)) {
+            Outcome::Stored(count) => stored(count),
+            // More than a frame of the log holds; a segment takes any number.
+            Outcome::TooBig(rows) => {
+                let count = rows.len() as u64;
+                match dotter_store::add(&self.dir, rows.into_named()) {
+                    Ok(_) => {
+                        self.metrics.dots.fetch_add(count, Relaxed);
+                        stored(count)
+                    }
+                    Err(error) => {
+                        self.log.warn(
+                            "add",
+                            &format!("a body of {count} dots was not stored: {}", chain(&error)),
+                        );
+                        not_now(&crate::commit::not_now(&error))
+                    }
+                }
+            }
+            Outcome::SeriesLimit(most) => Response::text(
+                422,
+                format!("nothing stored: more series than the {most} that --max-series allows\n"),
+            ),
+            Outcome::NotNow(why) => not_now(&why),
+            other @ (Outcome::Ack(_) | Outcome::Conflict(_)) => {
+                unreachable!("rows are stored or not: {other:?}")
+            }
+        }
+    }
+
+    fn read(&self, request: &Request) -> Response {
+        let asked = || -> Result<_, String> {
+            let series = read_series(request)?;
+            let query = &request.query;
+            let count = match query.get("last") {
+                None => LAST,
+                Some(text) => text
+                    .parse()
+                    .ok()
+                    .filter(|count| (1..=LAST_MAX).contains(count))
+                    .ok_or_else(|| format!("last '{text}' is no number from 1 to {LAST_MAX}"))?,
+            };
+            Ok((series, history::read_range(query.get("from"), query.get("until"))?, count))
+        };
+        let (series, range, count) = match asked() {
+            Ok(asked) => asked,
+            Err(text) => return wrong(&text),
+        };
+        match self.history.newest(series.as_str(), range, count) {
+            Ok(dots) => Response::json(200, history::to_json(&dots)),
+            Err(error) => {
+                let text = chain(&error);
+                self.log.warn("read", &format!("series {series} could not be read: {text}"));
+                Response::text(503, format!("{text}\n")).header("Retry-After", "1")
+            }
+        }
+    }
+}
+
+fn read_series(request: &Request) -> Result<SeriesName, String> {
+    SeriesName::new(request.query.get("series").unwrap_or(SERIES)).map_err(|error| error.to_string())
+}
+
+fn stored(count: u64) -> Response {
+    Response::json(200, format!("{{\"stored\":{count},\"durable\":true}}"))
+}
+
+fn wrong(text: &str) -> Response {
+    Response::text(400, format!("{text}\n"))
+}
+
+fn only(methods: &str) -> Response {
+    Response::text(405, format!("expected {methods}\n")).header("Allow", methods)
+}
+
+fn state(state: Result<(), String>) -> Response {
+    match state {
+        Ok(()) => Response::text(200, "ok\n"),
+        Err(text) => Response::text(503, format!("{text}\n")).header("Retry-After", "1"),
+    }
+}
+
+fn not_now(why: &NotNow) -> Response {
+    let (status, seconds) = match why {
+        NotNow::QueueFull => (429, "1"),
+        // Sealing takes a fraction of a second; who posts has a pause of its own.
+        NotNow::Unsealed => (429, "0"),
+        NotNow::DiskFull(_) => (507, "1"),
+        NotNow::Stopping | NotNow::Slow | NotNow::Failed(_) => (503, "1"),
+    };
+    Response::text(status, format!("{why}\n")).header("Retry-After", seconds)
+}

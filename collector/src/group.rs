@@ -1,0 +1,516 @@
+//! One writer at work: decide, append, and one sync for all that wait.
+//!
+//! Always true:
+//!
+//! - a post is answered after a sync that covers everything its answer rests on, its own frame or those of others;
+//!   where nothing waits to be synced, at once
+//! - a sync comes when no post waits, or at [`GROUP_BYTES`], [`GROUP_DOTS`] or [`GROUP_AGE`] after the first append
+//! - lines wait at most [`GROUP_AGE`] for company, and are kept until they are synced
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{TryRecvError, never, select};
+use dotter_dot::{SeriesName, Timestamp};
+use dotter_store::{Dots, Error, SeriesKey, Transaction, Writer};
+
+use crate::batch::{self, Columns};
+use crate::commit::{Commit, not_now};
+use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
+use crate::line::BadLine;
+use crate::metrics::Tally;
+use crate::rows::Rows;
+
+const GROUP_BYTES: usize = 1_000_000;
+const GROUP_DOTS: u64 = 10_000;
+const GROUP_AGE: Duration = Duration::from_millis(50);
+
+/// Log that waits to be sealed, above which nothing is taken: what a start would have to read again is bounded.
+const UNSEALED_BYTES_MAX: u64 = 48 << 20;
+const UNSEALED_FILES_MAX: u64 = 256;
+/// How long posts wait for the log to be sealed before they are told to come again.
+const UNSEALED_WAIT: Duration = Duration::from_millis(500);
+/// Between two looks at whether it has been.
+const UNSEALED_LOOK: Duration = Duration::from_millis(5);
+
+/// Between two entries of the collector's own series.
+const BEAT: Duration = Duration::from_secs(10);
+/// The thread shows that it lives at least this often.
+const SEEN: Duration = Duration::from_secs(1);
+
+/// What waits for the next sync. It outlives its writer: lines are kept for the next one.
+#[derive(Default)]
+pub(crate) struct Group {
+    waiting: Vec<(Ticket, Outcome)>,
+    tally: Tally,
+    /// When the oldest of it was appended, or taken where that is lines.
+    begun: Option<Instant>,
+    lines: Vec<Rows>,
+    /// What the ledger said when the last writer opened the log, and what has been counted since.
+    counted: Option<Tally>,
+}
+
+impl Group {
+    /// Tells all who wait to come again.
+    pub(crate) fn fail(&mut self, trouble: &NotNow) {
+        for (ticket, _) in self.waiting.drain(..) {
+            ticket.answer(Outcome::NotNow(trouble.clone()));
+        }
+        self.tally = Tally::default();
+        self.begun = None;
+    }
+
+    /// Dots of lines that are kept.
+    pub(crate) fn lines_len(&self) -> u64 {
+        self.lines.iter().map(|rows| rows.len() as u64).sum()
+    }
+}
+
+/// What to do next.
+enum Step {
+    Post(Post),
+    Lines(Rows),
+    Sync,
+    Nothing,
+    Last,
+}
+
+/// A writer at work.
+pub(crate) struct Serving<'a> {
+    with: &'a Commit,
+    writer: &'a mut Writer,
+    group: &'a mut Group,
+    columns: Columns,
+    /// Rows of a post, while they are appended.
+    row_dots: Dots,
+    /// The lines of the group that are not appended yet.
+    line_dots: Dots,
+    /// Files that waited to be sealed when the thread that seals was last woken.
+    files_seen: u64,
+    /// Since when too much waits to be sealed.
+    held_back: Option<Instant>,
+    next_beat: Instant,
+    has_synced: bool,
+}
+
+impl<'a> Serving<'a> {
+    pub(crate) fn new(with: &'a Commit, writer: &'a mut Writer, group: &'a mut Group) -> Serving<'a> {
+        Serving {
+            with,
+            writer,
+            group,
+            columns: Columns::default(),
+            row_dots: Dots::default(),
+            line_dots: Dots::default(),
+            files_seen: 0,
+            held_back: None,
+            next_beat: Instant::now() + BEAT,
+            has_synced: false,
+        }
+    }
+
+    /// Whether this writer has ever synced: its failure is not one of opening it.
+    pub(crate) fn has_synced(&self) -> bool {
+        self.has_synced
+    }
+
+    /// Serves until nothing more will be queued, and all that was is synced and answered.
+    ///
+    /// # Errors
+    ///
+    /// Where the log fails: then the writer is of no more use.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
+        self.catch_up();
+        self.look();
+        for rows in std::mem::take(&mut self.group.lines) {
+            self.take_lines(rows);
+        }
+        loop {
+            self.with.metrics.see();
+            if self.next_beat <= Instant::now() {
+                self.beat();
+            }
+            match self.next_step() {
+                Step::Post(post) => self.post(post)?,
+                Step::Lines(rows) => self.take_lines(rows),
+                Step::Sync => self.sync()?,
+                Step::Nothing => {}
+                Step::Last => return self.end(),
+            }
+        }
+    }
+
+    /// Counts what an earlier writer left in the log when it failed: durable, though nobody was told.
+    fn catch_up(&mut self) {
+        let booked = Tally::of(self.writer.ledger());
+        if let Some(counted) = &self.group.counted {
+            self.with.metrics.add(&booked.since(counted));
+        }
+        self.group.counted = Some(booked);
+    }
+
+    fn next_step(&mut self) -> Step {
+        if self.is_due() {
+            return Step::Sync;
+        }
+        let jobs = &self.with.jobs;
+        if !self.group.waiting.is_empty() {
+            return match jobs.posts.try_recv() {
+                Ok(post) => Step::Post(post),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => Step::Sync,
+            };
+        }
+        let now = Instant::now();
+        let mut until = self.next_beat.min(now + SEEN);
+        if let Some(begun) = self.group.begun {
+            until = until.min(begun + GROUP_AGE);
+        }
+        let nothing = never();
+        let mut lines = &jobs.lines;
+        if self.is_held_back() {
+            until = until.min(now + UNSEALED_LOOK);
+            lines = &nothing;
+        }
+        select! {
+            recv(jobs.posts) -> post => post.map_or(Step::Last, Step::Post),
+            recv(lines) -> rows => rows.map_or(Step::Last, Step::Lines),
+            recv(self.with.last) -> _ => Step::Last,
+            default(until.saturating_duration_since(now)) => Step::Nothing,
+        }
+    }
+
+    /// Whether what was appended or gathered should wait no longer.
+    fn is_due(&self) -> bool {
+        let Some(begun) = self.group.begun else { return false };
+        let dots = self.group.tally.dots + self.group.tally.rows + self.line_dots.len() as u64;
+        dots >= GROUP_DOTS || self.writer.pending_bytes() >= GROUP_BYTES || begun.elapsed() >= GROUP_AGE
+    }
+
+    fn post(&mut self, Post { work, ticket }: Post) -> Result<(), Error> {
+        let writes = !matches!(&work, Work::Message(dotter_wire::Message::Question(_), _));
+        if writes && !self.wait_for_seal()? {
+            self.with.metrics.held_back.fetch_add(1, Relaxed);
+            ticket.answer(Outcome::NotNow(NotNow::Unsealed));
+            return Ok(());
+        }
+        match self.append(work) {
+            Ok(outcome @ (Outcome::TooBig(_) | Outcome::SeriesLimit(_))) => ticket.answer(outcome),
+            // Nothing waits to be synced, so the answer rests on what is.
+            Ok(outcome) if self.writer.pending_bytes() == 0 => ticket.answer(outcome),
+            Ok(outcome) => {
+                self.group.waiting.push((ticket, outcome));
+                self.group.begun.get_or_insert_with(Instant::now);
+            }
+            Err(error) => {
+                ticket.answer(Outcome::NotNow(not_now(&error)));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, work: Work) -> Result<Outcome, Error> {
+        match work {
+            Work::Rows(rows) => self.append_rows(rows),
+            Work::Message(message, names) => {
+                let (max, now) = (self.with.series_max, Timestamp::now());
+                let done = batch::decide(self.writer, message, &names, max, &mut self.columns, now)?;
+                if done.conflict {
+                    self.with.metrics.conflicts.fetch_add(1, Relaxed);
+                    return Ok(Outcome::Conflict(done.answer));
+                }
+                if let Some((lane, first, next, reason)) = done.answer.refused.first() {
+                    let ring = done.answer.incarnation;
+                    let text = format!(
+                        "records of ring {ring} refused ({reason}): {first} to {next} of lane {lane}"
+                    );
+                    self.with.log.warn("refused", &text);
+                }
+                self.group.tally.add(done.tally);
+                Ok(Outcome::Ack(done.answer))
+            }
+        }
+    }
+
+    fn append_rows(&mut self, rows: Rows) -> Result<Outcome, Error> {
+        let new = rows.names().iter().filter(|name| self.writer.find_series(name).is_none()).count();
+        if new > 0 && self.writer.series_count() + new > self.with.series_max {
+            return Ok(Outcome::SeriesLimit(self.with.series_max));
+        }
+        let count = rows.len() as u64;
+        if count == 0 {
+            return Ok(Outcome::Stored(0));
+        }
+        let keys: Vec<SeriesKey> = rows.names().iter().map(|name| self.writer.series(name)).collect();
+        self.row_dots.clear();
+        for (series, time, value) in rows.iter() {
+            self.row_dots.push(keys[series as usize], false, time, value);
+        }
+        match self.writer.append(&Transaction { ring: None, lanes: &[], dots: &self.row_dots }) {
+            Ok(()) => {
+                self.group.tally.rows += count;
+                Ok(Outcome::Stored(count))
+            }
+            Err(Error::TooBig { .. }) => Ok(Outcome::TooBig(rows)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gathers lines for the next sync. Those of a series above the limit are dropped and counted.
+    fn take_lines(&mut self, rows: Rows) {
+        let keys: Vec<Option<SeriesKey>> = rows.names().iter().map(|name| self.line_key(name)).collect();
+        let mut over = 0;
+        for (series, time, value) in rows.iter() {
+            match keys[series as usize] {
+                Some(key) => self.line_dots.push(key, false, time, value),
+                None => over += 1,
+            }
+        }
+        if over > 0 {
+            self.with.metrics.bad_line(BadLine::SeriesLimit, over);
+            let text =
+                format!("{over} graphite lines dropped: {} series are there already", self.with.series_max);
+            self.with.log.warn("graphite-series-limit", &text);
+        }
+        self.group.lines.push(rows);
+        self.group.begun.get_or_insert_with(Instant::now);
+    }
+
+    fn line_key(&mut self, name: &SeriesName) -> Option<SeriesKey> {
+        match self.writer.find_series(name) {
+            Some(key) => Some(key),
+            None if self.writer.series_count() >= self.with.series_max => None,
+            None => Some(self.writer.series(name)),
+        }
+    }
+
+    /// Makes all durable that was appended or gathered, and answers those who waited for it.
+    fn sync(&mut self) -> Result<(), Error> {
+        // Where posts keep coming, this is when lines have their turn.
+        while !self.is_held_back() && (self.line_dots.len() as u64) < GROUP_DOTS {
+            let Ok(rows) = self.with.jobs.lines.try_recv() else { break };
+            self.take_lines(rows);
+        }
+        if !self.line_dots.is_empty() {
+            self.writer.append(&Transaction { ring: None, lanes: &[], dots: &self.line_dots })?;
+            self.group.tally.rows += self.line_dots.len() as u64;
+            self.line_dots.clear();
+        }
+        if self.writer.pending_bytes() > 0 {
+            let begun = Instant::now();
+            self.writer.sync()?;
+            self.with.metrics.synced(begun.elapsed());
+            self.has_synced = true;
+        }
+        let tally = std::mem::take(&mut self.group.tally);
+        self.with.metrics.add(&tally);
+        if let Some(counted) = &mut self.group.counted {
+            counted.add(tally);
+        }
+        for (ticket, outcome) in self.group.waiting.drain(..) {
+            ticket.answer(outcome);
+        }
+        self.group.lines.clear();
+        self.group.begun = None;
+        self.look();
+        Ok(())
+    }
+
+    /// Sees how much waits to be sealed, and wakes who does that where a file has been added.
+    fn look(&mut self) {
+        let unsealed = self.writer.unsealed();
+        let too_much = unsealed.bytes > UNSEALED_BYTES_MAX || unsealed.files > UNSEALED_FILES_MAX;
+        self.held_back = if too_much { self.held_back.or_else(|| Some(Instant::now())) } else { None };
+        if unsealed.files > self.files_seen || too_much {
+            // Full where it has been woken and has not yet looked.
+            let _ = self.with.seal.try_send(());
+        }
+        self.files_seen = unsealed.files;
+        self.with.metrics.set_store(self.writer.series_count(), &unsealed);
+    }
+
+    fn is_held_back(&mut self) -> bool {
+        if self.held_back.is_some() {
+            self.look();
+        }
+        self.held_back.is_some()
+    }
+
+    /// Waits until the log has room, for a while; says whether it has.
+    fn wait_for_seal(&mut self) -> Result<bool, Error> {
+        if self.is_held_back() && !self.group.waiting.is_empty() {
+            self.sync()?;
+        }
+        while self.is_held_back() {
+            if self.held_back.is_some_and(|since| since.elapsed() >= UNSEALED_WAIT) {
+                return Ok(false);
+            }
+            std::thread::sleep(UNSEALED_LOOK);
+        }
+        Ok(true)
+    }
+
+    /// Puts the collector's own numbers among the lines.
+    fn beat(&mut self) {
+        self.next_beat = Instant::now() + BEAT;
+        let rows = self.with.metrics.rows(self.writer.ledger(), Timestamp::now());
+        self.take_lines(rows);
+    }
+
+    /// Everything that is queued, and then the last sync.
+    fn end(&mut self) -> Result<(), Error> {
+        while let Ok(post) = self.with.jobs.posts.try_recv() {
+            self.post(post)?;
+        }
+        while let Ok(rows) = self.with.jobs.lines.try_recv() {
+            self.take_lines(rows);
+            if self.is_due() {
+                self.sync()?;
+            }
+        }
+        self.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::thread::JoinHandle;
+
+    use crossbeam_channel::{Sender, bounded};
+    use dotter_daemon::Log;
+    use dotter_dot::{Incarnation, Reason, TimeRange};
+    use dotter_wire::{Batch, LaneBatch, LossRange, Message, Question, Run, Sender as Broker, SeriesEntry};
+
+    use super::*;
+    use crate::ingest::{Queue, queue};
+    use crate::metrics::Metrics;
+
+    const RING: Incarnation = Incarnation([3; 16]);
+
+    fn commit(dir: PathBuf) -> (Commit, Queue, Sender<()>) {
+        let (queue, jobs) = queue();
+        let (seal, _) = bounded(1);
+        let (last, last_seen) = bounded(0);
+        let (metrics, log) = (Arc::new(Metrics::new()), Log::new("test"));
+        (Commit { dir, series_max: 100, jobs, last: last_seen, seal, metrics, log }, queue, last)
+    }
+
+    fn sender() -> Broker {
+        Broker { incarnation: RING, application: "app".into(), broker: "test".into() }
+    }
+
+    /// Records `[0, next)` of lane 0.
+    fn batch(next: u64) -> Work {
+        let count = next as usize;
+        let lane = LaneBatch {
+            next,
+            runs: (next > 0).then_some(Run { dots: next as u32, clock: true }).into_iter().collect(),
+            series: vec![0; count],
+            times: (0..next).collect(),
+            values: vec![1.0; count],
+            ..LaneBatch::default()
+        };
+        let series = vec![SeriesEntry { name: b"a".to_vec(), format: "F".into(), ..SeriesEntry::default() }];
+        let batch = Batch { sender: sender(), series, lanes: vec![lane], ..Batch::default() };
+        Work::Message(Message::Batch(batch), vec![SeriesName::new("a")])
+    }
+
+    fn question() -> Work {
+        Work::Message(Message::Question(Question { sender: sender() }), Vec::new())
+    }
+
+    /// Posts from another thread, and takes the post off the queue.
+    fn post(queue: &Queue, with: &Commit, work: Work) -> (Post, JoinHandle<Outcome>) {
+        let queue = queue.clone();
+        let posting = std::thread::spawn(move || queue.post(work));
+        (with.jobs.posts.recv().unwrap(), posting)
+    }
+
+    #[test]
+    fn what_rests_on_frames_that_are_not_synced_waits_for_their_sync() {
+        let dir = tempfile::tempdir().unwrap();
+        let (with, queue, _last) = commit(dir.path().to_owned());
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut group = Group::default();
+        let mut serving = Serving::new(&with, &mut writer, &mut group);
+        let mut posting = Vec::new();
+        // A question, while nothing waits to be synced, is answered at once.
+        let (first, asking) = post(&queue, &with, question());
+        serving.post(first).unwrap();
+        assert!(matches!(asking.join().unwrap(), Outcome::Ack(answer) if answer.lanes.is_empty()));
+        // The second batch is known in full and needs no frame, and neither does the question.
+        for (waiting, work) in [batch(5), batch(5), question()].into_iter().enumerate() {
+            let (post, thread) = post(&queue, &with, work);
+            serving.post(post).unwrap();
+            posting.push(thread);
+            assert_eq!(serving.group.waiting.len(), waiting + 1);
+            assert!(serving.writer.pending_bytes() > 0);
+        }
+        assert!(posting.iter().all(|thread| !thread.is_finished()));
+        serving.sync().unwrap();
+        for thread in posting {
+            let Outcome::Ack(answer) = thread.join().unwrap() else { panic!("acknowledged") };
+            assert_eq!(answer.lanes, [(0, 5)]);
+        }
+        assert!(serving.group.waiting.is_empty());
+    }
+
+    #[test]
+    fn its_own_numbers_are_series_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (with, queue, _last) = commit(dir.path().to_owned());
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut group = Group::default();
+        let mut serving = Serving::new(&with, &mut writer, &mut group);
+        let loss = LossRange { first: 0, next: 4, reason: Reason::LAPPED, times: None };
+        let lane = LaneBatch { next: 4, losses: vec![loss], ..LaneBatch::default() };
+        let lossy = Message::Batch(Batch { sender: sender(), lanes: vec![lane], ..Batch::default() });
+        for work in [batch(0), Work::Message(lossy, Vec::new())] {
+            let (post, thread) = post(&queue, &with, work);
+            serving.post(post).unwrap();
+            serving.sync().unwrap();
+            assert!(matches!(thread.join().unwrap(), Outcome::Ack(_)));
+        }
+        serving.beat();
+        serving.sync().unwrap();
+        let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
+        let last = |name: &str| snapshot.last(name, 1).unwrap().first().map(|dot| dot.value);
+        assert_eq!(last("dotter.lost.app"), Some(4.0));
+        assert_eq!(last("dotter.collector.batches"), Some(1.0), "an empty batch needs no frame");
+        assert_eq!(last("dotter.collector.dots"), Some(0.0));
+        assert!(last("dotter.collector.sync_seconds").is_some_and(|seconds| seconds > 0.0));
+        assert_eq!(last("dotter.collector.series"), Some(0.0));
+    }
+
+    #[test]
+    fn whoever_waits_when_the_log_fails_is_told_and_lines_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (with, queue, last) = commit(dir.path().to_owned());
+        let mut group = Group::default();
+        let mut rows = Rows::default();
+        let series = rows.series(SeriesName::new("line").unwrap());
+        rows.push(series, Timestamp::from_nanos(7), 1.0);
+        let thread = {
+            let mut writer = Writer::open(dir.path()).unwrap();
+            let mut serving = Serving::new(&with, &mut writer, &mut group);
+            let (post, thread) = post(&queue, &with, batch(5));
+            serving.post(post).unwrap();
+            serving.take_lines(rows);
+            thread
+        };
+        group.fail(&NotNow::Failed("the disk is gone".into()));
+        let outcome = thread.join().unwrap();
+        assert!(matches!(outcome, Outcome::NotNow(NotNow::Failed(_))), "{outcome:?}");
+        assert_eq!(group.lines_len(), 1);
+
+        // The next writer is given the line.
+        drop(last);
+        let mut writer = Writer::open(dir.path()).unwrap();
+        Serving::new(&with, &mut writer, &mut group).run().unwrap();
+        let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
+        assert_eq!(snapshot.read("line", TimeRange::ALL).unwrap().len(), 1);
+        assert_eq!(group.lines_len(), 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! The queue between those who take dots in and the one thread that commits them.
+//!
+//! Always true:
+//!
+//! - a post holds a place from before it is queued until it is answered, whoever has stopped waiting for it; there
+//!   are [`PLACES`] of them, fewer than threads of the front door, so that questions after the collector's health
+//!   are answered while posts wait
+//! - lines wait in their sender once [`LINES_QUEUED`] jobs are queued
+
+use std::fmt;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
+use dotter_dot::{NameError, SeriesName};
+use dotter_wire::{Answer, Message};
+
+use crate::rows::Rows;
+
+/// Posts under way at once.
+const PLACES: usize = 8;
+/// Jobs of lines that wait at once, each of a socket's buffer at most.
+const LINES_QUEUED: usize = 64;
+/// How long a post waits for a place before it is told to come again: longer than commits take, short enough that
+/// all threads of the front door are never gone for long.
+const PLACE_WAIT: Duration = Duration::from_millis(250);
+/// How long an answer is waited for. A disk that takes longer may still finish: then the repeated post finds its
+/// records stored.
+const ANSWER_WAIT: Duration = Duration::from_secs(15);
+
+/// Threads of the front door that go with it.
+pub(crate) const HANDLERS: usize = PLACES + 4;
+
+/// The sending end. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    posts: Sender<Post>,
+    lines: Sender<Rows>,
+    places: Places,
+}
+
+/// The receiving ends.
+pub(crate) struct Jobs {
+    pub(crate) posts: Receiver<Post>,
+    pub(crate) lines: Receiver<Rows>,
+}
+
+/// Something that wants an answer once it is durable.
+pub(crate) struct Post {
+    pub(crate) work: Work,
+    pub(crate) ticket: Ticket,
+}
+
+/// What is to be done.
+pub(crate) enum Work {
+    /// Of a batch also the names of its series, read where there are many threads for it.
+    Message(Message, Vec<Result<SeriesName, NameError>>),
+    Rows(Rows),
+}
+
+/// The way back to whoever posted.
+pub(crate) struct Ticket {
+    answer: Sender<Outcome>,
+    _place: Place,
+}
+
+/// What became of a post.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Durable; or for a question, nothing to be made durable is left.
+    Ack(Answer),
+    /// Nothing stored: the answer says what is wanted.
+    Conflict(Answer),
+    /// Rows are durable; how many dots.
+    Stored(u64),
+    /// Too much for a frame of the log; nothing has happened.
+    TooBig(Rows),
+    /// Never: more series than are allowed; how many.
+    SeriesLimit(usize),
+    /// Nothing is known to be stored; it can be posted again.
+    NotNow(NotNow),
+}
+
+/// Why a post should come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotNow {
+    /// Too many posts wait.
+    QueueFull,
+    /// The log grows faster than it is sealed.
+    Unsealed,
+    /// The collector is on its way out.
+    Stopping,
+    /// The disk takes too long.
+    Slow,
+    /// The disk is full; what the store said.
+    DiskFull(String),
+    /// The log failed; what the store said.
+    Failed(String),
+}
+
+impl fmt::Display for NotNow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotNow::QueueFull => f.write_str("too many posts wait for the disk"),
+            NotNow::Unsealed => f.write_str("the log grows faster than it is sealed"),
+            NotNow::Stopping => f.write_str("the collector is stopping"),
+            NotNow::Slow => {
+                write!(
+                    f,
+                    "the log was not synced within {} s; whether this is stored is not known",
+                    ANSWER_WAIT.as_secs()
+                )
+            }
+            NotNow::DiskFull(what) => write!(f, "the disk is full: {what}"),
+            NotNow::Failed(what) => write!(f, "the log failed: {what}"),
+        }
+    }
+}
+
+/// So many may do something at once. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(crate) struct Places {
+    give: Sender<()>,
+    free: Receiver<()>,
+}
+
+impl Places {
+    pub(crate) fn new(count: usize) -> Places {
+        let (give, free) = bounded(count);
+        for _ in 0..count {
+            give.try_send(()).expect("the channel has a slot for each place");
+        }
+        Places { give, free }
+    }
+
+    /// Waits for a place, for a while.
+    pub(crate) fn take(&self) -> Option<Place> {
+        self.free.recv_timeout(PLACE_WAIT).ok().map(|()| Place(self.give.clone()))
+    }
+}
+
+/// One of the places; free again when dropped.
+pub(crate) struct Place(Sender<()>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Never full: there are as many slots as places. Closed where nobody is left who could wait for it.
+        let _ = self.0.try_send(());
+    }
+}
+
+impl Ticket {
+    pub(crate) fn answer(self, outcome: Outcome) {
+        // Whoever posted may have stopped waiting.
+        let _ = self.answer.try_send(outcome);
+    }
+}
+
+/// The two ends.
+pub(crate) fn queue() -> (Queue, Jobs) {
+    let (post_sender, posts) = bounded(PLACES);
+    let (line_sender, lines) = bounded(LINES_QUEUED);
+    (Queue { posts: post_sender, lines: line_sender, places: Places::new(PLACES) }, Jobs { posts, lines })
+}
+
+impl Queue {
+    /// Queues `work` and waits for what becomes of it.
+    pub(crate) fn post(&self, work: Work) -> Outcome {
+        let Some(place) = self.places.take() else { return Outcome::NotNow(NotNow::QueueFull) };
+        let (answer, answered) = bounded(1);
+        let ticket = Ticket { answer, _place: place };
+        match self.posts.try_send(Post { work, ticket }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Outcome::NotNow(NotNow::QueueFull),
+            Err(TrySendError::Disconnected(_)) => return Outcome::NotNow(NotNow::Stopping),
+        }
+        answered.recv_timeout(ANSWER_WAIT).unwrap_or_else(|error| {
+            Outcome::NotNow(if error.is_timeout() { NotNow::Slow } else { NotNow::Stopping })
+        })
+    }
+
+    /// Queues dots nobody waits for. Gives them back where there was no room for `wait`.
+    pub(crate) fn lines(&self, rows: Rows, wait: Duration) -> Result<(), LinesRefused> {
+        self.lines.send_timeout(rows, wait).map_err(|error| match error {
+            SendTimeoutError::Timeout(rows) => LinesRefused::Full(Box::new(rows)),
+            SendTimeoutError::Disconnected(rows) => LinesRefused::Closed(Box::new(rows)),
+        })
+    }
+
+    /// Posts and jobs of lines that wait.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.posts.len(), self.lines.len())
+    }
+}
+
+/// Why lines were not queued; the lines.
+#[derive(Debug)]
+pub(crate) enum LinesRefused {
+    Full(Box<Rows>),
+    Closed(Box<Rows>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_post_too_many_is_told_to_come_again_and_a_place_comes_back() {
+        let (queue, jobs) = queue();
+        let posts: Vec<_> = (0..PLACES)
+            .map(|_| {
+                let queue = queue.clone();
+                std::thread::spawn(move || queue.post(Work::Rows(Rows::default())))
+            })
+            .collect();
+        let taken: Vec<Post> = (0..PLACES).map(|_| jobs.posts.recv().unwrap()).collect();
+        let outcome = queue.post(Work::Rows(Rows::default()));
+        assert!(matches!(outcome, Outcome::NotNow(NotNow::QueueFull)), "{outcome:?}");
+        taken.into_iter().for_each(|post| post.ticket.answer(Outcome::Stored(7)));
+        for post in posts {
+            assert!(matches!(post.join().unwrap(), Outcome::Stored(7)));
+        }
+        drop(jobs);
+        let outcome = queue.post(Work::Rows(Rows::default()));
+        assert!(matches!(outcome, Outcome::NotNow(NotNow::Stopping)), "{outcome:?}");
+    }
+
+    #[test]
+    fn lines_that_find_no_room_come_back_whole() {
+        let (queue, jobs) = queue();
+        let rows = || {
+            let mut rows = Rows::default();
+            let series = rows.series(SeriesName::new("a").unwrap());
+            rows.push(series, dotter_dot::Timestamp::MIN, 1.0);
+            rows
+        };
+        for _ in 0..LINES_QUEUED {
+            queue.lines(rows(), Duration::ZERO).unwrap();
+        }
+        let refused = queue.lines(rows(), Duration::from_millis(1));
+        assert!(matches!(refused, Err(LinesRefused::Full(rows)) if rows.len() == 1));
+        drop(jobs);
+        assert!(matches!(queue.lines(rows(), Duration::ZERO), Err(LinesRefused::Closed(_))));
+    }
+}

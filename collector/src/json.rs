@@ -1,0 +1,386 @@
+//! Dots as JSON: `[[time, value], ...]` and `[{"series": name, "format": "F", "dots": [[time, value], ...]}, ...]`.
+//!
+//! Times are seconds since 1970 with an optional fraction, or RFC 3339 text; values are numbers. Both are read from
+//! their digits as they stand, never through a float of somebody else's rounding. A body is taken whole or not at
+//! all; an error says what was found, what was expected, and where. What is neither time nor value is never built
+//! in memory, however deep it nests.
+
+use std::fmt;
+
+use dotter_dot::{Format, SeriesName, Timestamp};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::rows::Rows;
+
+/// How much of what was found an error repeats.
+const QUOTE_CHARS_MAX: usize = 40;
+
+/// Reads a body.
+///
+/// - `series`: what bare pairs belong to
+///
+/// # Errors
+///
+/// A sentence for whoever sent it.
+pub(crate) fn read(body: &[u8], series: &SeriesName) -> Result<Rows, String> {
+    let wrong = |error: serde_json::Error| format!("body is no JSON that holds dots: {error}");
+    if body.starts_with(b"\xef\xbb\xbf") {
+        return Err("body begins with a byte order mark, expected JSON without one".into());
+    }
+    let mut rows = Rows::default();
+    let mut input = serde_json::Deserializer::from_slice(body);
+    Body { rows: &mut rows, series }.deserialize(&mut input).map_err(wrong)?;
+    input.end().map_err(wrong)?;
+    Ok(rows)
+}
+
+/// The outer list.
+struct Body<'a> {
+    rows: &'a mut Rows,
+    series: &'a SeriesName,
+}
+
+impl<'de> DeserializeSeed<'de> for Body<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Body<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of [time, value] or of {\"series\", \"dots\"}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Body { rows, series } = self;
+        while let Some(()) = list.next_element_seed(Element { rows, series })? {}
+        Ok(())
+    }
+}
+
+/// A bare pair, or the dots of a series.
+struct Element<'a> {
+    rows: &'a mut Rows,
+    series: &'a SeriesName,
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[time, value] or {\"series\", \"dots\"}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
+        let Element { rows, series } = self;
+        let series = rows.find(series.as_str()).unwrap_or_else(|| rows.series(series.clone()));
+        read_pair(rows, series, pair)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        let rows = self.rows;
+        let first = rows.len();
+        let mut series = None;
+        let (mut has_format, mut has_dots) = (false, false);
+        let once = |seen: bool, field| if seen { Err(A::Error::duplicate_field(field)) } else { Ok(true) };
+        while let Some(key) = object.next_key::<String>()? {
+            match key.as_str() {
+                "series" => {
+                    once(series.is_some(), "series")?;
+                    let name: String = object.next_value()?;
+                    series = Some(SeriesName::new(&name).map_err(A::Error::custom)?);
+                }
+                "format" => {
+                    has_format = once(has_format, "format")?;
+                    let text: String = object.next_value()?;
+                    let format = Format::new(&text).map_err(A::Error::custom)?;
+                    if !format.is_number() {
+                        return Err(A::Error::custom(format_args!(
+                            "format '{format}' is not taken, expected 'F'"
+                        )));
+                    }
+                }
+                "dots" => {
+                    has_dots = once(has_dots, "dots")?;
+                    object.next_value_seed(Dots(rows))?;
+                }
+                other => return Err(A::Error::unknown_field(&clip(other), &["series", "format", "dots"])),
+            }
+        }
+        let series = series.ok_or_else(|| A::Error::missing_field("series"))?;
+        if !has_dots {
+            return Err(A::Error::missing_field("dots"));
+        }
+        if rows.len() > first {
+            let series = rows.series(series);
+            rows.assign(first, series);
+        }
+        Ok(())
+    }
+}
+
+/// The pairs of a series that is assigned once the whole object is read: its name may come behind them.
+struct Dots<'a>(&'a mut Rows);
+
+impl<'de> DeserializeSeed<'de> for Dots<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Dots<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of [time, value]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(()) = list.next_element_seed(Pair(self.0))? {}
+        Ok(())
+    }
+}
+
+/// `[time, value]`.
+struct Pair<'a>(&'a mut Rows);
+
+impl<'de> DeserializeSeed<'de> for Pair<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
+        input.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pair<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[time, value]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
+        read_pair(self.0, 0, pair)
+    }
+}
+
+fn read_pair<'de, A: SeqAccess<'de>>(rows: &mut Rows, series: u32, mut pair: A) -> Result<(), A::Error> {
+    let too_short = |found| A::Error::invalid_length(found, &"[time, value]");
+    let time: &RawValue = pair.next_element()?.ok_or_else(|| too_short(0))?;
+    let time = read_time(time.get()).map_err(A::Error::custom)?;
+    let value: &RawValue = pair.next_element()?.ok_or_else(|| too_short(1))?;
+    let value = read_value(value.get()).map_err(A::Error::custom)?;
+    if pair.next_element::<IgnoredAny>()?.is_some() {
+        return Err(A::Error::custom("a dot of more than one column is not taken, expected [time, value]"));
+    }
+    rows.push(series, time, value);
+    Ok(())
+}
+
+/// `raw` is one JSON value, already found well-formed.
+fn read_time(raw: &str) -> Result<Timestamp, String> {
+    match raw.as_bytes()[0] {
+        b'-' | b'0'..=b'9' => Timestamp::parse_seconds(raw).map_err(|error| error.to_string()),
+        b'"' => {
+            let text: String = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+            Timestamp::parse_rfc3339(&text).map_err(|error| error.to_string())
+        }
+        _ => Err(format!("found {} as a time, expected seconds since 1970 or RFC 3339 text", kind(raw))),
+    }
+}
+
+fn read_value(raw: &str) -> Result<f64, String> {
+    if !matches!(raw.as_bytes()[0], b'-' | b'0'..=b'9') {
+        return Err(format!("found {} as a value, expected a number", kind(raw)));
+    }
+    match raw.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err(format!("value {} does not fit into 64 bits of a float", clip(raw))),
+    }
+}
+
+fn kind(raw: &str) -> String {
+    match raw.as_bytes()[0] {
+        b'[' => "a list".into(),
+        b'{' => "an object".into(),
+        b'"' => format!("the text {}", clip(raw)),
+        _ => clip(raw),
+    }
+}
+
+fn clip(text: &str) -> String {
+    match text.char_indices().nth(QUOTE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn read(body: &[u8]) -> Result<Vec<(String, u64, f64)>, String> {
+        let rows = super::read(body, &SeriesName::new("data").unwrap())?;
+        Ok(rows
+            .into_named()
+            .into_iter()
+            .map(|(name, time, value)| (name.to_string(), time.nanos(), value))
+            .collect())
+    }
+
+    #[test]
+    fn bodies_that_are_taken() {
+        let check = |body: &str, expected: &[(&str, u64, f64)]| {
+            let expected: Vec<_> = expected.iter().map(|(n, t, v)| ((*n).to_owned(), *t, *v)).collect();
+            assert_eq!(read(body.as_bytes()).as_ref(), Ok(&expected), "{body}");
+        };
+        check("[]", &[]);
+        check(" [ ] \n", &[]);
+        check("[[1, 2]]", &[("data", 1_000_000_000, 2.0)]);
+        check(
+            "[[1710504000.000000001,-0.5],[0,1e3]]",
+            &[("data", 1_710_504_000_000_000_001, -0.5), ("data", 0, 1000.0)],
+        );
+        check(
+            "[[1.5e3, 123456789012345678901234567890]]",
+            &[("data", 1_500_000_000_000, 1.2345678901234568e29)],
+        );
+        check(
+            "[[1, 9007199254740993], [1, 0.1]]",
+            &[("data", 1_000_000_000, 9007199254740992.0), ("data", 1_000_000_000, 0.1)],
+        );
+        // One that a fast reader of floats gets wrong in the last bit.
+        check("[[1, 1.2345678901234567e-7]]", &[("data", 1_000_000_000, 1.2345678901234567e-7)]);
+        check("[[\"2024-03-15T12:00:00.25Z\", 1]]", &[("data", 1_710_504_000_250_000_000, 1.0)]);
+        check(
+            "[{\"series\": \"b;y=1;x=2\", \"dots\": [[1, 2], [2, 3]]}, {\"series\": \"a\", \"dots\": [[3, 4]]}]",
+            &[
+                ("b;x=2;y=1", 1_000_000_000, 2.0),
+                ("b;x=2;y=1", 2_000_000_000, 3.0),
+                ("a", 3_000_000_000, 4.0),
+            ],
+        );
+        check(
+            "[{\"dots\": [[1, 2]], \"format\": \"F\", \"series\": \"a\\u00e9\"}]",
+            &[("aé", 1_000_000_000, 2.0)],
+        );
+        check("[{\"series\": \"a\", \"dots\": []}]", &[]);
+    }
+
+    #[test]
+    fn bodies_that_are_refused_say_what_was_found_and_where() {
+        let check = |body: &[u8], expected: &str| {
+            let error = read(body).unwrap_err();
+            assert!(error.contains(expected), "{}: {error}", String::from_utf8_lossy(body));
+            assert!(error.len() < 300, "{error}");
+        };
+        check(b"", "EOF while parsing a value at line 1 column 0");
+        check(b"\xef\xbb\xbf[[1, 2]]", "byte order mark");
+        check(b"<html>", "expected value at line 1 column 1");
+        check(b"null", "invalid type: null, expected a list of [time, value] or of {\"series\", \"dots\"}");
+        check(b"{\"series\": \"a\", \"dots\": []}", "invalid type: map, expected a list");
+        check(
+            b"[1]",
+            "invalid type: integer `1`, expected [time, value] or {\"series\", \"dots\"} at line 1 column 2",
+        );
+        check(b"[[1]]", "invalid length 1, expected [time, value]");
+        check(b"[[]]", "invalid length 0, expected [time, value]");
+        check(b"[[1, 2, 3]]", "a dot of more than one column is not taken");
+        check(b"[[1, null]]", "found null as a value, expected a number at line 1 column 10");
+        check(b"[[1, true]]", "found true as a value");
+        check(b"[[1, \"2\"]]", "found the text \"2\" as a value");
+        check(b"[[1, [2]]]", "found a list as a value");
+        check(b"[[1, {}]]", "found an object as a value");
+        check(b"[[null, 1]]", "found null as a time, expected seconds since 1970 or RFC 3339 text");
+        check(b"[[\"yesterday\", 1]]", "time 'yesterday' is not of the form");
+        check(b"[[-1, 1]]", "time '-1' lies outside 1970 to 2554");
+        check(b"[[1e400, 1]]", "lies outside 1970 to 2554");
+        check(b"[[1, 1e400]]", "value 1e400 does not fit");
+        check(b"[[1, NaN]]", "expected value at line 1 column 6");
+        check(b"[[1, 01]]", "at line 1 column 7");
+        check(b"[[1, 2]] x", "trailing characters at line 1 column 10");
+        check(b"[[1, 2]][[1, 2]]", "trailing characters");
+        check(b"[[1, 2],]", "trailing comma");
+        check(b"[[1, 2]", "EOF while parsing a list");
+        check(b"[{\"dots\": []}]", "missing field `series`");
+        check(b"[{\"series\": \"a\"}]", "missing field `dots`");
+        check(b"[{\"series\": \"a\", \"series\": \"b\", \"dots\": []}]", "duplicate field `series`");
+        check(b"[{\"series\": \"a\", \"dots\": [], \"dots\": []}]", "duplicate field `dots`");
+        check(b"[{\"serie\": \"a\"}]", "unknown field `serie`, expected one of `series`, `format`, `dots`");
+        check(b"[{\"series\": \"\", \"dots\": []}]", "series name is empty");
+        check(b"[{\"series\": 7, \"dots\": []}]", "invalid type: integer `7`, expected a string");
+        check(b"[{\"series\": \"a\\n\", \"dots\": []}]", "control character");
+        check(b"[{\"series\": \"\\ud800\", \"dots\": []}]", "unexpected end of hex escape");
+        check(b"[{\"series\": \"\xff\", \"dots\": []}]", "invalid unicode code point");
+        check(
+            b"[{\"series\": \"a\", \"format\": \"s\", \"dots\": []}]",
+            "format 's' is not taken, expected 'F'",
+        );
+        check(b"[{\"series\": \"a\", \"format\": \"x\", \"dots\": []}]", "format 'x' is not 1 to 64 of");
+        check(b"[{\"series\": \"a\", \"dots\": [[1, 2], [3]]}]", "invalid length 1, expected [time, value]");
+        check(b"[{\"series\": \"a\", \"dots\": {}}]", "invalid type: map, expected a list of [time, value]");
+    }
+
+    #[test]
+    fn bombs_are_refused_in_bounded_time() {
+        for (open, close) in
+            [("[", "]"), ("[[1,", "]]"), ("{\"a\":", "}"), ("[[", "]]"), ("[{\"dots\":", "}]")]
+        {
+            let bomb = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+            read(bomb.as_bytes()).unwrap_err();
+            read(open.repeat(100_000).as_bytes()).unwrap_err();
+        }
+        let long = format!("[[1, \"{}\"]]", "x".repeat(4 << 20));
+        assert!(read(long.as_bytes()).unwrap_err().len() < 300);
+        let long = format!("[{{\"{}\": 1}}]", "x".repeat(4 << 20));
+        assert!(read(long.as_bytes()).unwrap_err().len() < 300);
+        let long = format!("[[{}, 1]]", "1".repeat(4 << 20));
+        assert!(read(long.as_bytes()).unwrap_err().len() < 300);
+        let long = format!("[{{\"series\": \"{}\", \"dots\": []}}]", "x".repeat(4 << 20));
+        assert!(read(long.as_bytes()).unwrap_err().contains("4194304 bytes"));
+    }
+
+    #[test]
+    fn noise_is_refused_or_taken_whole() {
+        let whole = br#"[[1710504000.25, -1.5e3], {"series": "a;b=1", "format": "F", "dots": [["2024-03-15T12:00:00Z", 7]]}]"#;
+        let inserted = b"[]{},:\"0e.- ";
+        let mut random = Random::new();
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut body = whole.to_vec();
+            for _ in 0..=random.below(3) {
+                let at = random.below(body.len() as u64) as usize;
+                match random.below(4) {
+                    0 => body[at] = random.below(256) as u8,
+                    1 => body.truncate(at.max(1)),
+                    2 => _ = body.remove(at),
+                    _ => body.insert(at, inserted[random.below(inserted.len() as u64) as usize]),
+                }
+                if body.is_empty() {
+                    break;
+                }
+            }
+            if let Ok(dots) = read(&body) {
+                taken += 1;
+                assert!(dots.len() <= 2 && dots.iter().all(|(_, _, value)| value.is_finite()));
+            }
+        }
+        assert!(taken > 100, "some noise is harmless: {taken}");
+    }
+}

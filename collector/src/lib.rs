@@ -1,0 +1,37 @@
+//! Takes batches, JSON and Graphite lines, keeps them in the store.
+//!
+//! ```text
+//! front door (data) --> bounded queue --> one writer thread: decide, append, group commit, then answer
+//! Graphite lines    --> (ingest)     --^  (commit)                 |
+//!                                                                  +--> upkeep: seal, compact
+//! ```
+//!
+//! Always true, whoever sends what:
+//!
+//! - nothing is acknowledged before it is synced, and every answer that names a record number wanted next waits
+//!   for the sync of all that number rests on
+//! - one thread decides and appends, so two posts of the same records store them once
+//! - what waits is bounded: posts by places, lines by a queue behind which sockets are not read
+//! - an error of the log costs its writer and nothing else: all that waited are told to come again, a new writer
+//!   is opened, lines that were taken are kept for it
+
+mod batch;
+mod commit;
+mod data;
+mod error;
+mod graphite;
+mod group;
+mod history;
+mod ingest;
+mod json;
+mod line;
+mod metrics;
+#[cfg(test)]
+mod random;
+mod rows;
+mod run;
+mod thread;
+mod upkeep;
+
+pub use error::Error;
+pub use run::{Options, run};

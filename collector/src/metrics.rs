@@ -1,0 +1,385 @@
+//! The collector's own numbers: for `/metrics`, for the health pages, and as series in its own store.
+//!
+//! Each number stands for itself, so `Relaxed` is enough throughout.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use dotter_daemon::Exposition;
+use dotter_dot::{Reason, SeriesName, Timestamp};
+use dotter_http::Counters;
+use dotter_store::{Ledger, Unsealed};
+
+use crate::line::BadLine;
+use crate::rows::Rows;
+
+/// The thread that commits shows itself far more often; after this long it hangs.
+const BEAT_MAX: Duration = Duration::from_secs(5);
+
+/// What has happened since the start, and how things stand.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    started: Instant,
+    /// When the thread that commits was last seen at the top of its loop, in ms since the start.
+    seen_ms: AtomicU64,
+    trouble: Mutex<Option<String>>,
+    pub(crate) batches: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) dots: AtomicU64,
+    lost: ByReason,
+    refused: ByReason,
+    pub(crate) held_back: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    syncs: AtomicU64,
+    sync_ns: AtomicU64,
+    sync_last_ns: AtomicU64,
+    /// The longest since the last beat.
+    sync_longest_ns: AtomicU64,
+    series: AtomicU64,
+    unsealed_bytes: AtomicU64,
+    unsealed_files: AtomicU64,
+    pub(crate) sealed: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) lines: AtomicU64,
+    bad_lines: [AtomicU64; BadLine::ALL.len()],
+    pub(crate) lines_dropped: AtomicU64,
+    pub(crate) line_connections: AtomicU64,
+    pub(crate) line_connections_refused: AtomicU64,
+}
+
+/// What a group of commits adds up to; counted once it is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) batches: u64,
+    /// Of rings.
+    pub(crate) dots: u64,
+    /// From every other way in.
+    pub(crate) rows: u64,
+    pub(crate) lost: BTreeMap<Reason, u64>,
+    pub(crate) refused: BTreeMap<Reason, u64>,
+}
+
+impl Tally {
+    /// What a ledger has booked for rings, from the first day on.
+    pub(crate) fn of(ledger: &Ledger) -> Tally {
+        let mut tally = Tally::default();
+        for (_, account) in ledger.iter() {
+            let lost = account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect();
+            let refused = account.refused.clone();
+            tally.add(Tally { dots: account.stored(), lost, refused, ..Tally::default() });
+        }
+        tally
+    }
+
+    /// What this has more than `before`.
+    pub(crate) fn since(&self, before: &Tally) -> Tally {
+        let more = |counts: &BTreeMap<Reason, u64>, before: &BTreeMap<Reason, u64>| {
+            let known = |reason| before.get(reason).copied().unwrap_or(0);
+            counts.iter().map(|(reason, count)| (*reason, count.saturating_sub(known(reason)))).collect()
+        };
+        Tally {
+            batches: self.batches.saturating_sub(before.batches),
+            dots: self.dots.saturating_sub(before.dots),
+            rows: self.rows.saturating_sub(before.rows),
+            lost: more(&self.lost, &before.lost),
+            refused: more(&self.refused, &before.refused),
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Tally) {
+        self.batches += other.batches;
+        self.dots += other.dots;
+        self.rows += other.rows;
+        for (sum, counts) in [(&mut self.lost, other.lost), (&mut self.refused, other.refused)] {
+            for (reason, count) in counts {
+                *sum.entry(reason).or_default() += count;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ByReason([AtomicU64; 256]);
+
+impl ByReason {
+    fn new() -> ByReason {
+        ByReason([const { AtomicU64::new(0) }; 256])
+    }
+
+    fn add(&self, counts: &BTreeMap<Reason, u64>) {
+        for (reason, count) in counts {
+            self.0[usize::from(reason.0)].fetch_add(*count, Relaxed);
+        }
+    }
+
+    fn show(&self, text: &mut Exposition, name: &str, help: &str) {
+        let counts = (0..=255).map(Reason).zip(&self.0).map(|(reason, count)| (reason, count.load(Relaxed)));
+        let counts: Vec<_> =
+            counts.filter(|(_, n)| *n > 0).map(|(reason, n)| (reason.to_string(), n)).collect();
+        text.counters(name, help, "reason", counts.iter().map(|(reason, n)| (reason.as_str(), *n)));
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let zero = || AtomicU64::new(0);
+        Metrics {
+            started: Instant::now(),
+            seen_ms: zero(),
+            trouble: Mutex::new(Some("the store is not open yet".into())),
+            batches: zero(),
+            conflicts: zero(),
+            dots: zero(),
+            lost: ByReason::new(),
+            refused: ByReason::new(),
+            held_back: zero(),
+            failures: zero(),
+            syncs: zero(),
+            sync_ns: zero(),
+            sync_last_ns: zero(),
+            sync_longest_ns: zero(),
+            series: zero(),
+            unsealed_bytes: zero(),
+            unsealed_files: zero(),
+            sealed: zero(),
+            compactions: zero(),
+            lines: zero(),
+            bad_lines: [const { AtomicU64::new(0) }; BadLine::ALL.len()],
+            lines_dropped: zero(),
+            line_connections: zero(),
+            line_connections_refused: zero(),
+        }
+    }
+
+    /// The thread that commits is at the top of its loop.
+    pub(crate) fn see(&self) {
+        self.seen_ms.store(self.started.elapsed().as_millis() as u64, Relaxed);
+    }
+
+    /// What stands in the way of commits; `None` where they work.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// # Errors
+    ///
+    /// What is wrong: the log fails, or the thread that commits has not been seen for too long, as when a sync hangs.
+    pub(crate) fn health(&self) -> Result<(), String> {
+        self.ready()?;
+        let unseen = self.started.elapsed().saturating_sub(Duration::from_millis(self.seen_ms.load(Relaxed)));
+        if unseen > BEAT_MAX {
+            return Err(format!(
+                "the log has not moved for {} s, at most {} s are normal",
+                unseen.as_secs(),
+                BEAT_MAX.as_secs()
+            ));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// What stands in the way of commits.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(trouble) => Err(trouble.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// A group of commits is durable.
+    pub(crate) fn add(&self, tally: &Tally) {
+        self.batches.fetch_add(tally.batches, Relaxed);
+        self.dots.fetch_add(tally.dots + tally.rows, Relaxed);
+        self.lost.add(&tally.lost);
+        self.refused.add(&tally.refused);
+    }
+
+    pub(crate) fn synced(&self, took: Duration) {
+        let ns = took.as_nanos() as u64;
+        self.syncs.fetch_add(1, Relaxed);
+        self.sync_ns.fetch_add(ns, Relaxed);
+        self.sync_last_ns.store(ns, Relaxed);
+        self.sync_longest_ns.fetch_max(ns, Relaxed);
+    }
+
+    pub(crate) fn set_store(&self, series: usize, unsealed: &Unsealed) {
+        self.series.store(series as u64, Relaxed);
+        self.unsealed_bytes.store(unsealed.bytes, Relaxed);
+        self.unsealed_files.store(unsealed.files, Relaxed);
+    }
+
+    pub(crate) fn bad_line(&self, why: BadLine, count: u64) {
+        self.bad_lines[why as usize].fetch_add(count, Relaxed);
+    }
+
+    /// The numbers kept as series: totals since the start, the longest sync since the last call, and what the ledger
+    /// holds as lost per application.
+    pub(crate) fn rows(&self, ledger: &Ledger, now: Timestamp) -> Rows {
+        let mut rows = Rows::default();
+        let mut put = |name: &str, value: f64| {
+            // An application whose name makes no series name is in the ledger all the same.
+            if let Ok(name) = SeriesName::new(name) {
+                let series = rows.series(name);
+                rows.push(series, now, value);
+            }
+        };
+        put("dotter.collector.dots", self.dots.load(Relaxed) as f64);
+        put("dotter.collector.batches", self.batches.load(Relaxed) as f64);
+        put("dotter.collector.sync_seconds", self.sync_longest_ns.swap(0, Relaxed) as f64 / 1e9);
+        put("dotter.collector.series", self.series.load(Relaxed) as f64);
+        let mut lost = BTreeMap::<&str, u64>::new();
+        for (_, account) in ledger.iter().filter(|(_, account)| account.lost() > 0) {
+            *lost.entry(&account.application).or_default() += account.lost();
+        }
+        for (application, count) in lost {
+            put(&format!("dotter.lost.{}", as_part(application)), count as f64);
+        }
+        rows
+    }
+
+    /// The body of `/metrics`.
+    ///
+    /// - `queued`: posts and jobs of lines that wait
+    pub(crate) fn text(&self, queued: (usize, usize), door: &Counters) -> String {
+        let mut text = Exposition::default();
+        let seconds = |ns: &AtomicU64| ns.load(Relaxed) as f64 / 1e9;
+        let now = |gauge: &AtomicU64| gauge.load(Relaxed) as f64;
+        let mut counter =
+            |name: &str, help: &str, value: &AtomicU64| text.counter(name, help, value.load(Relaxed));
+        counter("collector_batches_total", "Batches committed.", &self.batches);
+        counter("collector_conflicts_total", "Posts answered with what is wanted instead.", &self.conflicts);
+        counter("collector_dots_total", "Dots committed, from every way in.", &self.dots);
+        counter("collector_syncs_total", "Times the log was synced.", &self.syncs);
+        counter("collector_failures_total", "Times the log failed and was opened anew.", &self.failures);
+        counter(
+            "collector_held_back_total",
+            "Posts put off because the log waits to be sealed.",
+            &self.held_back,
+        );
+        counter("collector_sealed_dots_total", "Dots moved from the log into segments.", &self.sealed);
+        counter("collector_compactions_total", "Rounds of compaction.", &self.compactions);
+        counter("collector_graphite_lines_total", "Graphite lines taken.", &self.lines);
+        counter(
+            "collector_graphite_dropped_total",
+            "Graphite lines taken and never written.",
+            &self.lines_dropped,
+        );
+        counter(
+            "collector_graphite_refused_connections_total",
+            "Graphite connections turned away because there were too many.",
+            &self.line_connections_refused,
+        );
+        let bad = BadLine::ALL.iter().map(|why| (why.as_str(), self.bad_lines[*why as usize].load(Relaxed)));
+        text.counters("collector_graphite_bad_lines_total", "Graphite lines not taken.", "reason", bad);
+        self.lost.show(&mut text, "collector_lost_total", "Records booked as lost.");
+        self.refused.show(&mut text, "collector_refused_total", "Records booked as refused.");
+        text.gauge("collector_sync_seconds_sum", "Time spent in syncs of the log.", seconds(&self.sync_ns));
+        text.gauge("collector_sync_seconds", "How long the last sync took.", seconds(&self.sync_last_ns));
+        text.gauge("collector_queued_posts", "Posts that wait for the thread that commits.", queued.0 as f64);
+        text.gauge("collector_queued_lines", "Jobs of Graphite lines that wait for it.", queued.1 as f64);
+        text.gauge(
+            "collector_unsealed_bytes",
+            "Bytes of the log that wait to be sealed.",
+            now(&self.unsealed_bytes),
+        );
+        text.gauge(
+            "collector_unsealed_files",
+            "Files of the log that wait to be sealed.",
+            now(&self.unsealed_files),
+        );
+        text.gauge("collector_series", "Series known to the log.", now(&self.series));
+        text.gauge(
+            "collector_graphite_connections",
+            "Graphite connections open.",
+            now(&self.line_connections),
+        );
+        let healthy = if self.health().is_ok() { 1.0 } else { 0.0 };
+        text.gauge("collector_healthy", "Whether /-/healthy says so.", healthy);
+        if let Some(bytes) = resident_bytes() {
+            text.gauge("collector_resident_bytes", "Memory resident.", bytes as f64);
+        }
+        for (name, help, value) in door.iter() {
+            match name.strip_suffix("_now") {
+                Some(name) => text.gauge(&format!("collector_http_{name}"), help, value as f64),
+                None => text.counter(&format!("collector_http_{name}_total"), help, value),
+            }
+        }
+        text.finish()
+    }
+}
+
+/// One part of a series name: what would begin another part or a tag, or may stand in no name, is replaced.
+fn as_part(text: &str) -> String {
+    let replaced = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '.' | ';');
+    text.chars().map(|c| if replaced(c) { '_' } else { c }).collect()
+}
+
+/// `None` where /proc is not there.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_number_and_reasons_only_where_they_occurred() {
+        let metrics = Metrics::new();
+        let tally = Tally { batches: 1, dots: 5, lost: [(Reason::LAPPED, 3)].into(), ..Tally::default() };
+        metrics.add(&tally);
+        metrics.synced(Duration::from_millis(2));
+        metrics.bad_line(BadLine::Value, 4);
+        let text = metrics.text((1, 2), &Counters::default());
+        for line in [
+            "dotter_collector_batches_total 1",
+            "dotter_collector_dots_total 5",
+            "dotter_collector_lost_total{reason=\"lapped\"} 3",
+            "dotter_collector_graphite_bad_lines_total{reason=\"value\"} 4",
+            "dotter_collector_sync_seconds 0.002",
+            "dotter_collector_queued_posts 1",
+            "dotter_collector_http_connections 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("refused_total{"), "{text}");
+        assert!(resident_bytes().unwrap() > 100_000);
+    }
+
+    #[test]
+    fn health_tells_trouble_from_silence() {
+        let mut metrics = Metrics::new();
+        assert!(metrics.health().unwrap_err().contains("not open yet"));
+        metrics.set_trouble(None);
+        metrics.see();
+        metrics.health().unwrap();
+        // As if it had started, and then hung, long ago.
+        metrics.started -= BEAT_MAX * 2;
+        assert!(metrics.health().unwrap_err().contains("not moved"));
+        metrics.ready().unwrap();
+    }
+
+    #[test]
+    fn a_tally_is_what_one_ledger_has_more_than_another() {
+        let lost = |count| [(Reason::LAPPED, count)].into();
+        let mut before = Tally { dots: 5, lost: lost(2), ..Tally::default() };
+        let refused = [(Reason::NAME, 4)].into();
+        let after = Tally { batches: 1, dots: 9, rows: 2, lost: lost(3), refused };
+        let more = after.since(&before);
+        assert_eq!((more.dots, more.rows), (4, 2));
+        assert_eq!((more.lost[&Reason::LAPPED], more.refused[&Reason::NAME]), (1, 4));
+        before.add(more);
+        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    }
+
+    #[test]
+    fn an_application_is_one_part_of_a_name() {
+        assert_eq!(as_part("web server.1;a=b\n"), "web_server_1_a=b_");
+    }
+}

@@ -1,0 +1,202 @@
+//! Starting and stopping: the parts of a collector and the order they come and go in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use dotter_daemon::{Log, StopFlag};
+use dotter_http::{Config, Server, Token};
+use dotter_store::Writer;
+
+use crate::Error;
+use crate::commit::Commit;
+use crate::data::{LARGE_AT_ONCE, Site};
+use crate::graphite::Graphite;
+use crate::history::History;
+use crate::ingest::{self, Places, Queue};
+use crate::metrics::Metrics;
+use crate::thread::spawn_core;
+use crate::upkeep::Upkeep;
+
+/// Everything is over so long after it was asked for.
+const STOP_MAX: Duration = Duration::from_secs(4);
+/// Of that, for lines that have arrived.
+const STOP_LINES: Duration = Duration::from_millis(1500);
+/// Of that, for requests that have begun.
+const STOP_REQUESTS: Duration = Duration::from_millis(1500);
+
+/// What a collector is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of the store; made where it is not there.
+    pub data: PathBuf,
+    /// Address of the front door. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Address for Graphite lines, where they are taken.
+    pub graphite: Option<SocketAddr>,
+    /// What a request that writes must carry.
+    pub token: Option<Token>,
+    /// Host names answered besides the usual.
+    pub hosts: Vec<String>,
+    /// Longest body of a request, in bytes.
+    pub body_bytes_max: usize,
+    /// Different series taken from one start to the next.
+    pub series_max: usize,
+}
+
+impl Options {
+    /// Every default, for one store.
+    pub fn new(data: impl Into<PathBuf>) -> Options {
+        Options {
+            data: data.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            graphite: Some(SocketAddr::from(([127, 0, 0, 1], 2003))),
+            token: None,
+            hosts: Vec::new(),
+            body_bytes_max: 4_000_000,
+            series_max: 1_000_000,
+        }
+    }
+}
+
+/// A running collector.
+struct Collector {
+    doors: Doors,
+    upkeep: Upkeep,
+    commit: JoinHandle<Result<(), Error>>,
+    /// Dropped to say that nothing more will be queued.
+    last: Sender<()>,
+    /// Disconnected when the thread that commits has ended.
+    committed: Receiver<()>,
+    /// Ends the upkeep.
+    stop: StopFlag,
+}
+
+/// The ways in.
+struct Doors {
+    server: Server,
+    graphite: Option<Graphite>,
+}
+
+impl Collector {
+    /// Opens the store, then the doors.
+    ///
+    /// A disk that is full is no error: the collector answers 507 until there is room.
+    fn start(options: Options, log: &Log) -> Result<Collector, Error> {
+        let dir = options.data.clone();
+        let writer = match Writer::open(&dir) {
+            Err(source) if !source.is_disk_full() => return Err(Error::Open { dir, source }),
+            writer => writer,
+        };
+        let stop = StopFlag::default();
+        let metrics = Arc::new(Metrics::new());
+        if writer.is_ok() {
+            // Before the doors open: whoever asks first is told that all is well.
+            metrics.set_trouble(None);
+        }
+        let history = Arc::new(History::new(dir.clone()));
+        let (queue, jobs) = ingest::queue();
+        let (seal, wake) = bounded(1);
+        let (last, last_seen) = bounded(0);
+        let (done, committed) = bounded::<()>(0);
+        let upkeep = Upkeep::start(&dir, wake, history.clone(), &stop, &metrics, log)?;
+        let commit = Commit {
+            dir,
+            series_max: options.series_max,
+            jobs,
+            last: last_seen,
+            seal,
+            metrics: metrics.clone(),
+            log: log.clone(),
+        };
+        let commit = spawn_core("commit", move || {
+            let _done = done;
+            commit.run(writer)
+        })?;
+        match Doors::open(options, queue, history, metrics, log) {
+            Ok(doors) => Ok(Collector { doors, upkeep, commit, last, committed, stop }),
+            Err(error) => {
+                stop.set();
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops listening, takes what has arrived, answers what has begun, syncs, and lets the store go; within five
+    /// seconds.
+    fn stop(self) -> Result<(), Error> {
+        let until = Instant::now() + STOP_MAX;
+        self.stop.set();
+        if let Some(graphite) = self.doors.graphite {
+            graphite.stop(STOP_LINES);
+        }
+        self.doors.server.stop(STOP_REQUESTS);
+        drop(self.last);
+        let left = || until.saturating_duration_since(Instant::now());
+        if self.committed.recv_timeout(left()) == Err(RecvTimeoutError::Timeout) {
+            return Err(Error::NotDrained);
+        }
+        self.upkeep.join(left());
+        // It does not panic: the process would be gone.
+        self.commit.join().unwrap_or(Ok(()))
+    }
+}
+
+impl Doors {
+    fn open(
+        options: Options,
+        queue: Queue,
+        history: Arc<History>,
+        metrics: Arc<Metrics>,
+        log: &Log,
+    ) -> Result<Doors, Error> {
+        if let Some(addr) = options.graphite.filter(|addr| !addr.ip().to_canonical().is_loopback()) {
+            if options.token.is_none() {
+                return Err(Error::GraphiteNotLoopback(addr));
+            }
+            log.info(&format!("warning: whoever reaches {addr} can write: graphite lines carry no token"));
+        }
+        let config = Config {
+            hosts: options.hosts,
+            token: options.token,
+            threads: ingest::HANDLERS,
+            body_bytes_max: options.body_bytes_max,
+            ..Config::new(options.listen)
+        };
+        let site = Site {
+            dir: options.data,
+            queue: queue.clone(),
+            history,
+            metrics: metrics.clone(),
+            door: config.counters.clone(),
+            log: log.clone(),
+            large: Places::new(LARGE_AT_ONCE),
+        };
+        let server = Server::start(config, move |request| site.answer(&request))?;
+        let graphite =
+            options.graphite.map(|addr| Graphite::start(addr, queue, metrics, log.clone())).transpose()?;
+        Ok(Doors { server, graphite })
+    }
+}
+
+/// Runs until `stop` is set.
+///
+/// # Errors
+///
+/// [`Error`] says what could not be had at the start; at the end, [`Error::NotWritten`] and [`Error::NotDrained`], where
+/// it could not end in good order. What was acknowledged is safe in any case.
+pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
+    // The store is for its owner and, where the owner says so later, for others: nothing is made readable by chance.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let collector = Collector::start(options, log)?;
+    log.info(&format!("listening on http://{}", collector.doors.server.local_addr()));
+    if let Some(graphite) = &collector.doors.graphite {
+        log.info(&format!("graphite lines on {}", graphite.addr()));
+    }
+    while !stop.wait(Duration::from_secs(3600)) {}
+    log.info("stopping");
+    collector.stop()
+}

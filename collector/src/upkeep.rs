@@ -1,0 +1,131 @@
+//! What keeps the store small and quick, beside the thread that commits and never in its way: closed files of the
+//! log become segments, many segments become few.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use dotter_daemon::{Log, StopFlag};
+
+use crate::Error;
+use crate::error::chain;
+use crate::history::History;
+use crate::metrics::Metrics;
+use crate::thread::spawn_core;
+
+/// Where nobody calls, there may be work all the same: of an earlier process, or of another one.
+const SELDOM: Duration = Duration::from_secs(5);
+/// After an error; whoever holds a lock or fills the disk is given time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How much compaction steps back for everyone else.
+const NICE: i32 = 10;
+
+/// Both threads.
+pub(crate) struct Upkeep {
+    threads: Vec<JoinHandle<()>>,
+    done: Receiver<()>,
+}
+
+#[derive(Clone)]
+struct Worker {
+    dir: PathBuf,
+    stop: StopFlag,
+    metrics: Arc<Metrics>,
+    log: Log,
+    /// Dropped when the thread ends.
+    _done: Sender<()>,
+}
+
+impl Upkeep {
+    /// - `wake`: something may wait to be sealed
+    pub(crate) fn start(
+        dir: &Path,
+        wake: Receiver<()>,
+        history: Arc<History>,
+        stop: &StopFlag,
+        metrics: &Arc<Metrics>,
+        log: &Log,
+    ) -> Result<Upkeep, Error> {
+        let (_done, done) = bounded(0);
+        let worker = Worker {
+            dir: dir.to_owned(),
+            stop: stop.clone(),
+            metrics: metrics.clone(),
+            log: log.clone(),
+            _done,
+        };
+        let (compact, sealed) = bounded(1);
+        let seal = worker.clone();
+        let threads = vec![
+            spawn_core("seal", move || seal.seal(&wake, &compact, &history))?,
+            spawn_core("compact", move || worker.compact(&sealed))?,
+        ];
+        Ok(Upkeep { threads, done })
+    }
+
+    /// Waits for both to end after the stop flag is set. What takes longer is left to itself: the store is sound
+    /// whenever they are cut off.
+    pub(crate) fn join(self, wait: Duration) {
+        if self.done.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+            for thread in self.threads {
+                // They do not panic: the process would be gone.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn seal(&self, wake: &Receiver<()>, compact: &Sender<()>, history: &History) {
+        while self.wait(wake) {
+            history.forget_if_idle();
+            match dotter_store::seal(&self.dir, &|| self.stop.is_set()) {
+                Ok(0) => {}
+                Ok(dots) => {
+                    self.metrics.sealed.fetch_add(dots, Relaxed);
+                    // Full where it has been woken and has not yet looked.
+                    let _ = compact.try_send(());
+                }
+                Err(error) => self.note("seal", &error),
+            }
+        }
+    }
+
+    fn compact(&self, wake: &Receiver<()>) {
+        // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        while self.wait(wake) {
+            while !self.stop.is_set() {
+                match dotter_store::compact(&self.dir, &|| self.stop.is_set()) {
+                    Ok(true) => _ = self.metrics.compactions.fetch_add(1, Relaxed),
+                    Ok(false) => break,
+                    // Another process is at it.
+                    Err(dotter_store::Error::Locked(_)) => break,
+                    Err(error) => {
+                        self.note("compact", &error);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits to be woken; says whether to go on.
+    fn wait(&self, wake: &Receiver<()>) -> bool {
+        match wake.recv_timeout(SELDOM) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => !self.stop.is_set(),
+            // Whoever wakes is gone, which is at the end.
+            Err(RecvTimeoutError::Disconnected) => !self.stop.wait(SELDOM),
+        }
+    }
+
+    fn note(&self, doing: &str, error: &dotter_store::Error) {
+        if !matches!(error, dotter_store::Error::GivenUp) {
+            self.log.warn(doing, &format!("{doing}: {}; next try in {PAUSE:?}", chain(error)));
+        }
+        self.stop.wait(PAUSE);
+    }
+}

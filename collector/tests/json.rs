@@ -1,0 +1,143 @@
+//! `/data` for everyone: JSON in, the newest dots out.
+
+mod support;
+
+use support::*;
+
+#[test]
+fn what_is_posted_can_be_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    assert_eq!(collector.get("/data"), (200, "[]".into()), "nobody has said anything yet");
+    let (status, text) = collector.post_json("[[1710504000.25, 1.5], [1710504001, 2]]");
+    assert_eq!((status, text.as_str()), (200, "{\"stored\":2,\"durable\":true}"));
+    assert_eq!(collector.get("/data"), (200, "[[1710504000.25,1.5],[1710504001,2.0]]".into()));
+    // As curl -d sends it, into another series.
+    let form = "application/x-www-form-urlencoded";
+    let (status, _) =
+        collector.post("/data?series=room.temperature", form, b"[[\"2024-03-15T12:00:00Z\", 21]]");
+    assert_eq!(status, 200);
+    assert_eq!(collector.get("/data?series=room.temperature").1, "[[1710504000,21.0]]");
+    let body = "[{\"series\": \"a;z=1;b=2\", \"format\": \"F\", \"dots\": [[2, 3], [1, 4]]}, {\"dots\": [[5, 6]], \"series\": \"b\"}]";
+    assert_eq!(collector.post_json(body).1, "{\"stored\":3,\"durable\":true}");
+    assert_eq!(collector.get("/data?series=a%3Bb%3D2%3Bz%3D1").1, "[[1,4.0],[2,3.0]]");
+    assert_eq!(collector.get("/data?series=b").1, "[[5,6.0]]");
+    assert_eq!(collector.get("/data?series=unknown"), (200, "[]".into()));
+}
+
+#[test]
+fn a_repeat_is_harmless_and_of_equal_times_the_last_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    for body in ["[[1, 2], [2, 3]]", "[[1, 2], [2, 3]]", "[[2, 4], [2, 5]]"] {
+        assert_eq!(collector.post_json(body).0, 200);
+    }
+    assert_eq!(collector.get("/data").1, "[[1,2.0],[2,5.0]]");
+}
+
+#[test]
+fn a_read_takes_a_count_and_a_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let body: Vec<_> = (0..1000).map(|n| format!("[{n}.5, {n}]")).collect();
+    collector.post_json(&format!("[{}]", body.join(",")));
+    let read = |query: &str| {
+        let (status, text) = collector.get(&format!("/data?{query}"));
+        assert_eq!(status, 200, "{text}");
+        let times: Vec<f64> = text
+            .trim_matches(['[', ']'])
+            .split("],[")
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once(',').unwrap().0.parse().unwrap())
+            .collect();
+        (times.len(), times.first().copied(), times.last().copied())
+    };
+    assert_eq!(read(""), (500, Some(500.5), Some(999.5)));
+    assert_eq!(read("last=3"), (3, Some(997.5), Some(999.5)));
+    assert_eq!(read("last=200000"), (1000, Some(0.5), Some(999.5)));
+    assert_eq!(read("from=10&until=20"), (10, Some(10.5), Some(19.5)));
+    assert_eq!(read("from=10.5&until=20.5"), (10, Some(10.5), Some(19.5)), "half-open");
+    assert_eq!(read("until=20&last=2"), (2, Some(18.5), Some(19.5)));
+    assert_eq!(read("from=998&last=7"), (2, Some(998.5), Some(999.5)));
+    assert_eq!(read("from=1970-01-01T00:16:39Z"), (1, Some(999.5), Some(999.5)));
+    assert_eq!(read("from=20&until=10"), (0, None, None));
+    for query in
+        ["last=0", "last=200001", "last=x", "last=-1", "from=now", "until=1e99", "series=", "series=a%0A"]
+    {
+        let (status, text) = collector.get(&format!("/data?{query}"));
+        assert_eq!(status, 400, "{query}: {text}");
+    }
+}
+
+#[test]
+fn a_bad_body_stores_nothing_and_is_told_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let check = |body: &str, expected: &str| {
+        let (status, text) = collector.post_json(body);
+        let body = &body[..body.len().min(100)];
+        assert_eq!(status, 400, "{body}: {text}");
+        assert!(text.contains(expected), "{body}: {text}");
+    };
+    check("", "EOF");
+    check("hello", "expected value at line 1 column 1");
+    check("[[1, 2], [3, null]]", "found null as a value, expected a number");
+    check("[[1, 2], [3, 1e400]]", "does not fit");
+    check("[[1, 2]] [[3, 4]]", "trailing characters");
+    check(
+        "[{\"series\": \"data\", \"dots\": [[1, 2]]}, {\"series\": \"\", \"dots\": []}]",
+        "series name is empty",
+    );
+    check("[{\"series\": \"data\", \"format\": \"fF\", \"dots\": [[1, 2, 3]]}]", "format 'fF' is not taken");
+    check(&"[".repeat(100_000), "EOF");
+    check(&("[".repeat(100_000) + &"]".repeat(100_000)), "found a list as a time");
+    check(&format!("[[1, {}", "[".repeat(100_000)), "EOF");
+    let (status, _) = collector.post("/data?series=%FF", "application/json", b"[[1, 2]]");
+    assert_eq!(status, 200, "what is not UTF-8 in a query has been replaced by the front door");
+    assert_eq!(collector.get("/data").1, "[]");
+    assert_eq!(collector.metric("dots_total"), 1.0);
+}
+
+#[test]
+fn a_body_larger_than_a_frame_is_one_transaction_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(dir.path(), &["--graphite", "off", "--max-body", "16MiB"]);
+    const DOTS: usize = 600_000;
+    let mut body: String = (0..DOTS).map(|n| format!("[{n},{}.5],", n % 1000)).collect();
+    body.pop();
+    let (status, text) = collector.post_json(&format!("[{body}]"));
+    assert_eq!((status, text), (200, format!("{{\"stored\":{DOTS},\"durable\":true}}")));
+    let found = dots(&snapshot(dir.path()), "data");
+    assert_eq!(found.len(), DOTS);
+    assert_eq!(found[DOTS - 1], ((DOTS as u64 - 1) * 1_000_000_000, 999.5));
+    let (_, text) = collector.get("/data?last=1");
+    assert_eq!(text, format!("[[{},999.5]]", DOTS - 1));
+    // What comes later counts more, in the log as in a segment.
+    collector.post_json(&format!("[[{}, 7]]", DOTS - 1));
+    assert_eq!(collector.get("/data?last=1").1, format!("[[{},7.0]]", DOTS - 1));
+}
+
+#[test]
+fn a_body_above_the_limit_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(dir.path(), &["--graphite", "off", "--max-body", "1KB"]);
+    let body = format!("[[1, 2]{}]", " ".repeat(1000));
+    let (status, text) = collector.post_json(&body);
+    assert_eq!(status, 413, "{text}");
+    assert_eq!(collector.post_json("[[1, 2]]").0, 200);
+}
+
+#[test]
+fn other_pages_and_methods_say_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    assert_eq!(collector.get("/-/healthy"), (200, "ok\n".into()));
+    assert_eq!(collector.get("/-/ready"), (200, "ok\n".into()));
+    let (status, text) = collector.get("/");
+    assert_eq!(status, 404);
+    assert!(text.contains("/data"), "{text}");
+    assert_eq!(collector.post("/metrics", "text/plain", b"").0, 405);
+    let (status, text) = collector.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(text.contains("\ndotter_collector_healthy 1\n"), "{text}");
+}

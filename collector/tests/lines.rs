@@ -1,0 +1,149 @@
+//! Graphite plaintext over TCP, as agents send it.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use dotter_dot::Timestamp;
+use support::*;
+
+const NOW: u64 = 1_710_504_000;
+const NOW_NS: u64 = NOW * 1_000_000_000;
+
+/// Sends `text` on a connection of its own and waits until all of it has been seen.
+fn send(collector: &Collector, text: &[u8]) {
+    let mut stream = collector.lines();
+    stream.write_all(text).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    // The collector hangs up when it has read everything; a last line tells that it is written, too.
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn lines_are_taken_as_carbon_takes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let text = format!(
+        "c.plain 1.5 {NOW}\nc.crlf 1 {NOW}\r\nc.tabs\t2\t{NOW}\n   c.blanks   3    {NOW}   \n\n\r\n\
+         c.inf inf {NOW}\nc.fraction 7 {NOW}.7\nc.tag;b=2;a=1 1 {NOW}\nc.dup 1 {NOW}\nc.dup 2 {NOW}\n\
+         c.dd.a..b 1 {NOW}\n.c.lead 1 {NOW}\nc.\u{fc}.x 1 {NOW}\nc.now 8 -1\nc.now 9 -1.0\n\
+         # a comment of five\nc.two 5\nc.four 5 {NOW} x\nGET / HTTP/1.1\nc.nan nan {NOW}\nc.hex 0x10 {NOW}\n\
+         c.n 9 N\nc.text 9 now\nc.late 9 99999999999999999999\nc.tag;a= 1 {NOW}\n;a=1 1 {NOW}\nc.trail. 1 {NOW}\n\
+         c.nul\0x 1 {NOW}\n"
+    );
+    let before = Timestamp::now();
+    let mut bytes = text.into_bytes();
+    bytes.extend(b"c.bad\xff 1 1\n");
+    bytes.extend([b'x'; 70_000]);
+    bytes.extend(format!(" 1 {NOW}\nc.after 4 {NOW}\nc.unfinished 1 {NOW}").into_bytes());
+    send(&collector, &bytes);
+    until("the last whole line is there", || snapshot(dir.path()).contains("c.after"));
+    let after = Timestamp::now();
+
+    let view = snapshot(dir.path());
+    let check = |series: &str, value: f64| assert_eq!(dots(&view, series), [(NOW_NS, value)], "{series}");
+    check("c.plain", 1.5);
+    check("c.crlf", 1.0);
+    check("c.tabs", 2.0);
+    check("c.blanks", 3.0);
+    check("c.inf", f64::INFINITY);
+    check("c.tag;a=1;b=2", 1.0);
+    check("c.dup", 2.0);
+    check("c.dd.a.b", 1.0);
+    check("c.lead", 1.0);
+    check("c.ü.x", 1.0);
+    check("c.after", 4.0);
+    assert_eq!(dots(&view, "c.fraction"), [(NOW_NS + 700_000_000, 7.0)]);
+    // Both were read at once, so they have one time, and the later line counts.
+    let now = dots(&view, "c.now");
+    assert!((before.nanos()..=after.nanos()).contains(&now[0].0), "{now:?}");
+    assert_eq!(now.last().unwrap().1, 9.0);
+    let names: Vec<_> = view.series_with_prefix("c.").into_iter().map(|name| name.to_string()).collect();
+    assert_eq!(names.len(), 13, "{names:?}");
+
+    let bad = |why: &str| collector.metric(&format!("graphite_bad_lines_total{{reason=\"{why}\"}}"));
+    assert_eq!(bad("fields"), 3.0);
+    assert_eq!(bad("value"), 3.0);
+    assert_eq!(bad("time"), 3.0);
+    assert_eq!(bad("name"), 5.0);
+    assert_eq!(bad("too-long"), 1.0);
+    assert_eq!(bad("unfinished"), 1.0);
+    assert_eq!(collector.metric("graphite_lines_total"), 15.0);
+    let said = collector.said();
+    assert!(said.contains("graphite line from 127.0.0.1 not taken (value): 'GET / HTTP/1.1'"), "{said}");
+}
+
+#[test]
+fn a_line_may_come_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let mut stream = collector.lines();
+    stream.set_nodelay(true).unwrap();
+    for piece in ["con", "f.spl", "it 12", ".5 ", &format!(" {NOW}"), "\n"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        // So that the pieces arrive as such: each is answered by a page of another port.
+        assert_eq!(collector.get("/-/healthy").0, 200);
+    }
+    until("it is there", || snapshot(dir.path()).contains("conf.split"));
+    assert_eq!(dots(&snapshot(dir.path()), "conf.split"), [(NOW_NS, 12.5)]);
+}
+
+#[test]
+fn many_connections_at_once_lose_nothing() {
+    const CONNECTIONS: u64 = 20;
+    const LINES: u64 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let collector = &collector;
+            scope.spawn(move || {
+                let lines: String =
+                    (0..LINES).map(|n| format!("m.c{connection}.s{} {n} {}\n", n % 7, NOW + n)).collect();
+                send(collector, lines.as_bytes());
+            });
+        }
+    });
+    until("all are counted", || collector.metric("dots_total") >= (CONNECTIONS * LINES) as f64);
+    let view = snapshot(dir.path());
+    for connection in 0..CONNECTIONS {
+        let found: usize = (0..7).map(|s| dots(&view, &format!("m.c{connection}.s{s}")).len()).sum();
+        assert_eq!(found as u64, LINES);
+    }
+    assert!(collector.metric("syncs_total") < 1000.0, "lines share their syncs");
+}
+
+#[test]
+fn one_connection_too_many_is_closed_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let mut held: Vec<TcpStream> = (0..256).map(|_| collector.lines()).collect();
+    until("all are open", || collector.metric("graphite_connections") == 256.0);
+    let mut more = collector.lines();
+    assert!(matches!(more.read(&mut [0]), Ok(0) | Err(_)), "closed at once");
+    assert_eq!(collector.metric("graphite_refused_connections_total"), 1.0);
+    held[255].write_all(format!("h.last 1 {NOW}\n").as_bytes()).unwrap();
+    until("the last of them is heard", || snapshot(dir.path()).contains("h.last"));
+    drop(held);
+    until("their places are free", || collector.metric("graphite_connections") == 0.0);
+    collector.send_lines(format!("h.next 1 {NOW}\n").as_bytes());
+    until("the next one is heard", || snapshot(dir.path()).contains("h.next"));
+}
+
+#[test]
+fn what_has_arrived_is_written_when_the_collector_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    const LINES: u64 = 5000;
+    let mut stream = collector.lines();
+    let lines: String = (0..LINES).map(|n| format!("d.s{} {n} {}\n", n % 3, NOW + n)).collect();
+    stream.write_all(lines.as_bytes()).unwrap();
+    // The connection stays open: the sender does not know that the collector is about to go.
+    let (status, took, said) = collector.terminate();
+    assert!(status.success(), "{said}");
+    assert!(took.as_secs() < 5, "{took:?}");
+    let view = snapshot(dir.path());
+    let found: usize = (0..3).map(|s| dots(&view, &format!("d.s{s}")).len()).sum();
+    assert_eq!(found as u64, LINES);
+}

@@ -1,0 +1,128 @@
+//! dotter-store as a user runs it: rows in, rows out, the ledger, damage named by its exit status.
+
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
+
+fn store(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dotter-store"))
+        .arg("-d")
+        .arg(dir)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that refuses a line does not read the others.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn printed(dir: &Path, args: &[&str]) -> String {
+    let output = store(dir, args, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn rows_come_back_in_the_order_of_series_and_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "b 2 2.5\na\\ x 1970-01-01T00:00:01Z -1e300\nb 1 1\nb 2 7\n\na 5 NaN\n";
+    let output = store(dir.path(), &["add"], rows);
+    assert!(output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, "stored 4 dots of 3 series, 1 replaced by later lines, 0 skipped\n");
+    let all = printed(dir.path(), &["read", "%", "--times", "nanos"]);
+    assert_eq!(all, format!("a\t5\tNaN\na\\ x\t1000000000\t{}\nb\t1\t1\nb\t2\t7\n", -1e300_f64));
+    assert_eq!(
+        printed(dir.path(), &["read", "b", "--after", "2", "--times", "seconds"]),
+        "b\t0.000000002\t7\n"
+    );
+    let json = printed(dir.path(), &["read", "a%", "--json"]);
+    assert_eq!(
+        json,
+        format!("{}\n{}\n", r#"{"series":"a","dots":[[0.000000005,null]]}"#, {
+            r#"{"series":"a x","dots":[[1,-1e+300]]}"#
+        })
+    );
+    // What was printed can be added.
+    let other = tempfile::tempdir().unwrap();
+    let printed_rows = printed(dir.path(), &["read", "%"]);
+    assert!(store(other.path(), &["add"], &printed_rows).status.success());
+    assert_eq!(printed(other.path(), &["read", "%", "--times", "nanos"]), all);
+}
+
+#[test]
+fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "a 1 1\na two 2\na 3 3\n";
+    let output = store(dir.path(), &["add"], rows);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with("dotter-store: line 2: 'two' is neither whole nanoseconds"), "{told}");
+    assert!(told.ends_with("nothing was stored\n"), "{told}");
+    assert_eq!(store(dir.path(), &["read", "%"], "").status.code(), Some(1));
+    assert!(store(dir.path(), &["add", "--skip-bad"], rows).status.success());
+    assert_eq!(printed(dir.path(), &["read", "%", "--times", "nanos"]), "a\t1\t1\na\t3\t3\n");
+}
+
+#[test]
+fn it_works_beside_a_writer_and_the_ledger_adds_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let key = writer.series(&SeriesName::new("a").unwrap());
+    let mut dots = Dots::default();
+    dots.push(key, false, Timestamp::from_nanos(1), 1.0);
+    dots.push(key, false, Timestamp::from_nanos(2), 1.0);
+    let lost = Lost { first: 2, next: 7, reason: Reason::LAPPED, times: None };
+    let lanes = [LaneRecords { lane: 0, first: 0, next: 7, losses: vec![lost], refused: vec![] }];
+    let refusals = [(Reason::SIGNAL_HANDLER, 4)];
+    let ring = RingPart {
+        incarnation: Incarnation([9; 16]),
+        application: "app",
+        refusals: &refusals,
+        now: Timestamp::from_nanos(5),
+    };
+    writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+    writer.sync().unwrap();
+    assert!(store(dir.path(), &["add"], "a 2 2\na 3 3\n").status.success());
+    assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), "a\t1\t1\na\t2\t2\na\t3\t3\n");
+    let ledger = printed(dir.path(), &["ledger"]);
+    assert!(
+        ledger.contains("published 11 = stored 2 + lost 5 (lapped 5) + refused 4 (signal-handler 4)"),
+        "{ledger}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!(json["rings"][0]["published"], 11);
+    assert_eq!(json["rings"][0]["balanced"], true);
+    assert_eq!(json["totals"]["stored_other"], 2);
+    let stat: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["stat", "--json"])).unwrap();
+    assert_eq!(
+        (&stat["series"], &stat["segment_dots"], &stat["wal_dots"]),
+        (&1.into(), &2.into(), &2.into())
+    );
+}
+
+#[test]
+fn damage_is_named_and_told_by_the_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(store(dir.path(), &["add"], "a 1 1\na 2 5\n").status.success());
+    assert_eq!(store(dir.path(), &["verify"], "").status.code(), Some(0));
+    let segment = std::fs::read_dir(dir.path().join("seg")).unwrap().next().unwrap().unwrap().path();
+    std::fs::set_permissions(&segment, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&segment).unwrap().write_all_at(&[0xFF], 20).unwrap();
+    let output = store(dir.path(), &["verify"], "");
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("at byte 16: checksum") && told.contains("2 dots of a"), "{told}");
+    let output = store(dir.path(), &["read", "%"], "");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("0 segments and 1 chunks are damaged and left out"), "{told}");
+}
