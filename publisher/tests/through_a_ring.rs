@@ -75,11 +75,10 @@ fn threads_take_lanes_over_and_share_the_last_one() {
     let dir = tempfile::tempdir().unwrap();
     let publisher = Publisher::options().lanes_max(4).path(dir.path()).open().unwrap();
     let series = publisher.series("a").unwrap();
-    // One after the other: one lane.
+    // One after the other: one lane. A scope waits for what its threads do, and only a join for their end, which
+    // is when they give their lane back.
     for value in 0..3 {
-        std::thread::scope(|scope| {
-            scope.spawn(|| series.dot(value.into()));
-        });
+        std::thread::scope(|scope| scope.spawn(|| series.dot(value.into())).join().unwrap());
     }
     assert_eq!(publisher.published(), [3, 0, 0, 0]);
     // Ten at once: three have a lane each, seven share the fourth.

@@ -40,7 +40,7 @@ export function chooseLayout(rows: readonly SeriesRow[]): PlotState[] {
     const merged = [...(families.get(parent) ?? []), ...family];
     families.set(parent, merged);
   }
-  const plots: (PlotState & { rate: number })[] = [];
+  const plots: Candidate[] = [];
   for (const [parent, family] of families) {
     for (const group of bySize(family)) {
       const chosen = [...group].sort((a, b) => b.rate - a.rate || compareNames(a.name, b.name));
@@ -48,16 +48,39 @@ export function chooseLayout(rows: readonly SeriesRow[]): PlotState[] {
         const lines = chosen.slice(start, start + LINES_PER_PLOT);
         const series = lines.map((row) => row.name).sort(compareNames);
         const title = series.length === 1 ? series[0]! : parent || "all series";
-        plots.push({ title, series, rate: lines.reduce((sum, row) => sum + row.rate, 0) });
+        plots.push({ title, series, parent, pace: pace(lines), depth: parent.split(".").length, turn: 0 });
       }
     }
   }
+  // The busiest first; of the equally busy the more general, and one of each kind before the second of any.
+  plots.sort((a, b) => b.pace - a.pace || a.depth - b.depth || compareNames(a.title, b.title));
+  const turns = new Map<string, number>();
+  for (const plot of plots) {
+    const kind = split(plot.parent).parent;
+    plot.turn = turns.get(kind) ?? 0;
+    turns.set(kind, plot.turn + 1);
+  }
+  plots.sort((a, b) => b.pace - a.pace || a.depth - b.depth || a.turn - b.turn || compareNames(a.title, b.title));
   // Chosen by how busy they are, shown by name: the order must not change from visit to visit.
-  plots.sort((a, b) => b.rate - a.rate || compareNames(a.title, b.title));
   return plots
     .slice(0, PLOTS_MAX)
-    .map(({ title, series }) => ({ title, series }))
-    .sort((a, b) => compareNames(a.title, b.title));
+    .sort((a, b) => compareNames(a.title, b.title))
+    .map(({ title, series }) => ({ title, series }));
+}
+
+interface Candidate extends PlotState {
+  parent: string;
+  pace: number;
+  /** Parts of the parent's name. */
+  depth: number;
+  /** How many of its siblings stand before it. */
+  turn: number;
+}
+
+/** How busy a plot's busiest line is, in powers of two: a count over a few seconds is no more exact than that. */
+function pace(lines: readonly SeriesRow[]): number {
+  const busiest = lines.reduce((most, row) => Math.max(most, row.rate), 0);
+  return busiest > 0 ? Math.round(Math.log2(busiest)) : -Infinity;
 }
 
 /** Splits where sorted sizes jump; zero goes with whatever is smallest. */

@@ -65,6 +65,17 @@ test("many series make a handful of plots", () => {
   assert.deepEqual(split("a.b;host=x.y"), { parent: "a", leaf: "b;host=x.y" });
 });
 
+test("of the equally busy each kind is shown before the second of any", () => {
+  const machine = ["cpu", "disk.sda", "disk.sdb", "memory", "net.eth0"].flatMap((kind) =>
+    ["a", "b"].map((leaf) => row(`host.m.${kind}.${leaf}`, 1, 9 + Math.random())));
+  const cores = Array.from({ length: 16 }, (_, n) => ["user", "idle"].map((mode) => row(`host.m.cpu.${n}.${mode}`, 1, 10)));
+  const titles = chooseLayout([...machine, ...cores.flat()]).map((plot) => plot.title);
+  for (const title of ["host.m.cpu", "host.m.memory", "host.m.disk.sda", "host.m.net.eth0", "host.m.cpu.0"]) {
+    assert.ok(titles.includes(title), `${title} among ${titles}`);
+  }
+  assert.equal(titles.length, 8);
+});
+
 test("the address holds the whole state", () => {
   for (const hash of ["", "#w=5m", "#w=1h&g=a.b&s=a.b.c&s=a.b.d%3Bx%3Dy&g=&s=e%26f", "#w=1m&from=10.000&until=20.500"]) {
     assert.equal(writeState(readState(hash)), hash);

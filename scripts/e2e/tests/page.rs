@@ -1,0 +1,96 @@
+//! The page in a real browser: a plot is there, it is live, and it moves.
+
+use std::process::Command;
+
+use dotter_e2e::{Browser, Pipeline, Process, get_json, program, until, until_some};
+use serde_json::Value;
+
+/// What a reader sees of the live page.
+const LOOK: &str = r#"(() => {
+    const canvas = document.querySelector(".plot canvas");
+    if (!canvas || !canvas.width) return null;
+    const { width, height } = canvas;
+    const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+    let coloured = 0, newest = 0;
+    for (let at = 0; at < pixels.length; at += 4) {
+        const [red, green, blue, alpha] = [pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]];
+        // Lines have a colour; axes, grid and text are grey.
+        if (alpha < 128 || Math.max(red, green, blue) - Math.min(red, green, blue) < 48) continue;
+        coloured++;
+        newest = Math.max(newest, (at / 4) % width);
+    }
+    return {
+        status: document.getElementById("status-text").textContent,
+        last: document.querySelector(".legend-row:not(.legend-head) .number")?.textContent,
+        picture: canvas.toDataURL(),
+        coloured,
+        newest: newest / width,
+    };
+})()"#;
+
+/// What a reader sees of the page of pictures.
+const LOOK_AT_PICTURE: &str = r#"(() => {
+    const picture = document.querySelector("main img");
+    return picture && picture.complete && picture.naturalWidth > 0 ? picture.src : null;
+})()"#;
+
+#[test]
+fn the_page_shows_a_live_plot_that_moves() {
+    let mut browser = Browser::start();
+    let pipeline = Pipeline::start();
+    let mut walk = Command::new(program("dotter-publisher"));
+    let _walk = Process::start(walk.arg("walk").arg(pipeline.ring()).args(["10000", "--rate", "20"]));
+    let address = pipeline.displayer_address();
+    until("the series", || {
+        get_json(address, "/metrics/index.json").as_array().is_some_and(|all| !all.is_empty())
+    });
+    let tab = browser.open(&format!("http://{address}/"));
+    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
+    if version.contains("pictures") {
+        let mut look = || browser.evaluate(&tab, LOOK_AT_PICTURE).as_str().map(str::to_owned);
+        let first = until_some("a picture", &mut look);
+        until("the next picture", || look().is_some_and(|next| next != first));
+        return;
+    }
+    let mut look = || {
+        let seen = browser.evaluate(&tab, LOOK);
+        let is_live = seen["status"].as_str().is_some_and(|status| status.starts_with("Live"));
+        let is_drawn = seen["coloured"].as_u64().is_some_and(|count| count > 50);
+        // The newest dot stands where now is: at the right edge.
+        let is_now = seen["newest"].as_f64() > Some(0.9);
+        let is_told = seen["last"].as_str().is_some_and(|last| last.contains(|c: char| c.is_ascii_digit()));
+        (is_live && is_drawn && is_now && is_told).then_some(seen)
+    };
+    let first: Value = until_some("a live plot", &mut look);
+    let differs = |next: &Value, what: &str| next[what] != first[what];
+    until("the plot to move and its newest dot to change", || {
+        look().is_some_and(|next| differs(&next, "picture") && differs(&next, "last"))
+    });
+}
+
+#[test]
+fn the_page_tells_when_the_displayer_is_gone_and_goes_on_when_it_is_back() {
+    let mut browser = Browser::start();
+    let mut pipeline = Pipeline::start();
+    let mut walk = Command::new(program("dotter-publisher"));
+    let _walk = Process::start(walk.arg("walk").arg(pipeline.ring()).args(["10000", "--rate", "20"]));
+    let address = pipeline.displayer_address();
+    until("the series", || {
+        get_json(address, "/metrics/index.json").as_array().is_some_and(|all| !all.is_empty())
+    });
+    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
+    if version.contains("pictures") {
+        // Pictures are fetched anew each second and have nothing to tell.
+        return;
+    }
+    let tab = browser.open(&format!("http://{address}/#w=1m&g=walk&s=data"));
+    let status = |browser: &mut Browser| {
+        let text = browser.evaluate(&tab, "document.getElementById('status-text')?.textContent ?? ''");
+        text.as_str().unwrap_or_default().to_owned()
+    };
+    until("a live page", || status(&mut browser).starts_with("Live"));
+    pipeline.displayer.take().expect("it runs").kill();
+    until("the page to notice", || status(&mut browser).starts_with("Reconnecting"));
+    pipeline.start_displayer();
+    until("a live page again", || status(&mut browser).starts_with("Live"));
+}
