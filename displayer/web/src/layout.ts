@@ -48,19 +48,27 @@ export function chooseLayout(rows: readonly SeriesRow[]): PlotState[] {
         const lines = chosen.slice(start, start + LINES_PER_PLOT);
         const series = lines.map((row) => row.name).sort(compareNames);
         const title = series.length === 1 ? series[0]! : parent || "all series";
-        plots.push({ title, series, parent, pace: pace(lines), depth: parent.split(".").length, turn: 0 });
+        plots.push({ title, series, parent, pace: pace(lines), depth: depth(parent, lines), turn: 0 });
       }
     }
   }
   // The busiest first; of the equally busy the more general, and one of each kind before the second of any.
   plots.sort((a, b) => b.pace - a.pace || a.depth - b.depth || compareNames(a.title, b.title));
+  const general = new Map<number, number>();
+  for (const { pace, depth } of plots) general.set(pace, Math.min(depth, general.get(pace) ?? Infinity));
   const turns = new Map<string, number>();
+  const pass = (kind: string): number => {
+    const turn = turns.get(kind) ?? 0;
+    turns.set(kind, turn + 1);
+    return turn;
+  };
   for (const plot of plots) {
-    const kind = split(plot.parent).parent;
-    plot.turn = turns.get(kind) ?? 0;
-    turns.set(kind, plot.turn + 1);
+    const turn = pass(split(plot.parent).parent);
+    plot.turn = plot.depth === general.get(plot.pace) ? 0 : turn;
+    // What lies below it is of its kind.
+    pass(plot.parent);
   }
-  plots.sort((a, b) => b.pace - a.pace || a.depth - b.depth || a.turn - b.turn || compareNames(a.title, b.title));
+  plots.sort((a, b) => b.pace - a.pace || a.turn - b.turn || a.depth - b.depth || compareNames(a.title, b.title));
   // Chosen by how busy they are, shown by name: the order must not change from visit to visit.
   return plots
     .slice(0, PLOTS_MAX)
@@ -71,10 +79,16 @@ export function chooseLayout(rows: readonly SeriesRow[]): PlotState[] {
 interface Candidate extends PlotState {
   parent: string;
   pace: number;
-  /** Parts of the parent's name. */
+  /** Parts of the name that its lines lie under. */
   depth: number;
   /** How many of its siblings stand before it. */
   turn: number;
+}
+
+/** Only children that share a plot come behind families. */
+function depth(parent: string, lines: readonly SeriesRow[]): number {
+  const own = lines.map((row) => split(row.name).parent);
+  return own.every((name) => name === parent) ? parent.split(".").length : own[0]!.split(".").length + 1.5;
 }
 
 /** How busy a plot's busiest line is, in powers of two: a count over a few seconds is no more exact than that. */

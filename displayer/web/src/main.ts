@@ -21,7 +21,7 @@ interface Followed {
 
 /** As many as one request line can name. */
 const SERIES_MAX = 120;
-const LAYOUT_ROWS = 64;
+const LAYOUT_ROWS = 500;
 const REDRAW_MS_MAX = 250;
 const LEGEND_MS = 250;
 const TIDY_MS = 3000;

@@ -69,7 +69,8 @@ test("of the equally busy each kind is shown before the second of any", () => {
   const machine = ["cpu", "disk.sda", "disk.sdb", "memory", "net.eth0"].flatMap((kind) =>
     ["a", "b"].map((leaf) => row(`host.m.${kind}.${leaf}`, 1, 9 + Math.random())));
   const cores = Array.from({ length: 16 }, (_, n) => ["user", "idle"].map((mode) => row(`host.m.cpu.${n}.${mode}`, 1, 10)));
-  const titles = chooseLayout([...machine, ...cores.flat()]).map((plot) => plot.title);
+  const slow = ["dotter.collector.a", "dotter.collector.b"].map((name) => row(name, 1, 0.1));
+  const titles = chooseLayout([...slow, ...machine, ...cores.flat()]).map((plot) => plot.title);
   for (const title of ["host.m.cpu", "host.m.memory", "host.m.disk.sda", "host.m.net.eth0", "host.m.cpu.0"]) {
     assert.ok(titles.includes(title), `${title} among ${titles}`);
   }
