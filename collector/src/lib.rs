@@ -19,6 +19,9 @@ mod batch;
 mod commit;
 mod data;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod graphite;
 mod group;
 mod history;
