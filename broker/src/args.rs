@@ -10,12 +10,12 @@ use dotter_daemon::duration_arg;
 
 const EXAMPLES: &str = "\
 Examples:
-  dotter-broker                                  every ring of the default directory, to this machine's collector
+  dotter-broker                                  every ring of the default directory
   dotter-broker /run/dotter 0.1 http://collector:8000/data
   dotter-broker app.dots 1s                      one ring, once a second
   dotter-broker --once app.dots                  post what is there, then leave
 
-The broker keeps no state: it asks the collector what it has, and reads the rings from there. A ring whose process
+The broker keeps no state: it asks the collector what it has, and reads the rings from there. A ring whose process \
 has ended is removed once the collector has all of it. One broker reads a directory; a second one refuses to start.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";

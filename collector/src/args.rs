@@ -17,9 +17,9 @@ Examples:
   curl 'http://127.0.0.1:8000/data?series=room.temperature&last=10'
   echo \"room.temperature 21.5 $(date +%s)\" | nc -N 127.0.0.1 2003
 
-A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post
-to /data. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach
-needs a token, which requests that write then carry as 'Authorization: Bearer ...'; DOTTER_TOKEN may hold it instead
+A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post \
+to /data. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach \
+needs a token, which requests that write then carry as 'Authorization: Bearer ...'; DOTTER_TOKEN may hold it instead \
 of a file. Graphite lines carry none: let their port be reached by those alone who may write.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";

@@ -10,8 +10,8 @@ Examples:
   dotter-displayer --data /var/lib/dotter
   dotter-displayer --data store --listen 127.0.0.1:9090
 
-The store is read straight from its files; nothing is asked of the collector. Where there is no store yet, the
-displayer waits for one. An address others can reach needs a token, which every request then carries as
+The store is read straight from its files; nothing is asked of the collector. Where there is no store yet, the \
+displayer waits for one. An address others can reach needs a token, which every request then carries as \
 'Authorization: Bearer ...'; DOTTER_TOKEN may hold it instead of a file.";
 
 /// Live plots in a browser and answers for Graphite clients, straight from the store's files.

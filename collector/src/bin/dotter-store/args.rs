@@ -13,7 +13,7 @@ Examples:
   dotter-store -d DIR ledger                                           what became of every dot
   dotter-store -d DIR verify                                           read every checksum
 
-Rows are lines of series, time and value with blanks between; a blank or a backslash within a name has a backslash
+Rows are lines of series, time and value with blanks between; a blank or a backslash within a name has a backslash \
 before it. Times are whole nanoseconds since 1970 or RFC 3339. All commands work while a collector is writing.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 damaged data found.";
