@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use dotter_daemon::{Log, StopFlag};
+use dotter_daemon::{Log, StopFlag, chain};
 use dotter_dot::Incarnation;
 use dotter_ring::directory::{self, BrokerLock, Place};
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::Options;
 use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::fill::Filler;
@@ -18,7 +19,6 @@ use crate::follow::After;
 use crate::post::{Failure, Poster, Reply};
 use crate::totals::Totals;
 use crate::watch::Watch;
-use crate::{Options, chain};
 
 /// Threads that post. One batch of a ring is under way at a time, so this is how many rings go in parallel.
 const POSTERS: usize = 4;

@@ -89,15 +89,3 @@ pub fn host_name() -> String {
 pub fn run(options: &Options, stop: &StopFlag, log: &Log) -> Result<Totals, Error> {
     broker::Broker::new(options, stop, log)?.run()
 }
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dotter_daemon::Log;
+use dotter_daemon::{Log, chain};
 use dotter_dot::Incarnation;
 use dotter_ring::{FileId, RingReader, directory};
 
@@ -140,7 +140,7 @@ impl Watch {
                     log.info(&format!(
                         "skipped {}, to be looked at again: {}",
                         path.display(),
-                        crate::chain(&error)
+                        chain(&error)
                     ));
                 }
                 self.close(path, file, now + REFUSED_AGAIN, None);

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
-use dotter_daemon::Log;
+use dotter_daemon::{Log, chain};
 use dotter_store::Writer;
 
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::group::{Group, Serving};
 use crate::ingest::{Jobs, NotNow, Outcome};
 use crate::metrics::Metrics;

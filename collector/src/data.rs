@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dotter_daemon::{Exposition, Log};
+use dotter_daemon::{Exposition, Log, chain};
 use dotter_dot::SeriesName;
 use dotter_http::{LiveCounters, Method, Request, Response};
 use dotter_wire::{CONTENT_TYPE, Message};
 
-use crate::error::chain;
 use crate::history::{self, History};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;

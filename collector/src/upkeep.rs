@@ -8,10 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use dotter_daemon::{Log, StopFlag};
+use dotter_daemon::{Log, StopFlag, chain};
 
 use crate::Error;
-use crate::error::chain;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::thread::spawn_core;

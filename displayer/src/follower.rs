@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use dotter_daemon::{Log, StopFlag};
+use dotter_daemon::{Log, StopFlag, chain};
 use dotter_query::Catalogue;
 
 use crate::feed::{Feed, News, View};
@@ -161,15 +161,4 @@ impl Follower {
         }
         live.add(std::mem::take(&mut self.news), new_names, count);
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

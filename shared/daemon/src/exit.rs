@@ -15,7 +15,8 @@ pub fn exit_code<E: Error>(program: &str, result: Result<(), E>) -> ExitCode {
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// An error and its causes on one line, outermost first.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

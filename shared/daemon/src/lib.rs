@@ -7,7 +7,7 @@ mod metrics;
 mod stop;
 
 pub use args::duration_arg;
-pub use exit::exit_code;
+pub use exit::{chain, exit_code};
 pub use log::Log;
 pub use metrics::Exposition;
 pub use stop::{StopFlag, stop_on_signals};
