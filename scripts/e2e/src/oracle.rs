@@ -29,7 +29,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    /// What `dotter-publisher load PATH` is told.
+    pub fn arguments(&self) -> Vec<String> {
         let numbers = [
             ("--lanes", self.lanes as u64),
             ("--dots", self.dots),
