@@ -264,8 +264,9 @@ class Page implements PlotOwner {
     for (const name of this.followed.keys()) if (!names.has(name)) this.followed.delete(name);
     this.list.update();
     this.dirty = true;
-    const missing = [...names].some((name) => !this.series(name).loaded);
-    if (missing || reload) void this.load();
+    // All of them, drawn yet or not: what load() brings is for those that are followed.
+    const followed = [...names].map((name) => this.series(name));
+    if (reload || followed.some(({ loaded }) => !loaded)) void this.load();
     else this.live.follow(this.names(), null);
   }
 

@@ -90,6 +90,19 @@ impl Browser {
         Tab { session: session["sessionId"].as_str().expect("a session has a name").to_owned() }
     }
 
+    /// Opens `url` after `script` has run on its page, before any script of its own.
+    ///
+    /// # Panics
+    ///
+    /// Where the browser does not do so.
+    pub fn open_with(&mut self, script: &str, url: &str) -> Tab {
+        let tab = self.open("about:blank");
+        self.call(Some(&tab), "Page.enable", json!({}));
+        self.call(Some(&tab), "Page.addScriptToEvaluateOnNewDocument", json!({"source": script}));
+        self.call(Some(&tab), "Page.navigate", json!({"url": url}));
+        tab
+    }
+
     /// The value of a JavaScript expression on a page; a promise is waited for.
     ///
     /// # Panics

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use dotter_e2e::{Browser, Pipeline, Process, get_json, program, until, until_some};
-use serde_json::Value;
+use dotter_dot::Timestamp;
+use dotter_e2e::{Browser, Pipeline, Process, get_json, post, program, until, until_some};
+use serde_json::{Value, json};
 
 /// What a reader sees of the live page.
 const LOOK: &str = r#"(() => {
@@ -27,6 +28,14 @@ const LOOK: &str = r#"(() => {
         newest: newest / width,
     };
 })()"#;
+
+/// As on a busy machine: what the server answers is there long before the plots have their size.
+const DRAW_LATE: &str = r#"{
+    const Observer = ResizeObserver;
+    window.ResizeObserver = class extends Observer {
+        constructor(call) { super((...seen) => setTimeout(() => call(...seen), 1000)); }
+    };
+}"#;
 
 /// What a reader sees of the page of pictures.
 const LOOK_AT_PICTURE: &str = r#"(() => {
@@ -66,6 +75,48 @@ fn the_page_shows_a_live_plot_that_moves() {
     until("the plot to move and its newest dot to change", || {
         look().is_some_and(|next| differs(&next, "picture") && differs(&next, "last"))
     });
+}
+
+#[test]
+fn every_plot_shows_what_was_there_before_the_page_was_opened() {
+    let mut browser = Browser::start();
+    let pipeline = Pipeline::start();
+    let now = Timestamp::now().as_secs_f64();
+    // Two series a plot, and more plots than fit on a screen. Nothing is published later.
+    let series: Vec<Value> = (0..12)
+        .map(|n| {
+            let dots: Vec<Value> = (1..20).map(|ago| json!([now - ago as f64, n * 10 + ago])).collect();
+            json!({ "series": format!("app.kind{}.line{}", n / 2, n % 2), "dots": dots })
+        })
+        .collect();
+    let posted = post(pipeline.collector_address(), "/data", &Value::from(series).to_string());
+    assert_eq!(posted.map(|reply| reply.status), Some(200));
+    let address = pipeline.displayer_address();
+    until("the series", || {
+        get_json(address, "/metrics/index.json").as_array().is_some_and(|all| all.len() >= 12)
+    });
+    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
+    if version.contains("pictures") {
+        return;
+    }
+    let names = (0..12).map(|n| format!("&s=app.kind{}.line{}", n / 2, n % 2));
+    let state: String = names
+        .enumerate()
+        .map(|(n, name)| if n % 2 == 0 { format!("&g=app.kind{}{name}", n / 2) } else { name })
+        .collect();
+    let tab = browser.open_with(DRAW_LATE, &format!("http://{address}/#w=1m{state}"));
+    for plot in 0..6 {
+        let look = format!(
+            r#"(() => {{
+                const plot = document.querySelectorAll(".plot")[{plot}];
+                plot?.scrollIntoView();
+                const rows = [...plot?.querySelectorAll(".legend-row:not(.legend-head)") ?? []];
+                return rows.map((row) => row.querySelector(".number").textContent).join(" ");
+            }})()"#
+        );
+        let last = format!("{} {}", plot * 20 + 1, plot * 20 + 11);
+        until(&format!("{last} in plot {plot}"), || browser.evaluate(&tab, &look).as_str() == Some(&last));
+    }
 }
 
 #[test]
