@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 
 use dotter_publisher::{Clock, Publisher, Timestamp};
 use dotter_ring::directory::{self, Place};
@@ -95,6 +96,23 @@ fn threads_take_lanes_over_and_share_the_last_one() {
     assert_eq!(publisher.published(), [1003, 1000, 1000, 7000]);
     let (_, lanes) = drain(&publisher.path());
     assert_eq!(lanes.iter().map(|lane| lane.dots.len()).sum::<usize>(), 10_003);
+}
+
+#[test]
+fn a_lane_that_is_taken_over_goes_on_with_the_times_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let publisher = Publisher::create(dir.path(), 1).unwrap();
+    let series = publisher.series("a").unwrap();
+    std::thread::scope(|scope| scope.spawn(|| series.dot(1.0)).join().unwrap());
+    // A time so near to 1970 that it could be taken for one of a block whose base is 0.
+    let times = [0, 1, 500_000_000_000].map(Timestamp::from_nanos);
+    times.iter().for_each(|time| series.dot_at(*time, 2.0));
+    series.dot(3.0);
+    let (_, lanes) = drain(&publisher.path());
+    let read: Vec<_> = lanes[0].dots.iter().map(|dot| dot.time).collect();
+    assert_eq!(read[1..4], times);
+    assert!(read[0] <= read[4], "{read:?}");
+    assert!(Timestamp::now().since(read[4]) < Duration::from_secs(60), "{read:?}");
 }
 
 #[test]

@@ -69,13 +69,18 @@ pub struct LaneWriter {
 pub(crate) struct Resting {
     pub(crate) lane: u32,
     at: Position,
+    /// Of the block it stands in: the next writer goes on in it.
+    base_ticks: u64,
+    base_nanos: u64,
+    pair: Option<Pair>,
     records: u64,
 }
 
 impl Resting {
     /// A lane nobody has written to.
     pub(crate) fn fresh(lane: u32) -> Resting {
-        Resting { lane, at: Position::default(), records: 0 }
+        // Without room in a block, so that the first record begins one and sets the base.
+        Resting { lane, at: Position::default(), base_ticks: 0, base_nanos: 0, pair: None, records: 0 }
     }
 }
 
@@ -89,16 +94,15 @@ impl LaneWriter {
         incarnation: u64,
         life: &Arc<Life>,
     ) -> LaneWriter {
-        // A new thread begins a block of its own: the old one's base is not kept, its rest is little.
         LaneWriter {
             writer: Writer::new(control, data, resting.at),
-            base_ticks: 0,
-            base_nanos: 0,
+            base_ticks: resting.base_ticks,
+            base_nanos: resting.base_nanos,
             records: resting.records,
             generation: life.generation(),
             lane: resting.lane,
             clock,
-            pair: None,
+            pair: resting.pair,
             incarnation,
             life: Arc::clone(life),
         }
@@ -106,7 +110,14 @@ impl LaneWriter {
 
     /// Where it stops, for the next thread.
     pub(crate) fn rest(&self) -> Resting {
-        Resting { lane: self.lane, at: self.writer.position(), records: self.records }
+        Resting {
+            lane: self.lane,
+            at: self.writer.position(),
+            base_ticks: self.base_ticks,
+            base_nanos: self.base_nanos,
+            pair: self.pair,
+            records: self.records,
+        }
     }
 
     /// Publishes a value, stamped by the clock.
