@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as Group, CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args as Group, CommandFactory, Parser, Subcommand, ValueEnum};
 use dotter_daemon::duration_arg;
-use dotter_publisher_cli::{Host, Load, Size, Stdin, Task, Walk};
+use dotter_dot::SeriesName;
+use dotter_publisher_cli::{Aggregation, Host, Input, Load, Pattern, Size, Stdin, Task, Walk};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,8 +16,8 @@ Examples:
   vmstat 1 | awk 'NR > 3 {print \"idle\", $15; fflush()}' | dotter-publisher stdin
   dotter-publisher bench /dev/shm/bench.ring 100000
 
-PATH is a directory of rings (one that exists, or with a slash at the end) or the exact name of a ring. Where it may
-be left out, the default directory is meant: $DOTTER_DIR, /run/dotter or /dev/shm/dotter-UID. SIZE is how many dots a
+PATH is a directory of rings (one that exists, or with a slash at the end) or the exact name of a ring. Where it may \
+be left out, the default directory is meant: $DOTTER_DIR, /run/dotter or /dev/shm/dotter-UID. SIZE is how many dots a \
 lane holds, rounded up to 4032, 8064, ... A ring that is full overwrites its oldest dots.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";
@@ -72,15 +74,28 @@ struct WalkArgs {
     rate: f64,
 }
 
-/// Publish what comes in: lines of series, value and maybe a time
+/// Publish what comes in: lines of series, value and maybe a time, or a log
 ///
-/// The time is in seconds since 1970 with an optional fraction, or RFC 3339; a line without one is stamped when it is
-/// read. A blank or a backslash in a name has a backslash before it. Lines that cannot be read are counted by reason
-/// and reported at the end.
+/// The time is in seconds since 1970 with an optional fraction or RFC 3339, with --regex also as in an access log
+/// (20/Nov/2026:13:55:36 +0100); a line without one is stamped when it is read. In --input lines, a blank or a
+/// backslash in a name has a backslash before it.
+///
+/// --input nginx takes the last field of an access-log line as the value and the time in brackets as the time. A list
+/// of times (0.1, 0.2 : 0.3, as nginx writes where several servers were asked for one answer) counts as its sum, for
+/// the answer took all of them; a - adds nothing, and a line with nothing else is counted and left out.
+///
+/// With --agg, the numbers of each step become one dot at its beginning. A step is published when a line comes that
+/// is 2 s later than its end, or 2 s after its end by the clock, whether or not another line comes; a line that comes
+/// after that is counted and left out. A step without lines has no dot. A percentile is exact for up to 1000 numbers
+/// of a series in a step, within half a percent beyond.
+///
+/// Lines that cannot be read are left out and counted by reason; the log shows one of each kind a second.
 #[derive(Debug, Group)]
-#[command(
-    after_help = "Examples:\n  echo 'room.temperature 21.5' | dotter-publisher stdin\n  echo 'room.temperature 21.5 2026-11-20T12:00:00Z' | dotter-publisher stdin /dev/shm/rings/"
-)]
+#[command(after_help = "Examples:
+  echo 'room.temperature 21.5' | dotter-publisher stdin
+  echo 'room.temperature 21.5 2026-11-20T12:00:00Z' | dotter-publisher stdin /dev/shm/rings/
+  tail -F access.log | dotter-publisher stdin --input nginx --series shop.request_time --agg p99:1s
+  tail -F app.log | dotter-publisher stdin --regex '^(?<time>\\S+) (?<series>\\w+) took (?<value>[0-9.]+) ms'")]
 struct StdinArgs {
     /// A directory of rings, or the exact name of one [default: the default directory]
     #[arg(env = "DOTTER_PUBLISHER_PATH")]
@@ -88,6 +103,55 @@ struct StdinArgs {
     /// Dots in a lane
     #[arg(long, default_value = "250000", value_parser = size)]
     size: Size,
+    /// What lines look like
+    #[arg(long, value_enum, default_value = "lines")]
+    input: Shape,
+    /// What lines look like, with groups (?<value>...), maybe (?<series>...) and (?<time>...)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, conflicts_with = "input")]
+    regex: Option<Pattern>,
+    /// The series where lines do not name one [default with --input nginx: nginx.request_time]
+    #[arg(long, value_name = "NAME", value_parser = series_name)]
+    series: Option<SeriesName>,
+    /// none, or mean, max, min, sum, count or p99 (p50 to p99.999) and a step: mean:1s [default: none, with --input nginx
+    /// mean:1s, since its times are whole seconds]
+    #[arg(long)]
+    agg: Option<Aggregation>,
+}
+
+/// What lines look like.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shape {
+    /// Series, value and maybe a time
+    Lines,
+    /// An access log whose last field is the value
+    Nginx,
+}
+
+impl StdinArgs {
+    /// Ends the program where the arguments do not go together.
+    fn task(self) -> Task {
+        let wrong = |kind, message: &str| -> ! { Args::command().error(kind, message).exit() };
+        let mut aggregation = Aggregation::None;
+        let input = match (self.input, self.regex, self.series) {
+            (Shape::Lines, None, None) => Input::Lines,
+            (Shape::Lines, None, Some(_)) => wrong(
+                ErrorKind::ArgumentConflict,
+                "--series is for --input nginx and --regex: in --input lines, each line names its series",
+            ),
+            (Shape::Nginx, None, series) => {
+                aggregation = "mean:1s".parse().expect("it is one of those listed");
+                let usual = || SeriesName::new("nginx.request_time").expect("it is a name");
+                Input::Nginx { series: series.unwrap_or_else(usual) }
+            }
+            (_, Some(pattern), None) if !pattern.finds_series() => wrong(
+                ErrorKind::MissingRequiredArgument,
+                "--regex needs a group (?<series>...), or --series NAME beside it",
+            ),
+            (_, Some(pattern), series) => Input::Regex { pattern, series },
+        };
+        let aggregation = self.agg.unwrap_or(aggregation);
+        Task::Stdin(Stdin { path: self.path, size: self.size, input, aggregation })
+    }
 }
 
 /// Measure what a dot costs on this machine
@@ -143,7 +207,7 @@ impl Args {
         match (self.command, self.walk) {
             (Some(Command::Host(args)), _) => Task::Host(Host { path: args.path, interval: args.interval }),
             (Some(Command::Walk(args)), _) => walk(args),
-            (Some(Command::Stdin(args)), _) => Task::Stdin(Stdin { path: args.path, size: args.size }),
+            (Some(Command::Stdin(args)), _) => args.task(),
             (Some(Command::Bench(args)), _) => Task::Bench { path: args.path, size: args.size },
             (Some(Command::Load(args)), _) => Task::Load(Load {
                 path: args.path,
@@ -157,7 +221,7 @@ impl Args {
             (None, Some(args)) => walk(args),
             (None, None) => {
                 let message = "what is to be published? For example: dotter-publisher host";
-                Args::command().error(clap::error::ErrorKind::MissingSubcommand, message).exit()
+                Args::command().error(ErrorKind::MissingSubcommand, message).exit()
             }
         }
     }
@@ -166,6 +230,14 @@ impl Args {
 fn size(text: &str) -> Result<Size, String> {
     let dots: u64 = text.parse().map_err(|_| format!("'{text}' is no number of dots"))?;
     Size::of_dots(dots).ok_or_else(|| format!("a lane cannot hold {dots} dots: expected 1 to 2^32"))
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(|error| error.to_string())
+}
+
+fn series_name(text: &str) -> Result<SeriesName, String> {
+    SeriesName::new(text).map_err(|error| error.to_string())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -209,7 +281,22 @@ mod tests {
         let check = |line: &str| parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(matches!(check("host"), Task::Host(host) if host.interval == Duration::from_secs(1)));
         assert!(matches!(check("host --interval 100ms d/"), Task::Host(host) if host.path.is_some()));
-        assert!(matches!(check("stdin"), Task::Stdin(_)));
+        let stdin = |line: &str| match check(line) {
+            Task::Stdin(stdin) => (stdin.input, stdin.aggregation),
+            other => panic!("{line}: {other:?}"),
+        };
+        let mean = "mean:1s".parse().unwrap();
+        assert!(matches!(stdin("stdin"), (Input::Lines, Aggregation::None)));
+        assert!(matches!(stdin("stdin --input nginx"),
+            (Input::Nginx { series }, agg) if series.as_str() == "nginx.request_time" && agg == mean));
+        assert!(matches!(stdin("stdin --input nginx --series a --agg none"),
+            (Input::Nginx { series }, Aggregation::None) if series.as_str() == "a"));
+        assert!(matches!(
+            stdin("stdin --regex (?<series>a)(?<value>b)"),
+            (Input::Regex { series: None, .. }, Aggregation::None)
+        ));
+        assert!(matches!(stdin("stdin --regex (?<value>b) --series a --agg mean:1s"),
+            (Input::Regex { series: Some(_), .. }, agg) if agg == mean));
         assert!(matches!(check("bench x 1"), Task::Bench { .. }));
         assert!(matches!(check("load x --dots 5 --rate 7/s"), Task::Load(load) if load.rate == Some(7.0)));
     }
@@ -229,6 +316,13 @@ mod tests {
             "load x",
             "load x --dots 1 --lanes 0",
             "bench x",
+            "stdin --input apache",
+            "stdin --agg mean",
+            "stdin --agg p101:1s",
+            "stdin --regex (",
+            "stdin --regex (?<val>.)",
+            "stdin --input nginx --regex (?<value>.)",
+            "stdin --input nginx --series ",
         ] {
             let error = parse(line).map(|_| ()).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -16,7 +16,7 @@ use dotter_publisher::Publisher;
 pub use error::Error;
 pub use host::Host;
 pub use load::Load;
-pub use stdin::Stdin;
+pub use stdin::{Aggregation, AggregationError, Function, Input, Pattern, PatternError, Stdin};
 pub use walk::Walk;
 
 /// What to do.

@@ -67,7 +67,10 @@ impl Load {
         let refused = publisher.refused();
         let refused = refused.series + refused.signal_handler + refused.too_big + refused.other;
         let published = publisher.published();
-        let published: Vec<String> = published.iter().take(self.lanes as usize).map(u64::to_string).collect();
+        // The lanes asked for; where there was no room for one, its dots are in the shared lane behind them.
+        let last = published.iter().rposition(|records| *records > 0).map_or(0, |last| last + 1);
+        let lanes = last.max(self.lanes as usize).min(published.len());
+        let published: Vec<String> = published[..lanes].iter().map(u64::to_string).collect();
         let incarnation = publisher.incarnation();
         println!(
             r#"{{"incarnation": "{incarnation}", "published": [{}], "refused": {refused}}}"#,

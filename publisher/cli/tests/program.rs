@@ -1,43 +1,14 @@
 //! The program from outside: what it writes into rings, what it prints, how it ends.
 
+mod outside;
+
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 
 use dotter_ring::{Drained, LaneCursor, RingReader};
 use serde_json::Value;
 
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dotter-publisher"));
-    command.args(args).env_remove("DOTTER_DIR").env_remove("DOTTER_PUBLISHER_PATH");
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    program(args).output().unwrap()
-}
-
-fn terminate(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// The dots of each lane; nothing may be lost.
-fn read(path: &Path) -> (RingReader, Vec<Drained>) {
-    let mut ring = RingReader::open(path).unwrap();
-    let lanes = (0..ring.lanes_used()).map(|lane| {
-        let (mut cursor, mut out) = (LaneCursor::start(lane), Drained::default());
-        cursor.drain(&mut ring, usize::MAX, &mut out);
-        assert!(out.losses.is_empty());
-        out
-    });
-    let lanes = lanes.collect();
-    (ring, lanes)
-}
-
-fn name_of(ring: &mut RingReader, series: u32) -> String {
-    ring.series(series).unwrap().name.as_ref().unwrap().to_string()
-}
+use outside::{name_of, program, read, run, terminate};
 
 #[test]
 fn every_dot_of_a_load_follows_from_its_lane_and_number() {

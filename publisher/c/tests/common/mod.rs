@@ -1,0 +1,81 @@
+//! What the tests of other languages share: their compilers, the built library, what a ring holds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use dotter_ring::directory::{self, Place};
+use dotter_ring::{Drained, LaneCursor, RingReader};
+
+/// A file of this package.
+pub(crate) fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Where cargo has put the library: beside this test.
+pub(crate) fn library(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let path = test.with_file_name(name);
+    assert!(path.is_file(), "{} is missing: cargo builds it with this test", path.display());
+    path
+}
+
+/// Starts a command.
+///
+/// # Panics
+///
+/// Where it cannot be started, naming the packages of the system to install.
+pub(crate) fn start(command: &mut Command) -> Child {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.spawn().unwrap_or_else(|error| {
+        panic!(
+            "cannot start {name}: {error}; this test needs gcc, g++ and python3: apt-get install g++ python3"
+        )
+    })
+}
+
+/// Runs a command to its end and gives what it wrote.
+///
+/// # Panics
+///
+/// As [`start`], and where it fails.
+pub(crate) fn run(command: &mut Command) -> String {
+    let child = start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let out = child.wait_with_output().expect("its output can be read");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{command:?}: {}\n{stdout}{stderr}", out.status);
+    stdout + &stderr
+}
+
+/// A dot as text: name, unit, whether the clock stamped it, time, value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Read {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    pub(crate) clock: bool,
+    pub(crate) nanos: u64,
+    pub(crate) value: f64,
+}
+
+/// What is in a ring, lane by lane.
+pub(crate) fn read(path: &Path) -> (RingReader, Vec<Read>) {
+    let mut ring = RingReader::open(path).unwrap();
+    let mut all = Vec::new();
+    for lane in 0..ring.lanes_used() {
+        let (mut cursor, mut out) = (LaneCursor::start(lane), Drained::default());
+        while cursor.drain(&mut ring, usize::MAX, &mut out) > 0 {}
+        assert_eq!(out.losses, []);
+        for dot in out.dots {
+            let series = ring.series(dot.series).expect("the writer has named it");
+            let name = series.name.as_ref().expect("the writer has looked at it").to_string();
+            let (unit, nanos) = (series.unit.clone(), dot.time.nanos());
+            all.push(Read { name, unit, clock: dot.clock, nanos, value: dot.value });
+        }
+    }
+    (ring, all)
+}
+
+/// Every ring in a directory.
+pub(crate) fn rings(dir: &Path) -> Vec<PathBuf> {
+    directory::scan(&Place::Directory(dir.to_owned())).unwrap()
+}

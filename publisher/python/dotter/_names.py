@@ -1,0 +1,69 @@
+"""What can be the name of a series or an application: the same names as everywhere in Dotter."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+NAME_BYTES_MAX = 4096
+APPLICATION_BYTES_MAX = 64
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or "\x7f" <= character <= "\x9f"
+
+
+def series_name(text: str) -> str:
+    """The canonical name: tags sorted, the last of a repeated one wins.
+
+    Raises ValueError where the text is no name.
+    """
+
+    def wrong(what: str) -> ValueError:
+        return ValueError(f"cannot publish series {text[:80]!r}: {what}")
+
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise wrong(f"it is no Unicode text from character {error.start} on") from None
+    if length > NAME_BYTES_MAX:
+        raise wrong(f"it has {length} bytes, expected at most {NAME_BYTES_MAX}")
+    if any(map(_is_control, text)):
+        raise wrong("it has a control character")
+    path, *parts = text.split(";")
+    if not path:
+        raise wrong("it is empty, or nothing stands before the first tag")
+    tags = {}
+    for part in parts:
+        tag, equals, value = part.partition("=")
+        if not (tag and equals and value):
+            raise wrong(f"tag {part[:64]!r} is not of the form tag=value")
+        tags[tag] = value
+    return path + "".join(f";{tag}={tags[tag]}" for tag in sorted(tags))
+
+
+def application_name(text: str) -> str:
+    """The same text.
+
+    Raises ValueError where it cannot name an application.
+    """
+    length = len(text.encode())
+    if (
+        not 1 <= length <= APPLICATION_BYTES_MAX
+        or text[0] == "."
+        or "/" in text
+        or any(map(_is_control, text))
+    ):
+        raise ValueError(
+            f"application name {text[:80]!r} is not 1 to 64 bytes without '/', control characters "
+            "or a dot in front"
+        )
+    return text
+
+
+def program_name() -> str:
+    """The program's file name, as far as it can name an application."""
+    name = os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
+    name = name[:-3] if name.endswith(".py") else name
+    name = "".join(c for c in name.lstrip(".") if not _is_control(c) and c.isprintable())[:16]
+    return name or "python"
