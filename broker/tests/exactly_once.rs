@@ -231,11 +231,14 @@ fn several_lanes_and_series_keep_apart() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
     let publisher = Publisher::create(directory.path(), 200_000).unwrap();
     let broker = Broker::start(directory.path(), &collector.url());
+    let all_have_one = std::sync::Barrier::new(3);
     std::thread::scope(|scope| {
         for writer in 0..3 {
-            let publisher = &publisher;
+            let (publisher, all_have_one) = (&publisher, &all_have_one);
             scope.spawn(move || {
                 let mut lane = publisher.lane().unwrap();
+                // One that was done before another began would leave it its lane.
+                all_have_one.wait();
                 let series: Vec<_> =
                     (0..50).map(|n| publisher.series(&format!("writer.{writer}.{n}")).unwrap()).collect();
                 for record in 0..60_000_u64 {
