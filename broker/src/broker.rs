@@ -374,6 +374,15 @@ impl<'a> Broker<'a> {
         if let Err(error) = directory::sweep_litter(&self.place) {
             self.log.warn("sweep", &format!("cannot remove what unfinished rings left: {}", chain(&error)));
         }
+        match directory::make_room(&self.place, dotter_ring::DEAD_BYTES_MAX) {
+            Ok(gone) => gone.iter().for_each(|path| {
+                self.log.info(&format!(
+                    "ring {} is dead and made room: what it held and was not posted is lost, to be counted",
+                    path.display()
+                ));
+            }),
+            Err(error) => self.log.warn("room", &format!("cannot look for dead rings: {}", chain(&error))),
+        }
         if self.totals != self.reported {
             self.log.info(&format!("{} rings open, {}", self.watch.rings.len(), self.totals));
             self.reported = self.totals.clone();

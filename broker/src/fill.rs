@@ -5,9 +5,12 @@
 //!
 //! A dot is converted here once, from the ring's record to the batch's columns; nothing is allocated per dot, and
 //! the memory of one batch serves the next, whichever ring it is for.
+//!
+//! The wire carries numbers as f64. A number of another kind goes under the letter of its own format where an f64
+//! is all of it; where it is not, and for texts and rows, the record is accounted for as refused.
 
 use dotter_dot::{Format, Reason};
-use dotter_ring::{Drained, LaneCursor, Loss, RingReader};
+use dotter_ring::{Drained, Kind, LaneCursor, Loss, RingDot, RingReader, Shape};
 use dotter_wire::{BATCH_BYTES_MAX, Batch, LaneBatch, LossRange, RefusalTotals, Run, Sender, SeriesEntry};
 
 use crate::lane::Lane;
@@ -43,6 +46,8 @@ struct SeriesIndex {
     places: Vec<u32>,
     /// The ids that are there.
     used: Vec<u32>,
+    /// By index in the batch: what the series holds.
+    kinds: Vec<Kind>,
 }
 
 /// How filling ended.
@@ -104,6 +109,7 @@ impl Filler {
             self.spare.push(lane);
         }
         self.batch.series.clear();
+        self.series.kinds.clear();
         for id in self.series.used.drain(..) {
             self.series.places[id as usize] = 0;
         }
@@ -122,8 +128,7 @@ impl Filler {
                 filled = Filled::Full;
                 break;
             }
-            self.drained.dots.clear();
-            self.drained.losses.clear();
+            self.drained.clear();
             if lane.cursor.drain(ring, records_max, &mut self.drained) == 0 {
                 break;
             }
@@ -167,9 +172,15 @@ impl Filler {
                     return false;
                 }
             }
-            let place = match self.series.places.get(dot.series as usize) {
-                Some(place) if *place > 0 => *place - 1,
-                _ => match self.enter(ring, dot.series) {
+            if !dot.is_exact() {
+                if !self.lose_one(lane, taken, Reason::OTHER) {
+                    return false;
+                }
+                continue;
+            }
+            let place = match self.place(dot) {
+                Some(place) => place,
+                None => match self.enter(ring, dot) {
                     Entered::At(place) => place,
                     Entered::NoRoom if self.batch.lanes.is_empty() && taken.next == taken.first => {
                         // Alone in a batch and still too long for it: it never fits.
@@ -242,12 +253,23 @@ impl Filler {
         true
     }
 
-    fn enter(&mut self, ring: &mut RingReader, id: u32) -> Entered {
+    /// Where the dot's series stands in the batch, if it is there.
+    #[inline]
+    fn place(&self, dot: &RingDot) -> Option<u32> {
+        let place = self.series.places.get(dot.series as usize)?.checked_sub(1)?;
+        // A record of another kind than its series is none of it: `enter` says so.
+        (self.series.kinds[place as usize] == dot.kind).then_some(place)
+    }
+
+    fn enter(&mut self, ring: &mut RingReader, dot: &RingDot) -> Entered {
+        let id = dot.series;
         let Some(series) = ring.series(id) else { return Entered::Unknown };
+        if series.kind != Some(dot.kind) || Some(&series.format) != format_of(dot.kind).as_ref() {
+            return Entered::Unknown;
+        }
         let entry = SeriesEntry {
             name: series.raw_name.clone(),
-            // Whatever the record held, its value is one f64 by now.
-            format: Format::number().as_str().to_owned(),
+            format: series.format.as_str().to_owned(),
             unit: series.unit.clone(),
             columns: series.columns.clone(),
         };
@@ -269,8 +291,21 @@ impl Filler {
         self.batch.series.push(entry);
         places[id as usize] = place + 1;
         self.series.used.push(id);
+        self.series.kinds.push(dot.kind);
         Entered::At(place)
     }
+}
+
+/// The one column a series of that kind has, where it is a number.
+fn format_of(kind: Kind) -> Option<Format> {
+    let shape = match kind {
+        Kind::F64 => Shape::number::<f64>(),
+        Kind::F32 => Shape::number::<f32>(),
+        Kind::I64 => Shape::number::<i64>(),
+        Kind::U64 => Shape::number::<u64>(),
+        Kind::Text | Kind::Row => return None,
+    };
+    Some(shape.format)
 }
 
 enum Entered {

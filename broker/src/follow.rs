@@ -408,7 +408,9 @@ impl Follow {
                     totals.batches += 1;
                     totals.dots += dots;
                     for loss in losses {
-                        *totals.lost.entry(loss.reason).or_default() += loss.records();
+                        let refused = loss.reason.is_refusal();
+                        let tally = if refused { &mut totals.refused } else { &mut totals.lost };
+                        *tally.entry(loss.reason).or_default() += loss.records();
                     }
                     for (_, first, next, reason) in &answer.refused {
                         *totals.refused.entry(*reason).or_default() += next - first;

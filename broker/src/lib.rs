@@ -87,5 +87,9 @@ pub fn host_name() -> String {
 ///
 /// [`Error::Lock`] where another broker reads the same rings, [`Error::Thread`] where no thread can be started.
 pub fn run(options: &Options, stop: &StopFlag, log: &Log) -> Result<Totals, Error> {
+    // Without it a ring that is cut short is still noticed, unless that happens in the very moment it is read.
+    if let Err(error) = dotter_ring::survive_truncation() {
+        log.info(&format!("cannot guard against rings that are cut short: {error}"));
+    }
     broker::Broker::new(options, stop, log)?.run()
 }

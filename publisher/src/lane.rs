@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use dotter_dot::Timestamp;
-use dotter_ring::{Refusal, SlowPath};
+use dotter_ring::{LaneWriter, Moved, Number, Refusal, SlowPath};
 
-use crate::Series;
+use crate::handle::{Handle, Write};
+use crate::local;
 use crate::publisher::Home;
-use crate::seat::{Seat, Stamp};
+use crate::seat::Seat;
+use crate::{Columns, Row, Series, Text};
 
 /// A lane of its own for a thread with much to publish: the fastest way there is.
 ///
@@ -26,60 +28,78 @@ impl Lane {
 
     /// Publishes a value, now.
     #[inline]
-    pub fn dot(&mut self, series: &Series, value: f64) {
-        if let Some(id) = self.id_here(series)
-            && let Some(writer) = self.seat.as_mut().and_then(Seat::writer)
-            && writer.dot(id, value).is_ok()
-        {
-            return;
-        }
-        self.publish(series, Stamp::Clock, value);
+    pub fn dot<N: Number>(&mut self, series: &Series<N>, value: N) {
+        self.publish(series.handle(), |writer, id| writer.dot(id, value));
     }
 
     /// Publishes a value of another time.
     #[inline]
-    pub fn dot_at(&mut self, series: &Series, time: Timestamp, value: f64) {
-        if let Some(id) = self.id_here(series)
+    pub fn dot_at<N: Number>(&mut self, series: &Series<N>, time: Timestamp, value: N) {
+        self.publish(series.handle(), |writer, id| writer.dot_at(id, time.nanos(), value));
+    }
+
+    /// Publishes a line of text, now; see [`Text::line`].
+    #[inline]
+    pub fn line(&mut self, series: &Text, line: &str) {
+        self.publish(series.handle(), |writer, id| writer.text(id, line));
+    }
+
+    /// Publishes a line of text of another time.
+    #[inline]
+    pub fn line_at(&mut self, series: &Text, time: Timestamp, line: &str) {
+        self.publish(series.handle(), |writer, id| writer.text_at(id, time.nanos(), line));
+    }
+
+    /// Publishes a row, now.
+    #[inline]
+    pub fn row<C: Columns>(&mut self, series: &Row<C>, values: C) {
+        let words = values.to_words();
+        self.publish(series.handle(), |writer, id| writer.row(id, words.as_ref()));
+    }
+
+    /// Publishes a row of another time.
+    #[inline]
+    pub fn row_at<C: Columns>(&mut self, series: &Row<C>, time: Timestamp, values: C) {
+        let words = values.to_words();
+        self.publish(series.handle(), |writer, id| writer.row_at(id, time.nanos(), words.as_ref()));
+    }
+
+    #[inline(always)]
+    fn publish(&mut self, series: &Handle, write: impl Write) {
+        if Arc::ptr_eq(&self.home, &series.home)
+            && let Some(id) = series.id
             && let Some(writer) = self.seat.as_mut().and_then(Seat::writer)
-            && writer.dot_at(id, time.nanos(), value).is_ok()
+            && write(writer, id).is_ok()
         {
             return;
         }
-        self.publish(series, Stamp::At(time.nanos()), value);
-    }
-
-    /// The series' number, if it is one of this lane's publisher.
-    #[inline(always)]
-    fn id_here(&self, series: &Series) -> Option<u32> {
-        if Arc::ptr_eq(&self.home, series.home()) { series.id() } else { None }
+        self.publish_otherwise(series, write);
     }
 
     #[cold]
     #[inline(never)]
-    fn publish(&mut self, series: &Series, stamp: Stamp, value: f64) {
-        if !Arc::ptr_eq(&self.home, series.home()) {
+    fn publish_otherwise(&mut self, series: &Handle, write: impl Write) {
+        if Arc::ptr_eq(&self.home, &series.home) {
+            publish_slowly(series, &mut self.seat, &write);
+        } else {
             // A series of another publisher knows its own way.
-            return match stamp {
-                Stamp::Clock => series.dot(value),
-                Stamp::At(nanos) => series.dot_at(Timestamp::from_nanos(nanos), value),
-            };
+            local::publish(series, write);
         }
-        publish_slowly(&self.home, &mut self.seat, series, stamp, value);
     }
 }
 
 /// Publishes where the quick way failed: through the shared lane, or in a new ring.
 #[cold]
 pub(crate) fn publish_slowly(
-    home: &Home,
+    series: &Handle,
     seat: &mut Option<Seat>,
-    series: &Series,
-    stamp: Stamp,
-    value: f64,
+    write: &dyn Fn(&mut LaneWriter, u32) -> Result<(), Moved>,
 ) {
-    let Some(id) = series.id() else { return home.refuse_series() };
+    let home = &series.home;
+    let Some(id) = series.id else { return home.refuse_series() };
     let Some(inside) = SlowPath::enter() else { return home.refuse(Refusal::SignalHandler) };
-    let here = seat.as_mut().map(|seat| seat.dot(&inside, id, stamp, value));
+    let write = |writer: &mut LaneWriter| write(writer, id);
+    let here = seat.as_mut().map(|seat| seat.write(&inside, &write));
     if here == Some(Ok(())) {
         return;
     }
@@ -87,7 +107,7 @@ pub(crate) fn publish_slowly(
         old.leave(&inside);
     }
     let seat = seat.insert(Seat::take(&inside, home.ring(&inside)));
-    if seat.dot(&inside, id, stamp, value).is_err() {
+    if seat.write(&inside, &write).is_err() {
         home.refuse(Refusal::Other);
     }
 }

@@ -12,11 +12,25 @@
 //! let publisher = Publisher::create(&path, 100_000)?; // or Publisher::open("shop")?
 //! let latency = publisher.series("shop.checkout.latency")?.unit("ms");
 //! latency.dot(12.5);
+//! {
+//!     let _timer = latency.timer(); // publishes how long this block takes, in ms
+//! }
+//! publisher.counter("shop.orders")?.count(1);
+//! publisher.text("shop.log", "the first order is through")?;
+//! let stock = publisher.row::<(u64, f64)>("shop.stock", &["pieces", "value"])?;
+//! stock.dot((41, 820.0));
+//! # assert_eq!(publisher.published().iter().sum::<u64>(), 5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Plain numbers go all the way to the store. Other numbers, texts and rows stand in the ring for whoever reads
+//! it; what a collector does not take is counted as refused in its ledger.
+//!
 //! Each thread writes to a *lane* of its own, which it gets with its first dot and which the next thread
 //! takes over when it ends. A thread that publishes millions of dots a second can hold a [`Lane`] itself.
+//!
+//! With the feature `metrics` there is a recorder for the `metrics` crate, with `tracing` a layer for the
+//! `tracing` crate; both are off by default.
 //!
 //! What always holds:
 //!
@@ -26,15 +40,37 @@
 //! - a forked child has a ring of its own from its first dot on
 //! - the ring is closed when the publisher and all its handles are gone
 
+// What an application holds.
+mod counter;
 mod lane;
-mod local;
 mod options;
 mod publisher;
+mod row;
+mod series;
+mod text;
+mod timer;
+
+// The ways a dot takes.
+mod handle;
+mod local;
 mod seat;
 
-pub use dotter_dot::{Incarnation, NameError, SeriesName, Timestamp};
-pub use dotter_ring::{Clock, ClockKind, Error, Refusals};
+// What other libraries say, published.
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod foreign;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
+pub use dotter_dot::{Incarnation, NameError, SeriesName, Timestamp};
+pub use dotter_ring::{COLUMNS_MAX, Cell, Clock, ClockKind, Error, Number, Refusals, TEXT_BYTES_MAX};
+
+pub use counter::Counter;
 pub use lane::Lane;
 pub use options::Options;
-pub use publisher::{Publisher, Series};
+pub use publisher::Publisher;
+pub use row::{AnyRow, Columns, Row};
+pub use series::Series;
+pub use text::Text;
+pub use timer::Timer;

@@ -10,10 +10,10 @@ use std::sync::{Arc, Weak};
 
 use dotter_ring::{Refusal, SlowPath};
 
-use crate::Series;
+use crate::handle::{Handle, Write};
 use crate::lane::publish_slowly;
 use crate::publisher::Home;
-use crate::seat::{Seat, Stamp};
+use crate::seat::Seat;
 
 thread_local! {
     static LOCAL: Local = const { Local { busy: AtomicBool::new(false), seats: RefCell::new(Vec::new()) } };
@@ -57,19 +57,19 @@ impl Drop for Busy<'_> {
 
 /// Publishes through this thread's lane.
 #[inline(always)]
-pub(crate) fn publish(series: &Series, stamp: Stamp, value: f64) {
+pub(crate) fn publish(series: &Handle, write: impl Write) {
     let done = LOCAL.try_with(|local| {
         let Some(_busy) = Busy::set(&local.busy) else {
-            return series.home().refuse(Refusal::SignalHandler);
+            return series.home.refuse(Refusal::SignalHandler);
         };
         let mut seats = local.seats.borrow_mut();
-        let first = seats.first_mut().filter(|entry| entry.is_of(series.home()));
-        if first.is_none_or(|entry| !entry.publish(series, stamp, value)) {
-            publish_otherwise(&mut seats, series, stamp, value);
+        let first = seats.first_mut().filter(|entry| entry.is_of(&series.home));
+        if first.is_none_or(|entry| !entry.publish(series, &write)) {
+            publish_otherwise(&mut seats, series, &write);
         }
     });
     if done.is_err() {
-        publish_at_thread_end(series, stamp, value);
+        publish_at_thread_end(series, &write);
     }
 }
 
@@ -81,12 +81,9 @@ impl Entry {
 
     /// Writes into the lane, where there is one of our own; says whether that was done.
     #[inline(always)]
-    fn publish(&mut self, series: &Series, stamp: Stamp, value: f64) -> bool {
+    fn publish(&mut self, series: &Handle, write: &impl Write) -> bool {
         let writer = self.seat.as_mut().and_then(Seat::writer);
-        let written = series.id().zip(writer).map(|(id, writer)| match stamp {
-            Stamp::Clock => writer.dot(id, value),
-            Stamp::At(nanos) => writer.dot_at(id, nanos, value),
-        });
+        let written = series.id.zip(writer).map(|(id, writer)| write(writer, id));
         written == Some(Ok(()))
     }
 }
@@ -94,8 +91,8 @@ impl Entry {
 /// With another publisher's lane in front, or none, or one that has moved.
 #[cold]
 #[inline(never)]
-fn publish_otherwise(seats: &mut Vec<Entry>, series: &Series, stamp: Stamp, value: f64) {
-    let home = series.home();
+fn publish_otherwise(seats: &mut Vec<Entry>, series: &Handle, write: &impl Write) {
+    let home = &series.home;
     let index = seats.iter().position(|entry| entry.is_of(home)).unwrap_or_else(|| {
         // Lanes of publishers that are gone go with the first dot of a new one.
         seats.retain(|entry| entry.home.strong_count() > 0);
@@ -104,17 +101,17 @@ fn publish_otherwise(seats: &mut Vec<Entry>, series: &Series, stamp: Stamp, valu
     });
     // The one used last comes first, where it is found at once.
     seats.swap(0, index);
-    if seats[0].publish(series, stamp, value) {
+    if seats[0].publish(series, write) {
         return;
     }
-    publish_slowly(home, &mut seats[0].seat, series, stamp, value);
+    publish_slowly(series, &mut seats[0].seat, write);
 }
 
 /// This thread has already given its lanes back; another destructor of it publishes.
 #[cold]
-fn publish_at_thread_end(series: &Series, stamp: Stamp, value: f64) {
+fn publish_at_thread_end(series: &Handle, write: &impl Write) {
     let mut seat = None;
-    publish_slowly(series.home(), &mut seat, series, stamp, value);
+    publish_slowly(series, &mut seat, write);
     if let Some(seat) = seat.take()
         && let Some(inside) = SlowPath::enter()
     {

@@ -67,6 +67,14 @@ impl Options {
         self
     }
 
+    /// Bytes on the disk that dead rings at the same place may take; 1 GiB unless told otherwise. Where it is
+    /// more, or where there is no room for this ring, the oldest go; what they held and no broker has taken is
+    /// lost, and counted as that.
+    pub fn dead_bytes_max(mut self, bytes: u64) -> Options {
+        self.ring.dead_bytes_max = bytes;
+        self
+    }
+
     /// A directory of rings (one that exists, or a path that ends in a slash), or the exact name of this one.
     /// The default directory unless told otherwise.
     pub fn path(mut self, path: &Path) -> Options {

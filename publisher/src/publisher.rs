@@ -1,5 +1,6 @@
-//! The publisher, its series, and the ring behind them, which may be replaced under way.
+//! The publisher, and the ring behind it, which may be replaced under way.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, SeriesName};
 use dotter_ring::directory::Place;
-use dotter_ring::{Error, Identity, Refusal, Refusals, Ring, RingOptions, SlowPath};
+use dotter_ring::{Error, Identity, Number, Refusal, Refusals, Ring, RingOptions, Shape, SlowPath};
 
-use crate::local;
-use crate::seat::Stamp;
-use crate::{Lane, Options};
+use crate::counter::Total;
+use crate::handle::Handle;
+use crate::row;
+use crate::{AnyRow, Columns, Counter, Lane, Options, Row, Series, Text};
 
 /// How long a ring that could not be made is not tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,6 +25,8 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Publisher {
     home: Arc<Home>,
+    /// What its series have as their tag `instance`.
+    instance: Option<Arc<str>>,
 }
 
 /// What all handles of one publisher share.
@@ -33,6 +37,8 @@ pub(crate) struct Home {
     current: Mutex<Current>,
     /// Dots that were refused while there was no ring to count them in.
     homeless: AtomicU64,
+    /// What counters have come to, by name; locked only on the slow path.
+    totals: Mutex<HashMap<SeriesName, Arc<Total>>>,
 }
 
 struct Current {
@@ -70,7 +76,9 @@ impl Publisher {
         let inside = enter(place.directory())?;
         let ring = Ring::create(&inside, &options, Identity::of_this_process()?, &place, false)?;
         let current = Mutex::new(Current { ring: Arc::new(ring), failed: None });
-        Ok(Publisher { home: Arc::new(Home { options, place, current, homeless: AtomicU64::new(0) }) })
+        let (homeless, totals) = (AtomicU64::new(0), Mutex::default());
+        let home = Arc::new(Home { options, place, current, homeless, totals });
+        Ok(Publisher { home, instance: None })
     }
 
     /// The series of that name, new or known; keep it, this is the expensive part of a dot.
@@ -89,12 +97,171 @@ impl Publisher {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn series(&self, name: &str) -> Result<Series, Error> {
-        let name = SeriesName::new(name)
-            .map_err(|source| Error::Name { name: name.chars().take(80).collect(), source })?;
+        self.series_of(name)
+    }
+
+    /// A series of another kind of number: i64, u64 or f32.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::series`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// let offset = publisher.series_of::<i64>("queue.offset")?.unit("bytes");
+    /// offset.dot(9_007_199_254_740_993); // one more than an f64 can count to
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn series_of<N: Number>(&self, name: &str) -> Result<Series<N>, Error> {
+        Ok(Series::new(self.handle(name, &Shape::number::<N>())?))
+    }
+
+    /// A series of lines of text; keep it where there are many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::series`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// let log = publisher.lines("shop.log")?;
+    /// log.line("the shop is open");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lines(&self, name: &str) -> Result<Text, Error> {
+        Ok(Text::new(self.handle(name, &Shape::text())?))
+    }
+
+    /// Publishes one line of text, now. Finds the series anew each time; [`Publisher::lines`] keeps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::series`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// publisher.text("shop.log", "the shop is open")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn text(&self, name: &str, line: &str) -> Result<(), Error> {
+        self.lines(name)?.line(line);
+        Ok(())
+    }
+
+    /// A series of rows: several numbers at one time, each in a column with a name.
+    ///
+    /// The columns' types are those of a tuple of up to 12 numbers, or of an array of up to 64 of one type.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] as [`Publisher::series`]; [`Error::Columns`] where there is not one name for each
+    /// column, or a name is empty, longer than 255 bytes, or has a control character.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// let disk = publisher.row::<(f64, u64, u64)>("disk.sda", &["busy", "read", "written"])?;
+    /// disk.dot((0.25, 4096, 512));
+    /// let load = publisher.row::<[f32; 3]>("load", &["1m", "5m", "15m"])?;
+    /// load.dot([0.5, 0.25, 0.125]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn row<C: Columns>(&self, name: &str, columns: &[&str]) -> Result<Row<C>, Error> {
+        let shape = row::shape(name, &C::letters(), columns)?;
+        Ok(Row::new(self.handle(name, &shape)?, shape))
+    }
+
+    /// A series of rows whose columns are known only when the program runs: up to 64 letters of a format, `F`
+    /// f64, `f` f32, `I` i64, `U` u64, `i` i32, `u` u32, and a name for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::row`]; [`Error::Columns`] also where a letter is another.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// use dotter_publisher::Cell;
+    ///
+    /// let disk = publisher.any_row("disk.sda", "FU", &["busy", "read"])?;
+    /// disk.dot(&[0.25.to_word(), 4096_u64.to_word()]);
+    /// # assert_eq!(publisher.published().iter().sum::<u64>(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn any_row(&self, name: &str, letters: &str, columns: &[&str]) -> Result<AnyRow, Error> {
+        let shape = row::shape(name, letters, columns)?;
+        Ok(AnyRow::new(self.handle(name, &shape)?, shape))
+    }
+
+    /// A counter: publishes how many there were since the program began, with each that are counted.
+    ///
+    /// All counters of one name count together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::series`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// let requests = publisher.counter("shop.requests")?;
+    /// requests.count(1);
+    /// requests.count(2);
+    /// assert_eq!(requests.total(), 3); // and the dots 1 and 3 are published
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn counter(&self, name: &str) -> Result<Counter, Error> {
+        let series = self.series(name)?;
         let inside = enter(self.home.place.directory())?;
-        let id = self.home.ring(&inside).series(&inside, &name, "");
+        let total = Arc::clone(self.home.totals(&inside).entry(series.name().clone()).or_default());
         drop(inside);
-        Ok(Series { home: Arc::clone(&self.home), id, name })
+        Ok(Counter::new(series, total))
+    }
+
+    /// The same publisher as one of several processes of its application: each series it gives from here
+    /// on has the tag `instance` with that value, unless its name says another.
+    ///
+    /// A value that no tag can have makes every name one that [`Publisher::series`] refuses.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path();
+    /// use dotter_publisher::Publisher;
+    ///
+    /// let publisher = Publisher::create(path, 1)?.instance("worker-3"); // or Publisher::open("app")?
+    /// let busy = publisher.series("worker.busy;dc=x")?;
+    /// assert_eq!(busy.name().as_str(), "worker.busy;dc=x;instance=worker-3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "the publisher with the instance is the one returned"]
+    pub fn instance(self, instance: &str) -> Publisher {
+        Publisher { instance: Some(instance.into()), ..self }
+    }
+
+    /// A series whose dots are counted as refused: for names of other libraries that are none here.
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(crate) fn refused_series(&self) -> Series {
+        let name = SeriesName::new("refused").expect("these are letters");
+        Series::new(Handle { home: Arc::clone(&self.home), id: None, name })
+    }
+
+    fn handle(&self, name: &str, shape: &Shape) -> Result<Handle, Error> {
+        let named = match &self.instance {
+            None => SeriesName::new(name),
+            Some(instance) => {
+                // In front of the name's own tags, of which the last of its kind wins.
+                let (path, tags) = name.split_at(name.find(';').unwrap_or(name.len()));
+                SeriesName::new(&format!("{path};instance={instance}{tags}"))
+            }
+        };
+        let name = named.map_err(|source| Error::Name { name: name.chars().take(80).collect(), source })?;
+        let inside = enter(self.home.place.directory())?;
+        let id = self.home.ring(&inside).series_of(&inside, &name, shape, "");
+        drop(inside);
+        Ok(Handle { home: Arc::clone(&self.home), id, name })
     }
 
     /// A lane for the thread that has most to say.
@@ -159,6 +326,10 @@ fn enter(dir: &Path) -> Result<SlowPath, Error> {
 }
 
 impl Home {
+    fn totals(&self, _inside: &SlowPath) -> MutexGuard<'_, HashMap<SeriesName, Arc<Total>>> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -219,65 +390,8 @@ impl Drop for Home {
     }
 }
 
-/// Where dots of one name go. Cheap to clone; any thread may use it.
-#[derive(Clone)]
-pub struct Series {
-    home: Arc<Home>,
-    id: Option<u32>,
-    name: SeriesName,
-}
-
-impl Series {
-    /// Says what the values are measured in; for the page, changes nothing else.
-    #[must_use = "the series with the unit is the one returned"]
-    pub fn unit(self, unit: &str) -> Series {
-        let Some(inside) = SlowPath::enter() else { return self };
-        let id = self.home.ring(&inside).series(&inside, &self.name, unit);
-        Series { id, ..self }
-    }
-
-    /// The name.
-    pub fn name(&self) -> &SeriesName {
-        &self.name
-    }
-
-    /// Whether the ring had no room for the name: then its dots are counted as refused.
-    pub fn is_refused(&self) -> bool {
-        self.id.is_none()
-    }
-
-    /// Publishes a value, now.
-    #[inline]
-    pub fn dot(&self, value: f64) {
-        local::publish(self, Stamp::Clock, value);
-    }
-
-    /// Publishes a value of another time.
-    #[inline]
-    pub fn dot_at(&self, time: Timestamp, value: f64) {
-        local::publish(self, Stamp::At(time.nanos()), value);
-    }
-
-    /// Its number in the ring; `None` where the registry had no room.
-    #[inline(always)]
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.id
-    }
-
-    #[inline(always)]
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.home
-    }
-}
-
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Publisher({} at {:?})", self.home.options.application, self.home.place)
-    }
-}
-
-impl fmt::Debug for Series {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Series({})", self.name)
     }
 }

@@ -4,15 +4,6 @@ use std::sync::Arc;
 
 use dotter_ring::{LaneWriter, Moved, Ring, SlowPath};
 
-/// When a dot happened.
-#[derive(Clone, Copy)]
-pub(crate) enum Stamp {
-    /// Now, by the ring's clock.
-    Clock,
-    /// When the application says, in nanoseconds since the epoch.
-    At(u64),
-}
-
 /// A lane of a ring, given back when dropped.
 pub(crate) struct Seat {
     ring: Arc<Ring>,
@@ -32,17 +23,11 @@ impl Seat {
     }
 
     /// Writes by whichever way there is.
-    pub(crate) fn dot(
+    pub(crate) fn write(
         &mut self,
         inside: &SlowPath,
-        series: u32,
-        stamp: Stamp,
-        value: f64,
+        write: &dyn Fn(&mut LaneWriter) -> Result<(), Moved>,
     ) -> Result<(), Moved> {
-        let write = |writer: &mut LaneWriter| match stamp {
-            Stamp::Clock => writer.dot(series, value),
-            Stamp::At(nanos) => writer.dot_at(series, nanos, value),
-        };
         match &mut self.writer {
             Some(writer) => write(writer),
             None => self.ring.shared(inside, write),

@@ -84,6 +84,27 @@ fn every_process_of_a_prefork_server_has_a_ring_of_its_own() {
     }
 }
 
+#[test]
+fn a_counter_goes_on_in_a_forked_child_from_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let publisher = Publisher::create(&dir.path().join("rings/"), 1).unwrap();
+    let counter = publisher.counter("a").unwrap();
+    counter.count(5);
+    in_child(|| {
+        counter.count(1);
+        counter.count(1);
+    });
+    counter.count(2);
+    let place = Place::Directory(dir.path().join("rings"));
+    let mut rings: Vec<Vec<f64>> = directory::scan(&place)
+        .unwrap()
+        .iter()
+        .map(|path| read(path).into_iter().map(|(_, value)| value).collect())
+        .collect();
+    rings.sort_by_key(|values| values[0] as u64);
+    assert_eq!(rings, [[5.0, 7.0], [6.0, 7.0]]);
+}
+
 static SERIES: OnceLock<Series> = OnceLock::new();
 static FROM_HANDLER: AtomicU64 = AtomicU64::new(0);
 

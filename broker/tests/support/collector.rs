@@ -44,6 +44,7 @@ pub(crate) enum Trick {
 pub(crate) struct Stored {
     pub(crate) record: u64,
     pub(crate) name: Vec<u8>,
+    pub(crate) format: String,
     pub(crate) time: u64,
     pub(crate) value: f64,
     pub(crate) clock: bool,
@@ -365,6 +366,7 @@ impl LaneAccount {
             self.dots.push(Stored {
                 record,
                 name: series[batch.series[index] as usize].name.clone(),
+                format: series[batch.series[index] as usize].format.clone(),
                 time: batch.times[index],
                 value: batch.values[index],
                 clock: clocks.next().unwrap(),

@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use dotter_dot::Incarnation;
+use dotter_dot::{Incarnation, Timestamp};
 
 use crate::error::Error;
 use crate::fork::SlowPath;
@@ -83,7 +83,16 @@ pub(crate) fn ring_name(prefix: &OsStr, incarnation: Incarnation) -> OsString {
 
 /// What stands before `.INCARNATION.dots` in a name; `None` in any other name.
 fn ring_prefix(name: &OsStr) -> Option<&[u8]> {
-    let rest = name.as_bytes().strip_suffix(b".dots")?;
+    incarnation_prefix(name, b".dots")
+}
+
+/// The same for `.INCARNATION.gone`.
+fn stub_prefix(name: &OsStr) -> Option<&[u8]> {
+    incarnation_prefix(name, b".gone")
+}
+
+fn incarnation_prefix<'a>(name: &'a OsStr, suffix: &[u8]) -> Option<&'a [u8]> {
+    let rest = name.as_bytes().strip_suffix(suffix)?;
     let (prefix, digits) = rest.split_at_checked(rest.len().checked_sub(33)?)?;
     let (dot, digits) = digits.split_first()?;
     let hex = digits.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
@@ -92,7 +101,8 @@ fn ring_prefix(name: &OsStr) -> Option<&[u8]> {
 
 /// Every name that may be a ring, sorted; what is not there yet is simply not among them.
 ///
-/// In a directory: `*.dots`. For an exact name: itself, and its predecessors that were moved aside.
+/// In a directory: `*.dots`. For an exact name: itself, and its predecessors that were moved aside. In both, the
+/// stubs of rings that made room, unless the ring is still there.
 ///
 /// # Errors
 ///
@@ -103,15 +113,81 @@ pub fn scan(place: &Place) -> io::Result<Vec<PathBuf>> {
     for entry in read_dir(dir)? {
         let name = entry?.file_name();
         let wanted = match place.name() {
-            None => name.as_bytes().ends_with(b".dots") && !name.as_bytes().starts_with(b"."),
-            Some(exact) => name == exact || ring_prefix(&name) == Some(exact.as_bytes()),
+            None => {
+                let ring = name.as_bytes().ends_with(b".dots") || stub_prefix(&name).is_some();
+                ring && !name.as_bytes().starts_with(b".")
+            }
+            Some(exact) => {
+                let prefix = ring_prefix(&name).or_else(|| stub_prefix(&name));
+                name == exact || prefix == Some(exact.as_bytes())
+            }
         };
         if wanted {
             found.push(dir.join(name));
         }
     }
     found.sort();
-    Ok(found)
+    // A stub has its name before its ring loses its own: until then the ring says more. Both sort together.
+    let replaced = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| stub_prefix(name).is_some())
+            && found.binary_search(&path.with_extension("dots")).is_ok()
+    };
+    Ok(found.iter().filter(|path| !replaced(path)).cloned().collect())
+}
+
+/// Makes room: where dead rings take more than `dead_bytes_max` on the disk, the oldest leave a stub in their
+/// place, which says how many records they had, and go. Returns the names of those that went.
+///
+/// Only rings whose name holds their incarnation, and whose owner is known to be dead. What resists is left.
+///
+/// # Errors
+///
+/// Where the directory cannot be read.
+pub fn make_room(place: &Place, dead_bytes_max: u64) -> io::Result<Vec<PathBuf>> {
+    // A handler that asks while this thread makes a ring gets no room: whose rings are ours is not known then.
+    make_room_beside(place, dead_bytes_max, |id| SlowPath::enter().is_none_or(|inside| is_ours(&inside, id)))
+}
+
+/// The same from the slow path; `ours` says which files are living rings of this process, which are not even
+/// opened: each descriptor of one stays open as long as the ring.
+pub(crate) fn make_room_beside(
+    place: &Place,
+    dead_bytes_max: u64,
+    ours: impl Fn(FileId) -> bool,
+) -> io::Result<Vec<PathBuf>> {
+    let mut dead = dead_rings(place, ours)?;
+    let mut bytes: u64 = dead.iter().map(|(_, bytes, _)| bytes).sum();
+    let mut gone = Vec::new();
+    // Oldest last, where they are taken from.
+    dead.sort_by_key(|(created, _, path)| (std::cmp::Reverse(*created), path.clone()));
+    while bytes > dead_bytes_max
+        && let Some((_, size, path)) = dead.pop()
+    {
+        // Opened again rather than kept open: there may be more of them than descriptors.
+        if RingReader::open(&path).and_then(|ring| crate::gone::replace(&ring)).is_ok() {
+            bytes -= size;
+            gone.push(path);
+        }
+    }
+    Ok(gone)
+}
+
+/// When each dead ring was made, what it takes on the disk in bytes, and its name.
+fn dead_rings(place: &Place, ours: impl Fn(FileId) -> bool) -> io::Result<Vec<(Timestamp, u64, PathBuf)>> {
+    let mut dead = Vec::new();
+    for path in scan(place)? {
+        if path.file_name().and_then(ring_prefix).is_none() {
+            continue;
+        }
+        let Some(meta) = std::fs::symlink_metadata(&path).ok().filter(|meta| !ours(FileId::of(meta))) else {
+            continue;
+        };
+        let Ok(ring) = RingReader::open(&path) else { continue };
+        if ring.is_surely_over() {
+            dead.push((ring.identity().created, meta.blocks() * 512, path));
+        }
+    }
+    Ok(dead)
 }
 
 /// The entries of a directory; none where there is no directory.
@@ -235,7 +311,7 @@ pub fn unlink_drained(reader: &RingReader) -> Result<bool, Error> {
     let path = reader.path();
     let Some(name) = path.file_name() else { return Ok(false) };
     // A name that holds an incarnation is never used again; an exact one is, under this lock.
-    let _lock = match ring_prefix(name) {
+    let _lock = match ring_prefix(name).or_else(|| stub_prefix(name)) {
         Some(_) => None,
         None => Some(NameLock::take(or_here(path.parent().unwrap_or(Path::new(""))), name)?),
     };
@@ -316,15 +392,17 @@ mod tests {
     fn a_scan_finds_rings_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let sibling = "ring.0123456789abcdef0123456789abcdef.dots";
-        for name in ["ring", "a.dots", sibling, ".tmp-1", "x.gone", "ring2", ".hidden.dots"] {
+        let replaced = "ring.0123456789abcdef0123456789abcdef.gone";
+        let stub = "ring.1123456789abcdef0123456789abcdef.gone";
+        for name in ["ring", "a.dots", sibling, stub, replaced, ".tmp-1", "x.gone", "ring2", ".hidden.dots"] {
             std::fs::write(dir.path().join(name), b"").unwrap();
         }
         let names = |place: Place| -> Vec<String> {
             let found = scan(&place).unwrap();
             found.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
         };
-        assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling]);
-        assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling]);
+        assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling, stub]);
+        assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling, stub]);
         assert!(names(Place::Directory(dir.path().join("none"))).is_empty());
     }
 

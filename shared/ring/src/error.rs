@@ -72,6 +72,13 @@ pub enum Error {
         /// What is wrong with it.
         source: NameError,
     },
+    /// The names of a row's columns cannot be.
+    Columns {
+        /// The series.
+        name: String,
+        /// What they are: "2 names for 3 columns".
+        found: String,
+    },
     /// The text is no name of an application.
     Application {
         /// The text, at most its first 80 characters.
@@ -125,6 +132,10 @@ impl fmt::Display for Error {
                 write!(f, "another broker reads here: it holds the lock {}", path.display())
             }
             Error::Name { name, .. } => write!(f, "cannot publish series '{name}'"),
+            Error::Columns { name, found } => write!(
+                f,
+                "cannot publish rows of '{name}': {found}, expected one of 1 to 255 bytes without control characters for each"
+            ),
             Error::Application { name } => write!(
                 f,
                 "application name '{name}' is not 1 to 64 bytes without '/', control characters or a dot in front"

@@ -25,7 +25,7 @@ thread_local! {
 
 /// How many forks lie between this process and the one that was started.
 #[inline(always)]
-pub(crate) fn generation() -> u32 {
+pub fn generation() -> u32 {
     // Relaxed: only a fork changes it, and then there is one thread.
     GENERATION.load(Relaxed)
 }

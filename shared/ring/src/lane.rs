@@ -15,8 +15,10 @@ use crate::layout::{
 use crate::life::Life;
 use crate::map::Span;
 use crate::protocol::{Block, Position, Writer};
-use crate::record::{self, ABSOLUTE, END_MARK, F64_NANOS, F64_TICKS};
-use crate::registry::KIND_F64;
+use crate::record::{
+    self, ABSOLUTE, COLUMNS_MAX, END_MARK, FLAG_ABSOLUTE, FLAG_NANOS, NANOS, Number, ROW, TEXT,
+    TEXT_BYTES_MAX, TICKS, long_words,
+};
 use crate::sync::{AtomicU64, Relaxed};
 
 /// A (ticks, realtime) pair is taken anew at a block's start where the last one is this much older: 1/50 s.
@@ -120,62 +122,103 @@ impl LaneWriter {
         }
     }
 
-    /// Publishes a value, stamped by the clock.
+    /// Publishes a number, stamped by the clock.
     ///
-    /// `series`: a number the ring's registry gave, below 2^20.
+    /// `series`: a number the ring's registry gave, below 2^20, to a series of `N`.
     ///
     /// # Errors
     ///
     /// [`Moved`] in a forked child, and once somebody has removed the file.
     #[inline]
-    pub fn dot(&mut self, series: u32, value: f64) -> Result<(), Moved> {
+    pub fn dot<N: Number>(&mut self, series: u32, value: N) -> Result<(), Moved> {
         let ticks = self.clock.ticks();
         let delta = ticks.wrapping_sub(self.base_ticks) as i64;
-        if self.may_put(delta) {
-            self.put(series, F64_TICKS, delta, value);
+        if self.may_put(GRANULE_BYTES, delta) {
+            self.put(series, TICKS, delta, value);
             return Ok(());
         }
         self.dot_in_new_block(series, ticks, value)
     }
 
-    /// Publishes a value at a time the application gives, in nanoseconds since the epoch.
+    /// Publishes a number at a time the application gives, in nanoseconds since the epoch.
     ///
     /// # Errors
     ///
     /// As [`LaneWriter::dot`].
     #[inline]
-    pub fn dot_at(&mut self, series: u32, nanos: u64, value: f64) -> Result<(), Moved> {
+    pub fn dot_at<N: Number>(&mut self, series: u32, nanos: u64, value: N) -> Result<(), Moved> {
         let delta = nanos.wrapping_sub(self.base_nanos) as i64;
-        if self.may_put(delta) {
-            self.put(series, F64_NANOS, delta, value);
+        if self.may_put(GRANULE_BYTES, delta) {
+            self.put(series, NANOS, delta, value);
             return Ok(());
         }
         self.dot_at_elsewhere(series, nanos, value)
     }
 
-    /// Whether a record of one granule with this delta fits into the block, and the block is ours.
+    /// Publishes a text, stamped by the clock. One longer than [`TEXT_BYTES_MAX`] is counted as refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn text(&mut self, series: u32, text: &str) -> Result<(), Moved> {
+        self.put_text(series, None, text)
+    }
+
+    /// The same at a time the application gives, in nanoseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn text_at(&mut self, series: u32, nanos: u64, text: &str) -> Result<(), Moved> {
+        self.put_text(series, Some(nanos), text)
+    }
+
+    /// Publishes a row, stamped by the clock: a word per column, see [`crate::Cell::to_word`]. One of no
+    /// columns, or more than [`COLUMNS_MAX`], is counted as refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn row(&mut self, series: u32, cells: &[u64]) -> Result<(), Moved> {
+        self.put_row(series, None, cells)
+    }
+
+    /// The same at a time the application gives, in nanoseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn row_at(&mut self, series: u32, nanos: u64, cells: &[u64]) -> Result<(), Moved> {
+        self.put_row(series, Some(nanos), cells)
+    }
+
+    /// Whether a record of so many bytes with this delta fits into the block, and the block is ours.
     #[inline(always)]
-    fn may_put(&self, delta: i64) -> bool {
-        self.writer.room() != 0 && record::fits(delta) && self.generation == fork::generation()
+    fn may_put(&self, bytes: u64, delta: i64) -> bool {
+        self.writer.room() >= bytes && record::fits(delta) && self.generation == fork::generation()
     }
 
     #[inline(always)]
-    fn put(&mut self, series: u32, kind: u64, delta: i64, value: f64) {
-        self.writer.put([record::head(series, kind, delta), value.to_bits()]);
+    fn put<N: Number>(&mut self, series: u32, stamp: u64, delta: i64, value: N) {
+        self.writer.put([record::head(series, N::KIND as u64 + stamp, delta), value.to_word()]);
         self.records += 1;
     }
 
     #[cold]
     #[inline(never)]
-    fn dot_in_new_block(&mut self, series: u32, ticks: u64, value: f64) -> Result<(), Moved> {
+    fn dot_in_new_block<N: Number>(&mut self, series: u32, ticks: u64, value: N) -> Result<(), Moved> {
         self.open_block(Some(ticks), None)?;
-        self.put(series, F64_TICKS, 0, value);
+        self.put(series, TICKS, 0, value);
         Ok(())
     }
 
     #[cold]
     #[inline(never)]
-    fn dot_at_elsewhere(&mut self, series: u32, nanos: u64, value: f64) -> Result<(), Moved> {
+    fn dot_at_elsewhere<N: Number>(&mut self, series: u32, nanos: u64, value: N) -> Result<(), Moved> {
         if self.generation != fork::generation() {
             return Err(Moved);
         }
@@ -183,13 +226,111 @@ impl LaneWriter {
         // go back and forth would burn one for each dot.
         if self.writer.room() >= 2 * GRANULE_BYTES {
             let head = record::head(series, ABSOLUTE, 0);
-            self.writer.put([head, nanos, value.to_bits(), KIND_F64 as u64]);
+            self.writer.put([head, nanos, value.to_word(), N::KIND as u64]);
             self.records += 1;
             return Ok(());
         }
         self.open_block(None, Some(nanos))?;
-        self.put(series, F64_NANOS, 0, value);
+        self.put(series, NANOS, 0, value);
         Ok(())
+    }
+
+    #[inline(always)]
+    fn put_text(&mut self, series: u32, nanos: Option<u64>, text: &str) -> Result<(), Moved> {
+        let bytes = text.as_bytes();
+        if bytes.len() > TEXT_BYTES_MAX {
+            self.refuse(Refusal::TooBig);
+            return Ok(());
+        }
+        self.put_long(series, TEXT, nanos, bytes.len(), bytes.len(), |cells| {
+            let (whole, rest) = bytes.as_chunks::<8>();
+            let mut cells = cells.iter();
+            for (word, cell) in whole.iter().zip(&mut cells) {
+                cell.store(u64::from_le_bytes(*word), Relaxed);
+            }
+            let mut last = last_word(bytes, rest.len());
+            // To the granule's end: the bytes of the lap before are of no use to anybody.
+            for cell in cells {
+                cell.store(std::mem::take(&mut last), Relaxed);
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn put_row(&mut self, series: u32, nanos: Option<u64>, cells: &[u64]) -> Result<(), Moved> {
+        if cells.is_empty() || cells.len() > COLUMNS_MAX {
+            self.refuse(Refusal::TooBig);
+            return Ok(());
+        }
+        self.put_long(series, ROW, nanos, cells.len(), cells.len() * 8, |places| {
+            let mut places = places.iter();
+            for (word, place) in cells.iter().zip(&mut places) {
+                place.store(*word, Relaxed);
+            }
+            for place in places {
+                place.store(0, Relaxed);
+            }
+        })
+    }
+
+    /// Puts a text or a row: `count` says its length in the record, `fill` stores its `bytes`, padded.
+    #[inline(always)]
+    fn put_long(
+        &mut self,
+        series: u32,
+        kind: u64,
+        nanos: Option<u64>,
+        count: usize,
+        bytes: usize,
+        fill: impl FnOnce(&[AtomicU64]),
+    ) -> Result<(), Moved> {
+        let (stamp, base, flags) = match nanos {
+            None => (self.clock.ticks(), self.base_ticks, 0),
+            Some(nanos) => (nanos, self.base_nanos, FLAG_NANOS),
+        };
+        let words = long_words(2, bytes);
+        let mut delta = stamp.wrapping_sub(base) as i64;
+        if !self.may_put(words as u64 * 8, delta) {
+            match self.make_room(words, nanos.is_none(), stamp, delta) {
+                Ok(true) => delta = 0,
+                // The place is too far from the block's base: it takes its whole time along.
+                Ok(false) => {
+                    let second = count as u64 | FLAG_ABSOLUTE;
+                    self.writer.put_by(long_words(3, bytes), |cells| {
+                        cells[0].store(record::head(series, kind, 0), Relaxed);
+                        cells[1].store(second, Relaxed);
+                        cells[2].store(stamp, Relaxed);
+                        fill(&cells[3..]);
+                    });
+                    self.records += 1;
+                    return Ok(());
+                }
+                Err(moved) => return Err(moved),
+            }
+        }
+        let second = count as u64 | flags;
+        self.writer.put_by(words, |cells| {
+            cells[0].store(record::head(series, kind, delta), Relaxed);
+            cells[1].store(second, Relaxed);
+            fill(&cells[2..]);
+        });
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Opens a block that begins at `stamp`, unless a given time with its whole self fits into this one:
+    /// says whether it did.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, words: usize, clock: bool, stamp: u64, delta: i64) -> Result<bool, Moved> {
+        // A word more than with a delta, at the worst a granule.
+        let bytes = words as u64 * 8 + GRANULE_BYTES;
+        let ours = self.generation == fork::generation();
+        if ours && !clock && !record::fits(delta) && self.writer.room() >= bytes {
+            return Ok(false);
+        }
+        self.open_block(clock.then_some(stamp), (!clock).then_some(stamp))?;
+        Ok(true)
     }
 
     /// Opens the next block; the bases are those of its first dot where that has them.
@@ -244,6 +385,17 @@ impl LaneWriter {
     /// Dots ever written to the lane, by all its threads.
     pub fn records(&self) -> u64 {
         self.records
+    }
+}
+
+/// The last `rest` of `bytes`, less than eight, and zeros behind them.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: usize) -> u64 {
+    match bytes.last_chunk::<8>() {
+        _ if rest == 0 => 0,
+        // The word that ends where the text does, without what was stored before.
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest)),
+        None => bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 

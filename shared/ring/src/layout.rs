@@ -7,6 +7,8 @@ use crate::sync::AtomicU64;
 
 /// First bytes of a ring file.
 pub(crate) const MAGIC: [u8; 8] = *b"DOTRING1";
+/// First bytes of what is left of one that made room.
+pub(crate) const GONE_MAGIC: [u8; 8] = *b"DOTGONE1";
 /// Reads differently on a machine of the other byte order.
 pub(crate) const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version this build writes; it reads every minor version of the same major one.

@@ -31,7 +31,11 @@ mod ring;
 
 // The reading half.
 #[cfg(not(loom))]
+mod conversion;
+#[cfg(not(loom))]
 mod cursor;
+#[cfg(not(loom))]
+mod drained;
 #[cfg(not(loom))]
 mod reader;
 
@@ -40,6 +44,8 @@ mod reader;
 pub mod directory;
 #[cfg(not(loom))]
 mod fork;
+#[cfg(not(loom))]
+mod gone;
 #[cfg(not(loom))]
 mod life;
 #[cfg(not(loom))]
@@ -50,6 +56,8 @@ mod process;
 mod crc;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod fault;
 #[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
@@ -62,13 +70,16 @@ pub use layout::{
 #[cfg(not(loom))]
 pub use {
     clock::{Clock, ClockKind, Manual, Pair},
-    cursor::{Drained, LaneCursor, Loss, RingDot},
+    cursor::LaneCursor,
+    drained::{Drained, Loss, RingDot, Value},
     error::Error,
-    fork::SlowPath,
+    fault::survive_truncation,
+    fork::{SlowPath, generation as fork_generation},
     header::Identity,
     lane::{LaneWriter, Moved, Refusal},
     life::{FileId, Owner},
     reader::{Refusals, RingReader},
+    record::{COLUMNS_MAX, Cell, Kind, Number, Shape, TEXT_BYTES_MAX},
     registry::SeriesEntry,
-    ring::{Ring, RingOptions},
+    ring::{DEAD_BYTES_MAX, Ring, RingOptions},
 };

@@ -12,8 +12,12 @@ use std::sync::atomic::AtomicU64;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::fault::Guard;
+
 /// A file mapped as a whole; unmapped when the last [`Span`] of it is gone.
 pub(crate) struct Map {
+    /// Of a mapping to read. Stands first: it is gone before the mapping is.
+    guard: Option<Guard>,
     raw: MmapRaw,
 }
 
@@ -21,13 +25,19 @@ impl Map {
     /// Maps `bytes` of `file`, shared, for reading and writing.
     pub(crate) fn writable(file: &File, bytes: u64) -> io::Result<Arc<Map>> {
         let raw = MmapOptions::new().len(length(bytes)?).map_raw(file)?;
-        Ok(Arc::new(Map { raw }))
+        Ok(Arc::new(Map { guard: None, raw }))
     }
 
     /// Maps `bytes` of `file`, shared, for reading; a store through it would be a fault.
     pub(crate) fn readable(file: &File, bytes: u64) -> io::Result<Arc<Map>> {
         let raw = MmapOptions::new().len(length(bytes)?).map_raw_read_only(file)?;
-        Ok(Arc::new(Map { raw }))
+        Ok(Arc::new(Map { guard: Guard::new(raw.as_ptr() as usize, raw.len()), raw }))
+    }
+
+    /// Whether a page was missing when it was read, and zeros were read instead; see [`crate::fault`].
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::is_broken)
     }
 
     /// Brings the pages of a part into memory, so that its first lap costs no page faults.
@@ -45,7 +55,7 @@ fn length(bytes: u64) -> io::Result<usize> {
 /// Some whole words of a [`Map`], which it keeps mapped.
 pub(crate) struct Span {
     words: NonNull<[AtomicU64]>,
-    _map: Arc<Map>,
+    map: Arc<Map>,
 }
 
 // SAFETY: a span is a shared slice of atomics and the owner of their memory; both may be used from any thread.
@@ -69,7 +79,13 @@ impl Span {
             NonNull::new(first.cast::<AtomicU64>()).expect("no mapping lies at address zero"),
             bytes as usize / 8,
         );
-        Span { words, _map: Arc::clone(map) }
+        Span { words, map: Arc::clone(map) }
+    }
+
+    /// Whether what was read of it so far cannot be believed: see [`Map::is_broken`].
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        self.map.is_broken()
     }
 }
 
@@ -82,8 +98,8 @@ impl Deref for Span {
         // aligned; the words lie in the mapping, which lives as long as `self`; every bit pattern is an
         // `AtomicU64`. Other processes write here too: atomics allow that and plain references do not, so
         // nothing else ever views the file. A mapping made by `readable` is only ever loaded from, which
-        // relaxed and acquire loads of a word do without a store. Shortening the file would raise SIGBUS;
-        // FORMAT.md forbids that.
+        // relaxed and acquire loads of a word do without a store. Shortening the file would raise SIGBUS,
+        // which FORMAT.md forbids and `fault.rs` turns into zeros for a reader that asks for it.
         unsafe { self.words.as_ref() }
     }
 }

@@ -116,14 +116,27 @@ impl<W: Deref<Target = [AtomicU64]>, S: Shape> Writer<W, S> {
     /// Where the record does not fit into [`Writer::room`], if debug assertions are on.
     #[inline(always)]
     pub fn put<const N: usize>(&mut self, words: [u64; N]) {
-        debug_assert!(self.room() >= N as u64 * 8, "a record never crosses a block");
+        self.put_by(N, |cells| {
+            for (cell, value) in cells.iter().zip(words) {
+                // Relaxed: as `put_by` says.
+                cell.store(value, Relaxed);
+            }
+        });
+    }
+
+    /// Commits one record of `count` words, a whole number of granules, which `fill` stores into their cells.
+    ///
+    /// Relaxed stores are enough: a reader looks at these cells only below `head`, which follows.
+    ///
+    /// # Panics
+    ///
+    /// As [`Writer::put`].
+    #[inline(always)]
+    pub fn put_by(&mut self, count: usize, fill: impl FnOnce(&[AtomicU64])) {
+        debug_assert!(self.room() >= count as u64 * 8, "a record never crosses a block");
         let index = self.index(self.at.head);
-        let cells = &self.data[index..index + N];
-        // Relaxed: a reader looks at these only below `head`, which follows.
-        for (cell, value) in cells.iter().zip(words) {
-            cell.store(value, Relaxed);
-        }
-        self.at.head += N as u64 * 8;
+        fill(&self.data[index..index + count]);
+        self.at.head += count as u64 * 8;
         // Release, pair "record written": whoever sees the new head sees all words above. The Acquire half
         // is in `Lane::head`.
         self.control[word(CONTROL_HEAD)].store(self.at.head, Release);

@@ -1,8 +1,10 @@
-//! A ring as a reader sees it: one mapped file, read-only, believed in nothing.
+//! A ring as a reader sees it: one mapped file, read-only, believed in nothing; or what is left of one that
+//! had to make room, all of whose records are lost.
 //!
 //! Always true: the header was copied once and checked before anything else was looked at; no byte of the
 //! file can make a reader panic, loop or read outside of it. Where the file was cut short under the
-//! reader, [`RingReader::is_intact`] says so before a page that is gone is touched; every pass asks it.
+//! reader, [`RingReader::is_intact`] says so before a page that is gone is touched; every pass asks it, and
+//! [`crate::survive_truncation`] is there for what happens between asking and touching.
 
 use std::fs::File;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -13,12 +15,14 @@ use dotter_dot::Incarnation;
 
 use crate::clock::{ClockKind, Pair, own_pair};
 use crate::error::Error;
+use crate::gone::{self, Gone, GoneLane};
 use crate::header::{Header, Identity};
 use crate::lane::incarnation_word;
 use crate::layout::{
     BLOCK_BYTES, BLOCK_DOTS, BLOCK_FIRST_RECORD, BLOCK_HEAD_BYTES, BLOCK_HEAD_WORDS, BLOCK_INCARNATION,
-    BLOCK_NUMBER, BLOCK_WORDS, CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT, GRANULE_BYTES, Geometry,
-    HEADER_CHECKED_BYTES, HEADER_REFUSED_SERIES, HEADER_STATE, STATE_CLOSED, word,
+    BLOCK_NUMBER, BLOCK_REALTIME, BLOCK_WORDS, CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT,
+    GRANULE_BYTES, Geometry, HEADER_BYTES, HEADER_CHECKED_BYTES, HEADER_REFUSED_SERIES, HEADER_STATE,
+    STATE_CLOSED, word,
 };
 use crate::life::{self, Descriptor, FileId, Owner};
 use crate::map::{Map, Span};
@@ -46,14 +50,22 @@ pub struct RingReader {
     path: PathBuf,
     descriptor: Descriptor,
     header: Header,
-    words: Span,
+    content: Content,
     registry: registry::Reader,
     /// The owner was found dead once; the dead do not come back.
     dead: AtomicBool,
 }
 
+/// What is behind the header.
+enum Content {
+    /// The whole file.
+    Mapped(Span),
+    /// A stub says how many records there were.
+    Gone(Gone),
+}
+
 impl RingReader {
-    /// Opens and maps a ring.
+    /// Opens and maps a ring, or reads the stub of one.
     ///
     /// # Errors
     ///
@@ -84,7 +96,14 @@ impl RingReader {
                 &format!("one of user {us} or of root"),
             ));
         }
-        let header = read_header(descriptor.file(), path)?;
+        let start = read_start(descriptor.file(), path)?;
+        let registry = registry::Reader::default();
+        if gone::is_stub(&start) {
+            let (header, gone) = gone::read(descriptor.file(), &start, path)?;
+            let (path, content, dead) = (path.to_owned(), Content::Gone(gone), AtomicBool::new(true));
+            return Ok(RingReader { path, descriptor, header, content, registry, dead });
+        }
+        let header = Header::decode(&start, path)?;
         if meta.len() != header.geometry.file_bytes {
             let expected = format!("the {} its header says", header.geometry.file_bytes);
             return Err(wrong(format!("has {} bytes", meta.len()), &expected));
@@ -94,9 +113,9 @@ impl RingReader {
         Ok(RingReader {
             path: path.to_owned(),
             descriptor,
-            words: Span::new(&map, 0, bytes),
+            content: Content::Mapped(Span::new(&map, 0, bytes)),
             header,
-            registry: registry::Reader::default(),
+            registry,
             dead: AtomicBool::new(false),
         })
     }
@@ -134,11 +153,22 @@ impl RingReader {
     /// Whether the file still has all its bytes. Without them nothing here may be trusted any more: the
     /// lanes then look empty.
     pub fn is_intact(&self) -> bool {
-        self.descriptor.file().metadata().is_ok_and(|meta| meta.len() >= self.header.geometry.file_bytes)
+        let whole = |meta: std::fs::Metadata| meta.len() >= self.header.geometry.file_bytes;
+        let Content::Mapped(words) = &self.content else { return true };
+        !words.is_broken() && self.descriptor.file().metadata().is_ok_and(whole)
+    }
+
+    /// Whether it was cut short between a look at its size and a load: see [`crate::survive_truncation`].
+    #[inline]
+    pub(crate) fn was_cut(&self) -> bool {
+        matches!(&self.content, Content::Mapped(words) if words.is_broken())
     }
 
     /// Lanes to look at: every lane with a dot in it has a lower number.
     pub fn lanes_used(&self) -> u32 {
+        if let Content::Gone(gone) = &self.content {
+            return gone.lanes_used;
+        }
         if !self.is_intact() {
             return 0;
         }
@@ -150,12 +180,13 @@ impl RingReader {
         self.header.geometry.lane_bytes()
     }
 
-    /// The series numbered `id`; `None` where the registry does not have it, or has it damaged.
+    /// The series numbered `id`; `None` where the registry does not have it, or has it damaged, or is gone.
     pub fn series(&mut self, id: u32) -> Option<&SeriesEntry> {
         if !self.is_intact() {
             return None;
         }
-        self.registry.series(self.header.geometry.registry(&self.words), id)
+        let Content::Mapped(words) = &self.content else { return None };
+        self.registry.series(self.header.geometry.registry(words), id)
     }
 
     /// Whether the publisher has closed it: no dot will follow.
@@ -178,6 +209,15 @@ impl RingReader {
         owner
     }
 
+    /// Whether nobody can write to it any more, without another look at its heads: its end is its own word, or
+    /// this machine's process numbers say so.
+    pub(crate) fn is_surely_over(&self) -> bool {
+        let identity = &self.header.identity;
+        let known = identity.pid_namespace == process::pid_namespace()
+            || identity.boot_id != process::boot_id_cached();
+        self.is_closed() || (known && self.owner() == Owner::Dead)
+    }
+
     pub(crate) fn is_before_exec(&self) -> bool {
         life::is_before_exec(self.descriptor.file(), &self.header.identity)
     }
@@ -189,7 +229,10 @@ impl RingReader {
 
     /// Bytes ever committed, lane by lane: for seeing whether anything moves.
     pub fn heads(&self) -> Vec<u64> {
-        (0..self.lanes_used()).map(|lane| self.lane(lane).head()).collect()
+        match &self.content {
+            Content::Mapped(_) => (0..self.lanes_used()).map(|lane| self.lane(lane).head()).collect(),
+            Content::Gone(gone) => gone.lanes.iter().map(|lane| lane.next).collect(),
+        }
     }
 
     /// What the publisher refused, as totals over all lanes.
@@ -197,7 +240,11 @@ impl RingReader {
         if !self.is_intact() {
             return Refusals::default();
         }
-        refusals(&self.words, &self.header.geometry)
+        let found = match &self.content {
+            Content::Mapped(words) => refusals(words, &self.header.geometry),
+            Content::Gone(gone) => gone.refusals(),
+        };
+        if self.was_cut() { Refusals::default() } else { found }
     }
 
     /// The number the next record of a lane has: how many were ever committed in it.
@@ -207,12 +254,54 @@ impl RingReader {
         if lane >= self.header.geometry.lanes_max || !self.is_intact() {
             return 0;
         }
-        next_record(self.lane(lane), self.incarnation_word())
+        if let Some(gone) = self.gone(lane) {
+            return gone.next;
+        }
+        let next = next_record(self.lane(lane), self.incarnation_word());
+        if self.was_cut() { 0 } else { next }
     }
 
-    /// A lane's words. The caller has made sure that the file is intact and the lane one of the ring's.
+    /// What is left of a lane that is gone.
+    pub(crate) fn gone(&self, lane: u32) -> Option<&GoneLane> {
+        match &self.content {
+            Content::Mapped(_) => None,
+            Content::Gone(gone) => gone.lanes.get(lane as usize),
+        }
+    }
+
+    /// A lane's words. The caller has made sure that the file is intact, not a stub, and the lane one of the
+    /// ring's.
     pub(crate) fn lane(&self, lane: u32) -> Lane<'_, Block> {
-        self.header.geometry.view(&self.words, lane)
+        match &self.content {
+            Content::Mapped(words) => self.header.geometry.view(words, lane),
+            Content::Gone(_) => unreachable!("nothing is read from the lanes of a stub"),
+        }
+    }
+
+    /// What a stub is to say of it: its header's bytes and its lanes; `None` where it is none itself any more.
+    pub(crate) fn remains(&self) -> Option<([u8; HEADER_BYTES as usize], Vec<GoneLane>)> {
+        let Content::Mapped(words) = &self.content else { return None };
+        let mut head = [0; HEADER_BYTES as usize];
+        for (bytes, cell) in head.as_chunks_mut::<8>().0.iter_mut().zip(words.iter()) {
+            *bytes = cell.load(Relaxed).to_le_bytes();
+        }
+        let lane = |lane: u32| GoneLane {
+            next: self.next_record(lane),
+            refusals: lane_refusals(words, &self.header.geometry, lane),
+            last: self.last_realtime(lane),
+        };
+        let lanes = (0..self.header.geometry.lanes_max).map(lane).collect();
+        self.is_intact().then_some((head, lanes))
+    }
+
+    /// Wall clock at a lane's newest block, nanoseconds; zero where there is none.
+    fn last_realtime(&self, lane: u32) -> u64 {
+        let (lane, mut words) = (self.lane(lane), [0; BLOCK_WORDS]);
+        let Some(head) = committed(lane).filter(|head| *head > 0) else { return 0 };
+        let start = (head - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        let copied = lane.copy(start, start, start, head, &mut words);
+        let sound = copied.is_ok() && is_block_head(&words, start, self.incarnation_word());
+        if sound { words[BLOCK_REALTIME] } else { 0 }
     }
 
     pub(crate) fn lanes_max(&self) -> u32 {
@@ -238,8 +327,11 @@ impl RingReader {
     }
 
     fn state(&self) -> u64 {
-        // Acquire, pair "ring state": the Release halves are in `Ring::publish_state` and `Ring::close`.
-        self.words[word(HEADER_STATE)].load(Acquire)
+        match &self.content {
+            // Acquire, pair "ring state": the Release halves are in `Ring::publish_state` and `Ring::close`.
+            Content::Mapped(words) => words[word(HEADER_STATE)].load(Acquire),
+            Content::Gone(gone) => STATE_CLOSED as u64 | (gone.lanes_used as u64) << 32,
+        }
     }
 }
 
@@ -261,11 +353,11 @@ fn kind_of(meta: &std::fs::Metadata) -> &'static str {
 }
 
 /// Reads the header through the descriptor, not through the map, so that a short file is an error here.
-fn read_header(file: &File, path: &Path) -> Result<Header, Error> {
+fn read_start(file: &File, path: &Path) -> Result<[u8; HEADER_CHECKED_BYTES], Error> {
     use std::os::unix::fs::FileExt;
     let mut bytes = [0; HEADER_CHECKED_BYTES];
     match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Header::decode(&bytes, path),
+        Ok(()) => Ok(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             Err(Error::NotARing { path: path.to_owned() })
         }
@@ -288,8 +380,8 @@ fn count_records(words: &[u64; BLOCK_WORDS], end: usize) -> u64 {
         match Record::decode(words, index, end) {
             Record::End => break,
             Record::Unknown => return count + ((end - index) / 2) as u64,
-            record => {
-                index += record.words();
+            Record::Some { next, .. } => {
+                index = next;
                 count += 1;
             }
         }
@@ -303,13 +395,24 @@ pub(crate) fn refusals(words: &[AtomicU64], geometry: &Geometry) -> Refusals {
     let series = words[word(HEADER_REFUSED_SERIES)].load(Relaxed);
     let mut total = Refusals { series, ..Refusals::default() };
     for lane in 0..geometry.lanes_max {
-        let control = (geometry.control(lane) / 8) as usize;
-        let at = |offset| words[control + word(offset)].load(Relaxed);
-        total.signal_handler = total.signal_handler.saturating_add(at(CONTROL_REENTRANT));
-        total.too_big = total.too_big.saturating_add(at(CONTROL_OVERSIZE));
-        total.other = total.other.saturating_add(at(CONTROL_OTHER));
+        let lane = lane_refusals(words, geometry, lane);
+        total.signal_handler = total.signal_handler.saturating_add(lane.signal_handler);
+        total.too_big = total.too_big.saturating_add(lane.too_big);
+        total.other = total.other.saturating_add(lane.other);
     }
     total
+}
+
+/// The same for one lane, which knows nothing of refused series.
+fn lane_refusals(words: &[AtomicU64], geometry: &Geometry, lane: u32) -> Refusals {
+    let control = (geometry.control(lane) / 8) as usize;
+    let at = |offset| words[control + word(offset)].load(Relaxed);
+    Refusals {
+        series: 0,
+        signal_handler: at(CONTROL_REENTRANT),
+        too_big: at(CONTROL_OVERSIZE),
+        other: at(CONTROL_OTHER),
+    }
 }
 
 /// Bytes committed, where that is a number a writer could have come to.
@@ -348,4 +451,49 @@ pub(crate) fn next_record(lane: Lane<'_, Block>, incarnation: u64) -> u64 {
         }
     }
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Place;
+    use crate::{Drained, LANE_BYTES_MIN, LaneCursor, Ring, RingOptions, SlowPath};
+
+    #[test]
+    fn a_page_that_goes_between_a_look_and_a_load_is_zeros_and_the_ring_looks_empty_for_good() {
+        crate::survive_truncation().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::Directory(dir.path().to_owned());
+        let options = RingOptions { lane_bytes: LANE_BYTES_MIN, lanes_max: 1, ..RingOptions::new("cut") };
+        let inside = SlowPath::enter().unwrap();
+        let identity = Identity::of_this_process().unwrap();
+        let ring = Ring::create(&inside, &options, identity, &place, false).unwrap();
+        ring.shared(&inside, |lane| (0..500).try_for_each(|number| lane.dot(0, f64::from(number)))).unwrap();
+        drop(inside);
+        let path = dir.path().join("copy");
+        std::fs::copy(ring.path(), &path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let mut reader = RingReader::open(&path).unwrap();
+        let (lane, file) = (reader.header.geometry.lane(0) as usize, File::options().write(true).open(&path));
+        let file = file.unwrap();
+        assert_eq!(reader.next_record(0), 500);
+        let first_block = |reader: &RingReader| match &reader.content {
+            Content::Mapped(words) => words[word(lane + 8 * BLOCK_INCARNATION)].load(Relaxed),
+            Content::Gone(_) => unreachable!(),
+        };
+        assert_ne!(first_block(&reader), 0);
+        file.set_len(4096).unwrap();
+        // The look at the size lies behind us.
+        assert_eq!(first_block(&reader), 0);
+        assert!(reader.was_cut());
+        // Its size comes back; what was read of it stays gone.
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+        assert_eq!(cursor.drain(&mut reader, usize::MAX, &mut out), 0);
+        assert!(!reader.is_intact());
+        assert_eq!((reader.next_record(0), reader.lanes_used()), (0, 0));
+        // Who opens it again sees what is there now.
+        let mut again = RingReader::open(&path).unwrap();
+        assert_eq!(cursor.drain(&mut again, usize::MAX, &mut out), 500);
+    }
 }

@@ -6,10 +6,8 @@ use dotter_dot::{Format, NameError, SeriesName};
 
 use crate::crc::crc32c;
 use crate::layout::{ENTRY_HEAD_BYTES, REGISTRY_COMMITTED, REGISTRY_ENTRIES, SERIES_MAX, word};
+use crate::record::{Kind, Shape};
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release};
-
-/// The value kind of an f64.
-pub(crate) const KIND_F64: u8 = 1;
 
 /// A series as the ring names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +18,8 @@ pub struct SeriesEntry {
     pub name: Result<SeriesName, NameError>,
     /// The name as it stands in the ring.
     pub raw_name: Vec<u8>,
-    /// The kind of its values: 1 is f64; others are reserved.
-    pub kind: u8,
+    /// The kind of its records, where this build knows it; those of another kind are not this series'.
+    pub kind: Option<Kind>,
     /// The shape of its values.
     pub format: Format,
     /// The unit for the page; empty where there is none.
@@ -30,19 +28,22 @@ pub struct SeriesEntry {
     pub columns: Vec<String>,
 }
 
-/// The bytes of one entry of a plain number; `None` where a part is too long for its field.
-pub(crate) fn encode(id: u32, name: &SeriesName, unit: &str) -> Option<Vec<u8>> {
-    let format = Format::number();
-    let columns = format.as_str().as_bytes();
+/// The bytes of one entry; `None` where a part is too long for its field.
+pub(crate) fn encode(id: u32, name: &SeriesName, shape: &Shape, unit: &str) -> Option<Vec<u8>> {
+    let letters = shape.format.as_str().as_bytes();
     let mut entry = vec![0; 8];
     entry.extend_from_slice(&id.to_le_bytes());
-    entry.extend_from_slice(&[KIND_F64, columns.len() as u8]);
+    entry.extend_from_slice(&[shape.kind as u8, letters.len() as u8]);
     entry.extend_from_slice(&u16::try_from(name.as_str().len()).ok()?.to_le_bytes());
     entry.extend_from_slice(&u16::try_from(unit.len()).ok()?.to_le_bytes());
     entry.extend_from_slice(&0_u16.to_le_bytes());
-    entry.extend_from_slice(columns);
-    // One length byte per column; a plain number's column has no name.
-    entry.extend(columns.iter().map(|_| 0));
+    entry.extend_from_slice(letters);
+    for index in 0..letters.len() {
+        // A column without a name has an empty one.
+        let column = shape.columns.get(index).map_or("", String::as_str);
+        entry.push(u8::try_from(column.len()).ok()?);
+        entry.extend_from_slice(column.as_bytes());
+    }
     entry.extend_from_slice(name.as_str().as_bytes());
     entry.extend_from_slice(unit.as_bytes());
     entry.resize(entry.len().next_multiple_of(8), 0);
@@ -60,7 +61,7 @@ fn decode(entry: &[u8], id: u32) -> Option<SeriesEntry> {
     if crc32c(&[&entry[..4], &[0; 4], entry.get(8..)?]) != u32_at(4)? || u32_at(8)? != id {
         return None;
     }
-    let (kind, columns_count) = (*entry.get(12)?, *entry.get(13)? as usize);
+    let (kind, columns_count) = (Kind::of_code(*entry.get(12)?), *entry.get(13)? as usize);
     let (name_bytes, unit_bytes) = (u16_at(14)?, u16_at(16)?);
     let mut rest = entry.get(ENTRY_HEAD_BYTES..)?;
     let mut take = |bytes: usize| {
@@ -94,12 +95,18 @@ impl Writer {
     }
 
     /// Appends a series and gives its number; `None` where there is no room for it.
-    pub(crate) fn push(&mut self, words: &[AtomicU64], name: &SeriesName, unit: &str) -> Option<u32> {
+    pub(crate) fn push(
+        &mut self,
+        words: &[AtomicU64],
+        name: &SeriesName,
+        shape: &Shape,
+        unit: &str,
+    ) -> Option<u32> {
         if self.count == SERIES_MAX {
             return None;
         }
         let id = self.count;
-        let entry = encode(id, name, unit)?;
+        let entry = encode(id, name, shape, unit)?;
         let cells = words.get(self.used / 8..(self.used + entry.len()) / 8)?;
         for (cell, bytes) in cells.iter().zip(entry.as_chunks::<8>().0) {
             cell.store(u64::from_le_bytes(*bytes), Relaxed);
@@ -176,9 +183,9 @@ mod tests {
         assert_eq!(reader.series(&words, 0), None);
         let check = |writer: &mut Writer, reader: &mut Reader, id: u32, name: &str, unit: &str| {
             let name = SeriesName::new(name).unwrap();
-            assert_eq!(writer.push(&words, &name, unit), Some(id));
+            assert_eq!(writer.push(&words, &name, &Shape::number::<f64>(), unit), Some(id));
             let entry = reader.series(&words, id).unwrap();
-            assert_eq!((entry.name.as_ref(), &*entry.unit, entry.kind), (Ok(&name), unit, KIND_F64));
+            assert_eq!((entry.name.as_ref(), &*entry.unit, entry.kind), (Ok(&name), unit, Some(Kind::F64)));
             assert!(entry.format.is_number());
         };
         check(&mut writer, &mut reader, 0, "a", "");
@@ -187,11 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn every_shape_reads_as_it_was_written() {
+        let words = words(8192);
+        let (mut writer, mut reader) = (Writer::new(), Reader::default());
+        let row = |format: &str, columns: &[&str]| {
+            Shape::row(Format::new(format).unwrap(), columns.iter().map(|name| (*name).to_owned()).collect())
+        };
+        let wide = row(&"fFuUiI".repeat(11)[..64], &["column"; 64]);
+        let shapes = [
+            Some(Shape::number::<i64>()),
+            Some(Shape::number::<u64>()),
+            Some(Shape::number::<f32>()),
+            Some(Shape::text()),
+            row("F", &[]),
+            row("Fu", &["größe", ""]),
+            wide,
+        ];
+        for (id, shape) in (0..).zip(shapes) {
+            let (shape, name) = (shape.unwrap(), SeriesName::new("a").unwrap());
+            assert_eq!(writer.push(&words, &name, &shape, "ms"), Some(id));
+            let entry = reader.series(&words, id).unwrap();
+            assert_eq!(entry.kind, Some(shape.kind));
+            assert_eq!((&entry.format, &entry.columns), (&shape.format, &shape.columns));
+        }
+        assert_eq!(row("Fs", &["a", "b"]), None, "a row holds no text");
+        assert_eq!(row("FF", &["a"]), None, "a name for each column or none");
+        assert_eq!(row("F", &[&"x".repeat(256)]), None);
+    }
+
+    #[test]
     fn a_full_registry_takes_no_more_and_keeps_what_it_has() {
         let words = words(4096);
         let mut writer = Writer::new();
         let mut count = 0;
-        while writer.push(&words, &SeriesName::new(&format!("series.{count}")).unwrap(), "").is_some() {
+        while writer
+            .push(&words, &SeriesName::new(&format!("series.{count}")).unwrap(), &Shape::number::<f64>(), "")
+            .is_some()
+        {
             count += 1;
         }
         assert!(count > 50, "{count}");
@@ -206,7 +245,7 @@ mod tests {
         let words = words(4096);
         let mut writer = Writer::new();
         for name in ["a", "b", "c"] {
-            writer.push(&words, &SeriesName::new(name).unwrap(), "").unwrap();
+            writer.push(&words, &SeriesName::new(name).unwrap(), &Shape::number::<f64>(), "").unwrap();
         }
         words[(REGISTRY_ENTRIES + 24) / 8 + 2].fetch_xor(1 << 40, Relaxed);
         let mut reader = Reader::default();

@@ -27,6 +27,7 @@ use crate::layout::{
 use crate::life::{FileId, Life, Owner, is_ours};
 use crate::map::{Map, Span};
 use crate::reader::{Refusals, RingReader, next_record, refusals};
+use crate::record::Shape;
 use crate::sync::{Acquire, Relaxed, Release};
 use crate::{registry, sys};
 
@@ -43,7 +44,13 @@ pub struct RingOptions {
     pub registry_bytes: u64,
     /// Where times come from.
     pub clock: Clock,
+    /// Bytes on the disk that dead rings at the same place may take; where it is more, or where there is no room
+    /// for this one, the oldest go and leave a stub: see [`directory::make_room`].
+    pub dead_bytes_max: u64,
 }
+
+/// What dead rings at one place may take on the disk unless told otherwise, in bytes.
+pub const DEAD_BYTES_MAX: u64 = 1 << 30;
 
 impl RingOptions {
     /// Lanes of 4 MiB, 64 of them, the cheapest clock.
@@ -54,6 +61,7 @@ impl RingOptions {
             lanes_max: LANES_MAX,
             registry_bytes: REGISTRY_BYTES,
             clock: Clock::best(),
+            dead_bytes_max: DEAD_BYTES_MAX,
         }
     }
 
@@ -101,9 +109,17 @@ struct State {
     taken: u32,
     shared_taken: bool,
     registry: registry::Writer,
-    names: HashMap<SeriesName, u32>,
-    /// Name and unit of each series, by number.
-    series: Vec<(SeriesName, Box<str>)>,
+    /// Every number a name has, by shape and unit.
+    names: HashMap<SeriesName, Vec<u32>>,
+    /// By number.
+    series: Vec<Named>,
+}
+
+/// What a series number stands for.
+struct Named {
+    name: SeriesName,
+    shape: Arc<Shape>,
+    unit: Box<str>,
 }
 
 impl Ring {
@@ -138,6 +154,9 @@ impl Ring {
             tick_hz: options.clock.hz_hint(),
             geometry,
         };
+        // Best effort: a dead ring that cannot go is no reason not to publish.
+        let make_room = |bytes_max| directory::make_room_beside(place, bytes_max, |id| is_ours(inside, id));
+        let _ = make_room(options.dead_bytes_max);
         let incarnation = header.identity.incarnation;
         let mut unfinished = Unfinished::create(dir)?;
         let (path, _lock) = match place.name() {
@@ -149,7 +168,13 @@ impl Ring {
                 (dir.join(name), Some(lock))
             }
         };
-        let (file, map) = unfinished.fill(&header)?;
+        let (file, map) = match unfinished.fill(&header) {
+            // All the dead go before the living are turned away.
+            Err(error) if is_disk_full(&error) && make_room(0).is_ok_and(|gone| !gone.is_empty()) => {
+                unfinished.fill(&header)?
+            }
+            filled => filled?,
+        };
         let meta = file.metadata().map_err(Error::io("cannot look at ring", &path))?;
         unfinished.finish(&path)?;
 
@@ -205,23 +230,35 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a series, new or known; `None` where the registry has no room for another.
-    ///
-    /// A known one that gets a unit, or another one, gets a new number too: entries never change.
+    /// The number of a series of plain numbers, as [`Ring::series_of`].
     pub fn series(&self, inside: &SlowPath, name: &SeriesName, unit: &str) -> Option<u32> {
-        let mut state = self.state(inside);
-        if let Some(id) = state.names.get(name)
-            && (unit.is_empty() || &*state.series[*id as usize].1 == unit)
-        {
-            return Some(*id);
-        }
-        self.register(&mut state, name, unit)
+        self.series_of(inside, name, &Shape::number::<f64>(), unit)
     }
 
-    fn register(&self, state: &mut State, name: &SeriesName, unit: &str) -> Option<u32> {
-        let id = state.registry.push(self.header.geometry.registry(&self.words), name, unit)?;
-        state.names.insert(name.clone(), id);
-        state.series.push((name.clone(), unit.into()));
+    /// The number of a series, new or known; `None` where the registry has no room for another.
+    ///
+    /// A known one that gets a unit, or another one, or another shape, gets a new number too: entries never
+    /// change. Without a unit it is the newest of that name and shape.
+    pub fn series_of(&self, inside: &SlowPath, name: &SeriesName, shape: &Shape, unit: &str) -> Option<u32> {
+        let mut state = self.state(inside);
+        let known = state.names.get(name).and_then(|ids| {
+            ids.iter().rev().copied().find(|id| {
+                let known = &state.series[*id as usize];
+                *known.shape == *shape && (unit.is_empty() || &*known.unit == unit)
+            })
+        });
+        known.or_else(|| {
+            // Most series have the shape of the one before.
+            let last = state.series.last().filter(|last| *last.shape == *shape);
+            let shape = last.map_or_else(|| Arc::new(shape.clone()), |last| Arc::clone(&last.shape));
+            self.register(&mut state, name, shape, unit)
+        })
+    }
+
+    fn register(&self, state: &mut State, name: &SeriesName, shape: Arc<Shape>, unit: &str) -> Option<u32> {
+        let id = state.registry.push(self.header.geometry.registry(&self.words), name, &shape, unit)?;
+        state.names.entry(name.clone()).or_default().push(id);
+        state.series.push(Named { name: name.clone(), shape, unit: unit.into() });
         Some(id)
     }
 
@@ -233,8 +270,9 @@ impl Ring {
     pub fn adopt_series(&self, inside: &SlowPath, old: &Ring) {
         let mut state = self.state(inside);
         assert!(state.series.is_empty());
-        for (name, unit) in &old.state(inside).series {
-            assert!(self.register(&mut state, name, unit).is_some());
+        for known in &old.state(inside).series {
+            let shape = Arc::clone(&known.shape);
+            assert!(self.register(&mut state, &known.name, shape, &known.unit).is_some());
         }
     }
 
@@ -451,6 +489,10 @@ impl Drop for Unfinished {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn is_disk_full(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
 }
 
 /// Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.

@@ -1,17 +1,18 @@
-//! One small ring file kept for the format's version: it still reads, and writing still gives its bytes.
+//! Two small ring files kept for the format's version: they still read, and writing still gives their bytes.
 //!
-//! `DOTTER_GOLDEN=write cargo test -p dotter-ring --test golden` makes it anew, which only a change of the
+//! `DOTTER_GOLDEN=write cargo test -p dotter-ring --test golden` makes them anew, which only a change of the
 //! format may do.
 #![cfg(not(loom))]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dotter_dot::{Incarnation, SeriesName, Timestamp};
+use dotter_dot::{Format, Incarnation, SeriesName, Timestamp};
 use dotter_ring::directory::Place;
 use dotter_ring::{
-    BLOCK_DOTS, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual, Moved, Pair,
-    Refusal, Ring, RingOptions, RingReader, SlowPath,
+    BLOCK_DOTS, Cell, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual, Moved, Pair,
+    Refusal, Ring, RingOptions, RingReader, Shape, SlowPath, TEXT_BYTES_MAX, Value,
 };
 
 const START: u64 = 1_700_000_000_000_000_000;
@@ -21,18 +22,19 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-/// Writes a ring in which everything occurs that a version 0 writer writes.
-fn write(dir: &Path) -> PathBuf {
-    let inside = SlowPath::enter().unwrap();
-    let at =
-        |millis: u64| Pair { nanos: START + millis * 1_000_000, ticks: 7_000_000_000 + millis * (HZ / 1000) };
-    let manual = Manual::new(at(0), HZ);
+fn at(millis: u64) -> Pair {
+    Pair { nanos: START + millis * 1_000_000, ticks: 7_000_000_000 + millis * (HZ / 1000) }
+}
+
+/// A ring with the same bytes every time.
+fn create(inside: &SlowPath, dir: &Path, manual: &Arc<Manual>) -> Ring {
     let options = RingOptions {
         application: "golden".into(),
         lane_bytes: LANE_BYTES_MIN,
         lanes_max: 1,
         registry_bytes: 4096,
-        clock: Clock::manual(&manual),
+        clock: Clock::manual(manual),
+        dead_bytes_max: u64::MAX,
     };
     let identity = Identity {
         incarnation: Incarnation(std::array::from_fn(|index| index as u8)),
@@ -43,7 +45,14 @@ fn write(dir: &Path) -> PathBuf {
         start_ticks: 12_345,
         pid_namespace: 4_026_531_836,
     };
-    let ring = Ring::create(&inside, &options, identity, &Place::Directory(dir.to_owned()), false).unwrap();
+    Ring::create(inside, &options, identity, &Place::Directory(dir.to_owned()), false).unwrap()
+}
+
+/// Writes a ring in which everything occurs that a version 0 writer writes of plain numbers.
+fn write_numbers(dir: &Path) -> PathBuf {
+    let inside = SlowPath::enter().unwrap();
+    let manual = Manual::new(at(0), HZ);
+    let ring = create(&inside, dir, &manual);
     let series = |name: &str, unit: &str| {
         ring.series(&inside, &SeriesName::new(name).unwrap(), unit).expect("there is room")
     };
@@ -75,6 +84,61 @@ fn write(dir: &Path) -> PathBuf {
     ring.path().to_owned()
 }
 
+/// Writes a ring in which every kind of record occurs, with every way to say its time.
+fn write_kinds(dir: &Path) -> PathBuf {
+    let inside = SlowPath::enter().unwrap();
+    let manual = Manual::new(at(0), HZ);
+    let ring = create(&inside, dir, &manual);
+    let series = |name: &str, shape: &Shape| {
+        ring.series_of(&inside, &SeriesName::new(name).unwrap(), shape, "").expect("there is room")
+    };
+    let columns = ["a", "b", "c", "d", "größe", ""].map(str::to_owned).to_vec();
+    let f64s = series("f64", &Shape::number::<f64>());
+    let i64s = series("i64", &Shape::number::<i64>());
+    let u64s = series("u64", &Shape::number::<u64>());
+    let f32s = series("f32", &Shape::number::<f32>());
+    let texts = series("text", &Shape::text());
+    let rows = series("row", &Shape::row(Format::new("FfIUiu").unwrap(), columns).unwrap());
+    let row = [
+        (-2.5_f64).to_word(),
+        0.5_f32.to_word(),
+        i64::MIN.to_word(),
+        u64::MAX.to_word(),
+        (-3_i32).to_word(),
+        u32::MAX.to_word(),
+    ];
+    let wide: Vec<u64> = (0..64).collect();
+    ring.shared(&inside, |lane| {
+        for millis in 0..4 {
+            manual.set(at(millis));
+            lane.dot(f64s, 1.5)?;
+            lane.dot(i64s, i64::MIN + millis as i64)?;
+            lane.dot(u64s, u64::MAX - millis)?;
+            lane.dot(f32s, -0.25_f32)?;
+            for length in 0..16 {
+                lane.text(texts, &"Grüße an alle, die lesen"[..length + length.min(6)])?;
+            }
+            lane.row(rows, &row)?;
+            lane.row(rows, &wide)?;
+            // Near the block's base, and far from it.
+            for time in [START + millis, millis, u64::MAX - millis] {
+                lane.dot_at(f64s, time, 1.5)?;
+                lane.dot_at(i64s, time, -7_i64)?;
+                lane.dot_at(u64s, time, 7_u64)?;
+                lane.dot_at(f32s, time, 0.125_f32)?;
+                lane.text_at(texts, time, "a line")?;
+                lane.row_at(rows, time, &row)?;
+                lane.row_at(rows, time, &row[..5])?;
+            }
+        }
+        lane.text(texts, &"x".repeat(TEXT_BYTES_MAX))?;
+        lane.text(texts, &"x".repeat(TEXT_BYTES_MAX + 1))
+    })
+    .unwrap();
+    ring.close();
+    ring.path().to_owned()
+}
+
 /// Every dot, as text.
 fn read(path: &Path) -> String {
     let mut ring = RingReader::open(path).unwrap();
@@ -89,17 +153,25 @@ fn read(path: &Path) -> String {
             let series = ring.series(dot.series).unwrap();
             let name = series.name.as_ref().unwrap();
             let (nanos, stamp) = (dot.time.nanos(), if dot.clock { "clock" } else { "given" });
-            writeln!(text, "{number} {name} [{}] {stamp} {nanos} {:?}", series.unit, dot.value).unwrap();
+            let (unit, value) = (&series.unit, out.value(dot));
+            match value {
+                Value::F64(value) => writeln!(text, "{number} {name} [{unit}] {stamp} {nanos} {value:?}"),
+                Value::Text(value) => {
+                    let value = std::str::from_utf8(value).unwrap();
+                    writeln!(text, "{number} {name} {stamp} {nanos} {value:?}")
+                }
+                value => writeln!(text, "{number} {name} {} {stamp} {nanos} {value:?}", series.format),
+            }
+            .unwrap();
         }
     }
     text
 }
 
-#[test]
-fn the_kept_ring_still_reads_and_writing_still_gives_its_bytes() {
+fn check(name: &str, write: fn(&Path) -> PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = write(dir.path());
-    let (ring, text) = (golden("ring-0.dots"), golden("ring-0.txt"));
+    let (ring, text) = (golden(&format!("{name}.dots")), golden(&format!("{name}.txt")));
     if std::env::var("DOTTER_GOLDEN").is_ok_and(|value| value == "write") {
         std::fs::copy(&path, &ring).unwrap();
         std::fs::write(&text, read(&path)).unwrap();
@@ -108,4 +180,14 @@ fn the_kept_ring_still_reads_and_writing_still_gives_its_bytes() {
     let differs = kept.iter().zip(&written).position(|(kept, written)| kept != written);
     assert_eq!((differs, kept.len()), (None, written.len()), "the first byte that differs, and the length");
     assert_eq!(read(&ring), std::fs::read_to_string(&text).unwrap());
+}
+
+#[test]
+fn the_kept_ring_of_numbers_still_reads_and_writing_still_gives_its_bytes() {
+    check("ring-0", write_numbers);
+}
+
+#[test]
+fn the_kept_ring_of_every_kind_still_reads_and_writing_still_gives_its_bytes() {
+    check("ring-0-kinds", write_kinds);
 }

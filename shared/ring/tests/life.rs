@@ -226,6 +226,159 @@ fn reading_our_own_ring_does_not_drop_its_lock() {
 }
 
 #[test]
+fn a_file_cut_short_and_restored_while_it_is_read_costs_the_reader_nothing_but_its_dots() {
+    dotter_ring::survive_truncation().unwrap();
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let ring = create(&Place::Directory(dir.path().to_owned())).unwrap();
+    let mut lane = ring.take(&SlowPath::enter().unwrap()).unwrap();
+    (1..=3000).for_each(|number| lane.dot(0, f64::from(number)).unwrap());
+    let path = dir.path().join("copy");
+    std::fs::copy(ring.path(), &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut whole = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.set_len(4096).unwrap();
+                std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+            }
+        });
+        for _ in 0..2000 {
+            let Ok(mut reader) = RingReader::open(&path) else { continue };
+            let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+            cursor.drain(&mut reader, usize::MAX, &mut out);
+            // Whatever is given out is what was written, in its place; never a zero of a page that is gone.
+            let mut losses = out.losses.iter().peekable();
+            let mut number = 0;
+            for dot in &out.dots {
+                while let Some(loss) = losses.next_if(|loss| loss.first == number) {
+                    number = loss.next;
+                }
+                number += 1;
+                assert_eq!(dot.value, number as f64);
+            }
+            whole += u32::from(number == 3000);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("{whole} whole readings of 2000");
+}
+
+#[test]
+fn a_fault_that_is_no_readers_ends_the_process_as_it_did_before() {
+    dotter_ring::survive_truncation().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(4096).unwrap();
+    // SAFETY: a new mapping somewhere; the descriptor is open.
+    let page = unsafe {
+        use std::os::fd::AsRawFd as _;
+        let fd = file.as_raw_fd();
+        libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, 0)
+    };
+    assert_ne!(page, libc::MAP_FAILED);
+    file.set_len(0).unwrap();
+    // SAFETY: the child loads a byte of the mapping above, if it can, and leaves by _exit; a handler that
+    // came back to the load for ever would end with the alarm.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: as above.
+        unsafe {
+            libc::alarm(20);
+            libc::_exit(i32::from(std::ptr::read_volatile(page.cast::<u8>())));
+        }
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to an integer that the call fills.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status), "{status}");
+    assert_eq!(libc::WTERMSIG(status), libc::SIGBUS);
+}
+
+#[test]
+fn dead_rings_over_their_quota_leave_a_stub_that_says_what_they_had() {
+    let dir = tempfile::tempdir().unwrap();
+    for place in [Place::Directory(dir.path().join("rings")), Place::Exact(dir.path().join("exact"))] {
+        let mut paths = Vec::new();
+        for records in [300, 200, 100_u32] {
+            let ring = create(&place).unwrap();
+            let mut lane = ring.take(&SlowPath::enter().unwrap()).unwrap();
+            (0..records).for_each(|number| lane.dot(0, f64::from(number)).unwrap());
+            lane.text(0, &"x".repeat(5000)).unwrap();
+            ring.refuse_series();
+            ring.close();
+            paths.push(dir_name(&place, ring.incarnation()));
+        }
+        let living = create(&place).unwrap();
+        let rings = directory::scan(&place).unwrap();
+        assert_eq!(rings.len(), 4);
+        let size = |path: &PathBuf| std::fs::symlink_metadata(path).unwrap().blocks() * 512;
+        // Room for one and a half: the two oldest go.
+        let gone = directory::make_room(&place, size(&paths[2]) * 3 / 2).unwrap();
+        assert_eq!(gone, paths[..2]);
+        assert!(directory::make_room(&place, size(&paths[2])).unwrap().is_empty());
+        let stub = paths[0].with_extension("gone");
+        let now = directory::scan(&place).unwrap();
+        assert!(now.len() == 4 && now.contains(&stub) && !paths[0].exists());
+
+        let mut reader = RingReader::open(&stub).unwrap();
+        assert_eq!((reader.application(), reader.is_closed(), reader.owner()), ("life", true, Owner::Dead));
+        assert_eq!((reader.lanes_used(), reader.next_record(0), reader.next_record(1)), (1, 300, 0));
+        let refusals = reader.refusals();
+        assert_eq!((refusals.too_big, refusals.series), (1, 1));
+        assert!(reader.series(0).is_none() && reader.is_intact());
+        for watermark in [0, 120, 300, 400] {
+            let mut cursor = LaneCursor::resume(&reader, 0, watermark);
+            let mut out = Drained::default();
+            assert_eq!(cursor.drain(&mut reader, 1, &mut out) as u64, 300_u64.saturating_sub(watermark));
+            let lost: Vec<_> = out.losses.iter().map(|loss| (loss.first, loss.next, loss.reason)).collect();
+            let expected = (watermark < 300).then_some((watermark, 300, dotter_dot::Reason::QUOTA));
+            assert_eq!(lost, expected.into_iter().collect::<Vec<_>>());
+            assert!(out.losses.iter().all(|loss| loss.times.is_some()));
+        }
+        // A stub is all right or refused.
+        let bytes = std::fs::read(&stub).unwrap();
+        let flipped = dir.path().join("flipped");
+        for at in [0, 8, 100, 530, 4096, 4104, bytes.len() - 6] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&flipped, &bytes).unwrap();
+            assert!(RingReader::open(&flipped).is_err(), "byte {at}");
+        }
+        std::fs::write(&flipped, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(RingReader::open(&flipped).is_err());
+
+        // Read to its end, it goes like any ring; the living one is left alone whatever the quota.
+        assert!(directory::unlink_drained(&reader).unwrap() && !stub.exists());
+        assert_eq!(directory::make_room(&place, 0).unwrap(), paths[2..]);
+        assert!(living.path().exists());
+    }
+}
+
+/// What a ring is called once it is dead and out of the way.
+fn dir_name(place: &Place, incarnation: dotter_dot::Incarnation) -> PathBuf {
+    let prefix = match place {
+        Place::Directory(_) => "life".to_owned(),
+        Place::Exact(path) => path.file_name().unwrap().to_str().unwrap().to_owned(),
+    };
+    place.directory().join(format!("{prefix}.{incarnation}.dots"))
+}
+
+#[test]
+fn a_new_ring_makes_the_dead_leave_stubs_where_they_are_over_their_quota() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::Directory(dir.path().to_owned());
+    let dead = create(&place).unwrap();
+    dead.close();
+    let inside = SlowPath::enter().unwrap();
+    let options = RingOptions { lane_bytes: LANE_BYTES_MIN, dead_bytes_max: 0, ..RingOptions::new("new") };
+    let ring = Ring::create(&inside, &options, Identity::of_this_process().unwrap(), &place, false).unwrap();
+    let names = [dead.path().with_extension("gone"), ring.path().to_owned()];
+    assert_eq!(directory::scan(&place).unwrap(), names);
+}
+
+#[test]
 fn a_disk_without_room_is_an_error_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // Files of this process end after a few kilobytes, and it is told so by an error, not by a signal.

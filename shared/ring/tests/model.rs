@@ -11,8 +11,8 @@ use std::path::Path;
 use dotter_dot::{Reason, SeriesName};
 use dotter_ring::directory::Place;
 use dotter_ring::{
-    BLOCK_BYTES, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual, Pair, Ring,
-    RingOptions, RingReader, SlowPath,
+    BLOCK_BYTES, COLUMNS_MAX, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual,
+    Moved, Pair, Ring, RingOptions, RingReader, SlowPath, TEXT_BYTES_MAX, Value,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -61,8 +61,65 @@ fn lane(ring: &Ring) -> LaneWriter {
     ring.take(&SlowPath::enter().unwrap()).unwrap()
 }
 
+/// What was written, one of each kind.
+#[derive(Debug)]
+enum What {
+    F64(f64),
+    I64(i64),
+    U64(u64),
+    F32(f32),
+    Text(String),
+    Row(Vec<u64>),
+}
+
+impl What {
+    /// Mostly plain numbers, and of the rest all lengths.
+    fn choose(choices: &mut Choices, number: u64) -> What {
+        match choices.below(40) {
+            0 => What::I64(choices.0.next_u64() as i64),
+            1 => What::U64(choices.0.next_u64()),
+            2 => What::F32(number as f32),
+            3 => What::Row((0..1 + choices.below(COLUMNS_MAX as u64)).map(|cell| cell * number).collect()),
+            4 => {
+                let most = [9, 80, 1 + TEXT_BYTES_MAX as u64][choices.below(3) as usize];
+                let length = choices.below(most);
+                What::Text(number.to_string().chars().cycle().take(length as usize).collect())
+            }
+            _ => What::F64(number as f64),
+        }
+    }
+
+    fn write(&self, writer: &mut LaneWriter, time: Option<u64>) -> Result<(), Moved> {
+        match (self, time) {
+            (What::F64(value), None) => writer.dot(0, *value),
+            (What::F64(value), Some(time)) => writer.dot_at(0, time, *value),
+            (What::I64(value), None) => writer.dot(0, *value),
+            (What::I64(value), Some(time)) => writer.dot_at(0, time, *value),
+            (What::U64(value), None) => writer.dot(0, *value),
+            (What::U64(value), Some(time)) => writer.dot_at(0, time, *value),
+            (What::F32(value), None) => writer.dot(0, *value),
+            (What::F32(value), Some(time)) => writer.dot_at(0, time, *value),
+            (What::Text(text), None) => writer.text(0, text),
+            (What::Text(text), Some(time)) => writer.text_at(0, time, text),
+            (What::Row(cells), None) => writer.row(0, cells),
+            (What::Row(cells), Some(time)) => writer.row_at(0, time, cells),
+        }
+    }
+
+    fn value(&self) -> Value<'_> {
+        match self {
+            What::F64(value) => Value::F64(*value),
+            What::I64(value) => Value::I64(*value),
+            What::U64(value) => Value::U64(*value),
+            What::F32(value) => Value::F32(*value),
+            What::Text(text) => Value::Text(text.as_bytes()),
+            What::Row(cells) => Value::Row(cells),
+        }
+    }
+}
+
 /// A record as it was written: its time, or `None` where the clock stamped it.
-type Written = (Option<u64>, f64);
+type Written = (Option<u64>, What);
 
 /// Checks what a cursor gave out against what was written: nothing twice, nothing silently missing.
 struct Model {
@@ -89,8 +146,8 @@ impl Model {
                 continue;
             }
             let dot = dots.next().expect("every number is a dot or lost");
-            let (time, value) = self.written.pop_front().unwrap();
-            assert_eq!((dot.value, dot.clock, dot.series), (value, time.is_none(), 0));
+            let (time, what) = self.written.pop_front().unwrap();
+            assert_eq!((out.value(dot), dot.clock, dot.series), (what.value(), time.is_none(), 0));
             if let Some(time) = time {
                 assert_eq!(dot.time.nanos(), time);
             }
@@ -125,17 +182,14 @@ fn random_writing_and_polling_agrees_with_a_queue() {
                     _ => choices.below(1000),
                 };
                 manual.set(Pair { nanos: start.nanos + now, ticks: start.ticks + now });
-                let value = number as f64;
+                let what = What::choose(&mut choices, number);
                 let time = match choices.below(8) {
                     0..4 => None,
                     4 => Some(choices.0.next_u64()),
                     _ => Some(start.nanos + now),
                 };
-                match time {
-                    None => writer.dot(0, value).unwrap(),
-                    Some(time) => writer.dot_at(0, time, value).unwrap(),
-                }
-                model.written.push_back((time, value));
+                what.write(&mut writer, time).unwrap();
+                model.written.push_back((time, what));
                 number += 1;
             }
             let records_max = 1 + choices.below(5000) as usize;
@@ -158,6 +212,30 @@ fn random_writing_and_polling_agrees_with_a_queue() {
         laps += u64::from(model.lost > 0);
     }
     assert!(laps > 5, "only {laps} runs were lapped");
+}
+
+#[test]
+fn what_does_not_fit_into_a_block_is_counted_as_too_big_and_nothing_else_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ring = ring(dir.path(), Clock::realtime());
+    let mut writer = lane(&ring);
+    let text = "x".repeat(TEXT_BYTES_MAX + 1);
+    writer.text(0, &text).unwrap();
+    writer.text_at(0, 5, &text).unwrap();
+    writer.row(0, &[0; COLUMNS_MAX + 1]).unwrap();
+    writer.row_at(0, 5, &[]).unwrap();
+    // The longest there is, each in a block of its own, whatever its time.
+    for time in [5, u64::MAX, 1_700_000_000_000_000_000] {
+        writer.text_at(0, time, &text[1..]).unwrap();
+    }
+    let mut reader = RingReader::open(ring.path()).unwrap();
+    assert_eq!((reader.refusals().too_big, reader.next_record(0)), (4, 3));
+    let (mut cursor, mut out) = (LaneCursor::start(0), Drained::default());
+    cursor.drain(&mut reader, usize::MAX, &mut out);
+    assert_eq!(out.dots.len(), 3);
+    for (dot, time) in out.dots.iter().zip([5, u64::MAX, 1_700_000_000_000_000_000]) {
+        assert_eq!((out.value(dot), dot.time.nanos()), (Value::Text(&text.as_bytes()[1..]), time));
+    }
 }
 
 #[test]
@@ -233,7 +311,7 @@ fn damage_costs_the_rest_of_its_block_and_is_counted_exactly() {
     // What is damaged, and which records that costs.
     type Case = (&'static str, u64, [u8; 8], std::ops::Range<u64>);
     let cases: [Case; 7] = [
-        ("a reserved kind", 64 + 10 * 16, [0, 0, 0x20, 0, 0, 0, 0, 0], 10..block),
+        ("an unknown kind", 64 + 10 * 16, [0, 0, 0xc0, 0, 0, 0, 0, 0], 10..block),
         ("no kind", BLOCK_BYTES + 64, [0; 8], block..2 * block),
         ("the block's count", 2 * BLOCK_BYTES, [9; 8], 2 * block..3 * block),
         ("the incarnation", BLOCK_BYTES + 48, [9; 8], block..2 * block),
@@ -309,6 +387,9 @@ fn read_nonsense(dir: &Path, patches: &[(u64, Vec<u8>)]) {
                 let before = cursor.expected();
                 let advanced = cursor.drain(&mut reader, 1000, &mut out);
                 assert!(out.dots.len() <= 1000);
+                for dot in &out.dots {
+                    out.value(dot);
+                }
                 assert_eq!(cursor.expected(), before + advanced as u64);
                 let lost: u64 = out.losses.iter().map(|loss| loss.next - loss.first).sum();
                 assert_eq!(advanced as u64, lost + out.dots.len() as u64);

@@ -1,0 +1,186 @@
+//! A recorder for the `metrics` crate: what an application already counts and measures becomes dots.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path();
+//! use dotter_publisher::Publisher;
+//! use dotter_publisher::metrics::DotRecorder;
+//!
+//! let publisher = Publisher::create(path, 100_000)?; // or Publisher::open("shop")?
+//! metrics::set_global_recorder(DotRecorder::new(publisher))?;
+//! metrics::counter!("orders", "shop" => "north").increment(1); // series orders;shop=north
+//! metrics::histogram!("latency").record(0.25);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Labels become tags. A counter publishes its running total, a gauge its value, a histogram every value that
+//! is recorded: nothing is summed up before it is stored. What has no name a series can have is counted as
+//! refused.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ::metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    SharedString, Unit,
+};
+
+use crate::{Publisher, Series, foreign};
+
+/// Publishes what the `metrics` macros say; see [the module](self).
+#[derive(Debug)]
+pub struct DotRecorder {
+    publisher: Publisher,
+    /// A macro asks for its metric each time it runs.
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    counters: HashMap<Key, Arc<Total>>,
+    gauges: HashMap<Key, Arc<Level>>,
+    histograms: HashMap<Key, Arc<Values>>,
+    units: HashMap<String, &'static str>,
+}
+
+impl DotRecorder {
+    /// Publishes through `publisher`, with its instance if it has one.
+    pub fn new(publisher: Publisher) -> DotRecorder {
+        DotRecorder { publisher, known: RwLock::default() }
+    }
+
+    fn describe(&self, name: &KeyName, unit: Option<Unit>) {
+        let unit = unit.map_or("", |unit| unit.as_canonical_label());
+        if !unit.is_empty() {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.units.insert(name.as_str().to_owned(), unit);
+        }
+    }
+
+    /// The metric of that key, new or known.
+    fn metric<M>(
+        &self,
+        key: &Key,
+        map: impl Fn(&mut Known) -> &mut HashMap<Key, Arc<M>>,
+        find: impl Fn(&Known) -> Option<Arc<M>>,
+        make: impl FnOnce(&Publisher, &str, &str) -> M,
+    ) -> Arc<M> {
+        let known = find(&self.known.read().unwrap_or_else(PoisonError::into_inner));
+        known.unwrap_or_else(|| {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let unit = known.units.get(key.name()).copied().unwrap_or("");
+            let name = foreign::name(key.name(), key.labels().map(|label| (label.key(), label.value())));
+            let metric = || Arc::new(make(&self.publisher, &name, unit));
+            Arc::clone(map(&mut known).entry(key.clone()).or_insert_with(metric))
+        })
+    }
+}
+
+impl Recorder for DotRecorder {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&key, unit);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&key, unit);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&key, unit);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let find = |known: &Known| known.counters.get(key).cloned();
+        let make = |publisher: &Publisher, name: &str, unit: &str| {
+            let counter = publisher.counter(name).ok();
+            match counter.map(|counter| if unit.is_empty() { counter } else { counter.unit(unit) }) {
+                Some(counter) => Total::Counted(counter),
+                None => Total::Refused(publisher.refused_series()),
+            }
+        };
+        self.metric(key, |known| &mut known.counters, find, make).into()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let find = |known: &Known| known.gauges.get(key).cloned();
+        let make = |publisher: &Publisher, name: &str, unit: &str| Level {
+            series: foreign::series(publisher, name, unit),
+            bits: AtomicU64::new(0),
+        };
+        self.metric(key, |known| &mut known.gauges, find, make).into()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let find = |known: &Known| known.histograms.get(key).cloned();
+        let make =
+            |publisher: &Publisher, name: &str, unit: &str| Values(foreign::series(publisher, name, unit));
+        self.metric(key, |known| &mut known.histograms, find, make).into()
+    }
+}
+
+/// A counter.
+#[derive(Debug)]
+enum Total {
+    Counted(crate::Counter),
+    /// Its name is none.
+    Refused(Series),
+}
+
+impl CounterFn for Total {
+    fn increment(&self, value: u64) {
+        match self {
+            Total::Counted(counter) => counter.count(value),
+            Total::Refused(series) => series.dot(value as f64),
+        }
+    }
+
+    fn absolute(&self, value: u64) {
+        match self {
+            Total::Counted(counter) => counter.reach(value),
+            Total::Refused(series) => series.dot(value as f64),
+        }
+    }
+}
+
+/// A gauge and what it shows, as the bits of an f64.
+#[derive(Debug)]
+struct Level {
+    series: Series,
+    bits: AtomicU64,
+}
+
+impl Level {
+    fn change(&self, change: impl Fn(f64) -> f64) {
+        let change = |bits| Some(change(f64::from_bits(bits)).to_bits());
+        // Relaxed: one word that stands for itself.
+        let before = self.bits.fetch_update(Relaxed, Relaxed, change);
+        let now = before.ok().and_then(change).map_or(f64::NAN, f64::from_bits);
+        self.series.dot(now);
+    }
+}
+
+impl GaugeFn for Level {
+    fn increment(&self, value: f64) {
+        self.change(|now| now + value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.change(|now| now - value);
+    }
+
+    fn set(&self, value: f64) {
+        self.change(|_| value);
+    }
+}
+
+/// A histogram: every value is a dot.
+#[derive(Debug)]
+struct Values(Series);
+
+impl HistogramFn for Values {
+    fn record(&self, value: f64) {
+        self.0.dot(value);
+    }
+}
