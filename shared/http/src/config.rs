@@ -53,6 +53,8 @@ pub struct Config {
     /// Silence after which a stream is sent an empty comment.
     pub heartbeat: Duration,
 
+    /// A socket file beside the public address, mode 0600: whoever can open it needs no token.
+    pub socket_file: Option<PathBuf>,
     /// Where the private socket's directory is made; the system's temporary directory when `None`.
     pub socket_dir: Option<PathBuf>,
     /// What the server will count into; keep a clone for a handler that shows it.
@@ -82,6 +84,7 @@ impl Config {
             queue_deadline: Duration::from_secs(10),
             stall_deadline: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
+            socket_file: None,
             socket_dir: None,
             counters: LiveCounters::default(),
         }

@@ -9,11 +9,12 @@
 //! what they are owed. Only `Waiting` and `Running` are never evicted.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv6Addr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::head::Head;
 use crate::output::Output;
+use crate::socket::{Socket, Via};
 use crate::stream::Events;
 
 /// A reader makes progress when it takes this much, or all that is left.
@@ -58,10 +59,8 @@ impl Complete {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
-    pub(crate) peer: IpAddr,
-    /// The address it came in at, where the listener is bound to every address.
-    pub(crate) local: Option<IpAddr>,
+    pub(crate) socket: Socket,
+    pub(crate) via: Via,
     pub(crate) phase: Phase,
     /// Received and not yet used.
     pub(crate) input: Vec<u8>,
@@ -76,17 +75,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        socket: TcpStream,
-        peer: IpAddr,
-        local: Option<IpAddr>,
-        now: Instant,
-        deadline: Duration,
-    ) -> Connection {
+    pub(crate) fn new(socket: Socket, via: Via, now: Instant, deadline: Duration) -> Connection {
         Connection {
             socket,
-            peer,
-            local,
+            via,
             phase: Phase::Head { scanned: 0 },
             input: Vec::new(),
             output: Output::default(),

@@ -16,6 +16,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket file could not be made.
+    SocketFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// An address that others can reach, and no token.
     NotLoopback {
         /// What was asked for.
@@ -79,6 +86,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Bind { addr, .. } => write!(f, "cannot listen on {addr}"),
+            Error::SocketFile { path, .. } => write!(f, "cannot listen at {}", path.display()),
             Error::NotLoopback { addr } => write!(
                 f,
                 "refused to listen on {addr}: others can reach it and no token is set; \
@@ -116,6 +124,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Bind { source, .. }
+            | Error::SocketFile { source, .. }
             | Error::SocketDir { source, .. }
             | Error::Private { source, .. }
             | Error::Resources { source, .. }

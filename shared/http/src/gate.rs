@@ -12,7 +12,6 @@ mod clients;
 mod relay;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +28,7 @@ use crate::handlers::Handover;
 use crate::head::Refusal;
 use crate::private::Private;
 use crate::rules::Rules;
+use crate::socket::Listener;
 use crate::waker::{Waker, Wakeups};
 
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -44,8 +44,8 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct Gate {
-    /// None once stopping.
-    listener: Option<TcpListener>,
+    /// None left once stopping.
+    listeners: Vec<Listener>,
     /// No accept before this.
     paused_until: Option<Instant>,
     wakeups: Wakeups,
@@ -76,12 +76,12 @@ enum Source {
     Wakeup,
     Private(usize),
     Client(u64),
-    Listener,
+    Listener(usize),
 }
 
 impl Gate {
     pub(crate) fn new(
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         wakeups: Wakeups,
         shared: Arc<Shared>,
         config: Config,
@@ -90,7 +90,7 @@ impl Gate {
         private_path: PathBuf,
     ) -> Gate {
         Gate {
-            listener: Some(listener),
+            listeners,
             paused_until: None,
             wakeups,
             shared,
@@ -121,7 +121,7 @@ impl Gate {
                     Source::Wakeup => self.wake(now),
                     Source::Private(place) => self.private_ready(place, flags, now),
                     Source::Client(id) => self.client_ready(id, flags, now),
-                    Source::Listener => self.accept(now),
+                    Source::Listener(place) => self.accept(place, now),
                 }
             }
             self.expire(now);
@@ -176,13 +176,15 @@ impl Gate {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
-        match (&self.listener, self.paused_until) {
-            (Some(listener), None) => {
-                sources.push(Source::Listener);
-                polled.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        match self.paused_until {
+            Some(_) if self.listeners.is_empty() => {}
+            Some(until) => sooner(Some(until)),
+            None => {
+                for (place, listener) in self.listeners.iter().enumerate() {
+                    sources.push(Source::Listener(place));
+                    polled.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+                }
             }
-            (Some(_), paused_until) => sooner(paused_until),
-            (None, _) => {}
         }
 
         match poll(&mut polled, timeout(wake_at, now)) {
@@ -203,7 +205,7 @@ impl Gate {
         let stop_by = *self.shared.stop_by.lock().unwrap_or_else(PoisonError::into_inner);
         if self.stop_by.is_none() && stop_by.is_some() {
             self.stop_by = stop_by;
-            self.listener = None;
+            self.listeners.clear();
             for id in self.connections.keys().copied().collect::<Vec<_>>() {
                 self.wind_up(id, now);
             }

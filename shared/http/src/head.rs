@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use crate::Method;
 use crate::query::decode_path;
 use crate::rules::Rules;
+use crate::socket::Via;
 
 /// Header lines in one request.
 const HEADERS_MAX: usize = 64;
@@ -103,14 +104,8 @@ pub(crate) struct Head {
 
 /// Checks one whole head, up to and with its empty line.
 ///
-/// - `peer`: who sent it
-/// - `local`: the address it was sent to, where the listener is bound to every address
-pub(crate) fn check(
-    bytes: &[u8],
-    rules: &Rules,
-    peer: IpAddr,
-    local: Option<IpAddr>,
-) -> Result<Head, Refusal> {
+/// - `via`: how it came in
+pub(crate) fn check(bytes: &[u8], rules: &Rules, via: &Via) -> Result<Head, Refusal> {
     let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut lines);
     match request.parse(bytes) {
@@ -136,7 +131,7 @@ pub(crate) fn check(
     let Some(host) = fields.host.or((version == 0).then_some("localhost")) else {
         return refuse(400, "expected one Host line");
     };
-    match rules.answers(host, local) {
+    match rules.answers(host, via.local) {
         None => return refuse(400, "the Host is not a name or address"),
         Some(false) => return refuse(421, "this server does not answer for that Host; see its --host flag"),
         Some(true) => {}
@@ -154,14 +149,14 @@ pub(crate) fn check(
         }
         None => 0,
     };
-    authorize(method, target, &fields, rules, local)?;
+    authorize(method, target, &fields, rules, via)?;
 
     Ok(Head {
         method,
         body_bytes,
         keep_alive: if version == 0 { fields.keep_alive } else { !fields.close },
         expects_continue: fields.expects_continue && body_bytes > 0 && version == 1,
-        private: write_anew(method, target, request.headers, &fields, body_bytes, peer),
+        private: write_anew(method, target, request.headers, &fields, body_bytes, via.peer),
     })
 }
 
@@ -172,13 +167,7 @@ fn names_a_version(head: &[u8]) -> bool {
     matches!(parts[..], [_, _, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']])
 }
 
-fn authorize(
-    method: Method,
-    target: &str,
-    fields: &Fields,
-    rules: &Rules,
-    local: Option<IpAddr>,
-) -> Result<(), Refusal> {
+fn authorize(method: Method, target: &str, fields: &Fields, rules: &Rules, via: &Via) -> Result<(), Refusal> {
     let writes = match method {
         Method::Get | Method::Head | Method::Options => false,
         Method::Put | Method::Delete => true,
@@ -187,11 +176,12 @@ fn authorize(
             !rules.reading_posts.contains(&path)
         }
     };
-    if writes && fields.origin.is_some_and(|origin| !rules.own_origin(origin, local)) {
+    if writes && fields.origin.is_some_and(|origin| !rules.own_origin(origin, via.local)) {
         return refuse(403, "pages of another site may not write here");
     }
     if let Some(token) = &rules.token
         && (writes || rules.token_for_reads)
+        && !via.trusted
     {
         let offered = fields.authorization.and_then(|value| value.split_once(' '));
         let offered = offered.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -324,7 +314,7 @@ pub fn fuzz(bytes: &[u8]) {
     let Ok(rules) = Rules::new(&crate::Config::new(([127, 0, 0, 1], 0).into())) else { return };
     let bytes = &bytes[empty_lines(bytes)..];
     if let Ok(Some(end)) = find_end(bytes, &mut 0, &rules) {
-        let _ = check(&bytes[..end], &rules, [127, 0, 0, 1].into(), None);
+        let _ = check(&bytes[..end], &rules, &VIA);
     }
 }
 
@@ -338,6 +328,7 @@ mod tests {
     use crate::Config;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const VIA: Via = Via { peer: PEER, local: None, trusted: false };
 
     fn rules() -> Rules {
         let config = Config { head_bytes_max: 2048, ..Config::new("127.0.0.1:0".parse().unwrap()) };
@@ -353,7 +344,7 @@ mod tests {
                 input.drain(..empty_lines(&input));
             }
             if let Some(end) = find_end(&input, &mut scanned, rules)? {
-                return Ok(Some((end, check(&input[..end], rules, PEER, None)?)));
+                return Ok(Some((end, check(&input[..end], rules, &VIA)?)));
             }
         }
         Ok(None)

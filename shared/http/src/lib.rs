@@ -46,6 +46,7 @@ mod request;
 mod response;
 mod rules;
 mod server;
+mod socket;
 mod socket_dir;
 mod stream;
 mod token;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::net::TcpStream;
 
 /// One system call takes no more than this, so that one client with a big answer does not hold up the
 /// others.
@@ -43,7 +42,7 @@ impl Output {
     }
 
     /// Writes what the socket takes now. Returns how much that was; an error is the end of the client.
-    pub(crate) fn write_to(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
+    pub(crate) fn write_to(&mut self, mut socket: impl Write) -> io::Result<usize> {
         let mut count = 0;
         while let Some(first) = self.parts.front()
             && count < WRITE_BYTES_MAX
@@ -78,7 +77,7 @@ impl Output {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn parts_arrive_whole_and_in_order_however_slowly_they_are_taken() {

@@ -13,6 +13,7 @@ use crate::descriptors;
 use crate::gate::{Gate, Shared};
 use crate::handlers::{Handlers, Handover};
 use crate::rules::Rules;
+use crate::socket::{Listener, SocketFile};
 use crate::socket_dir::SocketDir;
 use crate::waker;
 use crate::{Config, Counters, Error, LiveCounters, Request, Response};
@@ -31,6 +32,7 @@ pub struct Server {
     counters: LiveCounters,
     gate: Option<JoinHandle<()>>,
     handlers: Option<Handlers>,
+    _file: Option<SocketFile>,
     /// Goes last: tiny_http reaches through it to end its own threads.
     _dir: SocketDir,
 }
@@ -64,6 +66,15 @@ impl Server {
         listener.set_nonblocking(true).map_err(bind)?;
         let local_addr = listener.local_addr().map_err(bind)?;
 
+        let mut listeners = vec![Listener::Tcp(listener)];
+        let mut file = None;
+        if let Some(path) = &config.socket_file {
+            let failed = |source| Error::SocketFile { path: path.clone(), source };
+            let (listener, made) = SocketFile::listen(path).map_err(failed)?;
+            listeners.push(Listener::File(listener));
+            file = Some(made);
+        }
+
         let parent = config.socket_dir.clone().unwrap_or_else(std::env::temp_dir);
         let dir = SocketDir::create(&parent)?;
         let private = |source| Error::Private { path: dir.socket(), source };
@@ -85,14 +96,22 @@ impl Server {
             shared.counters.clone(),
         )
         .map_err(private)?;
-        let gate = Gate::new(listener, wakeups, shared.clone(), config, rules, caps, dir.socket());
+        let gate = Gate::new(listeners, wakeups, shared.clone(), config, rules, caps, dir.socket());
         let run = move || {
             let _guard = AbortOnPanic;
             gate.run();
         };
         let no_thread = |source| Error::Resources { what: "the poll thread", source };
         let gate = thread::Builder::new().name("http-gate".into()).spawn(run).map_err(no_thread)?;
-        Ok(Server { local_addr, shared, counters, gate: Some(gate), handlers: Some(handlers), _dir: dir })
+        Ok(Server {
+            local_addr,
+            shared,
+            counters,
+            gate: Some(gate),
+            handlers: Some(handlers),
+            _file: file,
+            _dir: dir,
+        })
     }
 
     /// Where clients reach it; the port is the real one when the configured one was 0.

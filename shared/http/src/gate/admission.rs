@@ -1,12 +1,13 @@
 //! Who gets a connection, and who loses one for it.
 
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Gate;
 use crate::connection::{Connection, address_group};
 use crate::counters::add;
+use crate::socket::{Socket, Via};
 
 /// Accepted in one turn, so that those inside are served in between.
 const ACCEPTS_MAX: usize = 64;
@@ -18,11 +19,12 @@ const SHED_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
 
 impl Gate {
-    pub(super) fn accept(&mut self, now: Instant) {
+    pub(super) fn accept(&mut self, place: usize, now: Instant) {
+        let bound_to_all = self.config.listen.ip().is_unspecified();
         for _ in 0..ACCEPTS_MAX {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, address)) => self.admit(socket, address.ip(), now),
+            let Some(listener) = self.listeners.get(place) else { return };
+            match listener.accept(bound_to_all) {
+                Ok((socket, via)) => self.admit(socket, via, now),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 // That one client's problem.
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
@@ -37,24 +39,21 @@ impl Gate {
         }
     }
 
-    fn admit(&mut self, socket: TcpStream, peer: IpAddr, now: Instant) {
+    fn admit(&mut self, socket: Socket, via: Via, now: Instant) {
         let counters = self.shared.counters.clone();
         add(&counters.accepted, 1);
-        if !self.make_room(peer, now) {
+        if !self.make_room(via.peer, now) {
             add(&counters.shed, 1);
-            let _ = socket.set_nonblocking(true);
+            let _ = socket.prepare();
             let _ = (&socket).write(SHED_ANSWER);
             return;
         }
-        if socket.set_nonblocking(true).is_err() {
+        if socket.prepare().is_err() {
             return;
         }
-        let _ = socket.set_nodelay(true);
-        let bound_to_all = self.config.listen.ip().is_unspecified();
-        let local = if bound_to_all { socket.local_addr().ok().map(|a| a.ip().to_canonical()) } else { None };
         let id = self.next_id;
         self.next_id += 1;
-        let connection = Connection::new(socket, peer.to_canonical(), local, now, self.config.head_deadline);
+        let connection = Connection::new(socket, via, now, self.config.head_deadline);
         self.connections.insert(id, connection);
         // The request usually came with the connection; taken at once, it can no longer be evicted.
         self.read(id, now);
@@ -63,7 +62,7 @@ impl Gate {
     /// False when everyone inside has a better claim.
     fn make_room(&mut self, peer: IpAddr, now: Instant) -> bool {
         if let Some(group) = address_group(peer) {
-            let same = |c: &Connection| address_group(c.peer) == Some(group);
+            let same = |c: &Connection| address_group(c.via.peer) == Some(group);
             let count = self.connections.values().filter(|c| same(c)).count();
             if count >= self.config.connections_per_address_max && !self.evict(now, same) {
                 return false;

@@ -102,7 +102,7 @@ impl Gate {
                         Err(refusal) => return self.refuse(id, refusal, now),
                     };
                     let bytes = &connection.input[..end];
-                    let head = match head::check(bytes, &self.rules, connection.peer, connection.local) {
+                    let head = match head::check(bytes, &self.rules, &connection.via) {
                         Ok(head) => head,
                         Err(refusal) => return self.refuse(id, refusal, now),
                     };

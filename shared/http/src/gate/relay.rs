@@ -154,6 +154,7 @@ mod tests {
     use crate::descriptors::caps;
     use crate::gate::Shared;
     use crate::rules::Rules;
+    use crate::socket::Listener;
     use crate::waker;
 
     /// Stands in for tiny_http: reads one head from the gate.
@@ -193,7 +194,8 @@ mod tests {
         });
         let rules = Rules::new(&config).unwrap();
         let caps = caps(&config).unwrap();
-        let gate = Gate::new(listener, wakeups, shared.clone(), config, rules, caps, path);
+        let gate =
+            Gate::new(vec![Listener::Tcp(listener)], wakeups, shared.clone(), config, rules, caps, path);
         let gate = thread::spawn(move || gate.run());
 
         let ask = || {
