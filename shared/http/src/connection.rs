@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::head::Head;
 use crate::output::Output;
 use crate::socket::{Socket, Via};
-use crate::stream::Events;
+use crate::stream::Stream;
 
 /// A reader makes progress when it takes this much, or all that is left.
 const PROGRESS_BYTES: usize = 64 << 10;
@@ -36,7 +36,7 @@ pub(crate) enum Phase {
     /// The answer is being written; a handler's, or the door's own.
     Answering { by_handler: bool },
     /// Events are being written as they come.
-    Streaming { events: Events, ended: bool, heartbeat_at: Instant },
+    Streaming { events: Stream, ended: bool, heartbeat_at: Instant },
     /// Everything is written and said to be the end. What the client still sends is thrown away for a
     /// moment: closing on it would reset the connection and could take the answer with it.
     Lingering,
@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     /// Bytes written since the answer's deadline was last moved.
     progress: usize,
     pub(crate) keep_alive: bool,
+    /// Its last request was of HTTP/1.1.
+    pub(crate) knows_chunks: bool,
 }
 
 impl Connection {
@@ -86,6 +88,7 @@ impl Connection {
             owes_since: now,
             progress: 0,
             keep_alive: false,
+            knows_chunks: false,
         }
     }
 

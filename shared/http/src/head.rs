@@ -96,6 +96,8 @@ pub(crate) struct Head {
     pub(crate) body_bytes: usize,
     /// The client may send another request afterwards.
     pub(crate) keep_alive: bool,
+    /// The client speaks HTTP/1.1.
+    pub(crate) knows_chunks: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
     /// The head written anew for tiny_http.
@@ -155,6 +157,7 @@ pub(crate) fn check(bytes: &[u8], rules: &Rules, via: &Via) -> Result<Head, Refu
         method,
         body_bytes,
         keep_alive: if version == 0 { fields.keep_alive } else { !fields.close },
+        knows_chunks: version == 1,
         expects_continue: fields.expects_continue && body_bytes > 0 && version == 1,
         private: write_anew(method, target, request.headers, &fields, body_bytes, via.peer),
     })

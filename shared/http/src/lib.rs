@@ -16,7 +16,8 @@
 //!   restarted, rather than living on half dead
 //!
 //! Handlers are called with a whole [`Request`] and return a whole [`Response`], or the response end of
-//! an [`event_stream`], whose sender they keep wherever events are made.
+//! an [`event_stream`], whose sender they keep wherever events are made, or a [`byte_stream`], whose sender a thread
+//! feeds.
 //!
 //! ```no_run
 //! use dotter_http::{Config, Request, Response, Server};
@@ -62,5 +63,5 @@ pub use query::Query;
 pub use request::{Headers, Method, Request};
 pub use response::Response;
 pub use server::Server;
-pub use stream::{EventSender, event_stream};
+pub use stream::{ByteSender, EventSender, byte_stream, event_stream};
 pub use token::Token;

@@ -1,6 +1,6 @@
 //! What a handler answers.
 
-use crate::stream::Events;
+use crate::stream::Stream;
 
 /// Names the door decides about; a handler that sets one is ignored.
 const DOOR_HEADERS: [&str; 9] = [
@@ -18,7 +18,8 @@ const DOOR_HEADERS: [&str; 9] = [
 /// On the private connection only: the body of this answer was handed over beside it, under this number.
 pub(crate) const HANDOVER_HEADER: &str = "x-dotter-handover";
 
-/// Status, headers and body, or the receiving end of an [`event_stream`](crate::event_stream).
+/// Status, headers and body, or the receiving end of an [`event_stream`](crate::event_stream) or a
+/// [`byte_stream`](crate::byte_stream).
 #[derive(Debug)]
 pub struct Response {
     status: u16,
@@ -30,7 +31,7 @@ pub struct Response {
 #[derive(Debug)]
 pub(crate) enum Body {
     Whole(Vec<u8>),
-    Events(Events),
+    Stream(Stream),
 }
 
 impl Response {
@@ -86,7 +87,7 @@ impl Response {
     pub fn body(&self) -> &[u8] {
         match &self.body {
             Body::Whole(bytes) => bytes,
-            Body::Events(_) => &[],
+            Body::Stream(_) => &[],
         }
     }
 

@@ -1,13 +1,16 @@
-//! Server-sent events: a bounded queue between whoever makes events and the poll thread.
+//! Bodies that are made while they are sent: a bounded queue between whoever makes them and the poll thread.
 //!
-//! Sending never blocks. A full queue drops its oldest events and counts them; the reader is told by a
-//! `gap` event before whatever follows. There is no thread per viewer.
+//! Of server-sent events, sending never blocks. A full queue drops its oldest events and counts them; the reader is
+//! told by a `gap` event before whatever follows. There is no thread per viewer.
 //!
-//! Source: the WHATWG HTML standard, "Server-sent events".
+//! Of a body of bytes nothing may be missing: sending waits for room. A body that was not finished ends its
+//! connection in the middle, and whoever reads it knows: the chunk that says "the end" is not there.
+//!
+//! Source: the WHATWG HTML standard, "Server-sent events"; RFC 9112, "Chunked Transfer Coding".
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::response::{Body, Response};
 use crate::waker::Waker;
@@ -17,23 +20,41 @@ use crate::waker::Waker;
 /// - `queue_bytes_max`: what waits for a slow reader before its oldest is dropped, in bytes; the
 ///   kernel's and the door's buffers come on top
 pub fn event_stream(queue_bytes_max: usize) -> (EventSender, Response) {
-    let queue = Arc::new(Queue {
-        state: Mutex::new(State {
-            events: VecDeque::new(),
-            bytes: 0,
-            bytes_max: queue_bytes_max,
-            dropped: 0,
-            closed: false,
-            finished: false,
-            listed: false,
-            reader: None,
-        }),
-    });
-    let response =
-        Response::with_body(200, "text/event-stream", Body::Events(Events { queue: queue.clone() }))
-            .header("Cache-Control", "no-store")
-            .header("X-Accel-Buffering", "no");
+    let queue = Arc::new(Queue::new(queue_bytes_max));
+    let body = Body::Stream(Stream { queue: queue.clone(), framing: Framing::Events });
+    let response = Response::with_body(200, "text/event-stream", body)
+        .header("Cache-Control", "no-store")
+        .header("X-Accel-Buffering", "no");
     (EventSender { end: Arc::new(SenderEnd { queue }) }, response)
+}
+
+/// Makes the two ends of a body of any length: the handler returns the response and gives the sender to a thread.
+///
+/// - `queue_bytes_max`: what waits for a slow reader before sending waits too, in bytes
+pub fn byte_stream(content_type: &str, queue_bytes_max: usize) -> (ByteSender, Response) {
+    let queue = Arc::new(Queue::new(queue_bytes_max));
+    let body = Body::Stream(Stream { queue: queue.clone(), framing: Framing::Chunks });
+    (ByteSender { end: SenderEnd { queue } }, Response::with_body(200, content_type, body))
+}
+
+/// The sending end of a body of bytes. Dropped without [`finish`](ByteSender::finish) it breaks the body off.
+#[derive(Debug)]
+pub struct ByteSender {
+    end: SenderEnd,
+}
+
+impl ByteSender {
+    /// Sends the next piece; waits while as much is queued as may be.
+    ///
+    /// False when the client is gone.
+    pub fn send(&self, bytes: Vec<u8>) -> bool {
+        bytes.is_empty() || self.end.queue.push_in_turn(bytes)
+    }
+
+    /// Says that all was sent.
+    pub fn finish(self) {
+        self.end.queue.lock().whole = true;
+    }
 }
 
 /// The sending end of a stream. Cheap to clone; the stream ends when the last one is dropped.
@@ -66,7 +87,7 @@ impl EventSender {
     }
 }
 
-/// Shared by all clones of one sender, so that its drop is the end of the stream.
+/// Shared by all clones of one sender; its drop is the end of the stream.
 #[derive(Debug)]
 struct SenderEnd {
     queue: Arc<Queue>,
@@ -83,17 +104,29 @@ impl Drop for SenderEnd {
 /// The receiving end of a stream. Dropping it, wherever it has got to, tells the senders that the client
 /// is gone.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub(crate) struct Stream {
     queue: Arc<Queue>,
+    pub(crate) framing: Framing,
 }
 
-impl Drop for Events {
+/// How pieces stand in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// As events, with comments in between so that silence is noticed.
+    Events,
+    /// As chunks.
+    Chunks,
+    /// As they are, up to the end of the connection: for clients that do not know chunks.
+    Plain,
+}
+
+impl Drop for Stream {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl Events {
+impl Stream {
     /// Names the connection to wake from now on.
     pub(crate) fn attach(&self, waker: Arc<Waker>, connection: u64) {
         self.queue.lock().reader = Some((waker, connection));
@@ -106,9 +139,10 @@ impl Events {
         state.events = VecDeque::new();
         state.bytes = 0;
         state.reader = None;
+        self.queue.room.notify_all();
     }
 
-    /// Moves whole events to the end of `bytes`, until those exceed `bytes_max`. False when nothing
+    /// Moves whole pieces to the end of `bytes`, until those exceed `bytes_max`. False when nothing
     /// will ever follow.
     pub(crate) fn take(&self, bytes: &mut Vec<u8>, bytes_max: usize) -> bool {
         let mut state = self.queue.lock();
@@ -122,9 +156,22 @@ impl Events {
             && let Some(event) = state.events.pop_front()
         {
             state.bytes -= event.len();
-            bytes.extend_from_slice(&event);
+            match self.framing {
+                Framing::Events | Framing::Plain => bytes.extend_from_slice(&event),
+                Framing::Chunks => {
+                    bytes.extend_from_slice(format!("{:x}\r\n", event.len()).as_bytes());
+                    bytes.extend_from_slice(&event);
+                    bytes.extend_from_slice(b"\r\n");
+                }
+            }
         }
-        !(state.finished && state.events.is_empty())
+        self.queue.room.notify_all();
+        let over = state.finished && state.events.is_empty();
+        if over && state.whole && self.framing == Framing::Chunks {
+            state.whole = false;
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        }
+        !over
     }
 }
 
@@ -132,6 +179,8 @@ impl Events {
 #[derive(Debug)]
 struct Queue {
     state: Mutex<State>,
+    /// Some of it was taken, or nobody will ever take more.
+    room: Condvar,
 }
 
 #[derive(Debug)]
@@ -145,12 +194,44 @@ struct State {
     closed: bool,
     /// No sender will ever send more.
     finished: bool,
+    /// All of a body was sent, and its reader is still to be told.
+    whole: bool,
     /// The reader has been told and has not looked yet.
     listed: bool,
     reader: Option<(Arc<Waker>, u64)>,
 }
 
 impl Queue {
+    fn new(bytes_max: usize) -> Queue {
+        let state = State {
+            events: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            dropped: 0,
+            closed: false,
+            finished: false,
+            whole: false,
+            listed: false,
+            reader: None,
+        };
+        Queue { state: Mutex::new(state), room: Condvar::new() }
+    }
+
+    /// Queues a piece once there is room for it: behind what fits, or alone.
+    fn push_in_turn(&self, piece: Vec<u8>) -> bool {
+        let full = |state: &mut State| {
+            !state.closed && state.bytes > 0 && state.bytes + piece.len() > state.bytes_max
+        };
+        let mut state = self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return false;
+        }
+        state.bytes += piece.len();
+        state.events.push_back(piece);
+        state.notify();
+        true
+    }
+
     fn push(&self, event: Vec<u8>) -> bool {
         let mut state = self.lock();
         if state.closed {
@@ -205,14 +286,14 @@ fn encode(id: Option<&str>, event: Option<&str>, data: &str) -> String {
 mod tests {
     use super::*;
 
-    fn taken(queue: &Events) -> (String, bool) {
+    fn taken(queue: &Stream) -> (String, bool) {
         let mut bytes = Vec::new();
         let more = queue.take(&mut bytes, usize::MAX);
         (String::from_utf8(bytes).unwrap(), more)
     }
 
-    fn queue_of(response: Response) -> Events {
-        let Body::Events(queue) = response.body else { panic!("a stream has a queue") };
+    fn queue_of(response: Response) -> Stream {
+        let Body::Stream(queue) = response.body else { panic!("a stream has a queue") };
         queue
     }
 
@@ -238,6 +319,41 @@ mod tests {
         assert!(more);
         assert!(sender.send(None, None, &"x".repeat(100)), "too big for the queue: dropped and counted");
         assert_eq!(taken(&queue).0, "event: gap\ndata: {\"dropped\": 1}\n\n");
+    }
+
+    #[test]
+    fn a_body_of_bytes_waits_for_room_and_says_when_it_is_whole() {
+        let (sender, response) = byte_stream("text/plain", 8);
+        let queue = queue_of(response);
+        let sending = std::thread::spawn(move || {
+            for n in 0..1000 {
+                assert!(sender.send(format!("{n:03}").into_bytes()));
+                assert!(sender.end.queue.lock().bytes <= 8);
+            }
+            sender.finish();
+        });
+        let (mut all, mut more) = (String::new(), true);
+        while more {
+            let (text, further) = taken(&queue);
+            all.push_str(&text);
+            more = further;
+        }
+        sending.join().unwrap();
+        let expected: String = (0..1000).map(|n| format!("3\r\n{n:03}\r\n")).collect();
+        assert_eq!(all, expected + "0\r\n\r\n");
+
+        let (sender, response) = byte_stream("text/plain", 8);
+        let queue = queue_of(response);
+        assert!(sender.send(b"longer than the queue".to_vec()), "alone it has room");
+        drop(sender);
+        assert_eq!(taken(&queue), ("15\r\nlonger than the queue\r\n".to_owned(), false), "broken off");
+
+        let (sender, response) = byte_stream("text/plain", 1);
+        let queue = queue_of(response);
+        assert!(sender.send(b"x".to_vec()));
+        let waiting = std::thread::spawn(move || sender.send(b"y".to_vec()));
+        drop(queue);
+        assert!(!waiting.join().unwrap(), "whoever waits is told that the client is gone");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Server-sent events over real sockets.
+//! Server-sent events and long bodies over real sockets.
 
 mod client;
 
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use client::{Client, config, start, until};
-use dotter_http::{Config, EventSender, Request, Response, Server, event_stream};
+use dotter_http::{Config, EventSender, Request, Response, Server, byte_stream, event_stream};
 
 const OPEN: &str = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -189,4 +189,60 @@ fn asking_only_for_the_head_of_a_stream_ends_with_it() {
     assert!(client.send(OPEN.replace("GET", "HEAD")).head().contains("text/event-stream"));
     assert!(client.rest().is_empty());
     until("the sender knows", || last(&senders).is_closed());
+}
+
+#[test]
+fn a_body_of_any_length_arrives_whole_or_is_seen_to_be_broken_off() {
+    let server = start(config(), |request: Request| {
+        let (sender, response) = byte_stream("text/plain", 64 << 10);
+        std::thread::spawn(move || {
+            for n in 0..2000_u32 {
+                let line = format!("{n:08}\n").repeat(500);
+                if !sender.send(line.into_bytes()) || (request.path == "/broken" && n == 1500) {
+                    return;
+                }
+            }
+            sender.finish();
+        });
+        response
+    });
+    let body: String = (0..2000).map(|n| format!("{n:08}\n").repeat(500)).collect();
+
+    let mut client = Client::connect(&server);
+    let head = client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").head();
+    assert!(head.contains("Transfer-Encoding: chunked\r\n") && !head.contains("Content-Length"), "{head}");
+    let (found, whole) = unchunk(&client.rest());
+    assert!(found == body.as_bytes() && whole, "{} bytes", found.len());
+
+    let mut old = Client::connect(&server);
+    let head = old.send("GET / HTTP/1.0\r\n\r\n").head();
+    assert!(!head.contains("chunked"), "{head}");
+    assert!(old.rest() == body.as_bytes());
+
+    let mut broken = Client::connect(&server);
+    broken.send("GET /broken HTTP/1.1\r\nHost: localhost\r\n\r\n").head();
+    let (found, whole) = unchunk(&broken.rest());
+    assert!(!whole, "{} bytes", found.len());
+    assert!(body.as_bytes().starts_with(&found));
+
+    // One that goes away in the middle frees its sender and its place.
+    let mut gone = Client::connect(&server);
+    gone.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").head();
+    drop(gone);
+    until("all streams have ended", || server.counters().streams_now == 0);
+}
+
+/// The bytes of a chunked body, and whether its end was there.
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut found = Vec::new();
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return (found, &rest[end..] == b"\r\n\r\n");
+        }
+        let Some(chunk) = rest.get(end + 2..end + 2 + length) else { break };
+        found.extend_from_slice(chunk);
+        rest = rest.get(end + 4 + length..).unwrap_or_default();
+    }
+    (found, false)
 }

@@ -11,6 +11,7 @@ use crate::Method;
 use crate::connection::{Complete, Phase};
 use crate::counters::add;
 use crate::head::{self, Refusal};
+use crate::stream::Framing;
 
 /// Reads of one client in one turn.
 const READS_MAX: usize = 4;
@@ -108,6 +109,7 @@ impl Gate {
                     };
                     connection.input.drain(..end);
                     connection.keep_alive = head.keep_alive;
+                    connection.knows_chunks = head.knows_chunks;
                     let waits = head.expects_continue && connection.input.is_empty();
                     connection.phase = Phase::Body(head);
                     connection.deadline = Some(now + self.config.body_deadline);
@@ -239,9 +241,10 @@ impl Gate {
 
     pub(super) fn heartbeat(&mut self, id: u64, now: Instant) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Phase::Streaming { heartbeat_at, .. } = &mut connection.phase {
+        if let Phase::Streaming { events, heartbeat_at, .. } = &mut connection.phase {
             *heartbeat_at = now + self.config.heartbeat;
-            if connection.output.is_empty() {
+            // Nothing may stand between the bytes of a body.
+            if events.framing == Framing::Events && connection.output.is_empty() {
                 connection.output.push(b":\n\n".to_vec());
                 connection.renew(now, self.config.stall_deadline);
                 self.pump(id, now);

@@ -10,6 +10,7 @@ use crate::counters::add;
 use crate::head::Refusal;
 use crate::private::{Answer, Outcome, Private};
 use crate::response::Body;
+use crate::stream::Framing;
 
 const PRIVATE_RETRY: Duration = Duration::from_millis(100);
 const LOST: Refusal = Refusal { status: 502, why: "the request was lost on its way to its handler" };
@@ -94,16 +95,22 @@ impl Gate {
             None => answer.body,
             Some(Some(Body::Whole(body))) => body,
             Some(None) => return self.refuse(id, LOST, now),
-            Some(Some(Body::Events(events))) => {
+            Some(Some(Body::Stream(mut events))) => {
                 if self.streams >= self.caps.streams {
                     // Its senders know before its client does.
                     drop(events);
                     add(&self.shared.counters.streams_refused, 1);
-                    let why = "busy: there are as many event streams as this server takes; try again";
+                    let why = "busy: there are as many streams as this server takes; try again";
                     return self.refuse(id, Refusal { status: 503, why }, now);
                 }
                 connection.keep_alive = false;
                 connection.input = Vec::new();
+                if events.framing == Framing::Chunks {
+                    match connection.knows_chunks {
+                        true => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+                        false => events.framing = Framing::Plain,
+                    }
+                }
                 head.extend_from_slice(b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");
                 connection.output.push(head);
                 self.streams += 1;
