@@ -1,6 +1,6 @@
 //! What went wrong last, thread by thread: a number for the program and a sentence for its user.
 //!
-//! Always true: nothing here allocates for what a signal handler can run into.
+//! Always true: nothing here allocates, or frees, for what a signal handler can run into.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -32,10 +32,19 @@ const FILE: c_int = -5;
 const SYSTEM: c_int = -6;
 /// `DOTTER_BUG`
 const BUG: c_int = -7;
+/// `DOTTER_COLUMNS`
+const COLUMNS: c_int = -8;
+/// `DOTTER_HANDLE`
+const HANDLE: c_int = -9;
+/// `DOTTER_BUSY`
+const BUSY: c_int = -10;
 
 thread_local! {
     static CODE: Cell<c_int> = const { Cell::new(0) };
-    static MESSAGE: RefCell<Cow<'static, CStr>> = const { RefCell::new(Cow::Borrowed(c"")) };
+    /// What to say, where it is one of the sentences made before.
+    static CONSTANT: Cell<Option<&'static CStr>> = const { Cell::new(Some(c"")) };
+    /// The last one that was made; kept under a constant one, for it cannot be freed just anywhere.
+    static MADE: RefCell<CString> = RefCell::default();
 }
 
 impl Failure {
@@ -47,6 +56,31 @@ impl Failure {
     /// A publisher or series that is NULL, most likely because making it failed.
     pub(crate) const fn absent(message: &'static CStr) -> Failure {
         Failure { code: NULL, message: Cow::Borrowed(message), follows: true }
+    }
+
+    /// A pointer to something else than it should be.
+    pub(crate) const fn handle(message: &'static CStr) -> Failure {
+        Failure { code: HANDLE, message: Cow::Borrowed(message), follows: false }
+    }
+
+    /// A lane that is being written to.
+    pub(crate) const fn busy(message: &'static CStr) -> Failure {
+        Failure { code: BUSY, message: Cow::Borrowed(message), follows: false }
+    }
+
+    /// A line that is no text.
+    pub(crate) const fn line(message: &'static CStr) -> Failure {
+        Failure { code: TEXT, message: Cow::Borrowed(message), follows: false }
+    }
+
+    /// A size that cannot be, where a signal handler can run into it.
+    pub(crate) const fn constant_size(message: &'static CStr) -> Failure {
+        Failure { code: SIZE, message: Cow::Borrowed(message), follows: false }
+    }
+
+    /// Letters or columns that cannot be.
+    pub(crate) fn columns(message: &str) -> Failure {
+        Failure::new(COLUMNS, message)
     }
 
     /// A text that is none.
@@ -84,11 +118,20 @@ impl Failure {
         }
         // At a thread's end, or in a handler that interrupted this very line, nobody could ask for it.
         let _ = CODE.try_with(|code| code.set(self.code));
-        let _ = MESSAGE.try_with(|message| {
-            if let Ok(mut message) = message.try_borrow_mut() {
-                *message = self.message;
-            }
-        });
+        let constant = match self.message {
+            Cow::Borrowed(message) => Some(message),
+            Cow::Owned(message) => MADE
+                .try_with(|made| {
+                    made.try_borrow_mut().map(|mut made| {
+                        *made = message;
+                        None
+                    })
+                })
+                .ok()
+                .and_then(Result::ok)
+                .unwrap_or(Some(c"something else went wrong meanwhile")),
+        };
+        let _ = CONSTANT.try_with(|shown| shown.set(constant));
         self.code
     }
 }
@@ -97,6 +140,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match &error {
             Error::Name { .. } | Error::Application { .. } => TEXT,
+            Error::Columns { .. } => COLUMNS,
             Error::Size { .. } => SIZE,
             Error::Owned { .. } => OWNED,
             Error::File { .. } | Error::NotARing { .. } | Error::Version { .. } | Error::Header { .. } => {
@@ -121,9 +165,12 @@ pub(crate) fn last_code() -> c_int {
 
 /// The sentence of this thread's last failure, empty before the first; good until the thread's next one.
 pub(crate) fn last_message() -> *const c_char {
-    let message = MESSAGE.try_with(|message| message.try_borrow().map(|message| message.as_ptr()));
-    match message {
-        Ok(Ok(message)) => message,
-        _ => c"".as_ptr(),
+    match CONSTANT.try_with(Cell::get) {
+        Ok(None) => {
+            let made = MADE.try_with(|made| made.try_borrow().map(|made| made.as_ptr()));
+            made.ok().and_then(Result::ok).unwrap_or(c"".as_ptr())
+        }
+        Ok(Some(message)) => message.as_ptr(),
+        Err(_) => c"".as_ptr(),
     }
 }

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._kinds import Shape
 
 MAGIC = b"DOTRING1"
 MAJOR, MINOR = 0, 0
@@ -20,7 +24,6 @@ STATE_LIVE, STATE_CLOSED = 1, 2
 REGISTRY_BYTES = 1 << 20
 REGISTRY_ENTRIES = 64
 SERIES_MAX = 1 << 20
-KIND_F64 = 1
 
 CONTROL_BYTES = 256
 CONTROL_HEAD, CONTROL_CLAIM = 0, 8
@@ -36,8 +39,12 @@ LANE_LOG2_MIN, LANE_LOG2_MAX = 16, 36
 FILE_BYTES_MAX = 1 << 42
 LANES_LIMIT = 4096
 
-# Kinds of records, where they stand in the first word.
-F64_TICKS, F64_NANOS, ABSOLUTE, END_MARK = (kind << 20 for kind in (1, 5, 9, 15))
+# A number whose delta is in nanoseconds: its kind is this much more than where it is in ticks.
+NANOS = 4
+# Other kinds of records, where they stand in the first word.
+ABSOLUTE, END_MARK = 9 << 20, 15 << 20
+# In the second word of texts and rows: the delta is in nanoseconds; the whole time follows.
+FLAG_NANOS, FLAG_ABSOLUTE = 1 << 32, 1 << 33
 # Deltas are signed and have 40 bits.
 DELTA_HALF = 1 << 39
 DELTA_MASK = (1 << 40) - 1
@@ -202,18 +209,20 @@ class Header:
         return cls(who, application, clock, tick_hz, geometry)
 
 
-def encode_entry(number: int, name: str, unit: str) -> bytes | None:
+def encode_entry(number: int, name: str, unit: str, shape: Shape) -> bytes | None:
     """The bytes of one entry of the registry; None where a part is too long for its field."""
     name_bytes, unit_bytes = name.encode(), unit.encode()
-    if len(name_bytes) > 0xFFFF or len(unit_bytes) > 0xFFFF:
+    columns = [column.encode() for column in shape.columns]
+    if len(name_bytes) > 0xFFFF or len(unit_bytes) > 0xFFFF or any(len(column) > 255 for column in columns):
         return None
-    # One column, a plain number, without a name.
-    rest = b"F\0" + name_bytes + unit_bytes
+    rest = shape.letters.encode()
+    rest += b"".join(bytes([len(column)]) + column for column in columns)
+    rest += name_bytes + unit_bytes
     length = -(-(_ENTRY.size + len(rest)) // 8) * 8
     rest = rest.ljust(length - _ENTRY.size, b"\0")
 
     def pack(checksum: int) -> bytes:
-        head = _ENTRY.pack(length, checksum, number, KIND_F64, 1, len(name_bytes), len(unit_bytes), 0)
-        return head + rest
+        sizes = len(columns), len(name_bytes), len(unit_bytes)
+        return _ENTRY.pack(length, checksum, number, shape.kind, *sizes, 0) + rest
 
     return pack(crc32c(pack(0)))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from ._layout import TIME_END
-from ._writer import Counts, Options, Series, Writer, closed, no_time
+from ._kinds import Packing, Shape, check_range, line_bytes
+from ._writer import Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
 
 # The library's DOTTER_ABI this file is written for.
-_ABI = 1
-_TEXT, _SIZE, _OWNED = -2, -3, -4
+_ABI = 2
+_TEXT, _SIZE, _OWNED, _COLUMNS = -2, -3, -4, -8
 
 
 class _Options(ctypes.Structure):
@@ -28,8 +29,10 @@ class _Options(ctypes.Structure):
         ("lanes_max", ctypes.c_uint32),
         ("lane_dots", ctypes.c_uint64),
         ("registry_bytes", ctypes.c_uint64),
+        ("dead_bytes_max", ctypes.c_uint64),
         ("application", ctypes.c_char_p),
         ("path", ctypes.c_char_p),
+        ("instance", ctypes.c_char_p),
     ]
 
 
@@ -60,31 +63,48 @@ class Library:
         abi.restype = ctypes.c_uint32
         if abi() != _ABI:
             raise OSError(f"{path} has version {abi()} of the interface, expected {_ABI}")
-        handle, text = ctypes.c_void_p, ctypes.c_char_p
-        self.open_with = library.dotter_open_with
-        self.open_with.argtypes, self.open_with.restype = [ctypes.POINTER(_Options)], handle
-        self.close = library.dotter_close
-        self.close.argtypes, self.close.restype = [handle], ctypes.c_int
-        self.series = quick.dotter_series_with_unit
-        self.series.argtypes, self.series.restype = [handle, text, text], handle
-        self.dot = quick.dotter_dot
-        self.dot.argtypes, self.dot.restype = [handle, ctypes.c_double], ctypes.c_int
-        self.dot_at = quick.dotter_dot_at
-        self.dot_at.argtypes = [handle, ctypes.c_uint64, ctypes.c_double]
-        self.dot_at.restype = ctypes.c_int
-        self.counts = quick.dotter_counts
-        self.counts.argtypes, self.counts.restype = [handle, ctypes.POINTER(_Counts)], ctypes.c_int
-        self.path = quick.dotter_path
-        self.path.argtypes, self.path.restype = [handle, text, ctypes.c_size_t], ctypes.c_int
-        self.last_code = quick.dotter_last_code
-        self.last_code.argtypes, self.last_code.restype = [], ctypes.c_int
-        self.last_error = quick.dotter_last_error
-        self.last_error.argtypes, self.last_error.restype = [], text
+        handle, text, code = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+        size, count = ctypes.c_size_t, ctypes.c_uint64
+
+        def function(name: str, result: Any, *arguments: Any, of: ctypes.CDLL = quick) -> Any:
+            found = getattr(of, f"dotter_{name}")
+            found.argtypes, found.restype = arguments, result
+            return found
+
+        self.open_with = function("open_with", handle, ctypes.POINTER(_Options), of=library)
+        self.close = function("close", code, handle, of=library)
+        self.counts = function("counts", code, handle, ctypes.POINTER(_Counts))
+        self.path = function("path", code, handle, text, size)
+        self.last_code = function("last_code", code)
+        self.last_error = function("last_error", text)
+        self.series = function("series_of", handle, handle, text, text, ctypes.c_char)
+        self.text = function("text", handle, handle, text)
+        self.row = function("row", handle, handle, text, text, text, ctypes.POINTER(text))
+        self.counter = function("counter", handle, handle, text, text)
+        # What publishes: a function for now, and one for a time given.
+        self.dots = {
+            letter: (
+                function(f"dot{suffix}", code, handle, number),
+                function(f"dot_at{suffix}", code, handle, count, number),
+            )
+            for letter, suffix, number in (
+                ("F", "", ctypes.c_double),
+                ("f", "_f32", ctypes.c_float),
+                ("I", "_i64", ctypes.c_int64),
+                ("U", "_u64", ctypes.c_uint64),
+            )
+        }
+        self.line = function("line", code, handle, text, size)
+        self.line_at = function("line_at", code, handle, count, text, size)
+        self.cells = function("cells", code, handle, text, size)
+        self.cells_at = function("cells_at", code, handle, count, text, size)
+        self.count = function("count", code, handle, count)
+        self.total = function("total", count, handle)
 
     def fail(self) -> NoReturn:
         """Raises what went wrong last in this thread."""
         code, message = self.last_code(), self.last_error().decode(errors="replace")
-        if code in (_TEXT, _SIZE):
+        if code in (_TEXT, _SIZE, _COLUMNS):
             raise ValueError(message)
         raise FileExistsError(message) if code == _OWNED else OSError(message)
 
@@ -150,12 +170,36 @@ class LibraryWriter(Writer):
         self.library.path(opened.handle, buffer, length + 1)
         return os.fsdecode(buffer.value)
 
-    def series(self, name: str, unit: str) -> Series:
+    def _made(self, handle: int | None) -> int:
+        return handle or self.library.fail()
+
+    def _series(self, name: str, unit: str, shape: Shape) -> int:
+        letter = shape.letters.encode()
         opened = self._opened()
-        handle = self.library.series(opened.handle, name.encode(), unit.encode())
-        if not handle:
-            self.library.fail()
-        return LibrarySeries(self, handle, name, unit)
+        return self._made(self.library.series(opened.handle, name.encode(), unit.encode(), letter))
+
+    def floats(self, name: str, unit: str, shape: Shape) -> Series[float]:
+        series: LibrarySeries[float] = LibrarySeries(self, self._series(name, unit, shape), name, unit, shape)
+        return series
+
+    def integers(self, name: str, unit: str, shape: Shape) -> Series[int]:
+        return LibraryIntegers(self, self._series(name, unit, shape), name, unit, shape)
+
+    def text(self, name: str) -> Text:
+        opened = self._opened()
+        return LibraryText(self, self._made(self.library.text(opened.handle, name.encode())), name)
+
+    def row(self, name: str, unit: str, shape: Shape) -> Row:
+        opened = self._opened()
+        columns = (ctypes.c_char_p * len(shape.columns))(*(column.encode() for column in shape.columns))
+        letters = shape.letters.encode()
+        handle = self.library.row(opened.handle, name.encode(), unit.encode(), letters, columns)
+        return LibraryRow(self, self._made(handle), name, unit, shape)
+
+    def counter(self, name: str, unit: str) -> Counter:
+        opened = self._opened()
+        handle = self.library.counter(opened.handle, name.encode(), unit.encode())
+        return LibraryCounter(self, self._made(handle), name, unit)
 
     def counts(self) -> Counts:
         opened = self._opened()
@@ -174,35 +218,137 @@ class LibraryWriter(Writer):
         self.open = None
 
 
-class LibrarySeries(Series):
-    """A series of one `LibraryWriter`."""
+class LibrarySeries(Series[N]):
+    """A series of numbers of one `LibraryWriter`."""
 
     __slots__ = ("_dot", "_dot_at", "_handle", "_writer")
 
-    def __init__(self, writer: LibraryWriter, handle: int, name: str, unit: str) -> None:
+    def __init__(self, writer: LibraryWriter, handle: int, name: str, unit: str, shape: Shape) -> None:
         self._writer = writer
-        self._dot = writer.library.dot
-        self._dot_at = writer.library.dot_at
+        self._dot, self._dot_at = writer.library.dots[shape.letters]
         self._handle = handle
+        self._integer = shape.is_integer
         self.name = name
         self.unit = unit
 
-    def dot(self, value: float) -> None:
+    # In each of these, `opened` keeps the publisher open until the library has come back.
+
+    def dot(self, value: N) -> None:
         opened = self._writer.open
         if opened is None:
             closed()
         try:
             self._dot(self._handle, value)
         except ctypes.ArgumentError:
-            raise TypeError(f"must be real number, not {type(value).__name__}") from None
+            raise TypeError(f"a series of numbers takes no {type(value).__name__}") from None
 
-    def dot_at(self, nanoseconds: int, value: float) -> None:
+    def dot_at(self, nanoseconds: int, value: N) -> None:
         opened = self._writer.open
         if opened is None:
             closed()
-        if not 0 <= nanoseconds < TIME_END:
-            no_time(nanoseconds)
+        check_time(nanoseconds)
         try:
             self._dot_at(self._handle, nanoseconds, value)
         except ctypes.ArgumentError:
-            raise TypeError("the time must be an integer and the value a real number") from None
+            raise TypeError(
+                "the time must be an integer and the value a number of the series' type"
+            ) from None
+
+
+class LibraryIntegers(LibrarySeries[int]):
+    """One whose numbers have a range, which ctypes does not look at."""
+
+    __slots__ = ("_letter",)
+
+    def __init__(self, writer: LibraryWriter, handle: int, name: str, unit: str, shape: Shape) -> None:
+        super().__init__(writer, handle, name, unit, shape)
+        self._letter = shape.letters
+
+    def dot(self, value: int) -> None:
+        check_range(self._letter, value)
+        super().dot(value)
+
+    def dot_at(self, nanoseconds: int, value: int) -> None:
+        check_range(self._letter, value)
+        super().dot_at(nanoseconds, value)
+
+
+class LibraryText(Text):
+    """A text of one `LibraryWriter`."""
+
+    __slots__ = ("_handle", "_writer")
+
+    def __init__(self, writer: LibraryWriter, handle: int, name: str) -> None:
+        self._writer = writer
+        self._handle = handle
+        self.name = name
+
+    def line(self, line: str) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        content = line_bytes(line)
+        self._writer.library.line(self._handle, content, len(content))
+
+    def line_at(self, nanoseconds: int, line: str) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        check_time(nanoseconds)
+        content = line_bytes(line)
+        self._writer.library.line_at(self._handle, nanoseconds, content, len(content))
+
+
+class LibraryRow(Row):
+    """A row of one `LibraryWriter`."""
+
+    __slots__ = ("_handle", "_pack", "_writer")
+
+    def __init__(self, writer: LibraryWriter, handle: int, name: str, unit: str, shape: Shape) -> None:
+        self._writer = writer
+        self._handle = handle
+        self._pack = Packing(shape.letters)
+        self.name = name
+        self.unit = unit
+        self.columns = shape.columns
+
+    def dot(self, *values: float) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        self._writer.library.cells(self._handle, self._pack(values), len(values))
+
+    def dot_at(self, nanoseconds: int, *values: float) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        check_time(nanoseconds)
+        self._writer.library.cells_at(self._handle, nanoseconds, self._pack(values), len(values))
+
+
+class LibraryCounter(Counter):
+    """A counter of one `LibraryWriter`."""
+
+    __slots__ = ("_handle", "_writer")
+
+    def __init__(self, writer: LibraryWriter, handle: int, name: str, unit: str) -> None:
+        self._writer = writer
+        self._handle = handle
+        self.name = name
+        self.unit = unit
+
+    def count(self, more: int = 1) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        more = operator.index(more)
+        check_range("U", more)
+        self._writer.library.count(self._handle, more)
+
+    @property
+    def total(self) -> int:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        total: int = self._writer.library.total(self._handle)
+        return total

@@ -9,7 +9,8 @@ NAME_BYTES_MAX = 4096
 APPLICATION_BYTES_MAX = 64
 
 
-def _is_control(character: str) -> bool:
+def is_control(character: str) -> bool:
+    """Whether it has no place in a name."""
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
@@ -28,7 +29,7 @@ def series_name(text: str) -> str:
         raise wrong(f"it is no Unicode text from character {error.start} on") from None
     if length > NAME_BYTES_MAX:
         raise wrong(f"it has {length} bytes, expected at most {NAME_BYTES_MAX}")
-    if any(map(_is_control, text)):
+    if any(map(is_control, text)):
         raise wrong("it has a control character")
     path, *parts = text.split(";")
     if not path:
@@ -42,6 +43,23 @@ def series_name(text: str) -> str:
     return path + "".join(f";{tag}={tags[tag]}" for tag in sorted(tags))
 
 
+def with_instance(name: str, instance: str) -> str:
+    """A name with one more tag in front of its own, of which the last of a kind wins."""
+    path, semicolon, tags = name.partition(";")
+    return f"{path};instance={instance}{semicolon}{tags}"
+
+
+def instance_name(text: str) -> str:
+    """The same text.
+
+    Raises ValueError where it can be no value of the tag `instance`.
+    """
+    if ";" in text:
+        raise ValueError(f"the instance {text[:80]!r} has a semicolon")
+    series_name(with_instance("a", text))
+    return text
+
+
 def application_name(text: str) -> str:
     """The same text.
 
@@ -52,7 +70,7 @@ def application_name(text: str) -> str:
         not 1 <= length <= APPLICATION_BYTES_MAX
         or text[0] == "."
         or "/" in text
-        or any(map(_is_control, text))
+        or any(map(is_control, text))
     ):
         raise ValueError(
             f"application name {text[:80]!r} is not 1 to 64 bytes without '/', control characters "
@@ -65,5 +83,5 @@ def program_name() -> str:
     """The program's file name, as far as it can name an application."""
     name = os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
     name = name[:-3] if name.endswith(".py") else name
-    name = "".join(c for c in name.lstrip(".") if not _is_control(c) and c.isprintable())[:16]
+    name = "".join(c for c in name.lstrip(".") if not is_control(c) and c.isprintable())[:16]
     return name or "python"

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
 import weakref
 from collections import deque
+from typing import Any
 
 from . import _place as place
+from ._kinds import (
+    KIND_F64,
+    KIND_TEXT,
+    TEXT,
+    TEXT_BYTES_MAX,
+    Packing,
+    Shape,
+    check_number,
+    check_range,
+    line_bytes,
+    number_shape,
+)
 from ._layout import (
     CONTROL_OTHER,
     CONTROL_OVERSIZE,
@@ -16,16 +30,21 @@ from ._layout import (
     REGISTRY_BYTES,
     REGISTRY_ENTRIES,
     SERIES_MAX,
-    TIME_END,
     Geometry,
     encode_entry,
     lane_log2_for,
 )
 from ._ring import Moved, Ring
-from ._writer import Counts, Options, Series, Writer, closed, no_time
+from ._writer import Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
 
 # How long a ring that could not be made is not tried again, in seconds.
 _RETRY = 1.0
+
+_COUNTER = number_shape("f64")
+# Beside the kinds of records: a count, which becomes a number when its turn has come.
+_COUNT = 0
+# Counters wrap where 64 bits do.
+_TOTAL_MASK = (1 << 64) - 1
 
 # Of this process: a forked child finds them here and starts afresh.
 _writers: weakref.WeakSet[PythonWriter] = weakref.WeakSet()
@@ -38,6 +57,21 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Total:
+    """What all counters of one name have come to."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def _total_after(count: tuple[Total, int]) -> float:
+    total, more = count
+    total.count = total.count + more & _TOTAL_MASK
+    return float(total.count)
 
 
 class PythonWriter(Writer):
@@ -59,12 +93,14 @@ class PythonWriter(Writer):
         self._geometry = Geometry.new(REGISTRY_BYTES, 1, lane_log2_for(options.lane_dots))
         self._lock = threading.RLock()
         self._writing = False
-        self._interrupting: deque[tuple[int | None, int | None, float, int]] = deque()
+        # Number, kind, time, value, ticks.
+        self._interrupting: deque[tuple[int | None, int, int | None, Any, int]] = deque()
         self._closing = False
-        # Each series as the registry has it, by number; the last number of each name, and its unit.
+        # Each series as the registry has it, by number; all numbers of each name and shape, and their units.
         self._entries: list[bytes] = []
         self._registry_bytes = REGISTRY_ENTRIES
-        self._numbers: dict[str, tuple[int, str]] = {}
+        self._numbers: dict[tuple[str, Shape], list[tuple[int, str]]] = {}
+        self._totals: dict[str, Total] = {}
         self._inherited = False
         self._homeless = 0
         self._failed: float | None = None
@@ -98,32 +134,50 @@ class PythonWriter(Writer):
     def path(self) -> str:
         return self._path
 
-    def series(self, name: str, unit: str) -> Series:
+    def floats(self, name: str, unit: str, shape: Shape) -> Series[float]:
+        series: PythonSeries[float] = PythonSeries(self, self._named(name, unit, shape), name, unit, shape)
+        return series
+
+    def integers(self, name: str, unit: str, shape: Shape) -> Series[int]:
+        return PythonIntegers(self, self._named(name, unit, shape), name, unit, shape)
+
+    def text(self, name: str) -> Text:
+        return PythonText(self, self._named(name, "", TEXT), name)
+
+    def row(self, name: str, unit: str, shape: Shape) -> Row:
+        return PythonRow(self, self._named(name, unit, shape), name, unit, shape)
+
+    def counter(self, name: str, unit: str) -> Counter:
+        number = self._named(name, unit, _COUNTER)
+        return PythonCounter(self, number, name, unit, self._totals.setdefault(name, Total()))
+
+    def _named(self, name: str, unit: str, shape: Shape) -> int | None:
         with self._lock:
             if self._writing:
                 raise RuntimeError("no series can be made inside a signal handler that interrupted a dot")
             try:
                 self._writing = True
-                number = self._number(name, unit)
+                number = self._number(name, unit, shape)
             finally:
                 self._writing = False
             self._settle()
-        return PythonSeries(self, number, name, unit)
+        return number
 
-    def _number(self, name: str, unit: str) -> int | None:
+    def _number(self, name: str, unit: str, shape: Shape) -> int | None:
         """The number of a series, new or known; None where there is no room for another."""
         ring = self._current()
-        number, known = self._numbers.get(name, (None, ""))
-        if number is not None and (not unit or known == unit):
-            return number
+        # A known one that gets a unit, or another, gets a new number; without one it is the newest.
+        for number, its_unit in reversed(self._numbers.get((name, shape), [])):
+            if not unit or its_unit == unit:
+                return number
         number = len(self._entries)
-        entry = encode_entry(number, name, unit) if number < SERIES_MAX else None
+        entry = encode_entry(number, name, unit, shape) if number < SERIES_MAX else None
         if entry is None or self._registry_bytes + len(entry) > self._geometry.registry_bytes:
             return None
         # Without a ring it is named in the next one.
         self._registry_bytes += len(entry)
         self._entries.append(entry)
-        self._numbers[name] = number, unit
+        self._numbers.setdefault((name, shape), []).append((number, unit))
         if ring is not None:
             ring.add_series(self._entries)
         return number
@@ -145,38 +199,64 @@ class PythonWriter(Writer):
             self._inherited, self._failed = False, None
         return self._ring
 
-    def publish(self, number: int | None, nanos: int | None, value: float) -> None:
-        """Publishes one dot, now where `nanos` is None."""
+    def publish(self, number: int | None, kind: int, nanos: int | None, value: Any) -> None:
+        """Publishes one dot, now where `nanos` is None.
+
+        value: a number; of texts and rows their length and their bytes; of counts a total and how many more.
+        """
         with self._lock:
             if self._writing:
-                # Looked at here, where the handler that brings it can still be told.
-                memoryview(bytearray(8)).cast("d")[0] = value
-                self._interrupting.append((number, nanos, value, time.time_ns()))
+                if _COUNT < kind < KIND_TEXT:
+                    # Looked at here, where the handler that brings it can still be told.
+                    check_number(kind, value)
+                self._interrupting.append((number, kind, nanos, value, time.time_ns()))
                 return
             try:
                 self._writing = True
-                self._write(number, nanos, value, None)
+                self._write(number, kind, nanos, value, None)
             finally:
                 self._writing = False
             if self._interrupting or self._closing:
                 self._settle()
 
-    def _write(self, number: int | None, nanos: int | None, value: float, ticks: int | None) -> None:
+    def _write(self, number: int | None, kind: int, nanos: int | None, value: Any, ticks: int | None) -> None:
         ring = self._ring or self._current()
+        if kind == _COUNT:
+            # One after the other and at its own time, so that a later total is never the smaller one.
+            kind, value, ticks = KIND_F64, _total_after(value), None
         if ring is None:
             self._homeless += 1
         elif number is None:
             ring.refuse_series()
         else:
             try:
-                if nanos is None:
-                    ring.dot(number, time.time_ns() if ticks is None else ticks, value)
+                if kind >= KIND_TEXT:
+                    self._write_long(ring, number, kind, nanos, value, ticks)
+                elif nanos is None:
+                    ring.dot(number, kind, time.time_ns() if ticks is None else ticks, value)
                 else:
-                    ring.dot_at(number, nanos, value)
+                    ring.dot_at(number, kind, nanos, value)
             except Moved:
                 self._ring = None
                 ring.close()
-                self._write(number, nanos, value, ticks)
+                self._write(number, kind, nanos, value, ticks)
+
+    def _write_long(
+        self,
+        ring: Ring,
+        number: int,
+        kind: int,
+        nanos: int | None,
+        value: tuple[int, bytes],
+        ticks: int | None,
+    ) -> None:
+        count, content = value
+        if kind == KIND_TEXT and count > TEXT_BYTES_MAX:
+            ring.refuse(CONTROL_OVERSIZE)
+        elif nanos is not None:
+            ring.long(number, kind, nanos, True, count, content)
+        else:
+            ring.long(number, kind, time.time_ns() if ticks is None else ticks, False, count, content)
 
     def _settle(self) -> None:
         """Does what signal handlers could not: their dots, and closing."""
@@ -184,11 +264,14 @@ class PythonWriter(Writer):
             try:
                 self._writing = True
                 while self._interrupting and self._ring is not None:
-                    number, nanos, value, ticks = self._interrupting.popleft()
-                    self._write(number, nanos, value, ticks)
+                    number, kind, nanos, value, ticks = self._interrupting.popleft()
+                    self._write(number, kind, nanos, value, ticks)
                 # Without a ring nobody can write them.
-                self._homeless += len(self._interrupting)
-                self._interrupting.clear()
+                while self._interrupting:
+                    _, kind, _, value, _ = self._interrupting.popleft()
+                    if kind == _COUNT:
+                        _total_after(value)
+                    self._homeless += 1
             finally:
                 self._writing = False
         if self._closing and not self._writing and self._ring is not None:
@@ -221,21 +304,104 @@ class PythonWriter(Writer):
             self.close()
 
 
-class PythonSeries(Series):
-    """A series of one `PythonWriter`."""
+class PythonSeries(Series[N]):
+    """A series of numbers of one `PythonWriter`."""
 
-    __slots__ = ("_number", "_writer")
+    __slots__ = ("_kind", "_number", "_writer")
 
-    def __init__(self, writer: PythonWriter, number: int | None, name: str, unit: str) -> None:
+    def __init__(self, writer: PythonWriter, number: int | None, name: str, unit: str, shape: Shape) -> None:
         self._writer = writer
         self._number = number
+        self._kind = shape.kind
+        self._integer = shape.is_integer
         self.name = name
         self.unit = unit
 
-    def dot(self, value: float) -> None:
-        self._writer.publish(self._number, None, value)
+    def dot(self, value: N) -> None:
+        self._writer.publish(self._number, self._kind, None, value)
 
-    def dot_at(self, nanoseconds: int, value: float) -> None:
-        if not 0 <= nanoseconds < TIME_END:
-            no_time(nanoseconds)
-        self._writer.publish(self._number, nanoseconds, value)
+    def dot_at(self, nanoseconds: int, value: N) -> None:
+        check_time(nanoseconds)
+        self._writer.publish(self._number, self._kind, nanoseconds, value)
+
+
+class PythonIntegers(PythonSeries[int]):
+    """One whose numbers have a range."""
+
+    __slots__ = ("_letter",)
+
+    def __init__(self, writer: PythonWriter, number: int | None, name: str, unit: str, shape: Shape) -> None:
+        super().__init__(writer, number, name, unit, shape)
+        self._letter = shape.letters
+
+    def dot(self, value: int) -> None:
+        check_range(self._letter, value)
+        self._writer.publish(self._number, self._kind, None, value)
+
+    def dot_at(self, nanoseconds: int, value: int) -> None:
+        check_range(self._letter, value)
+        super().dot_at(nanoseconds, value)
+
+
+class PythonText(Text):
+    """A text of one `PythonWriter`."""
+
+    __slots__ = ("_number", "_writer")
+
+    def __init__(self, writer: PythonWriter, number: int | None, name: str) -> None:
+        self._writer = writer
+        self._number = number
+        self.name = name
+
+    def line(self, line: str) -> None:
+        content = line_bytes(line)
+        self._writer.publish(self._number, KIND_TEXT, None, (len(content), content))
+
+    def line_at(self, nanoseconds: int, line: str) -> None:
+        check_time(nanoseconds)
+        content = line_bytes(line)
+        self._writer.publish(self._number, KIND_TEXT, nanoseconds, (len(content), content))
+
+
+class PythonRow(Row):
+    """A row of one `PythonWriter`."""
+
+    __slots__ = ("_kind", "_number", "_pack", "_writer")
+
+    def __init__(self, writer: PythonWriter, number: int | None, name: str, unit: str, shape: Shape) -> None:
+        self._writer = writer
+        self._number = number
+        self._kind = shape.kind
+        self._pack = Packing(shape.letters)
+        self.name = name
+        self.unit = unit
+        self.columns = shape.columns
+
+    def dot(self, *values: float) -> None:
+        self._writer.publish(self._number, self._kind, None, (len(values), self._pack(values)))
+
+    def dot_at(self, nanoseconds: int, *values: float) -> None:
+        check_time(nanoseconds)
+        self._writer.publish(self._number, self._kind, nanoseconds, (len(values), self._pack(values)))
+
+
+class PythonCounter(Counter):
+    """A counter of one `PythonWriter`."""
+
+    __slots__ = ("_number", "_total", "_writer")
+
+    def __init__(self, writer: PythonWriter, number: int | None, name: str, unit: str, total: Total) -> None:
+        self._writer = writer
+        self._number = number
+        self._total = total
+        self.name = name
+        self.unit = unit
+
+    def count(self, more: int = 1) -> None:
+        more = operator.index(more)
+        check_range("U", more)
+        self._writer.publish(self._number, _COUNT, None, (self._total, more))
+
+    @property
+    def total(self) -> int:
+        return self._total.count

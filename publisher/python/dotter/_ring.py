@@ -4,7 +4,8 @@ Always true, whichever process looks: what lies below `head` is wholly written, 
 by a lane's length. The protocol is the one of shared/ring/FORMAT.md, which asks for two things:
 
 - Each word is stored at once. `memoryview.cast` gives items of eight aligned bytes, and CPython stores one of
-  them with a copy of constant size, which is one instruction. (`struct.pack_into` writes byte by byte.)
+  them with a copy of constant size, which is one instruction. (`struct.pack_into` writes byte by byte.) What
+  texts and rows hold is copied as one piece, in whatever order: behind `claim`, and before `head` covers it.
 - A record's words are seen before `head`, and `claim` before the first word of the new lap. On x86-64 stores
   are seen in the order in which they are executed (total store order), and the interpreter executes
   them in the order of these lines: each is a call of its own into the memoryview, which no compiler sees
@@ -23,9 +24,10 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from . import _place as place
+from ._kinds import KIND_F32, KIND_F64, KIND_I64
 from ._layout import (
     ABSOLUTE,
     BLOCK_BYTES,
@@ -36,13 +38,13 @@ from ._layout import (
     DELTA_HALF,
     DELTA_MASK,
     END_MARK,
-    F64_NANOS,
-    F64_TICKS,
+    FLAG_ABSOLUTE,
+    FLAG_NANOS,
     GRANULE_BYTES,
     HEADER_BYTES,
     HEADER_REFUSED_SERIES,
     HEADER_STATE,
-    KIND_F64,
+    NANOS,
     REGISTRY_ENTRIES,
     STATE_CLOSED,
     STATE_LIVE,
@@ -85,6 +87,11 @@ def _realtime_pair() -> Pair:
 REALTIME = Clock(CLOCK_REALTIME, 1_000_000_000, time.time_ns, _realtime_pair)
 
 
+def _wrapped(delta: int) -> int:
+    """A difference of two words of 64 bits as one more, signed: whoever adds it up lets it wrap."""
+    return (delta + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 # Where the writer stands: bytes committed, the end of the block, dots so far, the block's bases in ticks and
 # in nanoseconds. A plain tuple: one is made for every dot.
 Position = tuple[int, int, int, int, int]
@@ -104,7 +111,9 @@ class Ring:
         self._map = mmap.mmap(fd, geometry.file_bytes)
         self._bytes = memoryview(self._map)
         self._words = self._bytes.cast("Q")
+        self._signed = self._bytes.cast("q")
         self._doubles = self._bytes.cast("d")
+        self._floats = self._bytes.cast("f")
         self._control = geometry.control(0) // 8
         self._head = self._control + CONTROL_HEAD // 8
         self._data = geometry.lane(0) // 8
@@ -175,51 +184,105 @@ class Ring:
             # Seen after the entry: stores keep their order.
             self._words[registry // 8] = used
 
-    def dot(self, series: int, ticks: int, value: float) -> None:
-        """Publishes a value at ticks of the clock."""
+    def dot(self, series: int, kind: int, ticks: int, value: float) -> None:
+        """Publishes a number of the series' kind at ticks of the clock."""
         head, block_end, records, base_ticks, base_nanos = self._at
         delta = ticks - base_ticks
         if head == block_end or not -DELTA_HALF <= delta < DELTA_HALF:
-            self._open_block(ticks, None)
-            head, block_end, records, base_ticks, base_nanos = self._at
-            delta = 0
+            delta = _wrapped(delta)
+            if head == block_end or not -DELTA_HALF <= delta < DELTA_HALF:
+                self._open_block(ticks, None)
+                head, block_end, records, base_ticks, base_nanos = self._at
+                delta = 0
         index = self._data + ((head & self._mask) >> 3)
         # The value first: where it is no number this is as far as it gets.
-        self._doubles[index + 1] = value
-        self._words[index] = series | F64_TICKS | (delta & DELTA_MASK) << 24
+        if kind == KIND_F64:
+            self._doubles[index + 1] = value
+        else:
+            self._put(index + 1, kind, value)
+        self._words[index] = series | kind << 20 | (delta & DELTA_MASK) << 24
         head += GRANULE_BYTES
         self._at = (head, block_end, records + 1, base_ticks, base_nanos)
         # Seen after the record: stores keep their order.
         self._words[self._head] = head
 
-    def dot_at(self, series: int, nanos: int, value: float) -> None:
-        """Publishes a value at a time the application gives, of 64 bits."""
+    def dot_at(self, series: int, kind: int, nanos: int, value: float) -> None:
+        """Publishes a number of the series' kind at a time the application gives, of 64 bits."""
         head, block_end, records, base_ticks, base_nanos = self._at
         delta = nanos - base_nanos
         if head == block_end or not -DELTA_HALF <= delta < DELTA_HALF:
-            # A time far from the block's base takes its whole self along and never a new block: times
-            # that go back and forth would burn one for each dot.
-            if block_end - head >= 2 * GRANULE_BYTES:
-                self._absolute(series, nanos, value)
-                return
-            self._open_block(None, nanos)
-            head, block_end, records, base_ticks, base_nanos = self._at
-            delta = 0
+            delta = _wrapped(delta)
+            if head == block_end or not -DELTA_HALF <= delta < DELTA_HALF:
+                # A time far from the block's base takes its whole self along and never a new block: times
+                # that go back and forth would burn one for each dot.
+                if block_end - head >= 2 * GRANULE_BYTES:
+                    self._absolute(series, kind, nanos, value)
+                    return
+                self._open_block(None, nanos)
+                head, block_end, records, base_ticks, base_nanos = self._at
+                delta = 0
         index = self._data + ((head & self._mask) >> 3)
-        self._doubles[index + 1] = value
-        self._words[index] = series | F64_NANOS | (delta & DELTA_MASK) << 24
+        if kind == KIND_F64:
+            self._doubles[index + 1] = value
+        else:
+            self._put(index + 1, kind, value)
+        self._words[index] = series | (kind + NANOS) << 20 | (delta & DELTA_MASK) << 24
         head += GRANULE_BYTES
         self._at = (head, block_end, records + 1, base_ticks, base_nanos)
         self._words[self._head] = head
 
-    def _absolute(self, series: int, nanos: int, value: float) -> None:
+    def _absolute(self, series: int, kind: int, nanos: int, value: float) -> None:
         head, block_end, records, base_ticks, base_nanos = self._at
         index = self._data + ((head & self._mask) >> 3)
-        self._doubles[index + 2] = value
+        self._put(index + 2, kind, value)
         self._words[index] = series | ABSOLUTE
         self._words[index + 1] = nanos
-        self._words[index + 3] = KIND_F64
+        self._words[index + 3] = kind
         head += 2 * GRANULE_BYTES
+        self._at = (head, block_end, records + 1, base_ticks, base_nanos)
+        self._words[self._head] = head
+
+    def _put(self, index: int, kind: int, value: Any) -> None:
+        """Stores a number's word. Raises TypeError or ValueError where it is none of its kind."""
+        if kind == KIND_F64:
+            self._doubles[index] = value
+        elif kind == KIND_F32:
+            # The lower half, after the upper one is zero.
+            self._words[index] = 0
+            self._floats[2 * index] = value
+        elif kind == KIND_I64:
+            self._signed[index] = value
+        else:
+            self._words[index] = value
+
+    def long(self, series: int, kind: int, stamp: int, given: bool, count: int, content: bytes) -> None:
+        """Publishes a text of `count` bytes, or a row of so many columns.
+
+        stamp: ticks of the clock, or where it is `given` nanoseconds.
+        """
+        head, block_end, records, base_ticks, base_nanos = self._at
+        delta = _wrapped(stamp - (base_nanos if given else base_ticks))
+        front = 16
+        length = -(-(front + len(content)) // GRANULE_BYTES) * GRANULE_BYTES
+        second = count | FLAG_NANOS if given else count
+        fits = -DELTA_HALF <= delta < DELTA_HALF
+        if not fits or block_end - head < length:
+            # A granule more than it needs at the worst, as the time takes a word.
+            if given and not fits and block_end - head >= length + GRANULE_BYTES:
+                front = 24
+                length = -(-(front + len(content)) // GRANULE_BYTES) * GRANULE_BYTES
+                second = count | FLAG_ABSOLUTE
+            else:
+                self._open_block(None if given else stamp, stamp if given else None)
+                head, block_end, records, base_ticks, base_nanos = self._at
+            delta = 0
+        index = self._data + ((head & self._mask) >> 3)
+        self._bytes[index * 8 + front : index * 8 + length] = content.ljust(length - front, b"\0")
+        if front == 24:
+            self._words[index + 2] = stamp
+        self._words[index + 1] = second
+        self._words[index] = series | kind << 20 | (delta & DELTA_MASK) << 24
+        head += length
         self._at = (head, block_end, records + 1, base_ticks, base_nanos)
         self._words[self._head] = head
 
@@ -277,13 +340,14 @@ class Ring:
         forked. The parent's copy of it goes on, and this one ends in memory that nobody looks at.
         """
         if interrupted:
-            nowhere = memoryview(mmap.mmap(-1, self._header.geometry.file_bytes))
-            self._words, self._doubles = nowhere.cast("Q"), nowhere.cast("d")
+            self._bytes = memoryview(mmap.mmap(-1, self._header.geometry.file_bytes))
+            self._words, self._signed = self._bytes.cast("Q"), self._bytes.cast("q")
+            self._doubles, self._floats = self._bytes.cast("d"), self._bytes.cast("f")
         else:
             self._unmap()
 
     def _unmap(self) -> None:
-        for view in (self._words, self._doubles, self._bytes):
+        for view in (self._words, self._signed, self._doubles, self._floats, self._bytes):
             view.release()
         self._map.close()
         os.close(self._fd)

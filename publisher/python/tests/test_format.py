@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 from dotter import _layout as layout
+from dotter._kinds import KIND_ROW, KIND_TEXT, TEXT, Packing, Shape, number_shape, row_shape
 from dotter._ring import Clock, Pair, Ring
 
 from .reading import read
@@ -26,27 +27,32 @@ class Manual:
         self.now = Pair(START + millis * 1_000_000, 7_000_000_000 + millis * (HZ // 1000))
 
 
-def write_golden(directory):
-    """What shared/ring/tests/golden.rs writes into the ring of numbers, step by step."""
-    manual = Manual()
+def create(directory, manual):
+    """A ring with the same bytes every time."""
     identity = layout.Identity(bytes(range(16)), b"\xb0" * 16, START, 4711, 1000, 12_345, 4_026_531_836)
     geometry = layout.Geometry.new(4096, 1, layout.LANE_LOG2_MIN)
-    ring = Ring.create(directory, None, "golden", geometry, identity, manual.clock)
+    return Ring.create(directory, None, "golden", geometry, identity, manual.clock)
+
+
+def write_numbers(directory):
+    """What shared/ring/tests/golden.rs writes into the ring of numbers, step by step."""
+    manual = Manual()
+    ring, f64 = create(directory, manual), number_shape("f64")
     names = [("cpu.user", ""), ("latency;host=a;path=größe", "ms")]
-    ring.add_series([layout.encode_entry(number, *name) for number, name in enumerate(names)])
+    ring.add_series([layout.encode_entry(number, *name, f64) for number, name in enumerate(names)])
     for number in range(layout.BLOCK_DOTS - 3):
         manual.set(number // 10)
         if number % 3 == 0:
-            ring.dot_at(1, START - number, -float(number))
+            ring.dot_at(1, f64.kind, START - number, -float(number))
         else:
-            ring.dot(0, manual.now.ticks, number / 4)
+            ring.dot(0, f64.kind, manual.now.ticks, number / 4)
     for nanos in (0, layout.TIME_END - 1):
-        ring.dot_at(1, nanos, nanos)
+        ring.dot_at(1, f64.kind, nanos, nanos)
     manual.set(50)
-    ring.dot(0, manual.now.ticks, float("inf"))
+    ring.dot(0, f64.kind, manual.now.ticks, float("inf"))
     manual.set(3_600_000)
-    ring.dot(0, manual.now.ticks, 1e300)
-    ring.dot_at(1, START, 2.2250738585072014e-308)
+    ring.dot(0, f64.kind, manual.now.ticks, 1e300)
+    ring.dot_at(1, f64.kind, START, 2.2250738585072014e-308)
     ring.refuse(layout.CONTROL_REENTRANT)
     ring.refuse_series()
     ring.refuse_series()
@@ -54,17 +60,75 @@ def write_golden(directory):
     return ring.path
 
 
-class Golden(unittest.TestCase):
-    def test_writing_gives_the_bytes_of_the_kept_ring(self):
-        with tempfile.TemporaryDirectory() as directory:
-            path = write_golden(Path(directory))
-            self.assertEqual(path.name, "golden.000102030405060708090a0b0c0d0e0f.dots")
-            written, kept = path.read_bytes(), (GOLDEN / "ring-0.dots").read_bytes()
-        self.assertEqual(len(written), len(kept))
-        differs = next((at for at, (a, b) in enumerate(zip(written, kept)) if a != b), None)
-        self.assertIsNone(differs, "the first byte that differs")
+def write_kinds(directory):
+    """What it writes into the ring of every kind."""
+    manual = Manual()
+    ring = create(directory, manual)
+    numbers = [number_shape(kind) for kind in ("f64", "i64", "u64", "f32")]
+    # The last column has no name, which only a writer by hand can do.
+    columns = {"a": "f64", "b": "f32", "c": "i64", "d": "u64", "größe": "i32", "f": "u32"}
+    row = row_shape("row", columns)
+    row = row._replace(columns=(*row.columns[:5], ""))
+    shapes: list[Shape] = [*numbers, TEXT, row]
+    names = ("f64", "i64", "u64", "f32", "text", "row")
+    ring.add_series(
+        [layout.encode_entry(number, names[number], "", shape) for number, shape in enumerate(shapes)]
+    )
+    cells = Packing(row.letters)((-2.5, 0.5, -(1 << 63), (1 << 64) - 1, -3, (1 << 32) - 1))
+    wide = Packing("U" * 64)(tuple(range(64)))
+    line = "Grüße an alle, die lesen".encode()
 
-    def test_reading_gives_the_dots_of_the_kept_ring(self):
+    def text(stamp, given, content):
+        if len(content) > 4016:
+            ring.refuse(layout.CONTROL_OVERSIZE)
+        else:
+            ring.long(4, KIND_TEXT, stamp, given, len(content), content)
+
+    for millis in range(4):
+        manual.set(millis)
+        ticks = manual.now.ticks
+        for number, value in enumerate((1.5, -(1 << 63) + millis, (1 << 64) - 1 - millis, -0.25)):
+            ring.dot(number, numbers[number].kind, ticks, value)
+        for length in range(16):
+            text(ticks, False, line[: length + min(length, 6)])
+        ring.long(5, KIND_ROW, ticks, False, 6, cells)
+        ring.long(5, KIND_ROW, ticks, False, 64, wide)
+        for nanos in (START + millis, millis, layout.TIME_END - 1 - millis):
+            for number, value in enumerate((1.5, -7, 7, 0.125)):
+                ring.dot_at(number, numbers[number].kind, nanos, value)
+            text(nanos, True, b"a line")
+            ring.long(5, KIND_ROW, nanos, True, 6, cells)
+            ring.long(5, KIND_ROW, nanos, True, 5, cells[:40])
+    for length in (4016, 4017):
+        text(manual.now.ticks, False, b"x" * length)
+    ring.close()
+    return ring.path
+
+
+def in_words(dot):
+    """A value as shared/ring/tests/golden.rs writes it, beside the letters of its series."""
+    if dot.letters == "F" and not isinstance(dot.value, tuple):
+        return f"[{dot.unit}]", repr(dot.value).replace("e+", "e")
+    if dot.letters == "s":
+        return "", f'"{dot.value}"'
+    if isinstance(dot.value, tuple):
+        return dot.letters, f"Row([{', '.join(map(str, dot.words))}])"
+    kind = {"f": "F32", "I": "I64", "U": "U64"}[dot.letters]
+    return dot.letters, f"{kind}({dot.value})"
+
+
+class Golden(unittest.TestCase):
+    def test_writing_gives_the_bytes_of_the_kept_rings(self):
+        for name, write in (("ring-0", write_numbers), ("ring-0-kinds", write_kinds)):
+            with tempfile.TemporaryDirectory() as directory:
+                path = write(Path(directory))
+                self.assertEqual(path.name, "golden.000102030405060708090a0b0c0d0e0f.dots")
+                written, kept = path.read_bytes(), (GOLDEN / f"{name}.dots").read_bytes()
+            self.assertEqual(len(written), len(kept))
+            differs = next((at for at, (a, b) in enumerate(zip(written, kept)) if a != b), None)
+            self.assertIsNone(differs, f"the first byte of {name} that differs")
+
+    def test_reading_gives_the_dots_of_the_kept_ring_of_numbers(self):
         found = read(GOLDEN / "ring-0.dots")
         self.assertEqual((found.header.application, found.closed, found.refused_series), ("golden", True, 2))
         lines = (GOLDEN / "ring-0.txt").read_text().splitlines()[3:]
@@ -74,6 +138,16 @@ class Golden(unittest.TestCase):
             text, value = line.rsplit(" ", 1)
             self.assertEqual(f"{number} {dot.name} [{dot.unit}] {stamp} {dot.nanos}", text)
             self.assertEqual(dot.value, float(value))
+
+    def test_reading_gives_the_dots_of_the_kept_ring_of_every_kind(self):
+        found = read(GOLDEN / "ring-0-kinds.dots")
+        lines = (GOLDEN / "ring-0-kinds.txt").read_text().splitlines()[3:]
+        self.assertEqual(len(found.dots), len(lines))
+        for number, (dot, line) in enumerate(zip(found.dots, lines)):
+            letters, value = in_words(dot)
+            stamp = "clock" if dot.clock else "given"
+            words = (str(number), dot.name, letters, stamp, str(dot.nanos), value)
+            self.assertEqual(" ".join(filter(None, words)), line)
 
 
 class Layout(unittest.TestCase):

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use dotter_ring::directory::{self, Place};
-use dotter_ring::{Drained, LaneCursor, RingReader};
+use dotter_ring::{Drained, LaneCursor, RingReader, Value};
 
 /// A file of this package.
 pub(crate) fn here(name: &str) -> PathBuf {
@@ -73,6 +73,54 @@ pub(crate) fn read(path: &Path) -> (RingReader, Vec<Read>) {
         }
     }
     (ring, all)
+}
+
+/// The program in a page of documentation: the first piece in that language.
+pub(crate) fn fenced(page: &str, language: &str) -> String {
+    let text = std::fs::read_to_string(here(page)).unwrap();
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("the page has a program");
+    rest.split_once("```").expect("the program ends").0.to_owned()
+}
+
+/// What is in a ring, lane by lane, each dot in words: name, letters with the names of columns, unit, value.
+pub(crate) fn rows(path: &Path) -> Vec<String> {
+    let mut ring = RingReader::open(path).unwrap();
+    let mut all = Vec::new();
+    for lane in 0..ring.lanes_used() {
+        let (mut cursor, mut out) = (LaneCursor::start(lane), Drained::default());
+        while cursor.drain(&mut ring, usize::MAX, &mut out) > 0 {}
+        assert_eq!(out.losses, []);
+        for dot in &out.dots {
+            let series = ring.series(dot.series).expect("the writer has named it");
+            let mut text = format!("{} {}", series.name.as_ref().unwrap(), series.format);
+            if !series.columns.is_empty() {
+                text += &format!("({})", series.columns.join(", "));
+            }
+            text += &format!(" [{}]", series.unit);
+            if !dot.clock {
+                text += &format!(" @{}", dot.time.nanos());
+            }
+            match out.value(dot) {
+                Value::F64(value) => text += &format!(" {value:?}"),
+                Value::F32(value) => text += &format!(" {value:?}"),
+                Value::I64(value) => text += &format!(" {value}"),
+                Value::U64(value) => text += &format!(" {value}"),
+                Value::Text(line) => text += &format!(" {:?}", std::str::from_utf8(line).unwrap()),
+                Value::Row(words) => {
+                    for (letter, word) in series.format.as_str().chars().zip(words) {
+                        text += &match letter {
+                            'F' => format!(" {:?}", f64::from_bits(*word)),
+                            'f' => format!(" {:?}", f32::from_bits(*word as u32)),
+                            'I' | 'i' => format!(" {}", *word as i64),
+                            _ => format!(" {word}"),
+                        };
+                    }
+                }
+            }
+            all.push(text);
+        }
+    }
+    all
 }
 
 /// Every ring in a directory.
