@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dotter_dot::SeriesName;
-use dotter_ring::{LaneWriter, Moved, Shape, SlowPath};
+use dotter_ring::{Shape, SlowPath};
 
 use crate::publisher::Home;
 
@@ -31,8 +31,3 @@ impl fmt::Debug for Handle {
         write!(f, "{}", self.name)
     }
 }
-
-/// Writes one record into a lane, for the series of that number; asked again where the ring has moved.
-pub(crate) trait Write: Fn(&mut LaneWriter, u32) -> Result<(), Moved> {}
-
-impl<F: Fn(&mut LaneWriter, u32) -> Result<(), Moved>> Write for F {}

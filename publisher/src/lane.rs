@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use dotter_dot::Timestamp;
-use dotter_ring::{LaneWriter, Moved, Number, Refusal, SlowPath};
+use dotter_ring::{LaneWriter, Number, Refusal, SlowPath};
 
-use crate::handle::{Handle, Write};
+use crate::handle::Handle;
 use crate::local;
 use crate::publisher::Home;
 use crate::seat::Seat;
+use crate::write::{Cells, CellsAt, Dot, DotAt, Line, LineAt, Write};
 use crate::{Columns, Row, Series, Text};
 
 /// A lane of its own for a thread with much to publish: the fastest way there is.
@@ -29,39 +30,37 @@ impl Lane {
     /// Publishes a value, now.
     #[inline]
     pub fn dot<N: Number>(&mut self, series: &Series<N>, value: N) {
-        self.publish(series.handle(), |writer, id| writer.dot(id, value));
+        self.publish(series.handle(), Dot(value));
     }
 
     /// Publishes a value of another time.
     #[inline]
     pub fn dot_at<N: Number>(&mut self, series: &Series<N>, time: Timestamp, value: N) {
-        self.publish(series.handle(), |writer, id| writer.dot_at(id, time.nanos(), value));
+        self.publish(series.handle(), DotAt(time.nanos(), value));
     }
 
     /// Publishes a line of text, now; see [`Text::line`].
     #[inline]
     pub fn line(&mut self, series: &Text, line: &str) {
-        self.publish(series.handle(), |writer, id| writer.text(id, line));
+        self.publish(series.handle(), Line(line));
     }
 
     /// Publishes a line of text of another time.
     #[inline]
     pub fn line_at(&mut self, series: &Text, time: Timestamp, line: &str) {
-        self.publish(series.handle(), |writer, id| writer.text_at(id, time.nanos(), line));
+        self.publish(series.handle(), LineAt(time.nanos(), line));
     }
 
     /// Publishes a row, now.
     #[inline]
     pub fn row<C: Columns>(&mut self, series: &Row<C>, values: C) {
-        let words = values.to_words();
-        self.publish(series.handle(), |writer, id| writer.row(id, words.as_ref()));
+        self.publish(series.handle(), Cells(values.to_words()));
     }
 
     /// Publishes a row of another time.
     #[inline]
     pub fn row_at<C: Columns>(&mut self, series: &Row<C>, time: Timestamp, values: C) {
-        let words = values.to_words();
-        self.publish(series.handle(), |writer, id| writer.row_at(id, time.nanos(), words.as_ref()));
+        self.publish(series.handle(), CellsAt(time.nanos(), values.to_words()));
     }
 
     #[inline(always)]
@@ -69,7 +68,7 @@ impl Lane {
         if Arc::ptr_eq(&self.home, &series.home)
             && let Some(id) = series.id
             && let Some(writer) = self.seat.as_mut().and_then(Seat::writer)
-            && write(writer, id).is_ok()
+            && write.write(writer, id).is_ok()
         {
             return;
         }
@@ -90,15 +89,11 @@ impl Lane {
 
 /// Publishes where the quick way failed: through the shared lane, or in a new ring.
 #[cold]
-pub(crate) fn publish_slowly(
-    series: &Handle,
-    seat: &mut Option<Seat>,
-    write: &dyn Fn(&mut LaneWriter, u32) -> Result<(), Moved>,
-) {
+pub(crate) fn publish_slowly(series: &Handle, seat: &mut Option<Seat>, write: &dyn Write) {
     let home = &series.home;
     let Some(id) = series.id else { return home.refuse_series() };
     let Some(inside) = SlowPath::enter() else { return home.refuse(Refusal::SignalHandler) };
-    let write = |writer: &mut LaneWriter| write(writer, id);
+    let write = |writer: &mut LaneWriter| write.write(writer, id);
     let here = seat.as_mut().map(|seat| seat.write(&inside, &write));
     if here == Some(Ok(())) {
         return;

@@ -23,8 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Plain numbers go all the way to the store. Other numbers, texts and rows stand in the ring for whoever reads
-//! it; what a collector does not take is counted as refused in its ledger.
+//! All of it goes to the store as what it is, bit for bit: integers stay integers, a row keeps its columns.
 //!
 //! Each thread writes to a *lane* of its own, which it gets with its first dot and which the next thread
 //! takes over when it ends. A thread that publishes millions of dots a second can hold a [`Lane`] itself.
@@ -54,6 +53,7 @@ mod timer;
 mod handle;
 mod local;
 mod seat;
+mod write;
 
 // What other libraries say, published.
 #[cfg(any(feature = "metrics", feature = "tracing"))]

@@ -10,10 +10,11 @@ use std::sync::{Arc, Weak};
 
 use dotter_ring::{Refusal, SlowPath};
 
-use crate::handle::{Handle, Write};
+use crate::handle::Handle;
 use crate::lane::publish_slowly;
 use crate::publisher::Home;
 use crate::seat::Seat;
+use crate::write::Write;
 
 thread_local! {
     static LOCAL: Local = const { Local { busy: AtomicBool::new(false), seats: RefCell::new(Vec::new()) } };
@@ -56,20 +57,23 @@ impl Drop for Busy<'_> {
 }
 
 /// Publishes through this thread's lane.
+///
+/// What is in here is copied to every place that publishes, so all but the usual way stands elsewhere.
 #[inline(always)]
 pub(crate) fn publish(series: &Handle, write: impl Write) {
-    let done = LOCAL.try_with(|local| {
-        let Some(_busy) = Busy::set(&local.busy) else {
-            return series.home.refuse(Refusal::SignalHandler);
-        };
-        let mut seats = local.seats.borrow_mut();
+    if LOCAL.try_with(|local| local.publish(series, &write)) != Ok(true) {
+        publish_otherwise(series, &write);
+    }
+}
+
+impl Local {
+    /// Writes into the lane used last, where that is the right one; says whether that was done.
+    #[inline(always)]
+    fn publish(&self, series: &Handle, write: &impl Write) -> bool {
+        let Some(_busy) = Busy::set(&self.busy) else { return false };
+        let Ok(mut seats) = self.seats.try_borrow_mut() else { return false };
         let first = seats.first_mut().filter(|entry| entry.is_of(&series.home));
-        if first.is_none_or(|entry| !entry.publish(series, &write)) {
-            publish_otherwise(&mut seats, series, &write);
-        }
-    });
-    if done.is_err() {
-        publish_at_thread_end(series, &write);
+        first.is_some_and(|entry| entry.publish(series, write))
     }
 }
 
@@ -83,15 +87,28 @@ impl Entry {
     #[inline(always)]
     fn publish(&mut self, series: &Handle, write: &impl Write) -> bool {
         let writer = self.seat.as_mut().and_then(Seat::writer);
-        let written = series.id.zip(writer).map(|(id, writer)| write(writer, id));
+        let written = series.id.zip(writer).map(|(id, writer)| write.write(writer, id));
         written == Some(Ok(()))
     }
 }
 
-/// With another publisher's lane in front, or none, or one that has moved.
+/// From a handler that interrupted a dot, at the thread's end, or as [`publish_elsewhere`].
 #[cold]
 #[inline(never)]
-fn publish_otherwise(seats: &mut Vec<Entry>, series: &Handle, write: &impl Write) {
+fn publish_otherwise(series: &Handle, write: &impl Write) {
+    let done = LOCAL.try_with(|local| {
+        let Some(_busy) = Busy::set(&local.busy) else {
+            return series.home.refuse(Refusal::SignalHandler);
+        };
+        publish_elsewhere(&mut local.seats.borrow_mut(), series, write);
+    });
+    if done.is_err() {
+        publish_at_thread_end(series, write);
+    }
+}
+
+/// With another publisher's lane in front, or none, or one that has moved.
+fn publish_elsewhere(seats: &mut Vec<Entry>, series: &Handle, write: &impl Write) {
     let home = &series.home;
     let index = seats.iter().position(|entry| entry.is_of(home)).unwrap_or_else(|| {
         // Lanes of publishers that are gone go with the first dot of a new one.

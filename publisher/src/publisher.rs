@@ -234,6 +234,7 @@ impl Publisher {
     /// let publisher = Publisher::create(path, 1)?.instance("worker-3"); // or Publisher::open("app")?
     /// let busy = publisher.series("worker.busy;dc=x")?;
     /// assert_eq!(busy.name().as_str(), "worker.busy;dc=x;instance=worker-3");
+    /// assert!(publisher.instance("a;b=c").series("worker.busy").is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "the publisher with the instance is the one returned"]
@@ -254,6 +255,8 @@ impl Publisher {
             Some(instance) => {
                 // In front of the name's own tags, of which the last of its kind wins.
                 let (path, tags) = name.split_at(name.find(';').unwrap_or(name.len()));
+                // A value that would begin another tag is none, as no value at all is none.
+                let instance = if instance.contains(';') { "" } else { instance };
                 SeriesName::new(&format!("{path};instance={instance}{tags}"))
             }
         };

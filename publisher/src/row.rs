@@ -9,6 +9,7 @@ use dotter_ring::{COLUMNS_MAX, Cell, Error, Refusal, Shape};
 
 use crate::handle::Handle;
 use crate::local;
+use crate::write::{Cells, CellsAt};
 
 mod sealed {
     pub trait Sealed {}
@@ -120,15 +121,13 @@ impl<C: Columns> Row<C> {
     /// Publishes a row, now.
     #[inline]
     pub fn dot(&self, values: C) {
-        let words = values.to_words();
-        local::publish(&self.handle, |writer, id| writer.row(id, words.as_ref()));
+        local::publish(&self.handle, Cells(values.to_words()));
     }
 
     /// Publishes a row of another time.
     #[inline]
     pub fn dot_at(&self, time: Timestamp, values: C) {
-        let words = values.to_words();
-        local::publish(&self.handle, |writer, id| writer.row_at(id, time.nanos(), words.as_ref()));
+        local::publish(&self.handle, CellsAt(time.nanos(), values.to_words()));
     }
 
     #[inline(always)]
@@ -166,14 +165,14 @@ impl AnyRow {
     /// columns is counted as refused.
     pub fn dot(&self, words: &[u64]) {
         if self.fits(words) {
-            local::publish(&self.handle, |writer, id| writer.row(id, words));
+            local::publish(&self.handle, Cells(words));
         }
     }
 
     /// Publishes a row of another time.
     pub fn dot_at(&self, time: Timestamp, words: &[u64]) {
         if self.fits(words) {
-            local::publish(&self.handle, |writer, id| writer.row_at(id, time.nanos(), words));
+            local::publish(&self.handle, CellsAt(time.nanos(), words));
         }
     }
 

@@ -8,6 +8,7 @@ use dotter_dot::{SeriesName, Timestamp};
 use dotter_ring::{Number, Shape};
 
 use crate::handle::Handle;
+use crate::write::{Dot, DotAt};
 use crate::{Timer, local, timer};
 
 /// Where numbers of one name go. Cheap to clone; any thread may use it.
@@ -49,13 +50,13 @@ impl<N: Number> Series<N> {
     /// Publishes a value, now.
     #[inline]
     pub fn dot(&self, value: N) {
-        local::publish(&self.handle, |writer, id| writer.dot(id, value));
+        local::publish(&self.handle, Dot(value));
     }
 
     /// Publishes a value of another time.
     #[inline]
     pub fn dot_at(&self, time: Timestamp, value: N) {
-        local::publish(&self.handle, |writer, id| writer.dot_at(id, time.nanos(), value));
+        local::publish(&self.handle, DotAt(time.nanos(), value));
     }
 
     #[inline(always)]

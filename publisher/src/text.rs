@@ -4,6 +4,7 @@ use dotter_dot::{SeriesName, Timestamp};
 
 use crate::handle::Handle;
 use crate::local;
+use crate::write::{Line, LineAt};
 
 /// Where lines of one name go. Cheap to clone; any thread may use it.
 #[derive(Clone, Debug)]
@@ -30,13 +31,13 @@ impl Text {
     /// refused: cutting it is for who knows what may go.
     #[inline]
     pub fn line(&self, line: &str) {
-        local::publish(&self.handle, |writer, id| writer.text(id, line));
+        local::publish(&self.handle, Line(line));
     }
 
     /// Publishes a line of another time.
     #[inline]
     pub fn line_at(&self, time: Timestamp, line: &str) {
-        local::publish(&self.handle, |writer, id| writer.text_at(id, time.nanos(), line));
+        local::publish(&self.handle, LineAt(time.nanos(), line));
     }
 
     #[inline(always)]

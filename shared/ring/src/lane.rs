@@ -57,7 +57,9 @@ pub struct LaneWriter {
     writer: Writer<Span, Block>,
     base_ticks: u64,
     base_nanos: u64,
-    records: u64,
+    /// Added to the granules below the head: how many records that are. Changes only where a record takes more
+    /// than one granule, so that a number costs no count of its own.
+    uneven: u64,
     generation: u32,
     lane: u32,
     clock: Clock,
@@ -100,7 +102,7 @@ impl LaneWriter {
             writer: Writer::new(control, data, resting.at),
             base_ticks: resting.base_ticks,
             base_nanos: resting.base_nanos,
-            records: resting.records,
+            uneven: resting.records.wrapping_sub(granules(resting.at.head)),
             generation: life.generation(),
             lane: resting.lane,
             clock,
@@ -118,7 +120,7 @@ impl LaneWriter {
             base_ticks: self.base_ticks,
             base_nanos: self.base_nanos,
             pair: self.pair,
-            records: self.records,
+            records: self.records(),
         }
     }
 
@@ -204,8 +206,8 @@ impl LaneWriter {
 
     #[inline(always)]
     fn put<N: Number>(&mut self, series: u32, stamp: u64, delta: i64, value: N) {
+        // One granule, one record: see `uneven`.
         self.writer.put([record::head(series, N::KIND as u64 + stamp, delta), value.to_word()]);
-        self.records += 1;
     }
 
     #[cold]
@@ -227,7 +229,7 @@ impl LaneWriter {
         if self.writer.room() >= 2 * GRANULE_BYTES {
             let head = record::head(series, ABSOLUTE, 0);
             self.writer.put([head, nanos, value.to_word(), N::KIND as u64]);
-            self.records += 1;
+            self.is_one_record(4);
             return Ok(());
         }
         self.open_block(None, Some(nanos))?;
@@ -295,14 +297,14 @@ impl LaneWriter {
                 Ok(true) => delta = 0,
                 // The place is too far from the block's base: it takes its whole time along.
                 Ok(false) => {
-                    let second = count as u64 | FLAG_ABSOLUTE;
-                    self.writer.put_by(long_words(3, bytes), |cells| {
+                    let (second, words) = (count as u64 | FLAG_ABSOLUTE, long_words(3, bytes));
+                    self.writer.put_by(words, |cells| {
                         cells[0].store(record::head(series, kind, 0), Relaxed);
                         cells[1].store(second, Relaxed);
                         cells[2].store(stamp, Relaxed);
                         fill(&cells[3..]);
                     });
-                    self.records += 1;
+                    self.is_one_record(words);
                     return Ok(());
                 }
                 Err(moved) => return Err(moved),
@@ -314,8 +316,14 @@ impl LaneWriter {
             cells[1].store(second, Relaxed);
             fill(&cells[2..]);
         });
-        self.records += 1;
+        self.is_one_record(words);
         Ok(())
+    }
+
+    /// Counts the words just put as one record.
+    #[inline(always)]
+    fn is_one_record(&mut self, words: usize) {
+        self.uneven = self.uneven.wrapping_sub(granules(words as u64 * 8) - 1);
     }
 
     /// Opens a block that begins at `stamp`, unless a given time with its whole self fits into this one:
@@ -349,16 +357,19 @@ impl LaneWriter {
             }
         };
         self.pair = Some(pair);
+        let records = self.records();
         (self.base_ticks, self.base_nanos) = (ticks, nanos.unwrap_or(pair.nanos));
         let mut head = [0; BLOCK_HEAD_WORDS];
         head[BLOCK_NUMBER] = self.writer.position().block_end / BLOCK_BYTES;
-        head[BLOCK_FIRST_RECORD] = self.records;
+        head[BLOCK_FIRST_RECORD] = records;
         head[BLOCK_REALTIME] = pair.nanos;
         head[BLOCK_TICKS] = pair.ticks;
         head[BLOCK_BASE_TICKS] = self.base_ticks;
         head[BLOCK_BASE_REALTIME] = self.base_nanos;
         head[BLOCK_INCARNATION] = self.incarnation;
         self.writer.open_block(END_MARK, &head);
+        // What was left of the old block, and the new one's head, are no records.
+        self.uneven = records.wrapping_sub(granules(self.writer.position().head));
         Ok(())
     }
 
@@ -384,8 +395,14 @@ impl LaneWriter {
 
     /// Dots ever written to the lane, by all its threads.
     pub fn records(&self) -> u64 {
-        self.records
+        granules(self.writer.position().head).wrapping_add(self.uneven)
     }
+}
+
+/// How many granules so many bytes are.
+#[inline(always)]
+fn granules(bytes: u64) -> u64 {
+    bytes / GRANULE_BYTES
 }
 
 /// The last `rest` of `bytes`, less than eight, and zeros behind them.

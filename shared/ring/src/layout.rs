@@ -92,6 +92,7 @@ fn part(words: &[AtomicU64], offset: u64, bytes: u64) -> &[AtomicU64] {
 }
 
 /// The index of the 64-bit word at byte `offset`.
+#[inline(always)]
 pub(crate) const fn word(offset: usize) -> usize {
     assert!(offset.is_multiple_of(8));
     offset / 8
