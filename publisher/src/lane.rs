@@ -10,7 +10,7 @@ use crate::local;
 use crate::publisher::Home;
 use crate::seat::Seat;
 use crate::write::{Cells, CellsAt, Dot, DotAt, Line, LineAt, Write};
-use crate::{Columns, Row, Series, Text};
+use crate::{AnyRow, Columns, Row, Series, Text};
 
 /// A lane of its own for a thread with much to publish: the fastest way there is.
 ///
@@ -61,6 +61,22 @@ impl Lane {
     #[inline]
     pub fn row_at<C: Columns>(&mut self, series: &Row<C>, time: Timestamp, values: C) {
         self.publish(series.handle(), CellsAt(time.nanos(), values.to_words()));
+    }
+
+    /// Publishes a row of columns that are known only now; see [`AnyRow::dot`].
+    #[inline]
+    pub fn any_row(&mut self, series: &AnyRow, words: &[u64]) {
+        if series.fits(words) {
+            self.publish(series.handle(), Cells(words));
+        }
+    }
+
+    /// Publishes such a row of another time.
+    #[inline]
+    pub fn any_row_at(&mut self, series: &AnyRow, time: Timestamp, words: &[u64]) {
+        if series.fits(words) {
+            self.publish(series.handle(), CellsAt(time.nanos(), words));
+        }
     }
 
     #[inline(always)]

@@ -176,7 +176,14 @@ impl AnyRow {
         }
     }
 
-    fn fits(&self, words: &[u64]) -> bool {
+    #[inline(always)]
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether they are as many as columns; where not, that is counted.
+    #[inline]
+    pub(crate) fn fits(&self, words: &[u64]) -> bool {
         let fits = words.len() == self.shape.format.as_str().len();
         if !fits {
             self.handle.home.refuse(Refusal::Other);

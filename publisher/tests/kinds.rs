@@ -106,12 +106,19 @@ fn a_row_of_any_columns_arrives_and_one_of_the_wrong_length_is_counted() {
     row.dot_at(Timestamp::from_nanos(5), &words);
     row.dot(&words[1..]);
     row.dot_at(Timestamp::from_nanos(5), &[]);
+    let mut lane = publisher.lane().unwrap();
+    lane.any_row(&row, &words);
+    lane.any_row_at(&row, Timestamp::from_nanos(6), &words);
+    lane.any_row(&row, &words[1..]);
+    let (_, by_lane) = drain(&publisher, 1);
+    let found: Vec<_> = by_lane.dots.iter().map(|dot| (by_lane.value(dot), dot.clock)).collect();
+    assert_eq!(found, [(Value::Row(&words), true), (Value::Row(&words), false)]);
     let (mut ring, out) = drain(&publisher, 0);
     let values: Vec<_> = out.dots.iter().map(|dot| out.value(dot)).collect();
     assert_eq!(values, [Value::Row(&words), Value::Row(&words)]);
     let entry = ring.series(out.dots[0].series).unwrap();
     assert_eq!((entry.format.as_str(), entry.columns.len(), &*entry.unit), (letters, 64, "ms"));
-    assert_eq!(publisher.refused().other, 2);
+    assert_eq!(publisher.refused().other, 3);
     for (letters, expected) in
         [("Fs", "a column of text"), ("Fx", "format 'Fx'"), ("", "2 names for 0 columns")]
     {

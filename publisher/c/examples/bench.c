@@ -68,6 +68,7 @@ int main(int count, char **words) {
     MEASURE("dotter_lane_dot", dotter_lane_dot(lane, series, (double)number));
     MEASURE("dotter_lane_dot_at", dotter_lane_dot_at(lane, series, start_ns + number, (double)number));
     MEASURE("dotter_lane_line_at", dotter_lane_line_at(lane, log, start_ns + number, line, 24));
+    MEASURE("dotter_lane_cells_at, 4 columns", dotter_lane_cells_at(lane, disk, start_ns + number, cells, 4));
     dotter_lane_close(lane);
     return dotter_close(publisher);
 }

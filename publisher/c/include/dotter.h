@@ -272,6 +272,10 @@ int dotter_lane_dot_at_u64(struct dotter_lane *lane, const struct dotter_series 
 int dotter_lane_line(struct dotter_lane *lane, const struct dotter_text *text, const char *line, size_t bytes);
 int dotter_lane_line_at(struct dotter_lane *lane, const struct dotter_text *text, uint64_t nanoseconds,
                         const char *line, size_t bytes);
+int dotter_lane_cells(struct dotter_lane *lane, const struct dotter_row *row, const union dotter_cell *cells,
+                      size_t count);
+int dotter_lane_cells_at(struct dotter_lane *lane, const struct dotter_row *row, uint64_t nanoseconds,
+                         const union dotter_cell *cells, size_t count);
 
 /* ---- what went wrong ---- */
 

@@ -10,6 +10,7 @@ use dotter_publisher::{Lane, Series, Text, Timestamp};
 use crate::border::{code, guard, null};
 use crate::failure::Failure;
 use crate::publisher::Handle;
+use crate::row::{Cell, Row};
 use crate::tagged::{Tagged, tag};
 use crate::text::line;
 
@@ -172,6 +173,48 @@ pub unsafe extern "C" fn dotter_lane_line_at(
         let (lane, text, line) = unsafe { (Tagged::of(lane)?, Tagged::of(text)?, line(line_bytes, bytes)?) };
         // SAFETY: the caller's promise.
         unsafe { lane.write(|lane| lane.line_at(text, Timestamp::from_nanos(nanoseconds), line)) }
+    })
+}
+
+/// See `dotter.h`.
+///
+/// # Safety
+///
+/// `lane`: as in [`dotter_lane_dot`]. `row`, `cells`: as in [`dotter_cells`](crate::dotter_cells).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dotter_lane_cells(
+    lane: *const Tagged<OwnLane>,
+    row: *const Tagged<Row>,
+    cells: *const Cell,
+    count: usize,
+) -> c_int {
+    guard(code, || {
+        // SAFETY: the caller's promise.
+        let (lane, row) = unsafe { (Tagged::of(lane)?, Tagged::of(row)?) };
+        // SAFETY: the caller's promise, for the cells as for the lane.
+        unsafe { row.words(cells, count, |row, words| lane.write(|lane| lane.any_row(row, words))) }?
+    })
+}
+
+/// See `dotter.h`.
+///
+/// # Safety
+///
+/// As [`dotter_lane_cells`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dotter_lane_cells_at(
+    lane: *const Tagged<OwnLane>,
+    row: *const Tagged<Row>,
+    nanoseconds: u64,
+    cells: *const Cell,
+    count: usize,
+) -> c_int {
+    let time = Timestamp::from_nanos(nanoseconds);
+    guard(code, || {
+        // SAFETY: the caller's promise.
+        let (lane, row) = unsafe { (Tagged::of(lane)?, Tagged::of(row)?) };
+        // SAFETY: the caller's promise, for the cells as for the lane.
+        unsafe { row.words(cells, count, |row, words| lane.write(|lane| lane.any_row_at(row, time, words))) }?
     })
 }
 

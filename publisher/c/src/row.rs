@@ -95,12 +95,12 @@ impl Row {
     ///
     /// `cells`: NULL, or so many, of which those parts are set that the letters name.
     #[inline(always)]
-    unsafe fn words(
+    pub(crate) unsafe fn words<T>(
         &self,
         cells: *const Cell,
         count: usize,
-        publish: impl FnOnce(&AnyRow, &[u64]),
-    ) -> Result<c_int, Failure> {
+        publish: impl FnOnce(&AnyRow, &[u64]) -> T,
+    ) -> Result<T, Failure> {
         if cells.is_null() {
             return Err(Failure::null(c"the cells are NULL; the row is not published"));
         }
@@ -110,13 +110,12 @@ impl Row {
         }
         if self.wide && cells.is_aligned() {
             // SAFETY: so many cells, each of 64 bits that are set and of which every pattern is a u64.
-            publish(&self.row, unsafe { std::slice::from_raw_parts(cells.cast::<u64>(), count) });
-            return Ok(0);
+            let words = unsafe { std::slice::from_raw_parts(cells.cast::<u64>(), count) };
+            return Ok(publish(&self.row, words));
         }
         let mut words = [const { MaybeUninit::uninit() }; COLUMNS_MAX];
         // SAFETY: the caller's promise; there are as many cells as letters.
-        publish(&self.row, unsafe { self.widen(cells, &mut words) });
-        Ok(0)
+        Ok(publish(&self.row, unsafe { self.widen(cells, &mut words) }))
     }
 
     /// Puts the words of as many cells as there are letters into `words`, and gives these.
@@ -157,7 +156,7 @@ impl Row {
 pub unsafe extern "C" fn dotter_cells(row: *const Tagged<Row>, cells: *const Cell, count: usize) -> c_int {
     guard(code, || {
         // SAFETY: the caller's promise; nobody has another than a shared reference.
-        unsafe { Tagged::of(row)?.words(cells, count, |row, words| row.dot(words)) }
+        unsafe { Tagged::of(row)?.words(cells, count, |row, words| row.dot(words)) }.map(|()| 0)
     })
 }
 
@@ -176,6 +175,6 @@ pub unsafe extern "C" fn dotter_cells_at(
     let time = Timestamp::from_nanos(nanoseconds);
     guard(code, || {
         // SAFETY: as in `dotter_cells`.
-        unsafe { Tagged::of(row)?.words(cells, count, |row, words| row.dot_at(time, words)) }
+        unsafe { Tagged::of(row)?.words(cells, count, |row, words| row.dot_at(time, words)) }.map(|()| 0)
     })
 }

@@ -108,12 +108,15 @@ static void handles(struct dotter *publisher) {
         if (number != 3) CHECK(dotter_line(it, "a", 1) == answer && dotter_line_at(it, 1, "a", 1) == answer);
         if (number != 3) CHECK(dotter_lane_line(right, it, "a", 1) == answer);
         if (number != 4) CHECK(dotter_cells(it, &cell, 1) == answer && dotter_cells_at(it, 1, &cell, 1) == answer);
+        if (number != 4) CHECK(dotter_lane_cells(right, it, &cell, 1) == answer);
         if (number != 5) CHECK(dotter_count(it, 1) == answer && dotter_total(it) == 0);
         if (number != 6) {
             CHECK(dotter_lane_dot(lane, of[1], 1.0) == answer && dotter_lane_line_at(lane, of[3], 1, "a", 1) == answer);
             if (it) CHECK(dotter_lane_close(lane) == answer);
         }
     }
+    struct dotter_lane *last = (struct dotter_lane *)(uintptr_t)of[6];
+    CHECK(dotter_lane_cells(last, of[4], &cell, 2) == DOTTER_SIZE && dotter_lane_cells(last, of[4], NULL, 1) == DOTTER_NULL);
     CHECK(dotter_lane_close(NULL) == DOTTER_OK);
     CHECK(dotter_lane_close((struct dotter_lane *)(uintptr_t)of[6]) == DOTTER_OK);
 }

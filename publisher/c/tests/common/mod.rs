@@ -26,6 +26,10 @@ pub(crate) fn library(name: &str) -> PathBuf {
 /// Where it cannot be started, naming the packages of the system to install.
 pub(crate) fn start(command: &mut Command) -> Child {
     let name = command.get_program().to_string_lossy().into_owned();
+    // Cargo names a folder first in which a library from an earlier build may lie.
+    if command.get_envs().all(|(name, _)| name != "LD_LIBRARY_PATH") {
+        command.env_remove("LD_LIBRARY_PATH");
+    }
     command.spawn().unwrap_or_else(|error| {
         panic!(
             "cannot start {name}: {error}; this test needs gcc, g++ and python3: apt-get install g++ python3"
