@@ -1,21 +1,26 @@
 //! The words every part of Dotter shares. No dependencies, no I/O.
 //!
 //! One word, one meaning: a [`Timestamp`] is a moment, a [`TimeRange`] a half-open span of them, a
-//! [`SeriesName`] what all dots of one series stand under, an [`Incarnation`] one life of one ring,
-//! and a [`Reason`] why a dot that was published is not stored.
+//! [`SeriesName`] what all dots of one series stand under, a [`Shape`] what their values look like ([`Format`]:
+//! one [`Letter`] a column), a [`Value`] what stands in a column, an [`Incarnation`] one life of one ring, and a
+//! [`Reason`] why a dot that was published is not stored.
 
 mod format;
 mod incarnation;
 mod name;
 mod range;
 mod reason;
+mod row;
+mod shape;
 mod timestamp;
 mod varint;
 
-pub use format::{Format, FormatError};
+pub use format::{COLUMNS_MAX, Format, FormatError, Letter};
 pub use incarnation::{Incarnation, IncarnationError};
 pub use name::{NAME_BYTES_MAX, NameError, SeriesName};
 pub use range::TimeRange;
 pub use reason::Reason;
+pub use row::{Cells, ROW_BYTES_MAX, RowError, Value, ValueError, check_row, put_row, put_row_of};
+pub use shape::{LABEL_BYTES_MAX, Shape, ShapeError};
 pub use timestamp::{TimeError, Timestamp};
 pub use varint::{get_varint, put_varint, unzigzag, zigzag};
