@@ -31,6 +31,7 @@ fn main() {
         poll: Duration::from_millis(100),
         url,
         name: "speed".into(),
+        time_unit: dotter_broker::TimeUnit::default(),
         once: true,
         token: None,
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use dotter_broker::{Error, Options, Token, host_name};
+use dotter_broker::{Error, Options, TimeUnit, Token, host_name};
 use dotter_daemon::duration_arg;
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,10 @@ pub(crate) struct Args {
     #[arg(env = "DOTTER_BROKER_URL", default_value = "http://127.0.0.1:8000/data", value_parser = url)]
     url: String,
 
+    /// How finely the clock's stamps are kept: ns, us, ms or s; times that an application gave stay as they are
+    #[arg(long, env = "DOTTER_BROKER_TIME_UNIT", default_value = "us")]
+    time_unit: TimeUnit,
+
     /// Post what is there and leave when all of it is acknowledged
     #[arg(long, env = "DOTTER_BROKER_ONCE")]
     once: bool,
@@ -63,6 +67,7 @@ impl Args {
             poll: self.poll,
             url: self.url,
             name: self.name.unwrap_or_else(host_name),
+            time_unit: self.time_unit,
             once: self.once,
             token,
         })

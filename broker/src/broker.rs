@@ -101,7 +101,7 @@ impl<'a> Broker<'a> {
             watch: Watch::new(options.place(), options.name.clone(), rings_open_max()),
             place,
             lock: None,
-            filler: Filler::default(),
+            filler: Filler::new(options.time_unit),
             jobs,
             done,
             spare: Vec::new(),

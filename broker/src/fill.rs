@@ -6,13 +6,16 @@
 //! A dot is converted here once, from the ring's record to the batch's columns; nothing is allocated per dot, and
 //! the memory of one batch serves the next, whichever ring it is for.
 //!
-//! The wire carries numbers as f64. A number of another kind goes under the letter of its own format where an f64
-//! is all of it; where it is not, and for texts and rows, the record is accounted for as refused.
+//! A number goes as the word it is in the ring, a text or a row of several columns as row bytes. A record that is not
+//! what its series says is none of it: it is accounted for as damage.
 
-use dotter_dot::{Format, Reason};
-use dotter_ring::{Drained, Kind, LaneCursor, Loss, RingDot, RingReader, Shape};
-use dotter_wire::{BATCH_BYTES_MAX, Batch, LaneBatch, LossRange, RefusalTotals, Run, Sender, SeriesEntry};
+use dotter_dot::{Reason, put_varint};
+use dotter_ring::{Drained, Kind, LaneCursor, Loss, RingDot, RingReader, Value};
+use dotter_wire::{
+    BATCH_BYTES_MAX, Batch, LaneBatch, LossRange, RefusalTotals, Rows, Run, Sender, SeriesEntry,
+};
 
+use crate::TimeUnit;
 use crate::lane::Lane;
 
 /// Records taken from a lane at a time.
@@ -37,6 +40,7 @@ pub(crate) struct Filler {
     series: SeriesIndex,
     /// Bytes the batch takes at most.
     bytes: usize,
+    time_unit: TimeUnit,
 }
 
 /// Where the ring's series stand in the batch.
@@ -46,8 +50,8 @@ struct SeriesIndex {
     places: Vec<u32>,
     /// The ids that are there.
     used: Vec<u32>,
-    /// By index in the batch: what the series holds.
-    kinds: Vec<Kind>,
+    /// By index in the batch: what a record of the series is, and of how many columns.
+    kinds: Vec<(Kind, usize)>,
 }
 
 /// How filling ended.
@@ -60,6 +64,11 @@ pub(crate) enum Filled {
 }
 
 impl Filler {
+    /// - `time_unit`: how finely the stamps of the clock are kept
+    pub(crate) fn new(time_unit: TimeUnit) -> Filler {
+        Filler { time_unit, ..Filler::default() }
+    }
+
     /// Takes up to `dots_max` dots out of `lanes`, beginning with lane `turn`, and returns how it ended.
     pub(crate) fn fill(
         &mut self,
@@ -105,7 +114,8 @@ impl Filler {
             lane.runs.clear();
             lane.series.clear();
             lane.times.clear();
-            lane.values.clear();
+            lane.words.clear();
+            lane.rows.clear();
             self.spare.push(lane);
         }
         self.batch.series.clear();
@@ -172,15 +182,10 @@ impl Filler {
                     return false;
                 }
             }
-            if !dot.is_exact() {
-                if !self.lose_one(lane, taken, Reason::OTHER) {
-                    return false;
-                }
-                continue;
-            }
-            let place = match self.place(dot) {
+            let value = drained.value(dot);
+            let place = match self.place(dot, value) {
                 Some(place) => place,
-                None => match self.enter(ring, dot) {
+                None => match self.enter(ring, dot, value) {
                     Entered::At(place) => place,
                     Entered::NoRoom if self.batch.lanes.is_empty() && taken.next == taken.first => {
                         // Alone in a batch and still too long for it: it never fits.
@@ -198,7 +203,8 @@ impl Filler {
                     }
                 },
             };
-            if self.bytes + DOT_BYTES + RUN_BYTES > BATCH_BYTES_MAX {
+            let row_bytes = row_bytes_max(value);
+            if self.bytes + DOT_BYTES + RUN_BYTES + row_bytes > BATCH_BYTES_MAX {
                 return false;
             }
             match taken.runs.last_mut() {
@@ -208,10 +214,10 @@ impl Filler {
                     taken.runs.push(Run { dots: 1, clock: dot.clock });
                 }
             }
-            self.bytes += DOT_BYTES;
+            self.bytes += DOT_BYTES + row_bytes;
             taken.series.push(place);
-            taken.times.push(dot.time.nanos());
-            taken.values.push(dot.value);
+            taken.times.push(if dot.clock { self.time_unit.floor(dot.time) } else { dot.time.nanos() });
+            taken.words.push(word(value, &mut taken.rows));
             taken.next += 1;
         }
         losses.all(|loss| self.lose(lane, taken, loss))
@@ -255,16 +261,16 @@ impl Filler {
 
     /// Where the dot's series stands in the batch, if it is there.
     #[inline]
-    fn place(&self, dot: &RingDot) -> Option<u32> {
+    fn place(&self, dot: &RingDot, value: Value<'_>) -> Option<u32> {
         let place = self.series.places.get(dot.series as usize)?.checked_sub(1)?;
         // A record of another kind than its series is none of it: `enter` says so.
-        (self.series.kinds[place as usize] == dot.kind).then_some(place)
+        (self.series.kinds[place as usize] == (dot.kind, columns(value))).then_some(place)
     }
 
-    fn enter(&mut self, ring: &mut RingReader, dot: &RingDot) -> Entered {
+    fn enter(&mut self, ring: &mut RingReader, dot: &RingDot, value: Value<'_>) -> Entered {
         let id = dot.series;
         let Some(series) = ring.series(id) else { return Entered::Unknown };
-        if series.kind != Some(dot.kind) || Some(&series.format) != format_of(dot.kind).as_ref() {
+        if !is_of(series, dot.kind, columns(value)) {
             return Entered::Unknown;
         }
         let entry = SeriesEntry {
@@ -279,7 +285,7 @@ impl Filler {
             + entry.unit.len()
             + entry.columns.iter().map(|column| TEXT_OVERHEAD_BYTES + column.len()).sum::<usize>();
         // Room is kept for the dot itself and its run.
-        if self.bytes + bytes + DOT_BYTES + RUN_BYTES > BATCH_BYTES_MAX {
+        if self.bytes + bytes + DOT_BYTES + RUN_BYTES + row_bytes_max(value) > BATCH_BYTES_MAX {
             return Entered::NoRoom;
         }
         let places = &mut self.series.places;
@@ -291,21 +297,61 @@ impl Filler {
         self.batch.series.push(entry);
         places[id as usize] = place + 1;
         self.series.used.push(id);
-        self.series.kinds.push(dot.kind);
+        self.series.kinds.push((dot.kind, columns(value)));
         Entered::At(place)
     }
 }
 
-/// The one column a series of that kind has, where it is a number.
-fn format_of(kind: Kind) -> Option<Format> {
-    let shape = match kind {
-        Kind::F64 => Shape::number::<f64>(),
-        Kind::F32 => Shape::number::<f32>(),
-        Kind::I64 => Shape::number::<i64>(),
-        Kind::U64 => Shape::number::<u64>(),
-        Kind::Text | Kind::Row => return None,
+/// Columns of a record.
+#[inline]
+fn columns(value: Value<'_>) -> usize {
+    if let Value::Row(cells) = value { cells.len() } else { 1 }
+}
+
+/// Whether a record of that kind and so many columns is what the series says its records are.
+fn is_of(series: &dotter_ring::SeriesEntry, kind: Kind, columns: usize) -> bool {
+    let letters = series.format.as_str();
+    let letter = match kind {
+        Kind::F64 => "F",
+        Kind::F32 => "f",
+        Kind::I64 => "I",
+        Kind::U64 => "U",
+        Kind::Text => "s",
+        // A row of the ring has numbers alone.
+        Kind::Row if letters.len() == columns && !letters.contains('s') => letters,
+        Kind::Row => return false,
     };
-    Some(shape.format)
+    series.kind == Some(kind) && letters == letter
+}
+
+/// What a dot adds to its lane's rows at most.
+#[inline]
+fn row_bytes_max(value: Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => TEXT_OVERHEAD_BYTES + text.len(),
+        Value::Row(cells) => cells.len() * 8,
+        _ => 0,
+    }
+}
+
+/// A dot's word on the wire.
+#[inline]
+fn word(value: Value<'_>, rows: &mut Rows) -> u64 {
+    match value {
+        Value::F64(number) => number.to_bits(),
+        Value::I64(number) => number as u64,
+        Value::U64(number) => number,
+        Value::F32(number) => number.to_bits().into(),
+        Value::Text(text) => rows.push_with(|out| {
+            put_varint(out, text.len() as u64);
+            out.extend_from_slice(text);
+        }),
+        // A row of one number is that number.
+        Value::Row([cell]) => *cell,
+        Value::Row(cells) => {
+            rows.push_with(|out| out.extend(cells.iter().flat_map(|cell| cell.to_le_bytes())))
+        }
+    }
 }
 
 enum Entered {

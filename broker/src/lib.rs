@@ -31,6 +31,7 @@ mod fill;
 mod follow;
 mod lane;
 mod post;
+mod time_unit;
 mod token;
 mod totals;
 mod watch;
@@ -42,6 +43,7 @@ use dotter_daemon::{Log, StopFlag};
 use dotter_ring::directory::{self, Place};
 
 pub use error::Error;
+pub use time_unit::TimeUnit;
 pub use token::Token;
 pub use totals::Totals;
 
@@ -56,6 +58,8 @@ pub struct Options {
     pub url: String,
     /// Who posts, as the collector sees it.
     pub name: String,
+    /// How finely the stamps of the clock are kept.
+    pub time_unit: TimeUnit,
     /// Return as soon as all that is there at the start is acknowledged.
     pub once: bool,
     /// What the collector asks for before it takes anything.

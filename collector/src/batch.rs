@@ -3,7 +3,7 @@
 //! Always true of what is appended: per lane it begins at the record wanted next, and every record of
 //! `[first, next)` is a dot, lost or refused; dots, ranges and watermarks are one frame.
 
-use dotter_dot::{Format, Incarnation, NameError, Reason, SeriesName, Timestamp};
+use dotter_dot::{Format, Incarnation, Letter, NameError, Reason, SeriesName, Shape, Timestamp, check_row};
 use dotter_store::{
     Account, Dots, Error, LaneRecords, Lost, Refused, RingPart, SeriesKey, Transaction, Writer,
 };
@@ -36,11 +36,14 @@ pub(crate) struct Columns {
 }
 
 /// What the dots of one series of a batch come to.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Key {
     Unused,
     Used,
-    Stored(SeriesKey),
+    /// Numbers for which every word will do.
+    Plain(SeriesKey),
+    /// Of this format, which not every value is of.
+    Checked(SeriesKey, Format),
     Refused(Reason),
 }
 
@@ -216,7 +219,7 @@ impl Columns {
         let mut shown = Vec::new();
         for lane in lanes {
             let mut refused = Vec::new();
-            if lane.series.iter().all(|series| matches!(self.keys[*series as usize], Key::Stored(_))) {
+            if lane.series.iter().all(|series| matches!(self.keys[*series as usize], Key::Plain(_))) {
                 self.push_all(lane);
             } else {
                 self.push_some(lane, &mut refused);
@@ -244,39 +247,55 @@ impl Columns {
         shown
     }
 
-    /// Every dot of a lane whose series are all kept: the way of nearly every batch.
+    /// Every dot of a lane whose series are all plain numbers that are kept: the way of nearly every batch.
     fn push_all(&mut self, lane: &LaneBatch) {
         let mut at = 0;
         for run in &lane.runs {
             let span = at..at + run.dots as usize;
             at = span.end;
-            let dots =
-                lane.series[span.clone()].iter().zip(&lane.times[span.clone()]).zip(&lane.values[span]);
-            for ((series, time), value) in dots {
-                if let Key::Stored(key) = self.keys[*series as usize] {
-                    self.dots.push(key, run.clock, Timestamp::from_nanos(*time), *value);
+            let dots = lane.series[span.clone()].iter().zip(&lane.times[span.clone()]).zip(&lane.words[span]);
+            for ((series, time), word) in dots {
+                if let Key::Plain(key) = self.keys[*series as usize] {
+                    self.dots.push_word(key, run.clock, Timestamp::from_nanos(*time), *word);
                 }
             }
         }
     }
 
-    /// The dots of a lane whose series are kept; the records of the others go to `refused`.
+    /// The dots of a lane that are kept; the records of the others go to `refused`.
     fn push_some(&mut self, lane: &LaneBatch, refused: &mut Vec<Refused>) {
         let mut clocks = lane.runs.iter().flat_map(|run| std::iter::repeat_n(run.clock, run.dots as usize));
         let mut losses = lane.losses.iter().peekable();
         let mut record = lane.first;
-        for ((series, time), value) in lane.series.iter().zip(&lane.times).zip(&lane.values) {
+        for ((series, time), word) in lane.series.iter().zip(&lane.times).zip(&lane.words) {
             while let Some(loss) = losses.next_if(|loss| loss.first == record) {
                 record = loss.next;
             }
             let clock = clocks.next().expect("runs hold as many dots as there are");
-            match self.keys[*series as usize] {
-                Key::Stored(key) => self.dots.push(key, clock, Timestamp::from_nanos(*time), *value),
-                Key::Refused(reason) => match refused.last_mut() {
-                    Some(last) if last.next == record && last.reason == reason => last.next += 1,
-                    _ => refused.push(Refused { first: record, next: record + 1, reason }),
+            let (time, word) = (Timestamp::from_nanos(*time), *word);
+            let reason = match &self.keys[*series as usize] {
+                Key::Plain(key) => {
+                    self.dots.push_word(*key, clock, time, word);
+                    None
+                }
+                Key::Checked(key, format) => match format.word() {
+                    Some(letter) if letter.holds(word) => {
+                        self.dots.push_word(*key, clock, time, word);
+                        None
+                    }
+                    None if check_row(format, lane.rows.get(word)).is_ok() => {
+                        self.dots.push_row(*key, clock, time, lane.rows.get(word));
+                        None
+                    }
+                    _ => Some(Reason::OTHER),
                 },
+                Key::Refused(reason) => Some(*reason),
                 Key::Unused | Key::Used => unreachable!("the series of every dot was looked for"),
+            };
+            match (reason, refused.last_mut()) {
+                (None, _) => {}
+                (Some(reason), Some(last)) if last.next == record && last.reason == reason => last.next += 1,
+                (Some(reason), _) => refused.push(Refused { first: record, next: record + 1, reason }),
             }
             record += 1;
         }
@@ -290,13 +309,18 @@ fn find_key(
     series_max: usize,
 ) -> Key {
     let Ok(name) = name else { return Key::Refused(Reason::NAME) };
-    // The wire carries numbers alone so far; what another format means by them is not ours to guess.
-    if !Format::new(&entry.format).is_ok_and(|format| format.is_number()) {
-        return Key::Refused(Reason::OTHER);
-    }
-    match writer.find_series(name) {
-        Some(key) => Key::Stored(key),
-        None if writer.series_count() >= series_max => Key::Refused(Reason::SERIES_LIMIT),
-        None => Key::Stored(writer.series(name)),
+    // What a format that is none means by its bytes is not ours to guess.
+    let shape = Format::new(&entry.format)
+        .ok()
+        .and_then(|format| Shape::new(format, &entry.unit, &entry.columns).ok());
+    let Some(shape) = shape else { return Key::Refused(Reason::OTHER) };
+    let key = match writer.find_series(name, &shape) {
+        Some(key) => key,
+        None if writer.series_count() >= series_max => return Key::Refused(Reason::SERIES_LIMIT),
+        None => writer.series(name, &shape),
+    };
+    match shape.word() {
+        Some(Letter::F64 | Letter::I64 | Letter::U64) => Key::Plain(key),
+        _ => Key::Checked(key, shape.format().clone()),
     }
 }

@@ -1,4 +1,4 @@
-//! What the front door answers: `/data` in both directions, health and metrics.
+//! What the front door answers: `/data` in both directions, rows as text, health and metrics.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,14 +12,18 @@ use dotter_wire::{CONTENT_TYPE, Message};
 use crate::history::{self, History};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;
+use crate::rows::Rows;
 use crate::{batch, json};
+
+pub(crate) const PAGES: &str =
+    "no such page or series; there are PUT /, /store/KEY, /data, /metrics, /-/healthy and /-/ready\n";
 
 /// The series of bare pairs.
 const SERIES: &str = "data";
 /// Dots that a read gives out unless told otherwise, and at most.
 const LAST: usize = 500;
 const LAST_MAX: usize = 200_000;
-/// A larger body of JSON is one of few at once: in memory its dots take several times its bytes.
+/// A larger body of JSON or rows is one of few at once: in memory its dots take several times its bytes.
 const LARGE_BYTES: usize = 256 << 10;
 /// That many.
 pub(crate) const LARGE_AT_ONCE: usize = 2;
@@ -33,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) door: LiveCounters,
     pub(crate) log: Log,
     pub(crate) large: Places,
+    /// Answers that are made as they are sent.
+    pub(crate) answers: Places,
 }
 
 impl Site {
@@ -50,7 +56,16 @@ impl Site {
                 Response::new(200, Exposition::CONTENT_TYPE, text)
             }
             "/-/healthy" | "/-/ready" | "/metrics" => only("GET, HEAD"),
-            _ => Response::text(404, "no such page; there are /data, /metrics, /-/healthy and /-/ready\n"),
+            "/" if request.method == Method::Put => self.put_rows(request),
+            "/" => Response::text(404, PAGES),
+            path => match (path.strip_prefix("/store/"), request.method) {
+                (Some(key), _) if reads => self.rows(key, request),
+                (Some(key), Method::Delete) => self.delete_rows(key, request),
+                (Some(_), _) => only("GET, HEAD, DELETE"),
+                // The word is free where it is no page.
+                (None, _) if reads => self.rows_if_any(&path[1..], request),
+                (None, _) => Response::text(404, PAGES),
+            },
         }
     }
 
@@ -86,29 +101,40 @@ impl Site {
     }
 
     fn post_json(&self, request: &Request) -> Response {
-        let series = match read_series(request) {
-            Ok(series) => series,
-            Err(text) => return wrong(&text),
-        };
+        match read_series(request) {
+            Ok(series) => self.take_body(request, |body| json::read(body, &series), 200),
+            Err(text) => wrong(&text),
+        }
+    }
+
+    /// Keeps what `read` finds in a body, all of it or nothing.
+    ///
+    /// - `status`: of the answer, once it is durable
+    pub(crate) fn take_body(
+        &self,
+        request: &Request,
+        read: impl FnOnce(&[u8]) -> Result<Rows, String>,
+        status: u16,
+    ) -> Response {
         let _place = if request.body.len() > LARGE_BYTES {
             let Some(place) = self.large.take() else { return not_now(&NotNow::QueueFull) };
             Some(place)
         } else {
             None
         };
-        let rows = match json::read(&request.body, &series) {
+        let rows = match read(&request.body) {
             Ok(rows) => rows,
             Err(text) => return wrong(&text),
         };
         match self.queue.post(Work::Rows(rows)) {
-            Outcome::Stored(count) => stored(count),
+            Outcome::Stored(count) => stored(status, count),
             // More than a frame of the log holds; a segment takes any number.
             Outcome::TooBig(rows) => {
                 let count = rows.len() as u64;
-                match dotter_store::add(&self.dir, rows.into_named()) {
+                match dotter_store::add(&self.dir, rows.into_bulk()) {
                     Ok(_) => {
                         self.metrics.dots.fetch_add(count, Relaxed);
-                        stored(count)
+                        stored(status, count)
                     }
                     Err(error) => {
                         self.log.warn(
@@ -163,11 +189,11 @@ fn read_series(request: &Request) -> Result<SeriesName, String> {
     SeriesName::new(request.query.get("series").unwrap_or(SERIES)).map_err(|error| error.to_string())
 }
 
-fn stored(count: u64) -> Response {
-    Response::json(200, format!("{{\"stored\":{count},\"durable\":true}}"))
+fn stored(status: u16, count: u64) -> Response {
+    Response::json(status, format!("{{\"stored\":{count},\"durable\":true}}"))
 }
 
-fn wrong(text: &str) -> Response {
+pub(crate) fn wrong(text: &str) -> Response {
     Response::text(400, format!("{text}\n"))
 }
 
@@ -182,7 +208,7 @@ fn state(state: Result<(), String>) -> Response {
     }
 }
 
-fn not_now(why: &NotNow) -> Response {
+pub(crate) fn not_now(why: &NotNow) -> Response {
     let (status, seconds) = match why {
         NotNow::QueueFull => (429, "1"),
         // Sealing takes a fraction of a second; who posts has a pause of its own.

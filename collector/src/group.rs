@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
-use dotter_dot::{SeriesName, Timestamp};
+use dotter_dot::{SeriesName, Shape, Timestamp};
 use dotter_store::{Dots, Error, SeriesKey, Transaction, Writer};
 
 use crate::batch::{self, Columns};
@@ -233,7 +233,8 @@ impl<'a> Serving<'a> {
     }
 
     fn append_rows(&mut self, rows: Rows) -> Result<Outcome, Error> {
-        let new = rows.names().iter().filter(|name| self.writer.find_series(name).is_none()).count();
+        let is_new = |(name, shape): &&(SeriesName, Shape)| self.writer.find_series(name, shape).is_none();
+        let new = rows.series_list().iter().filter(is_new).count();
         if new > 0 && self.writer.series_count() + new > self.with.series_max {
             return Ok(Outcome::SeriesLimit(self.with.series_max));
         }
@@ -241,11 +242,10 @@ impl<'a> Serving<'a> {
         if count == 0 {
             return Ok(Outcome::Stored(0));
         }
-        let keys: Vec<SeriesKey> = rows.names().iter().map(|name| self.writer.series(name)).collect();
+        let series = rows.series_list().iter();
+        let keys: Vec<_> = series.map(|(name, shape)| Some(self.writer.series(name, shape))).collect();
         self.row_dots.clear();
-        for (series, time, value) in rows.iter() {
-            self.row_dots.push(keys[series as usize], false, time, value);
-        }
+        rows.put(&keys, &mut self.row_dots);
         match self.writer.append(&Transaction { ring: None, lanes: &[], dots: &self.row_dots }) {
             Ok(()) => {
                 self.group.tally.rows += count;
@@ -258,14 +258,9 @@ impl<'a> Serving<'a> {
 
     /// Gathers lines for the next sync. Those of a series above the limit are dropped and counted.
     fn take_lines(&mut self, rows: Rows) {
-        let keys: Vec<Option<SeriesKey>> = rows.names().iter().map(|name| self.line_key(name)).collect();
-        let mut over = 0;
-        for (series, time, value) in rows.iter() {
-            match keys[series as usize] {
-                Some(key) => self.line_dots.push(key, false, time, value),
-                None => over += 1,
-            }
-        }
+        let series = rows.series_list().iter();
+        let keys: Vec<_> = series.map(|(name, shape)| self.line_key(name, shape)).collect();
+        let over = rows.put(&keys, &mut self.line_dots);
         if over > 0 {
             self.with.metrics.bad_line(BadLine::SeriesLimit, over);
             let text =
@@ -276,11 +271,11 @@ impl<'a> Serving<'a> {
         self.group.begun.get_or_insert_with(Instant::now);
     }
 
-    fn line_key(&mut self, name: &SeriesName) -> Option<SeriesKey> {
-        match self.writer.find_series(name) {
+    fn line_key(&mut self, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
+        match self.writer.find_series(name, shape) {
             Some(key) => Some(key),
             None if self.writer.series_count() >= self.with.series_max => None,
-            None => Some(self.writer.series(name)),
+            None => Some(self.writer.series(name, shape)),
         }
     }
 
@@ -409,7 +404,7 @@ mod tests {
             runs: (next > 0).then_some(Run { dots: next as u32, clock: true }).into_iter().collect(),
             series: vec![0; count],
             times: (0..next).collect(),
-            values: vec![1.0; count],
+            words: vec![1.0_f64.to_bits(); count],
             ..LaneBatch::default()
         };
         let series = vec![SeriesEntry { name: b"a".to_vec(), format: "F".into(), ..SeriesEntry::default() }];

@@ -50,7 +50,8 @@ impl History {
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot, Error> {
+    /// The store as of now.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Put back only when all went well: after an error the next read begins anew.
         let mut reader = match open.take() {

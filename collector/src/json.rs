@@ -1,13 +1,14 @@
-//! Dots as JSON: `[[time, value], ...]` and `[{"series": name, "format": "F", "dots": [[time, value], ...]}, ...]`.
+//! Dots as JSON: `[[time, value], ...]` and `[{"series": name, "format": "F", "dots": [[time, value], ...]}, ...]`,
+//! where a format of several columns means as many values behind each time.
 //!
-//! Times are seconds since 1970 with an optional fraction, or RFC 3339 text; values are numbers. Both are read from
-//! their digits as they stand, never through a float of somebody else's rounding. A body is taken whole or not at
+//! Times are seconds since 1970 with an optional fraction, or RFC 3339 text; values are numbers, of the letter `s`
+//! texts. Numbers are read from their digits as they stand, never through a float of somebody else's rounding. A body is taken whole or not at
 //! all; an error says what was found, what was expected, and where. What is neither time nor value is never built
 //! in memory, however deep it nests.
 
 use std::fmt;
 
-use dotter_dot::{Format, SeriesName, Timestamp};
+use dotter_dot::{Format, Letter, SeriesName, Shape, Timestamp, Value, check_row, put_row};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -94,7 +95,8 @@ impl<'de> Visitor<'de> for Element<'_> {
         let rows = self.rows;
         let first = rows.len();
         let mut series = None;
-        let (mut has_format, mut has_dots) = (false, false);
+        let mut format: Option<Format> = None;
+        let mut has_dots = false;
         let once = |seen: bool, field| if seen { Err(A::Error::duplicate_field(field)) } else { Ok(true) };
         while let Some(key) = object.next_key::<String>()? {
             match key.as_str() {
@@ -104,18 +106,18 @@ impl<'de> Visitor<'de> for Element<'_> {
                     series = Some(SeriesName::new(&name).map_err(A::Error::custom)?);
                 }
                 "format" => {
-                    has_format = once(has_format, "format")?;
+                    once(format.is_some(), "format")?;
                     let text: String = object.next_value()?;
-                    let format = Format::new(&text).map_err(A::Error::custom)?;
-                    if !format.is_number() {
-                        return Err(A::Error::custom(format_args!(
-                            "format '{format}' is not taken, expected 'F'"
-                        )));
+                    let found = format.insert(Format::new(&text).map_err(A::Error::custom)?);
+                    if has_dots && !found.is_number() {
+                        let text = format!("format '{found}' stands behind its dots, expected before them");
+                        return Err(A::Error::custom(text));
                     }
                 }
                 "dots" => {
                     has_dots = once(has_dots, "dots")?;
-                    object.next_value_seed(Dots(rows))?;
+                    let format = format.clone().unwrap_or_else(Format::number);
+                    object.next_value_seed(Dots { rows, format: &format })?;
                 }
                 other => return Err(A::Error::unknown_field(&clip(other), &["series", "format", "dots"])),
             }
@@ -125,7 +127,8 @@ impl<'de> Visitor<'de> for Element<'_> {
             return Err(A::Error::missing_field("dots"));
         }
         if rows.len() > first {
-            let series = rows.series(series);
+            let format = format.unwrap_or_else(Format::number);
+            let series = rows.series_of(series, Shape::from(format));
             rows.assign(first, series);
         }
         Ok(())
@@ -133,7 +136,10 @@ impl<'de> Visitor<'de> for Element<'_> {
 }
 
 /// The pairs of a series that is assigned once the whole object is read: its name may come behind them.
-struct Dots<'a>(&'a mut Rows);
+struct Dots<'a> {
+    rows: &'a mut Rows,
+    format: &'a Format,
+}
 
 impl<'de> DeserializeSeed<'de> for Dots<'_> {
     type Value = ();
@@ -151,13 +157,20 @@ impl<'de> Visitor<'de> for Dots<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(()) = list.next_element_seed(Pair(self.0))? {}
+        let Dots { rows, format } = self;
+        let mut row = Vec::new();
+        while let Some(()) = list.next_element_seed(Pair { rows, format, row: &mut row })? {}
         Ok(())
     }
 }
 
-/// `[time, value]`.
-struct Pair<'a>(&'a mut Rows);
+/// `[time, value]`, or with a value for each column.
+struct Pair<'a> {
+    rows: &'a mut Rows,
+    format: &'a Format,
+    /// Scratch.
+    row: &'a mut Vec<u8>,
+}
 
 impl<'de> DeserializeSeed<'de> for Pair<'_> {
     type Value = ();
@@ -175,20 +188,74 @@ impl<'de> Visitor<'de> for Pair<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
-        read_pair(self.0, 0, pair)
+        match self.format.is_number() {
+            true => read_pair(self.rows, 0, pair),
+            false => read_row(self, pair),
+        }
     }
 }
 
 fn read_pair<'de, A: SeqAccess<'de>>(rows: &mut Rows, series: u32, mut pair: A) -> Result<(), A::Error> {
     let too_short = |found| A::Error::invalid_length(found, &"[time, value]");
-    let time: &RawValue = pair.next_element()?.ok_or_else(|| too_short(0))?;
-    let time = read_time(time.get()).map_err(A::Error::custom)?;
+    let time = next_time(&mut pair)?.ok_or_else(|| too_short(0))?;
     let value: &RawValue = pair.next_element()?.ok_or_else(|| too_short(1))?;
     let value = read_value(value.get()).map_err(A::Error::custom)?;
     if pair.next_element::<IgnoredAny>()?.is_some() {
-        return Err(A::Error::custom("a dot of more than one column is not taken, expected [time, value]"));
+        return Err(A::Error::custom(
+            "found more than [time, value]; of several columns the format comes first",
+        ));
     }
     rows.push(series, time, value);
+    Ok(())
+}
+
+/// `[time, value, ...]` with a value for each letter of the format.
+fn read_row<'de, A: SeqAccess<'de>>(into: Pair<'_>, mut pair: A) -> Result<(), A::Error> {
+    let Pair { rows, format, row } = into;
+    let wrong = |found| {
+        let expected = format!("[time, {} values] for format '{format}'", format.len());
+        A::Error::invalid_length(found, &expected.as_str())
+    };
+    let time = next_time(&mut pair)?.ok_or_else(|| wrong(0))?;
+    row.clear();
+    for (column, letter) in format.letters().enumerate() {
+        let raw: &RawValue = pair.next_element()?.ok_or_else(|| wrong(column + 1))?;
+        put_value(letter, raw.get(), row).map_err(A::Error::custom)?;
+    }
+    if pair.next_element::<IgnoredAny>()?.is_some() {
+        return Err(wrong(format.len() + 2));
+    }
+    check_row(format, row).map_err(A::Error::custom)?;
+    match (format.word(), row.first_chunk()) {
+        (Some(_), Some(word)) => rows.push_word(0, time, u64::from_le_bytes(*word)),
+        _ => rows.push_row(0, time, row),
+    }
+    Ok(())
+}
+
+fn next_time<'de, A: SeqAccess<'de>>(pair: &mut A) -> Result<Option<Timestamp>, A::Error> {
+    let Some(raw) = pair.next_element::<&RawValue>()? else { return Ok(None) };
+    read_time(raw.get()).map(Some).map_err(A::Error::custom)
+}
+
+/// Appends one column's value.
+fn put_value(letter: Letter, raw: &str, row: &mut Vec<u8>) -> Result<(), String> {
+    match (letter, raw.as_bytes()[0]) {
+        (Letter::Text, b'"') => {
+            let text: String = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+            put_row([Value::Text(&text)], row);
+        }
+        (Letter::F64, _) => put_row([Value::F64(read_value(raw)?)], row),
+        (letter, b'-' | b'0'..=b'9') if letter != Letter::Text => {
+            let value = Value::parse(letter, raw).map_err(|error| error.to_string())?;
+            if value.number().is_some_and(f64::is_infinite) {
+                return Err(format!("value {} does not fit into 32 bits of a float", clip(raw)));
+            }
+            put_row([value], row);
+        }
+        (Letter::Text, _) => return Err(format!("found {} as a value, expected a text", kind(raw))),
+        _ => return Err(format!("found {} as a value, expected a number", kind(raw))),
+    }
     Ok(())
 }
 
@@ -237,11 +304,7 @@ mod tests {
 
     fn read(body: &[u8]) -> Result<Vec<(String, u64, f64)>, String> {
         let rows = super::read(body, &SeriesName::new("data").unwrap())?;
-        Ok(rows
-            .into_named()
-            .into_iter()
-            .map(|(name, time, value)| (name.to_string(), time.nanos(), value))
-            .collect())
+        Ok(rows.numbers())
     }
 
     #[test]
@@ -284,6 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn values_of_every_format_are_taken_to_the_bit() {
+        let check = |format: &str, dot: &str, cells: &[Value<'_>]| {
+            let body = format!("[{{\"series\": \"a\", \"format\": \"{format}\", \"dots\": [{dot}]}}]");
+            let rows = super::read(body.as_bytes(), &SeriesName::new("data").unwrap()).unwrap();
+            let mut row = Vec::new();
+            put_row(cells.iter().copied(), &mut row);
+            assert_eq!(rows.all(), [("a".to_owned(), format.to_owned(), 1_000_000_000, row)], "{body}");
+        };
+        check("U", "[1, 18446744073709551615]", &[Value::U64(u64::MAX)]);
+        check("I", "[1, -9223372036854775808]", &[Value::I64(i64::MIN)]);
+        check("i", "[1, -7]", &[Value::I32(-7)]);
+        check("f", "[1, 0.1]", &[Value::F32(0.1)]);
+        check("s", "[1, \"a line \\u00e9\"]", &[Value::Text("a line é")]);
+        check("Fsu", "[1, -0.0, \"\", 4]", &[Value::F64(-0.0), Value::Text(""), Value::U32(4)]);
+    }
+
+    #[test]
     fn bodies_that_are_refused_say_what_was_found_and_where() {
         let check = |body: &[u8], expected: &str| {
             let error = read(body).unwrap_err();
@@ -301,7 +381,7 @@ mod tests {
         );
         check(b"[[1]]", "invalid length 1, expected [time, value]");
         check(b"[[]]", "invalid length 0, expected [time, value]");
-        check(b"[[1, 2, 3]]", "a dot of more than one column is not taken");
+        check(b"[[1, 2, 3]]", "found more than [time, value]");
         check(b"[[1, null]]", "found null as a value, expected a number at line 1 column 10");
         check(b"[[1, true]]", "found true as a value");
         check(b"[[1, \"2\"]]", "found the text \"2\" as a value");
@@ -328,9 +408,20 @@ mod tests {
         check(b"[{\"series\": \"a\\n\", \"dots\": []}]", "control character");
         check(b"[{\"series\": \"\\ud800\", \"dots\": []}]", "unexpected end of hex escape");
         check(b"[{\"series\": \"\xff\", \"dots\": []}]", "invalid unicode code point");
+        let typed = |format: &str, dot: &str| {
+            format!("[{{\"series\": \"a\", \"format\": \"{format}\", \"dots\": [{dot}]}}]").into_bytes()
+        };
+        check(&typed("s", "[1, 2]"), "found 2 as a value, expected a text");
+        check(&typed("U", "[1, \"2\"]"), "found the text \"2\" as a value, expected a number");
+        check(&typed("U", "[1, -2]"), "-2");
+        check(&typed("i", "[1, 2147483648]"), "2147483648");
+        check(&typed("I", "[1, 1.5]"), "1.5");
+        check(&typed("f", "[1, 1e39]"), "does not fit into 32 bits");
+        check(&typed("FU", "[1, 1]"), "invalid length 2, expected [time, 2 values] for format 'FU'");
+        check(&typed("FU", "[1, 1, 1, 1]"), "invalid length 4, expected [time, 2 values]");
         check(
-            b"[{\"series\": \"a\", \"format\": \"s\", \"dots\": []}]",
-            "format 's' is not taken, expected 'F'",
+            b"[{\"series\": \"a\", \"dots\": [[1, 2]], \"format\": \"U\"}]",
+            "format 'U' stands behind its dots, expected before them",
         );
         check(b"[{\"series\": \"a\", \"format\": \"x\", \"dots\": []}]", "format 'x' is not 1 to 64 of");
         check(b"[{\"series\": \"a\", \"dots\": [[1, 2], [3]]}]", "invalid length 1, expected [time, value]");

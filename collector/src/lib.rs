@@ -31,6 +31,8 @@ mod line;
 mod metrics;
 #[cfg(test)]
 mod random;
+mod row_pages;
+pub mod row_text;
 mod rows;
 mod run;
 mod thread;

@@ -18,6 +18,7 @@ use crate::graphite::Graphite;
 use crate::history::History;
 use crate::ingest::{self, Places, Queue};
 use crate::metrics::Metrics;
+use crate::row_pages::ANSWERS_AT_ONCE;
 use crate::thread::spawn_core;
 use crate::upkeep::Upkeep;
 
@@ -27,6 +28,11 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 const STOP_LINES: Duration = Duration::from_millis(1500);
 /// Of that, for requests that have begun.
 const STOP_REQUESTS: Duration = Duration::from_millis(1500);
+
+/// In the store's directory: the front door for other processes of the same user.
+const SOCKET: &str = "collector.sock";
+/// The system takes no socket's path that is longer; then there is none.
+const SOCKET_PATH_BYTES: usize = 108;
 
 /// What a collector is told.
 #[derive(Clone, Debug)]
@@ -164,6 +170,8 @@ impl Doors {
             token: options.token,
             threads: ingest::HANDLERS,
             body_bytes_max: options.body_bytes_max,
+            socket_file: Some(options.data.join(SOCKET))
+                .filter(|path| path.as_os_str().len() < SOCKET_PATH_BYTES),
             ..Config::new(options.listen)
         };
         let site = Site {
@@ -174,6 +182,7 @@ impl Doors {
             door: config.counters.clone(),
             log: log.clone(),
             large: Places::new(LARGE_AT_ONCE),
+            answers: Places::new(ANSWERS_AT_ONCE),
         };
         let server = Server::start(config, move |request| site.answer(&request))?;
         let graphite =

@@ -1,14 +1,15 @@
 //! What keeps the store small and quick, beside the thread that commits and never in its way: closed files of the
-//! log become segments, many segments become few.
+//! log become segments, many segments become few, and what its rule no longer keeps goes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dotter_daemon::{Log, StopFlag, chain};
+use dotter_store::{Machine, Retained};
 
 use crate::Error;
 use crate::history::History;
@@ -19,8 +20,12 @@ use crate::thread::spawn_core;
 const SELDOM: Duration = Duration::from_secs(5);
 /// After an error; whoever holds a lock or fills the disk is given time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How much compaction steps back for everyone else.
-const NICE: i32 = 10;
+/// How often retention looks at what has grown old.
+const RETENTION: Duration = Duration::from_secs(3600);
+/// The first time is soon: a process may live for less than an hour.
+const RETENTION_FIRST: Duration = Duration::from_secs(60);
+/// How much compaction and retention step back for everyone else: as far as can be.
+const NICE: i32 = 19;
 
 /// Both threads.
 pub(crate) struct Upkeep {
@@ -96,7 +101,12 @@ impl Worker {
     fn compact(&self, wake: &Receiver<()>) {
         // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
         let _ = rustix::process::setpriority_process(None, NICE);
+        let mut retention = Instant::now() + RETENTION_FIRST;
         while self.wait(wake) {
+            if Instant::now() >= retention {
+                self.retain();
+                retention = Instant::now() + RETENTION;
+            }
             while !self.stop.is_set() {
                 match dotter_store::compact(&self.dir, &|| self.stop.is_set()) {
                     Ok(true) => _ = self.metrics.compactions.fetch_add(1, Relaxed),
@@ -108,6 +118,27 @@ impl Worker {
                         break;
                     }
                 }
+            }
+        }
+    }
+
+    fn retain(&self) {
+        let outcome = Machine::now()
+            .and_then(|machine| dotter_store::retain(&self.dir, &machine, &|| self.stop.is_set()));
+        match outcome {
+            // Another process is at it.
+            Err(dotter_store::Error::Locked(_)) => {}
+            Err(error) => self.note("retain", &error),
+            Ok(Retained { segments: 0, dots: 0, archives_gone: 0, .. }) => {}
+            Ok(retained) => {
+                let Retained { clock, only_reported, segments, dots, archives_gone, .. } = retained;
+                let (told, why) = match only_reported {
+                    true => ("would remove", ", and waits: the clock has jumped, or it is the first time"),
+                    false => ("removed", ""),
+                };
+                self.log.info(&format!(
+                    "retention as of {clock} {told} {dots} dots in {segments} segments, {archives_gone} archive windows{why}"
+                ));
             }
         }
     }

@@ -88,7 +88,7 @@ fn a_bad_body_stores_nothing_and_is_told_why() {
         "[{\"series\": \"data\", \"dots\": [[1, 2]]}, {\"series\": \"\", \"dots\": []}]",
         "series name is empty",
     );
-    check("[{\"series\": \"data\", \"format\": \"fF\", \"dots\": [[1, 2, 3]]}]", "format 'fF' is not taken");
+    check("[{\"series\": \"data\", \"format\": \"fF\", \"dots\": [[1, 2]]}]", "expected [time, 2 values]");
     check(&"[".repeat(100_000), "EOF");
     check(&("[".repeat(100_000) + &"]".repeat(100_000)), "found a list as a time");
     check(&format!("[[1, {}", "[".repeat(100_000)), "EOF");

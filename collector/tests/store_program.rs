@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
 use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
 
 fn store(dir: &Path, args: &[&str], input: &str) -> Output {
@@ -76,7 +76,7 @@ fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
 fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(dir.path()).unwrap();
-    let key = writer.series(&SeriesName::new("a").unwrap());
+    let key = writer.series(&SeriesName::new("a").unwrap(), &Shape::number());
     let mut dots = Dots::default();
     dots.push(key, false, Timestamp::from_nanos(1), 1.0);
     dots.push(key, false, Timestamp::from_nanos(2), 1.0);
@@ -113,6 +113,8 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
 fn damage_is_named_and_told_by_the_exit_status() {
     let dir = tempfile::tempdir().unwrap();
     assert!(store(dir.path(), &["add"], "a 1 1\na 2 5\n").status.success());
+    // What is small goes into the log: it is made a segment here.
+    assert!(store(dir.path(), &["compact", "--major"], "").status.success());
     assert_eq!(store(dir.path(), &["verify"], "").status.code(), Some(0));
     let segment = std::fs::read_dir(dir.path().join("seg")).unwrap().next().unwrap().unwrap().path();
     std::fs::set_permissions(&segment, std::fs::Permissions::from_mode(0o600)).unwrap();

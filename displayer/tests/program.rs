@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
 use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -82,7 +82,7 @@ fn seconds_ago(seconds: u64) -> Timestamp {
 }
 
 fn commit(writer: &mut Writer, name: &str, dots: &[(Timestamp, f64)]) {
-    let key = writer.series(&SeriesName::new(name).unwrap());
+    let key = writer.series(&SeriesName::new(name).unwrap(), &Shape::number());
     let mut columns = Dots::default();
     dots.iter().for_each(|(time, value)| columns.push(key, false, *time, *value));
     writer.append(&Transaction { ring: None, lanes: &[], dots: &columns }).unwrap();

@@ -46,7 +46,12 @@ pub(crate) struct Stored {
     pub(crate) name: Vec<u8>,
     pub(crate) format: String,
     pub(crate) time: u64,
+    /// The nearest f64 of a number; NaN of a text or a row.
     pub(crate) value: f64,
+    /// The word of a number.
+    pub(crate) word: u64,
+    /// The row bytes of a text or a row.
+    pub(crate) row: Vec<u8>,
     pub(crate) clock: bool,
 }
 
@@ -353,6 +358,16 @@ impl State {
     }
 }
 
+fn number(format: &str, word: u64) -> f64 {
+    match format {
+        "F" => f64::from_bits(word),
+        "f" => f32::from_bits(word as u32).into(),
+        "I" | "i" => word as i64 as f64,
+        "U" | "u" => word as f64,
+        _ => f64::NAN,
+    }
+}
+
 impl LaneAccount {
     fn take(&mut self, mut batch: LaneBatch, series: &[dotter_wire::SeriesEntry]) {
         batch.trim_below(self.next);
@@ -363,12 +378,16 @@ impl LaneAccount {
             while let Some(loss) = losses.next_if(|loss| loss.first <= record) {
                 record = loss.next;
             }
+            let (series, word) = (&series[batch.series[index] as usize], batch.words[index]);
+            let row = if series.is_word() { Vec::new() } else { batch.rows.get(word).to_vec() };
             self.dots.push(Stored {
                 record,
-                name: series[batch.series[index] as usize].name.clone(),
-                format: series[batch.series[index] as usize].format.clone(),
+                name: series.name.clone(),
+                format: series.format.clone(),
                 time: batch.times[index],
-                value: batch.values[index],
+                value: number(&series.format, word),
+                word,
+                row,
                 clock: clocks.next().unwrap(),
             });
             record += 1;

@@ -24,6 +24,7 @@ pub(crate) fn options(path: &Path, url: &str) -> Options {
         poll: Duration::from_millis(5),
         url: url.to_owned(),
         name: "test".into(),
+        time_unit: dotter_broker::TimeUnit::default(),
         once: false,
         token: None,
     }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use dotter_dot::{Incarnation, Reason, TimeRange};
 use dotter_store::{Account, Reader, Snapshot};
 use dotter_wire::{
-    Answer, Batch, CONTENT_TYPE, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender,
-    SeriesEntry,
+    Answer, Batch, CONTENT_TYPE, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run,
+    Sender, SeriesEntry,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -226,7 +226,8 @@ pub(crate) fn lane(lane: u32, first: u64, next: u64, series: u64) -> LaneBatch {
         runs: records.clone().map(|record| Run { dots: 1, clock: record % 2 == 0 }).collect(),
         series: records.clone().map(|record| series_of(record, series)).collect(),
         times: records.clone().map(|record| time_of(lane, record)).collect(),
-        values: records.map(|record| value_of(lane, record)).collect(),
+        words: records.map(|record| value_of(lane, record).to_bits()).collect(),
+        rows: Rows::default(),
     }
 }
 
@@ -237,7 +238,7 @@ pub(crate) fn lose(lane: &mut LaneBatch, first: u64, next: u64, reason: Reason) 
     lane.runs.drain(at.clone());
     lane.series.drain(at.clone());
     lane.times.drain(at.clone());
-    lane.values.drain(at);
+    lane.words.drain(at);
     lane.losses.push(LossRange { first, next, reason, times: None });
 }
 

@@ -14,10 +14,16 @@ fn dots_stamped_in_the_same_microsecond_are_all_kept_in_their_order() {
     pipeline.start_broker();
     let publisher = Publisher::create(pipeline.ring(), DOTS).expect("a ring can be made");
     let series = publisher.series("burst").expect("there is room for a series");
+    // A thread that was done before the next began would leave it its lane, which holds the dots of one.
+    let all_have_one = std::sync::Barrier::new(THREADS as usize);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let series = &series;
-            scope.spawn(move || (0..DOTS).for_each(|n| series.dot((thread * DOTS + n) as f64)));
+            let (series, all_have_one) = (&series, &all_have_one);
+            scope.spawn(move || {
+                series.dot((thread * DOTS) as f64);
+                all_have_one.wait();
+                (1..DOTS).for_each(|n| series.dot((thread * DOTS + n) as f64));
+            });
         }
     });
     let mut store = pipeline.store();

@@ -84,7 +84,8 @@ impl World {
     /// Commits a transaction as a segment, as `dotter-store add` does, whoever is dead at the moment.
     fn add(&self, number: u64) {
         let name = added_name(number);
-        let rows = (0..ADDED).map(|n| (name.clone(), Timestamp::from_nanos(1 + n), n as f64)).collect();
+        let rows: Vec<_> =
+            (0..ADDED).map(|n| (name.clone(), Timestamp::from_nanos(1 + n), n as f64)).collect();
         let added = dotter_store::add(self.pipeline.data(), rows);
         assert_eq!(added.unwrap_or_else(|error| panic!("cannot add: {error}")), ADDED);
     }

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
 use dotter_e2e::oracle::{Published, Workload, check_dots, check_ledger};
 use dotter_store::{Dots, LaneRecords, Lost, Reader, RingPart, Transaction, Writer};
 
@@ -39,7 +39,7 @@ fn is_content(dots: &[Stored], lost: Option<(u64, u64)>, published: u64) -> bool
     let mut columns = Dots::default();
     for dot in dots {
         let name = SeriesName::new(&Workload::series_name(0, dot.series as u32)).expect("it is a good name");
-        let key = writer.series(&name);
+        let key = writer.series(&name, &Shape::number());
         columns.push(key, dot.clock, Timestamp::from_nanos(dot.time), dot.value);
     }
     let losses: Vec<Lost> = lost

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, Timestamp};
+use dotter_dot::{SeriesName, Shape, Timestamp};
 use dotter_e2e::{Pipeline, post};
 use dotter_store::{Dots, Transaction, Writer};
 
@@ -20,7 +20,12 @@ fn write_in_a_child() {
     let Ok(dir) = std::env::var("DOTTER_TEST_STORE") else { return };
     let mut writer = Writer::open(Path::new(&dir)).expect("a new store can be made");
     let keys: Vec<_> = (0..SERIES)
-        .map(|n| writer.series(&SeriesName::new(&format!("full.log.{n}")).expect("it is a good name")))
+        .map(|n| {
+            writer.series(
+                &SeriesName::new(&format!("full.log.{n}")).expect("it is a good name"),
+                &Shape::number(),
+            )
+        })
         .collect();
     let (start, mut dots, mut count) = (Timestamp::now().nanos(), Dots::default(), 0_u64);
     while writer.unsealed().bytes < LOG_BYTES {

@@ -317,7 +317,8 @@ pub fn fuzz(bytes: &[u8]) {
     let Ok(rules) = Rules::new(&crate::Config::new(([127, 0, 0, 1], 0).into())) else { return };
     let bytes = &bytes[empty_lines(bytes)..];
     if let Ok(Some(end)) = find_end(bytes, &mut 0, &rules) {
-        let _ = check(&bytes[..end], &rules, &VIA);
+        let via = Via { peer: IpAddr::from([127, 0, 0, 1]), local: None, trusted: false };
+        let _ = check(&bytes[..end], &rules, &via);
     }
 }
 

@@ -21,20 +21,6 @@ pub struct RingDot {
     pub(crate) word: u64,
 }
 
-impl RingDot {
-    /// Whether `value` is all of it: a number of one column that an f64 holds without a loss.
-    #[inline]
-    pub fn is_exact(&self) -> bool {
-        match self.kind {
-            Kind::F64 | Kind::F32 => true,
-            // Back and forth through i128: the nearest f64 of u64::MAX is 2^64, which saturates as a u64.
-            Kind::I64 => self.value as i128 == (self.word as i64).into(),
-            Kind::U64 => self.value as i128 == self.word.into(),
-            Kind::Text | Kind::Row => false,
-        }
-    }
-}
-
 /// What a dot holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use dotter_dot::{Incarnation, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, SeriesName, Shape, Timestamp};
 use dotter_store::{Dots, LaneRecords, Reader, RingPart, Transaction, Writer};
 
 const SERIES: u64 = 1000;
@@ -18,7 +18,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = root.join(format!("dotter-ingest-{}", std::process::id()));
     let mut writer = Writer::open(&dir)?;
     let keys: Vec<_> = (0..SERIES)
-        .map(|n| SeriesName::new(&format!("host.{n}.value")).map(|name| writer.series(&name)))
+        .map(|n| {
+            SeriesName::new(&format!("host.{n}.value")).map(|name| writer.series(&name, &Shape::number()))
+        })
         .collect::<Result<_, _>>()?;
     let done = AtomicBool::new(false);
     let begun = Instant::now();

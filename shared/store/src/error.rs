@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dotter_dot::{RowError, SeriesName, Timestamp};
+
 /// Carries what was being done, to what, and what was found.
 #[derive(Debug)]
 pub enum Error {
@@ -43,12 +45,59 @@ pub enum Error {
         /// Bytes of its payload.
         bytes: usize,
     },
+    /// Bytes that are no row of their series' format.
+    Row {
+        /// Which series.
+        series: SeriesName,
+        /// What is wrong with them.
+        source: RowError,
+    },
+    /// A row that belongs before the one before it, where rows have to come in order.
+    Unsorted {
+        /// Its series.
+        series: SeriesName,
+        /// Its time.
+        time: Timestamp,
+    },
     /// A lane's records do not begin where the account ends.
     Gap {
         /// The next record the account wants.
         wanted: u64,
         /// The first record given.
         found: u64,
+    },
+    /// More deletes than are kept at a time wait to be purged.
+    TooManyDeletions {
+        /// How many wait.
+        count: usize,
+    },
+    /// A retention rule that cannot be read.
+    Rules {
+        /// In which file.
+        path: PathBuf,
+        /// In which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A filter command that did not end well; nothing has changed.
+    Command {
+        /// What became of it.
+        status: std::process::ExitStatus,
+    },
+    /// A line of a filter command that is no row in its place; nothing has changed.
+    Line {
+        /// Its number, from 1.
+        number: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A directory that should be empty is not.
+    NotEmpty(PathBuf),
+    /// A key or pattern longer than any name.
+    Key {
+        /// Its bytes.
+        bytes: usize,
     },
     /// The work was given up because it was asked to stop, or because its input is no longer listed.
     GivenUp,
@@ -93,7 +142,38 @@ impl fmt::Display for Error {
                 write!(f, "{}: format version {found}, this build reads up to {reads}", path.display())
             }
             Error::TooBig { bytes } => write!(f, "a transaction of {bytes} bytes does not fit into a frame"),
+            Error::Row { series, .. } => write!(f, "cannot take a row of series {series}"),
+            Error::Unsorted { series, time } => {
+                write!(
+                    f,
+                    "row {series} {} came too late: rows have to come sorted by series and time",
+                    time.nanos()
+                )
+            }
             Error::Gap { wanted, found } => write!(f, "records begin at {found}, expected {wanted}"),
+            Error::TooManyDeletions { count } => {
+                write!(
+                    f,
+                    "{count} deletes wait to be purged and no more are kept; compact the store, then delete again"
+                )
+            }
+            Error::Rules { path, line, what } => write!(f, "{} line {line}: {what}", path.display()),
+            Error::Command { status } => {
+                write!(f, "the filter command ended with {status}; nothing has changed")
+            }
+            Error::Line { number, what } => {
+                write!(f, "line {number} of the filter command's output: {what}; nothing has changed")
+            }
+            Error::NotEmpty(dir) => {
+                write!(f, "{} is not empty; a backup goes into a directory of its own", dir.display())
+            }
+            Error::Key { bytes } => {
+                write!(
+                    f,
+                    "a key or pattern of {bytes} bytes, at most {} are in any name",
+                    dotter_dot::NAME_BYTES_MAX
+                )
+            }
             Error::GivenUp => f.write_str("given up: what it worked on is no longer listed"),
         }
     }
@@ -103,6 +183,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
+            Error::Row { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -3,27 +3,44 @@
 
 use std::path::Path;
 
+use dotter_dot::{Format, Shape};
+
 use crate::bytes::Fields;
-use crate::chunk::{self, Columns};
+use crate::chunk;
 use crate::ledger::Ledger;
 use crate::manifest::Manifest;
+use crate::run::Run;
 use crate::wal::{Item, Items, Names, apply, count_dots, declare_frame};
 
 /// A chunk with a right checksum: what is decoded encodes to what decodes to the same.
+///
+/// - the first byte says how many of those that follow are the letters of the format
 pub fn chunk(bytes: &[u8]) {
+    let Some((letters, bytes)) = bytes.split_first() else { return };
+    let Some((letters, bytes)) = bytes.split_at_checked(*letters as usize) else { return };
+    let Ok(format) = Format::new(&String::from_utf8_lossy(letters)) else { return };
+    let shape = Shape::from(format);
     for clock in [false, true] {
         let mut bytes = bytes.to_vec();
         bytes.splice(0..0, crc32c::crc32c(&bytes).to_le_bytes());
-        let mut columns = Columns::default();
-        if chunk::decode(&bytes, clock, &mut columns).is_err() || !columns.times.is_sorted() {
+        let mut run = Run::default();
+        if chunk::decode(&bytes, &shape, clock, &mut run).is_err() {
+            assert!(run.is_empty());
+            continue;
+        }
+        for (part, shape) in run.parts(0..run.len()) {
+            for index in part {
+                assert_eq!(run.cells(index, shape).count(), shape.format().len());
+            }
+        }
+        if !run.times.is_sorted() || chunk::fitting(&run, 0..run.len(), &shape, usize::MAX) < run.len() {
             continue;
         }
         let mut again = Vec::new();
-        chunk::encode(&columns.times, &columns.values, clock, &mut again);
-        let mut back = Columns::default();
-        chunk::decode(&again, clock, &mut back).expect("what was encoded decodes");
-        assert_eq!(back.times, columns.times);
-        assert!(back.values.iter().map(|v| v.to_bits()).eq(columns.values.iter().map(|v| v.to_bits())));
+        chunk::encode(&run, 0..run.len(), &shape, clock, &mut again);
+        let mut back = Run::default();
+        chunk::decode(&again, &shape, clock, &mut back).expect("what was encoded decodes");
+        assert_eq!(back, run);
     }
 }
 
@@ -40,7 +57,14 @@ pub fn frames(bytes: &[u8]) {
         declare_frame(&frame, &mut names);
         count_dots(&frame);
         if let crate::wal::Applied::Dots { mut dots, .. } = apply(&frame, &names, &mut ledger) {
-            while dots.take(&mut Columns::default()).is_some() {}
+            while let Some((id, _)) = dots.peek() {
+                let shape = names.series.get(id).map(|(_, shape)| shape);
+                let mut run = Run::default();
+                if dots.take(shape, &mut run).is_none_or(|count| count == 0) {
+                    assert!(run.is_empty());
+                }
+                run.numbers(0..run.len(), |_, _| ());
+            }
         }
     }
     let mut encoded = Vec::new();

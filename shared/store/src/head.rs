@@ -6,67 +6,112 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dotter_dot::SeriesName;
+use dotter_dot::{SeriesName, Shape};
 
-use crate::chunk::Columns;
+use crate::manifest::Order;
+use crate::run::Run;
+use crate::tombstone::{self, Spans, Tombstone};
 
 /// Dots of consecutive frames of one WAL file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadPart {
     pub(crate) first_sequence: u64,
     pub(crate) last_sequence: u64,
-    pub(crate) series: HashMap<SeriesName, HeadSeries>,
     pub(crate) dots: u64,
+    places: HashMap<SeriesName, u32>,
+    /// One may be empty: whose values made no sense.
+    series: Vec<HeadSeries>,
 }
 
 /// One series' dots in the order of their commit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadSeries {
-    pub(crate) explicit: Columns,
-    pub(crate) clock: Columns,
+    explicit: Run,
+    clock: Run,
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// The shape of the dot committed last.
+    pub(crate) latest: Shape,
 }
 
 impl HeadSeries {
-    fn is_empty(&self) -> bool {
-        self.explicit.is_empty() && self.clock.is_empty()
-    }
-
     pub(crate) fn len(&self) -> u64 {
         (self.explicit.len() + self.clock.len()) as u64
     }
 
     /// Dots by whether the clock stamped them.
-    pub(crate) fn columns(&self, clock: bool) -> &Columns {
+    pub(crate) fn run(&self, clock: bool) -> &Run {
         if clock { &self.clock } else { &self.explicit }
     }
 
-    pub(crate) fn extend(&mut self, times: &[u64], values: &[f64], clock: bool) {
-        for time in times {
-            (self.first, self.last) =
-                if self.is_empty() { (*time, *time) } else { (self.first.min(*time), self.last.max(*time)) };
-            let columns = if clock { &mut self.clock } else { &mut self.explicit };
-            columns.times.push(*time);
+    /// Lets `fill` append dots, which give back how many they are, `shape` being that of the last of them.
+    pub(crate) fn fill<T>(&mut self, clock: bool, shape: &Shape, fill: impl FnOnce(&mut Run) -> T) -> T {
+        let was_empty = self.len() == 0;
+        let run = if clock { &mut self.clock } else { &mut self.explicit };
+        let before = run.len();
+        let filled = fill(run);
+        let new = &run.times[before..];
+        if let (Some(first), Some(last)) = (new.iter().min(), new.iter().max()) {
+            self.first = if was_empty { *first } else { self.first.min(*first) };
+            self.last = self.last.max(*last);
+            if !self.latest.is(shape) {
+                self.latest = shape.clone();
+            }
         }
-        let columns = if clock { &mut self.clock } else { &mut self.explicit };
-        columns.values.extend_from_slice(values);
+        filled
     }
 }
 
 impl HeadPart {
+    /// Where it stands among the commits.
+    pub(crate) fn order(&self) -> Order {
+        Order { sequence: self.last_sequence, generation: 0 }
+    }
+
+    /// When its dots of a series are hidden.
+    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+        tombstone::hidden(tombstones, name, self.order(), 0)
+    }
+
+    /// The dots of a series, if it has any.
+    pub(crate) fn get(&self, name: &str) -> Option<&HeadSeries> {
+        let place = self.places.get(name)?;
+        Some(&self.series[*place as usize]).filter(|series| series.len() > 0)
+    }
+
+    /// The series that have dots.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SeriesName> {
+        let has_dots = |(_, place): &(_, &u32)| self.series[**place as usize].len() > 0;
+        self.places.iter().filter(has_dots).map(|(name, _)| name)
+    }
+
+    /// Where the dots of a series go, with or without any so far.
+    pub(crate) fn place(&mut self, name: &SeriesName) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.series.len() as u32;
+        self.places.insert(name.clone(), place);
+        self.series.push(HeadSeries::default());
+        place
+    }
+
+    /// The series at a place that [`HeadPart::place`] gave.
+    pub(crate) fn at(&mut self, place: u32) -> &mut HeadSeries {
+        &mut self.series[place as usize]
+    }
+
     /// Adds what was committed behind it.
     fn append(&mut self, later: &HeadPart) {
         self.last_sequence = later.last_sequence;
         self.dots += later.dots;
-        for (name, theirs) in &later.series {
-            let ours = match self.series.get_mut(name) {
-                Some(ours) => ours,
-                None => self.series.entry(name.clone()).or_default(),
-            };
+        for (name, place) in &later.places {
+            let theirs = &later.series[*place as usize];
+            let place = self.place(name);
+            let ours = self.at(place);
             for clock in [false, true] {
-                let Columns { times, values } = theirs.columns(clock);
-                ours.extend(times, values, clock);
+                let run = theirs.run(clock);
+                ours.fill(clock, &theirs.latest, |ours| ours.extend(run, 0..run.len()));
             }
         }
     }

@@ -4,23 +4,26 @@
 //! place; the directory is synced after it. A file in `tmp/` that nobody has locked is litter.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
+use crate::disk::{self, Disk};
 use crate::error::Error;
 
 /// The paths of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
 }
 
 impl Layout {
     pub(crate) fn new(dir: &Path) -> Layout {
-        Layout { dir: dir.to_owned() }
+        Layout { dir: dir.to_owned(), disk: disk::current() }
     }
 
     pub(crate) fn manifest(&self) -> PathBuf {
@@ -89,20 +92,18 @@ impl Layout {
     /// A new file under `tmp/`, locked by this process while it is open.
     pub(crate) fn temporary(&self) -> Result<(PathBuf, File), Error> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        // The process and a count make the name new; Relaxed, since only the count's own order matters.
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
-        let path = self.dir.join("tmp").join(name);
-        let _ = fs::remove_file(&path);
-        let file = OpenOptions::new()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
-        file.lock().map_err(Error::io("lock", &path))?;
-        Ok((path, file))
+        loop {
+            // The process and a count make the name new; Relaxed, since only the count's own order matters.
+            let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
+            let path = self.dir.join("tmp").join(name);
+            let _ = self.disk.remove(&path);
+            let file = self.disk.create(&path).map_err(Error::io("create", &path))?;
+            file.lock().map_err(Error::io("lock", &path))?;
+            // A sweep may have taken it for litter before it was locked.
+            if file.metadata().map_err(Error::io("look at", &path))?.nlink() > 0 {
+                return Ok((path, file));
+            }
+        }
     }
 
     /// Removes what a crash left under `tmp/`.
@@ -115,14 +116,14 @@ impl Layout {
                 continue;
             };
             if file.try_lock().is_ok() {
-                let _ = fs::remove_file(&path);
+                let _ = self.disk.remove(&path);
             }
         }
         Ok(())
     }
-}
 
-/// Makes names made in or removed from `dir` survive a power cut.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync directory", dir))
+    /// Makes names made in or removed from `dir` survive a power cut.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
+        self.disk.sync_dir(dir).map_err(Error::io("sync directory", dir))
+    }
 }

@@ -40,6 +40,34 @@ pub struct Totals {
     pub damaged: u64,
 }
 
+impl Totals {
+    /// Adds what became of further dots.
+    pub(crate) fn add(&mut self, other: &Totals) {
+        self.stored_other = self.stored_other.saturating_add(other.stored_other);
+        self.replaced = self.replaced.saturating_add(other.replaced);
+        self.deleted = self.deleted.saturating_add(other.deleted);
+        self.expired = self.expired.saturating_add(other.expired);
+        self.damaged = self.damaged.saturating_add(other.damaged);
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let Totals { stored_other, replaced, deleted, expired, damaged } = *self;
+        [stored_other, replaced, deleted, expired, damaged]
+            .into_iter()
+            .for_each(|total| put_varint(out, total));
+    }
+
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Totals> {
+        Some(Totals {
+            stored_other: fields.varint()?,
+            replaced: fields.varint()?,
+            deleted: fields.varint()?,
+            expired: fields.varint()?,
+            damaged: fields.varint()?,
+        })
+    }
+}
+
 /// One incarnation's account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -262,10 +290,7 @@ impl Ledger {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let Totals { stored_other, replaced, deleted, expired, damaged } = self.totals;
-        for total in [stored_other, replaced, deleted, expired, damaged] {
-            put_varint(out, total);
-        }
+        self.totals.encode(out);
         put_varint(out, self.accounts.len() as u64);
         for (incarnation, account) in &self.accounts {
             account.encode(*incarnation, out);
@@ -273,15 +298,8 @@ impl Ledger {
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Ledger> {
-        let mut totals = [0; 5];
-        for total in &mut totals {
-            *total = fields.varint()?;
-        }
-        let [stored_other, replaced, deleted, expired, damaged] = totals;
-        let mut ledger = Ledger {
-            accounts: BTreeMap::new(),
-            totals: Totals { stored_other, replaced, deleted, expired, damaged },
-        };
+        let totals = Totals::decode(fields)?;
+        let mut ledger = Ledger { accounts: BTreeMap::new(), totals };
         for _ in 0..fields.count(16)? {
             let incarnation = Incarnation(fields.array()?);
             ledger.accounts.insert(incarnation, Account::decode(fields)?);

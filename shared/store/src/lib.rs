@@ -6,20 +6,36 @@
 #![doc = include_str!("../FORMAT.md")]
 
 mod add;
+mod backup;
+mod beside;
+mod bulk;
 mod bytes;
 mod chunk;
+mod codec;
 mod compaction;
+#[doc(hidden)]
+pub mod disk;
 mod error;
+mod filter;
 mod head;
+mod ladder;
 mod layout;
 mod ledger;
 mod manifest;
 mod map;
 mod merge;
+mod pattern;
 mod reader;
+mod retention;
+mod run;
+mod scan;
 mod seal;
 mod segment;
+mod shapes;
 mod snapshot;
+mod stat;
+mod summary;
+mod tombstone;
 mod verify;
 mod wal;
 mod writer;
@@ -28,13 +44,22 @@ mod writer;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use add::add;
-pub use compaction::compact;
+pub use add::{Added, Addition, add};
+pub use backup::{BackedUp, backup};
+pub use bulk::Bulk;
+pub use compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
 pub use error::Error;
+pub use filter::{DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Search, Searched, parse_time};
 pub use ledger::{Account, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals};
 pub use manifest::StoreId;
+pub use pattern::Pattern;
 pub use reader::{LossNews, News, Reader};
+pub use retention::{Aggregation, ArchiveRule, Machine, Retained, Rollup, Rule, Rules, retain};
+pub use scan::{Row, Scan};
 pub use seal::{seal, seal_all};
-pub use snapshot::{Dot, Level, Snapshot, Stat};
+pub use snapshot::{Chunk, Dot, Snapshot};
+pub use stat::{Level, Stat};
+pub use summary::Summary;
+pub use tombstone::{Deletion, TOMBSTONES_MAX, delete};
 pub use verify::{Damage, Verified, verify};
 pub use writer::{Dots, RingPart, SeriesKey, Transaction, Unsealed, Writer};

@@ -4,7 +4,7 @@
 //! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -13,9 +13,12 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
-use crate::layout::{Layout, sync_dir};
+use crate::layout::Layout;
 use crate::ledger::Ledger;
-use crate::segment::Tail;
+use crate::retention::{Archive, Clock};
+use crate::segment::{Meta, Tail};
+use crate::tombstone::Tombstone;
+use crate::wal;
 
 const MAGIC: &[u8; 8] = b"DOTTRMAN";
 const VERSION: u32 = 0;
@@ -24,7 +27,7 @@ const FIXED_BYTES: usize = 48;
 const LOCK: &str = "MANIFEST.lock";
 
 /// The name of a store: 16 random bytes, shown as 32 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoreId(pub [u8; 16]);
 
 impl std::fmt::Display for StoreId {
@@ -43,7 +46,7 @@ pub(crate) struct Order {
 }
 
 /// One live segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SegmentEntry {
     /// File name within `seg/`.
     pub(crate) name: String,
@@ -61,10 +64,12 @@ pub(crate) struct SegmentEntry {
     pub(crate) dots: u64,
     /// Series in it.
     pub(crate) series: u64,
+    /// What tombstones up to this generation hide is no longer in it.
+    pub(crate) purged: u64,
 }
 
 /// What MANIFEST says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
     /// The store's name.
     pub(crate) store: StoreId,
@@ -76,6 +81,12 @@ pub(crate) struct Manifest {
     pub(crate) segments: Vec<SegmentEntry>,
     /// Files, as paths below the store, that the next swap unlinks.
     pub(crate) obsolete: Vec<String>,
+    /// What retention goes by.
+    pub(crate) clock: Clock,
+    /// Windows of archives, by step, then time.
+    pub(crate) archives: Vec<Archive>,
+    /// Deletes that may still have something to hide, in the order of their commits.
+    pub(crate) tombstones: Vec<Tombstone>,
     /// The ledger at the start of the first live WAL file.
     pub(crate) ledger: Ledger,
 }
@@ -129,6 +140,17 @@ pub(crate) fn read_as_is(layout: &Layout) -> Result<Manifest, Error> {
     }
 }
 
+/// Reads the list together with what `look` finds; no swap comes between.
+pub(crate) fn read_with<T>(
+    layout: &Layout,
+    look: impl FnOnce(&Manifest) -> Result<T, Error>,
+) -> Result<(Manifest, T), Error> {
+    let _lock = layout.lock(LOCK)?;
+    let manifest = read(layout)?;
+    let found = look(&manifest)?;
+    Ok((manifest, found))
+}
+
 /// Changes the list: reads it under the lock, lets `change` edit it, and puts the outcome in its place.
 ///
 /// `change` may give the work up with an error; then nothing has happened. The generation it sees is the one
@@ -146,7 +168,7 @@ pub(crate) fn swap<T>(
     replace(layout, &manifest)?;
     for file in before {
         // Already gone after a crash in the middle of this loop; nothing depends on it.
-        let _ = fs::remove_file(layout.dir.join(file));
+        let _ = layout.disk.remove(&layout.dir.join(file));
     }
     Ok((manifest, outcome))
 }
@@ -166,14 +188,8 @@ pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest
         );
         return Err(Error::damaged(&layout.dir, 0, what));
     }
-    let manifest = Manifest {
-        store: StoreId(random_id(now)?),
-        generation: 1,
-        wal_first: 1,
-        segments: Vec::new(),
-        obsolete: Vec::new(),
-        ledger: Ledger::default(),
-    };
+    let manifest =
+        Manifest { store: StoreId(random_id(now)?), generation: 1, wal_first: 1, ..Manifest::default() };
     replace(layout, &manifest)?;
     Ok(manifest)
 }
@@ -188,14 +204,14 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let counts = match name.rsplit_once('.') {
-                Some((_, "seg")) => manifest.segments.iter().any(|segment| segment.name == name),
+                Some((_, "seg")) => manifest.files().any(|segment| segment.name == name),
                 Some((id, "wal")) => id.parse::<u64>().is_ok_and(|id| id >= manifest.wal_first),
                 // Nothing of ours.
                 _ => true,
             };
             // A file that is obsolete goes with the next swap, so that readers have time to open it.
             if !counts && !manifest.obsolete.contains(&format!("{folder}/{name}")) {
-                let _ = fs::remove_file(entry.path());
+                let _ = layout.disk.remove(&entry.path());
             }
         }
     }
@@ -203,18 +219,37 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
 }
 
 pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
-    let (temporary, mut file) = layout.temporary()?;
-    file.write_all(&manifest.encode()).map_err(Error::io("write", &temporary))?;
-    file.sync_all().map_err(Error::io("sync", &temporary))?;
-    let (path, old) = (layout.manifest(), layout.manifest_old());
+    let (temporary, file) = layout.temporary()?;
+    layout.disk.write(&file, &temporary, &manifest.encode(), 0).map_err(Error::io("write", &temporary))?;
+    layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
+    let path = layout.manifest();
     if path.exists() && read_file(&path).is_ok() {
-        let link = layout.dir.join("tmp").join(format!("old-{}", std::process::id()));
-        let _ = fs::remove_file(&link);
-        fs::hard_link(&path, &link).map_err(Error::io("link", &link))?;
-        fs::rename(&link, &old).map_err(Error::io("rename", &old))?;
+        link_as_old(layout)?;
     }
-    fs::rename(&temporary, &path).map_err(Error::io("rename", &path))?;
-    sync_dir(&layout.dir)
+    layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
+    layout.sync_dir(&layout.dir)
+}
+
+/// Puts a copy of the list that counts in the place of its predecessor, so that a rebuilt one forgets nothing of it.
+pub(crate) fn keep_as_old(layout: &Layout) -> Result<(), Error> {
+    let _lock = layout.lock(LOCK)?;
+    let (temporary, file) = layout.temporary()?;
+    let bytes = read(layout)?.encode();
+    layout.disk.write(&file, &temporary, &bytes, 0).map_err(Error::io("write", &temporary))?;
+    layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
+    let old = layout.manifest_old();
+    layout.disk.rename(&temporary, &old).map_err(Error::io("rename", &old))?;
+    layout.sync_dir(&layout.dir)
+}
+
+fn link_as_old(layout: &Layout) -> Result<(), Error> {
+    let (path, old) = (layout.manifest(), layout.manifest_old());
+    let link = layout.dir.join("tmp").join(format!("old-{}", std::process::id()));
+    let disk = &layout.disk;
+    let _ = disk.remove(&link);
+    disk.link(&path, &link).map_err(Error::io("link", &link))?;
+    disk.rename(&link, &old).map_err(Error::io("rename", &old))?;
+    Ok(())
 }
 
 fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
@@ -231,21 +266,13 @@ fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
         }
     }
     later.sort_by_key(|(generation, ..)| *generation);
-    for (generation, entry, meta) in later {
-        manifest.segments.retain(|segment| !meta.replaced.contains(&segment.name));
-        if entry.order.generation == generation {
-            // Another process's commit: MANIFEST had counted it when it listed it.
-            manifest.ledger.totals.stored_other += entry.dots;
+    for swap in later.chunk_by(|a, b| a.0 == b.0) {
+        // A swap that lists several segments counts when all of them are there; before, it had not happened.
+        if swap.iter().any(|(_, _, meta)| meta.together != swap.len() as u64) {
+            continue;
         }
-        manifest.segments.push(entry);
-        manifest.generation = generation;
-        if let Some((wal_first, ledger)) = meta.log
-            && wal_first > manifest.wal_first
-        {
-            manifest.wal_first = wal_first;
-            let stored_other = ledger.totals.stored_other.max(manifest.ledger.totals.stored_other);
-            manifest.ledger = ledger;
-            manifest.ledger.totals.stored_other = stored_other;
+        for (generation, entry, meta) in swap {
+            manifest.take_over(*generation, entry, meta);
         }
     }
     manifest.segments.sort_by_key(|segment| segment.order);
@@ -264,7 +291,109 @@ fn read_file(path: &Path) -> Result<Manifest, Error> {
     Manifest::decode(&bytes, path)
 }
 
+impl SegmentEntry {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.name);
+        for field in [
+            self.bytes,
+            self.first_time.nanos(),
+            self.last_time.nanos(),
+            self.order.sequence,
+            self.order.generation,
+            self.level as u64,
+            self.dots,
+            self.series,
+            self.purged,
+        ] {
+            put_varint(out, field);
+        }
+    }
+
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
+        Some(SegmentEntry {
+            name: fields.text().filter(|name| !name.contains('/'))?.to_owned(),
+            bytes: fields.varint()?,
+            first_time: Timestamp::from_nanos(fields.varint()?),
+            last_time: Timestamp::from_nanos(fields.varint()?),
+            order: Order { sequence: fields.varint()?, generation: fields.varint()? },
+            level: fields.number()?,
+            dots: fields.varint()?,
+            series: fields.varint()?,
+            purged: fields.varint()?,
+        })
+    }
+}
+
 impl Manifest {
+    /// Every segment file that counts: of dots, then of archives.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &SegmentEntry> {
+        self.segments.iter().chain(self.archives.iter().filter_map(|archive| archive.segment.as_ref()))
+    }
+
+    /// The place in the order of commits that the swap in hand gets.
+    ///
+    /// - `layout`: where the log lies, whose last synced sequence it sees
+    pub(crate) fn next_order(&self, layout: &Layout) -> Result<Order, Error> {
+        let sequence = wal::last_synced_sequence(layout)?.max(self.last_sequence());
+        Ok(Order { sequence, generation: self.generation })
+    }
+
+    /// The first sequence that the live log may hold, which a seal may still put before what is listed behind it.
+    ///
+    /// To be asked under the lock of a swap: a seal moves it.
+    pub(crate) fn first_live(&self, layout: &Layout) -> Result<u64, Error> {
+        let files = wal::files(layout, self.wal_first)?;
+        Ok(match files.first() {
+            // Its frames will come behind everything that is there.
+            None => u64::MAX,
+            // A header that is damaged tells nothing.
+            Some(file) => file.header.map_or(0, |header| header.first_sequence),
+        })
+    }
+
+    /// Sequences at which something was committed past the log, or at which a segment ends: dots of the log from
+    /// both sides of one stay apart.
+    pub(crate) fn splits(&self) -> Vec<u64> {
+        let segments = self.segments.iter().map(|segment| segment.order.sequence);
+        let mut splits: Vec<u64> =
+            segments.chain(self.tombstones.iter().map(|tombstone| tombstone.order.sequence)).collect();
+        splits.sort_unstable();
+        splits.dedup();
+        splits
+    }
+
+    /// The last sequence that anything listed stands at.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.splits().last().copied().unwrap_or(0)
+    }
+
+    /// Lists a segment that a lost list had, and drops what it stands for.
+    fn take_over(&mut self, generation: u64, entry: &SegmentEntry, meta: &Meta) {
+        self.segments.retain(|segment| !meta.replaced.contains(&segment.name));
+        let totals = &mut self.ledger.totals;
+        if entry.order.generation == generation && meta.archive.is_none() {
+            // Another process's commit: MANIFEST had counted it when it listed it.
+            totals.stored_other += entry.dots;
+        }
+        totals.add(&meta.gone);
+        self.generation = generation;
+        if let Some(window) = &meta.archive {
+            self.archives.retain(|old| !old.meets(window));
+            self.archives.push(Archive { segment: Some(entry.clone()), ..window.clone() });
+            self.archives.sort_by_key(|window| (window.step, window.from));
+            return;
+        }
+        self.segments.push(entry.clone());
+        if let Some((wal_first, ledger)) = &meta.log
+            && *wal_first > self.wal_first
+        {
+            self.wal_first = *wal_first;
+            let stored_other = ledger.totals.stored_other.max(self.ledger.totals.stored_other);
+            self.ledger = ledger.clone();
+            self.ledger.totals.stored_other = stored_other;
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(MAGIC);
@@ -275,22 +404,15 @@ impl Manifest {
         out.extend_from_slice(&self.wal_first.to_le_bytes());
         put_varint(&mut out, self.segments.len() as u64);
         for segment in &self.segments {
-            put_text(&mut out, &segment.name);
-            for field in [
-                segment.bytes,
-                segment.first_time.nanos(),
-                segment.last_time.nanos(),
-                segment.order.sequence,
-                segment.order.generation,
-                segment.level as u64,
-                segment.dots,
-                segment.series,
-            ] {
-                put_varint(&mut out, field);
-            }
+            segment.encode(&mut out);
         }
         put_varint(&mut out, self.obsolete.len() as u64);
         self.obsolete.iter().for_each(|file| put_text(&mut out, file));
+        put_varint(&mut out, self.tombstones.len() as u64);
+        self.tombstones.iter().for_each(|tombstone| tombstone.encode(&mut out));
+        self.clock.encode(&mut out);
+        put_varint(&mut out, self.archives.len() as u64);
+        self.archives.iter().for_each(|archive| archive.encode(&mut out));
         self.ledger.encode(&mut out);
         let checksum = checksum(&out);
         out[12..16].copy_from_slice(&checksum.to_le_bytes());
@@ -314,9 +436,7 @@ impl Manifest {
             store: StoreId(store),
             generation: u64_at(bytes, 32),
             wal_first: u64_at(bytes, 40),
-            segments: Vec::new(),
-            obsolete: Vec::new(),
-            ledger: Ledger::default(),
+            ..Manifest::default()
         };
         let mut fields = Fields(&bytes[FIXED_BYTES..]);
         match manifest.decode_rest(&mut fields) {
@@ -342,17 +462,8 @@ impl Manifest {
     }
 
     fn decode_rest(&mut self, fields: &mut Fields<'_>) -> Option<()> {
-        for _ in 0..fields.count(9)? {
-            self.segments.push(SegmentEntry {
-                name: fields.text().filter(|name| !name.contains('/'))?.to_owned(),
-                bytes: fields.varint()?,
-                first_time: Timestamp::from_nanos(fields.varint()?),
-                last_time: Timestamp::from_nanos(fields.varint()?),
-                order: Order { sequence: fields.varint()?, generation: fields.varint()? },
-                level: fields.number()?,
-                dots: fields.varint()?,
-                series: fields.varint()?,
-            });
+        for _ in 0..fields.count(10)? {
+            self.segments.push(SegmentEntry::decode(fields)?);
         }
         for _ in 0..fields.count(1)? {
             // What is unlinked by name stays below the store.
@@ -361,6 +472,13 @@ impl Manifest {
                 file.strip_prefix("seg/").or(file.strip_prefix("wal/")).filter(|name| !name.contains('/'));
             inside?;
             self.obsolete.push(file.to_owned());
+        }
+        for _ in 0..fields.count(9)? {
+            self.tombstones.push(Tombstone::decode(fields)?);
+        }
+        self.clock = Clock::decode(fields)?;
+        for _ in 0..fields.count(6)? {
+            self.archives.push(Archive::decode(fields)?);
         }
         self.ledger = Ledger::decode(fields)?;
         Some(())
@@ -406,8 +524,12 @@ mod tests {
                 level: 0,
                 dots: 10,
                 series: 2,
+                purged: 11,
             }],
             obsolete: vec!["wal/0000000003.wal".into()],
+            clock: Clock::default(),
+            archives: vec![Archive { step: 60, from: 120, until: 600, ..Archive::default() }],
+            tombstones: vec![Tombstone::decode(&mut Fields(b"\x4d\x0b\x02a%\0\x01\x01b\x05\x09")).unwrap()],
             ledger: Ledger::default(),
         }
     }

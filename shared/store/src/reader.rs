@@ -10,15 +10,17 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 
-use crate::chunk::Columns;
 use crate::error::Error;
 use crate::head::{self, HeadPart};
 use crate::layout::Layout;
 use crate::ledger::Ledger;
 use crate::manifest::{self, Manifest, Stamp};
+use crate::retention::OpenArchive;
+use crate::run::Run;
+use crate::scan::Row;
 use crate::segment::Segment;
 use crate::snapshot::{Damage, Inner, Snapshot};
-use crate::wal::{self, Applied, HEADER_BYTES, Item, Items, LogFile, Names};
+use crate::wal::{self, Applied, ById, HEADER_BYTES, Item, Items, LogFile, Names};
 
 /// How often a list is read again because a file of it has just gone.
 const TRIES_MAX: u32 = 20;
@@ -29,6 +31,8 @@ pub struct Reader {
     stamp: Stamp,
     inner: Arc<Inner>,
     tail: Option<Tail>,
+    /// Whether news have rows.
+    with_rows: bool,
 }
 
 /// Where in the log the reader stands.
@@ -44,10 +48,32 @@ struct Tail {
 pub struct News {
     /// Its sequence.
     pub sequence: u64,
-    /// Its dots, by series, each series' in the order they were published.
+    /// Its numbers, by series, each series' in the order they were published. Of a row its first number column
+    /// is told, texts are not.
     pub dots: Vec<(SeriesName, Timestamp, f64)>,
     /// What was lost.
     pub losses: Vec<LossNews>,
+    /// All columns of its dots, where the reader was asked for them.
+    rows: Vec<RowsNews>,
+}
+
+/// Dots of one series.
+#[derive(Clone, Debug, PartialEq)]
+struct RowsNews {
+    series: SeriesName,
+    is_clock: bool,
+    run: Run,
+}
+
+impl News {
+    /// Its dots of all shapes with all their columns, by series, each series' in the order they were published.
+    /// None where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
+    pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
+        self.rows.iter().flat_map(|news| {
+            let rows = Row::of_run(&news.run, news.is_clock);
+            rows.map(|row| (&news.series, row))
+        })
+    }
 }
 
 /// Records of a ring that are lost.
@@ -79,6 +105,7 @@ struct Intake<'a> {
     /// Commits above this one are news.
     known: u64,
     news: Option<&'a mut Vec<News>>,
+    with_rows: bool,
     part: HeadPart,
 }
 
@@ -90,8 +117,13 @@ impl Reader {
     /// [`Error::NoStore`] where there is none yet; [`Error::Version`] where a newer build has written.
     pub fn open(dir: &Path) -> Result<Reader, Error> {
         let layout = Layout::new(dir);
-        let (stamp, inner, tail) = load(&layout, None, None)?;
-        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail })
+        let (stamp, inner, tail) = load(&layout, None, None, false)?;
+        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail, with_rows: false })
+    }
+
+    /// From now on [`News::rows`] is there.
+    pub fn tell_rows(&mut self) {
+        self.with_rows = true;
     }
 
     /// The store as of the last refresh.
@@ -117,9 +149,10 @@ impl Reader {
         let manifest = manifest::read(&self.layout)?;
         let moved = manifest.wal_first != self.inner.manifest.wal_first;
         // A commit of another process may stand in the middle of what was read as one part.
+        let splits = manifest.splits();
         let apart = |part: &Arc<HeadPart>| {
             let within = part.first_sequence..part.last_sequence;
-            manifest.segments.iter().any(|segment| within.contains(&segment.order.sequence))
+            splits.iter().any(|commit| within.contains(commit))
         };
         if moved || self.inner.head.iter().any(apart) {
             return self.reload(news);
@@ -129,20 +162,31 @@ impl Reader {
             Err(error) if error.is_not_found() => return self.reload(news),
             other => other?,
         };
-        add_names(&mut inner.names, &segments, &inner.segments);
+        let archives = match open_archives(&self.layout, &manifest, &inner.archives, &inner.damage) {
+            Err(error) if error.is_not_found() => return self.reload(news),
+            other => other?,
+        };
+        let fewer = has_fewer_dots(&inner.manifest, &manifest);
+        if !fewer {
+            add_names(&mut inner.names, &segments, &inner.segments);
+        }
         inner.segments = segments;
+        inner.archives = archives;
         let ledger = Arc::make_mut(&mut inner.ledger);
         let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
         ledger.totals = manifest.ledger.totals;
         ledger.totals.stored_other += live;
         inner.manifest = Arc::new(manifest);
+        if fewer {
+            inner.names = Arc::new(inner.visible_names());
+        }
         self.stamp = stamp;
         Ok(true)
     }
 
     /// Begins anew from the list; what is known already is not told again.
     fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
-        let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news)?;
+        let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news, self.with_rows)?;
         (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
         Ok(true)
     }
@@ -172,8 +216,7 @@ impl Reader {
             if until > tail.place {
                 let bytes = tail.file.read(tail.place, until)?;
                 let inner = Arc::make_mut(&mut self.inner);
-                let splits: Vec<u64> =
-                    inner.manifest.segments.iter().map(|entry| entry.order.sequence).collect();
+                let splits = inner.manifest.splits();
                 let known = inner.sequence;
                 Intake {
                     head: &mut inner.head,
@@ -183,12 +226,17 @@ impl Reader {
                     sequence: &mut inner.sequence,
                     known,
                     news: news.as_deref_mut(),
+                    with_rows: self.with_rows,
                     part: HeadPart::default(),
                 }
                 .take(&bytes, tail.place, tail.file.id, &mut tail.names);
                 inner.wal_bytes += until - tail.place;
                 tail.place = until;
                 changed = true;
+                // A delete that was seen before what it hides.
+                if inner.manifest.tombstones.iter().any(|tombstone| tombstone.order.sequence > known) {
+                    inner.names = Arc::new(inner.visible_names());
+                }
             }
             if let Some(file) = next {
                 Arc::make_mut(&mut self.inner).wal_files += 1;
@@ -205,10 +253,11 @@ fn load(
     layout: &Layout,
     before: Option<&Inner>,
     mut news: Option<&mut Vec<News>>,
+    with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
     for tries in 1.. {
         let told = news.as_ref().map_or(0, |news| news.len());
-        match try_load(layout, before, news.as_deref_mut()) {
+        match try_load(layout, before, news.as_deref_mut(), with_rows) {
             // What was listed has been replaced; the list that replaced it is there.
             Err(error) if error.is_not_found() && tries < TRIES_MAX => {
                 if let Some(news) = &mut news {
@@ -225,12 +274,15 @@ fn try_load(
     layout: &Layout,
     before: Option<&Inner>,
     news: Option<&mut Vec<News>>,
+    with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
     let stamp = manifest::stamp(layout)?;
     let manifest = manifest::read(layout)?;
     let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
     let old = before.map_or(&[][..], |before| &before.segments);
     let segments = open_segments(layout, &manifest, old, &damage)?;
+    let archives = before.map_or(&[][..], |before| &before.archives);
+    let archives = open_archives(layout, &manifest, archives, &damage)?;
     let mut names = before.map_or_else(Arc::default, |before| before.names.clone());
     add_names(&mut names, &segments, old);
     let files = wal::files(layout, manifest.wal_first)?;
@@ -238,7 +290,7 @@ fn try_load(
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
     }
-    let splits: Vec<u64> = manifest.segments.iter().map(|entry| entry.order.sequence).collect();
+    let splits = manifest.splits();
     let known = before.map_or(u64::MAX, |before| before.sequence);
     let first = files.first().and_then(|file| file.header).map_or(0, |header| header.first_sequence);
     let lost = before.is_some() && first > known + 1;
@@ -255,6 +307,7 @@ fn try_load(
         sequence: &mut sequence,
         known,
         news,
+        with_rows,
         part: HeadPart::default(),
     };
     let mut tail = None;
@@ -271,9 +324,13 @@ fn try_load(
         tail = Some(Tail { file, place: until, names });
     }
     drop(intake);
-    let inner = Inner {
+    let fewer = !manifest.tombstones.is_empty()
+        || before.is_none() && !manifest.archives.is_empty()
+        || before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
+    let mut inner = Inner {
         manifest: Arc::new(manifest),
         segments,
+        archives,
         head,
         names,
         ledger: Arc::new(ledger),
@@ -283,12 +340,25 @@ fn try_load(
         wal_bytes,
         damage,
     };
+    if fewer {
+        inner.names = Arc::new(inner.visible_names());
+    }
     Ok((stamp, inner, tail))
+}
+
+/// Whether a list may have lost dots, and series with them, against the one before it.
+fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
+    let (then, now) = (&before.ledger.totals, &after.ledger.totals);
+    before.tombstones != after.tombstones
+        || before.archives != after.archives
+        || (then.deleted, then.expired, then.damaged) != (now.deleted, now.expired, now.damaged)
 }
 
 impl Intake<'_> {
     /// Takes in the frames of one stretch of a file.
     fn take(mut self, bytes: &[u8], base: u64, file_id: u64, names: &mut Names) -> Self {
+        // By the file's ids where in the part their dots go.
+        let mut places = ById::default();
         for item in Items::new(bytes, base, file_id) {
             let Item::Frame(frame) = item else { continue };
             wal::declare_frame(&frame, names);
@@ -299,36 +369,48 @@ impl Intake<'_> {
             let split = |commit: &u64| (self.part.last_sequence..frame.sequence).contains(commit);
             if self.part.dots > 0 && self.splits.iter().any(split) {
                 self.end_part();
+                places.clear();
             }
             if self.part.dots == 0 {
                 self.part.first_sequence = frame.sequence;
             }
             self.part.last_sequence = frame.sequence;
-            let mut told = News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new() };
+            let mut told =
+                News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new(), rows: Vec::new() };
             let is_news = self.news.is_some() && frame.sequence > self.known;
-            let mut columns = Columns::default();
+            let mut unnamed = Run::default();
             while let Some((id, clock)) = dots.peek() {
-                columns.clear();
-                if dots.take(&mut columns).is_none() {
-                    break;
-                }
-                let Some(name) = names.series.get(&id) else { continue };
-                if is_news {
-                    let dot =
-                        |(time, value): (&u64, &f64)| (name.clone(), Timestamp::from_nanos(*time), *value);
-                    told.dots.extend(columns.times.iter().zip(&columns.values).map(dot));
-                }
-                let series = match self.part.series.get_mut(name) {
-                    Some(series) => series,
-                    None => {
-                        if !self.names.contains(name) {
-                            Arc::make_mut(self.names).insert(name.clone());
-                        }
-                        self.part.series.entry(name.clone()).or_default()
+                let Some((name, shape)) = names.series.get(id) else {
+                    if dots.take(None, &mut unnamed).is_none() {
+                        break;
                     }
+                    continue;
                 };
-                series.extend(&columns.times, &columns.values, clock);
-                self.part.dots += columns.len() as u64;
+                let place = places.get(id).copied().unwrap_or_else(|| {
+                    let place = self.part.place(name);
+                    places.put(id, place);
+                    place
+                });
+                let series = self.part.at(place);
+                let is_new = series.len() == 0;
+                let before = series.run(clock).len();
+                let count = series.fill(clock, shape, |run| dots.take(Some(shape), run));
+                let count = count.unwrap_or_default();
+                if is_new && count > 0 && !self.names.contains(name) {
+                    Arc::make_mut(self.names).insert(name.clone());
+                }
+                self.part.dots += count as u64;
+                if is_news {
+                    let series = self.part.at(place);
+                    series.run(clock).numbers(before..before + count, |time, number| {
+                        told.dots.push((name.clone(), Timestamp::from_nanos(time), number));
+                    });
+                    if self.with_rows {
+                        let mut run = Run::default();
+                        run.extend(series.run(clock), before..before + count);
+                        told.rows.push(RowsNews { series: name.clone(), is_clock: clock, run });
+                    }
+                }
             }
             if is_news {
                 for (incarnation, lane) in &lanes {
@@ -384,11 +466,41 @@ fn open_segments(
     Ok(segments)
 }
 
+/// As [`open_segments`], of archives.
+fn open_archives(
+    layout: &Layout,
+    manifest: &Manifest,
+    open: &[OpenArchive],
+    damage: &Damage,
+) -> Result<Vec<OpenArchive>, Error> {
+    let mut archives = Vec::with_capacity(manifest.archives.len());
+    for window in &manifest.archives {
+        let Some(entry) = &window.segment else { continue };
+        let segment = match open.iter().find(|open| open.segment.name() == entry.name) {
+            Some(open) => open.segment.clone(),
+            None => match Segment::open(&layout.segment(&entry.name), entry) {
+                Ok(segment) => Arc::new(segment),
+                Err(Error::Damaged { .. }) => {
+                    // Relaxed: a count that nothing else depends on.
+                    damage.segments.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        archives.push(OpenArchive { window: window.clone(), segment });
+    }
+    Ok(archives)
+}
+
 /// Adds the names of segments that were not open before.
 fn add_names(names: &mut Arc<BTreeSet<SeriesName>>, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
     for segment in segments.iter().filter(|segment| !open.iter().any(|open| Arc::ptr_eq(open, segment))) {
         let new: Vec<SeriesName> = segment.names("").filter(|name| !names.contains(name)).collect();
-        if !new.is_empty() {
+        if names.is_empty() {
+            // Sorted as they are, they make a set at once.
+            *names = Arc::new(new.into_iter().collect());
+        } else if !new.is_empty() {
             Arc::make_mut(names).extend(new);
         }
     }

@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::SeriesName;
+use dotter_dot::{SeriesName, Shape};
 
-use crate::chunk::Columns;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::ledger::{Ledger, Totals};
 use crate::manifest::{self, Order};
-use crate::merge;
+use crate::run::Run;
 use crate::segment::{Meta, SegmentWriter, Unlisted};
-use crate::wal::{self, Applied, FILE_BYTES, HEADER_BYTES, Item, Items, LogFile, Names};
+use crate::tombstone;
+use crate::wal::{self, Applied, ById, FILE_BYTES, HEADER_BYTES, Item, Items, LogFile, Names};
 use crate::writer::SMALL_FILES_MAX;
 
 /// Dots of a chunk in a fresh segment.
@@ -85,14 +85,21 @@ fn is_stale(closed: &[LogFile]) -> bool {
     closed.iter().any(|file| file.age() >= STALE)
 }
 
-/// One series' dots, explicit times and clock stamps apart, in the order of their commit.
-type Both = [Columns; 2];
+/// One series' dots in the order of their commit.
+#[derive(Default)]
+struct Both {
+    /// Explicit times and clock stamps apart.
+    runs: [Run; 2],
+    /// The shape of the dot committed last.
+    latest: Shape,
+}
 
 /// Dots between two commits of other processes.
 #[derive(Default)]
 struct Piece {
     last_sequence: u64,
-    series: HashMap<SeriesName, Both>,
+    places: HashMap<SeriesName, u32>,
+    series: Vec<(SeriesName, Both)>,
 }
 
 fn seal_files(
@@ -103,64 +110,69 @@ fn seal_files(
     cancel: &dyn Fn() -> bool,
 ) -> Result<u64, Error> {
     let mut ledger = manifest.ledger.clone();
-    let mut foreign: Vec<u64> = manifest.segments.iter().map(|segment| segment.order.sequence).collect();
-    foreign.dedup();
+    let splits = manifest.splits();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut damaged = 0;
     for file in files {
         let bytes = file.read_all()?;
         let mut names = Names::default();
         wal::declare(&bytes, file.id, &mut names);
+        // By the file's ids where in the piece their dots go: few dots at a time need no look at their name.
+        let mut known = ById::default();
         for item in Items::new(&bytes, HEADER_BYTES as u64, file.id) {
             let Item::Frame(frame) = item else { continue };
             let Applied::Dots { mut dots, count, .. } = wal::apply(&frame, &names, &mut ledger) else {
                 continue;
             };
             let split = |piece: &Piece| {
-                foreign.iter().any(|commit| (piece.last_sequence..frame.sequence).contains(commit))
+                splits.iter().any(|commit| (piece.last_sequence..frame.sequence).contains(commit))
             };
             if pieces.last().is_none_or(split) {
                 pieces.push(Piece::default());
+                known.clear();
             }
             let Some(piece) = pieces.last_mut() else { continue };
             piece.last_sequence = frame.sequence;
-            damaged += count - gather(&mut dots, &names, piece);
+            damaged += count - gather(&mut dots, &names, &mut known, piece);
         }
         if cancel() {
             return Err(Error::GivenUp);
         }
     }
-    let mut replaced = 0;
+    let mut gone = Totals { damaged, ..Totals::default() };
     let mut written: Vec<(Unlisted, Order)> = Vec::new();
     let mut dots = 0;
-    let count = pieces.len();
-    for (index, piece) in pieces.into_iter().enumerate() {
+    let mut segments: Vec<(SegmentWriter, Order)> = Vec::new();
+    for piece in pieces {
         let order = Order { sequence: piece.last_sequence, generation: 0 };
         let mut segment = SegmentWriter::create(layout, CHUNK_DOTS)?;
-        let mut series: Vec<(SeriesName, Both)> = piece.series.into_iter().collect();
+        let mut series = piece.series;
         series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (name, [mut explicit, mut clock]) in series {
+        for (name, Both { runs: [mut explicit, mut clock], latest }) in series {
             if cancel() {
                 return Err(Error::GivenUp);
             }
             dots += (explicit.len() + clock.len()) as u64;
-            merge::sort(&mut explicit);
-            replaced += merge::keep_last(&mut explicit);
-            merge::sort(&mut clock);
-            segment.begin(name)?;
+            let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
+            explicit.sort();
+            gone.deleted += hidden.remove(&mut explicit);
+            gone.replaced += explicit.keep_last();
+            clock.sort();
+            gone.deleted += hidden.remove(&mut clock);
+            segment.begin(name, latest)?;
             segment.add(&explicit, false)?;
             segment.add(&clock, true)?;
         }
-        ledger.totals = Totals {
-            replaced: manifest.ledger.totals.replaced + replaced,
-            damaged: manifest.ledger.totals.damaged + damaged,
-            ..ledger.totals
-        };
-        let last = index + 1 == count;
-        let meta = Meta { replaced: Vec::new(), log: last.then(|| (wal_first, ledger.clone())) };
         if !segment.is_empty() {
-            written.push((segment.finish(&meta)?, order));
+            segments.push((segment, order));
         }
+    }
+    ledger.totals.add(&gone);
+    let together = segments.len();
+    for (index, (segment, order)) in segments.into_iter().enumerate() {
+        let log = (index + 1 == together).then(|| (wal_first, ledger.clone()));
+        let meta = Meta { together: together as u64, purged: manifest.generation, log, ..Meta::default() };
+        written.push((segment.finish(&meta)?, order));
     }
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
     manifest::swap(layout, |now| {
@@ -175,38 +187,56 @@ fn seal_files(
         // Others count replaced and damaged dots meanwhile; all else only a seal moves.
         let totals = now.ledger.totals;
         now.ledger = Ledger::clone(&ledger);
-        now.ledger.totals = Totals {
-            stored_other: totals.stored_other + stored_other,
-            replaced: totals.replaced + replaced,
-            damaged: totals.damaged + damaged,
-            ..totals
-        };
+        now.ledger.totals = totals;
+        now.ledger.totals.add(&Totals { stored_other, ..gone });
+        let first_live = now.first_live(layout)?;
+        tombstone::drop_spent(now, first_live);
         Ok(())
     })?;
     Ok(dots)
 }
 
 /// Adds the dots of one frame to a piece; returns how many those were.
-fn gather(dots: &mut wal::DotGroups<'_>, names: &Names, piece: &mut Piece) -> u64 {
+fn gather(dots: &mut wal::DotGroups<'_>, names: &Names, known: &mut ById<u32>, piece: &mut Piece) -> u64 {
     let mut gathered = 0;
-    let mut unnamed = Columns::default();
+    let mut unnamed = Run::default();
     while let Some((id, clock)) = dots.peek() {
-        let Some(name) = names.series.get(&id) else {
-            unnamed.clear();
-            if dots.take(&mut unnamed).is_none() {
+        let Some((name, shape)) = names.series.get(id) else {
+            if dots.take(None, &mut unnamed).is_none() {
                 break;
             }
             continue;
         };
-        if !piece.series.contains_key(name) {
-            piece.series.insert(name.clone(), Both::default());
-        }
-        let both = piece.series.get_mut(name).expect("it was just put there");
-        match dots.take(&mut both[clock as usize]) {
-            Some(count) => gathered += count as u64,
+        let place = known.get(id).copied().unwrap_or_else(|| {
+            let place = piece.place(name);
+            known.put(id, place);
+            place
+        });
+        let both = &mut piece.series[place as usize].1;
+        match dots.take(Some(shape), &mut both.runs[clock as usize]) {
+            Some(0) => {}
+            Some(count) => {
+                gathered += count as u64;
+                if !both.latest.is(shape) {
+                    both.latest = shape.clone();
+                }
+            }
             // Fewer bytes than the groups promise: what came so far is whole.
             None => break,
         }
     }
     gathered
+}
+
+impl Piece {
+    /// Where the dots of a series go.
+    fn place(&mut self, name: &SeriesName) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.series.len() as u32;
+        self.places.insert(name.clone(), place);
+        self.series.push((name.clone(), Both::default()));
+        place
+    }
 }

@@ -5,17 +5,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
 
-use crate::chunk::Columns;
 use crate::error::Error;
 use crate::head::HeadPart;
 use crate::ledger::Ledger;
 use crate::manifest::{Manifest, Order, StoreId};
-use crate::merge;
+use crate::pattern::Pattern;
+use crate::retention::OpenArchive;
+use crate::run::Run;
+use crate::scan::Scan;
 use crate::segment::Segment;
+use crate::summary::Summary;
+use crate::tombstone::{Spans, Tombstone};
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
 
 /// A moment of a store. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) manifest: Arc<Manifest>,
     /// In the order of their commits; those that cannot be opened are missing.
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// By step, then time; windows without any step are missing.
+    pub(crate) archives: Vec<OpenArchive>,
     pub(crate) head: Vec<Arc<HeadPart>>,
     pub(crate) names: Arc<BTreeSet<SeriesName>>,
     pub(crate) ledger: Arc<Ledger>,
@@ -54,51 +63,28 @@ pub struct Dot {
     pub value: f64,
 }
 
-/// How large a store is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stat {
-    /// Series with at least one dot.
-    pub series: u64,
-    /// Dots in segments and in the live log; one that is replaced counts until a compaction finds it.
+/// Dots of a series that lie together, as far as that is known without decoding them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Time of the first dot.
+    pub first: Timestamp,
+    /// Time of the last dot.
+    pub last: Timestamp,
+    /// How many dots; where not [`Chunk::is_alone`], some may be replaced or deleted.
     pub dots: u64,
-    /// Live segments.
-    pub segments: u64,
-    /// Their bytes.
-    pub segment_bytes: u64,
-    /// Their dots.
-    pub segment_dots: u64,
-    /// Live WAL files.
-    pub wal_files: u64,
-    /// Their bytes, as far as they are synced.
-    pub wal_bytes: u64,
-    /// Dots in them.
-    pub wal_dots: u64,
-    /// Per level, lowest first.
-    pub levels: Vec<Level>,
-    /// Generation of the manifest.
-    pub generation: u64,
-    /// Last sequence of the log.
-    pub sequence: u64,
-    /// Segments that could not be opened, since the reader was.
-    pub damaged_segments: u64,
-    /// Chunks that could not be read, since the reader was opened; each is counted as often as it was tried.
-    pub damaged_chunks: u64,
-}
-
-/// The segments of one level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Level {
-    /// How often their dots have been merged.
-    pub level: u32,
-    /// Segments.
-    pub segments: u64,
-    /// Bytes.
+    /// Bytes it takes in its segment; 0 of dots of the live log.
     pub bytes: u64,
-    /// Dots.
-    pub dots: u64,
+    /// Whether the clock stamped them.
+    pub is_clock: bool,
+    /// Whether no other chunk could replace any of them and none is deleted, so that each is what a reader gets.
+    pub is_alone: bool,
+    /// Their shape; of dots of the live log that of the last.
+    pub shape: Shape,
+    /// What their numbers come to; `None` where they are few, or not in a segment yet.
+    pub summary: Option<Summary>,
 }
 
-/// Where dots of a series are to be found.
+/// Where numbers of a series are to be found.
 struct Place {
     first: u64,
     last: u64,
@@ -122,46 +108,134 @@ impl Snapshot {
             .collect()
     }
 
+    /// The series that a pattern means, sorted.
+    pub fn matching(&self, pattern: &Pattern) -> Vec<SeriesName> {
+        let mut names = self.series_with_prefix(pattern.prefix());
+        names.retain(|name| pattern.matches(name.as_str()));
+        names
+    }
+
     /// Whether there is such a series.
     pub fn contains(&self, name: &str) -> bool {
         self.inner.names.contains(name)
     }
 
-    /// The dots of a series within `range`, sorted by time; none where it is unknown.
+    /// What the dots of a series look like; of several shapes that of the dot committed last.
     ///
-    /// Of equal explicit times the last commit counts. Equal clock stamps are all there, spread by 1 ns each: the
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn shape(&self, name: &str) -> Result<Option<Shape>, Error> {
+        let mut latest = None;
+        for source in self.inner.sources() {
+            match source {
+                Source::Segment(segment) => latest = segment.latest_shape(name)?.or(latest),
+                Source::Head(part) => latest = part.get(name).map(|series| &series.latest).or(latest),
+            }
+        }
+        Ok(latest.cloned())
+    }
+
+    /// What is known of the dots of a series within `range` without decoding any, in the order of their first
+    /// times. Chunks that begin or end outside of the range are whole all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn chunks(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
+        let mut chunks = self.chunks_meeting(name, range)?;
+        let first = chunks.first().map_or(range.from, |chunk| chunk.first);
+        let last = chunks.iter().map(|chunk| chunk.last).max().unwrap_or(range.from);
+        if first < range.from || !range.contains(last) {
+            // What lies outside of the range may still replace dots of those that reach into it.
+            chunks = self.chunks_meeting(name, TimeRange::new(first, last.saturating_add(NANOSECOND)))?;
+        }
+        let mut latest: Option<usize> = None;
+        for index in 0..chunks.len() {
+            if chunks[index].is_clock {
+                continue;
+            }
+            match latest {
+                Some(before) if chunks[index].first <= chunks[before].last => {
+                    chunks[index].is_alone = false;
+                    chunks[before].is_alone = false;
+                    if chunks[index].last > chunks[before].last {
+                        latest = Some(index);
+                    }
+                }
+                _ => latest = Some(index),
+            }
+        }
+        chunks.retain(|chunk| range.meets(chunk.first, chunk.last));
+        Ok(chunks)
+    }
+
+    /// The chunks that meet `range`, in the order of their first times.
+    fn chunks_meeting(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
+        let mut chunks = Vec::new();
+        for source in self.inner.sources() {
+            let hidden = source.hidden(&self.inner.manifest.tombstones, name);
+            match source {
+                Source::Segment(segment) => {
+                    segment.chunks(name, Some(range), |chunk| {
+                        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+                        let part = hidden.meets(first, last);
+                        if part && hidden.covers(first, last) {
+                            return;
+                        }
+                        chunks.push(Chunk {
+                            first: chunk.first,
+                            last: chunk.last,
+                            dots: chunk.dots,
+                            bytes: chunk.bytes as u64,
+                            is_clock: chunk.clock,
+                            is_alone: !part,
+                            shape: segment.shape(&chunk).clone(),
+                            summary: chunk.summary.filter(|_| !part),
+                        })
+                    })?;
+                }
+                Source::Head(part) => {
+                    let visible = |chunk: &Chunk| !hidden.covers(chunk.first.nanos(), chunk.last.nanos());
+                    let runs = part
+                        .get(name)
+                        .into_iter()
+                        .flat_map(|series| [false, true].map(|clock| (clock, series.run(clock))));
+                    let before = chunks.len();
+                    chunks
+                        .extend(runs.filter_map(|(clock, run)| in_memory(run, clock, range)).filter(visible));
+                    for chunk in &mut chunks[before..] {
+                        chunk.is_alone &= !hidden.meets(chunk.first.nanos(), chunk.last.nanos());
+                    }
+                }
+            }
+        }
+        chunks.sort_by_key(|chunk| chunk.first);
+        Ok(chunks)
+    }
+
+    /// A way to read many dots, series after series.
+    pub fn scan(&self) -> Scan {
+        Scan::new(self.clone())
+    }
+
+    /// The numbers of a series within `range`, sorted by time; none where it is unknown.
+    ///
+    /// A number is the nearest f64; of a row it is its first number column; texts have none and are left out. Of
+    /// equal explicit times the last commit counts. Equal clock stamps are all there, spread by 1 ns each: the
     /// range is that of the stamps, so the last of them may lie a little beyond it. Chunks that are damaged are
-    /// left out and counted ([`Stat::damaged_chunks`]).
+    /// left out and counted ([`crate::Stat::damaged_chunks`]).
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] where the index of a segment makes no sense.
     pub fn read(&self, name: &str, range: TimeRange) -> Result<Vec<Dot>, Error> {
-        let [mut explicit, mut clock] = [Columns::default(), Columns::default()];
-        for source in self.sources() {
-            match source {
-                Source::Segment(segment) => {
-                    if segment.meets(range) {
-                        self.read_segment(segment, name, range, &mut explicit, &mut clock)?;
-                    }
-                }
-                Source::Head(part) => {
-                    let Some(series) = part.series.get(name) else { continue };
-                    if range.meets(Timestamp::from_nanos(series.first), Timestamp::from_nanos(series.last)) {
-                        take_within(&series.explicit, range, &mut explicit);
-                        take_within(&series.clock, range, &mut clock);
-                    }
-                }
-            }
-        }
-        merge::sort(&mut explicit);
-        merge::keep_last(&mut explicit);
-        merge::sort(&mut clock);
-        merge::spread(&mut clock.times);
-        Ok(interleave(&explicit, &clock))
+        let mut dots = Vec::new();
+        self.scan().read(name, range, &mut dots)?;
+        Ok(dots)
     }
 
-    /// The newest `count` dots of a series, oldest of them first.
+    /// The newest `count` numbers of a series, oldest of them first.
     ///
     /// # Errors
     ///
@@ -175,10 +249,13 @@ impl Snapshot {
             let mut dots = 0;
             let mut from = u64::MAX;
             let mut taken = 0;
+            let mut left: u64 = places.iter().map(|place| place.dots).sum();
             for place in &places {
-                if dots >= wanted && place.last < from {
+                // Equal clock stamps push those behind them on, by a nanosecond each.
+                if dots >= wanted && place.last.saturating_add(left) < from {
                     break;
                 }
+                left -= place.dots;
                 dots += place.dots;
                 from = from.min(place.first);
                 taken += 1;
@@ -191,6 +268,17 @@ impl Snapshot {
             }
             wanted = wanted.saturating_mul(2).max(1);
         }
+    }
+
+    /// Time of the newest dot of a series, whether it has a number or not.
+    pub(crate) fn newest(&self, name: &str) -> Option<Timestamp> {
+        let places = self.inner.places(name, true).ok()?;
+        places.iter().map(|place| Timestamp::from_nanos(place.last)).max()
+    }
+
+    /// The same without what no segment holds yet.
+    pub(crate) fn without_head(&self) -> Snapshot {
+        Snapshot { inner: Arc::new(Inner { head: Vec::new(), ..Inner::clone(&self.inner) }) }
     }
 
     /// First and last time of a series.
@@ -226,140 +314,164 @@ impl Snapshot {
         self.inner.manifest.store
     }
 
-    /// How large the store is.
-    pub fn stat(&self) -> Stat {
-        let inner = &self.inner;
-        let mut stat = Stat {
-            series: inner.names.len() as u64,
-            segments: inner.manifest.segments.len() as u64,
-            wal_files: inner.wal_files,
-            wal_bytes: inner.wal_bytes,
-            wal_dots: inner.head.iter().map(|part| part.dots).sum(),
-            generation: inner.generation(),
-            sequence: inner.sequence,
-            // Relaxed: counts that nothing else depends on.
-            damaged_segments: inner.damage.segments.load(Relaxed),
-            damaged_chunks: inner.damage.chunks.load(Relaxed),
-            ..Stat::default()
-        };
-        for segment in &inner.manifest.segments {
-            stat.segment_bytes += segment.bytes;
-            stat.segment_dots += segment.dots;
-            let at = stat.levels.partition_point(|level| level.level < segment.level);
-            if stat.levels.get(at).is_none_or(|level| level.level != segment.level) {
-                stat.levels.insert(at, Level { level: segment.level, ..Level::default() });
-            }
-            let level = &mut stat.levels[at];
-            level.segments += 1;
-            level.bytes += segment.bytes;
-            level.dots += segment.dots;
-        }
-        stat.dots = stat.segment_dots + stat.wal_dots;
-        stat
-    }
-
-    /// Segments and parts of the head in the order of their commits.
-    fn sources(&self) -> impl Iterator<Item = Source<'_>> {
-        let mut sources: Vec<Source<'_>> =
-            Vec::with_capacity(self.inner.segments.len() + self.inner.head.len());
-        sources.extend(self.inner.segments.iter().map(|segment| Source::Segment(segment)));
-        sources.extend(self.inner.head.iter().map(|part| Source::Head(part)));
-        sources.sort_by_key(Source::order);
-        sources.into_iter()
-    }
-
-    fn read_segment(
-        &self,
-        segment: &Segment,
-        name: &str,
-        range: TimeRange,
-        explicit: &mut Columns,
-        clock: &mut Columns,
-    ) -> Result<(), Error> {
-        let mut scratch = Columns::default();
-        for chunk in segment.chunks(name)? {
-            if !range.meets(chunk.first, chunk.last) {
-                continue;
-            }
-            let out = if chunk.clock { &mut *clock } else { &mut *explicit };
-            let whole = range.contains(chunk.first) && range.contains(chunk.last);
-            let target = if whole { &mut *out } else { &mut scratch };
-            match segment.read(&chunk, target) {
-                Ok(()) if whole => {}
-                Ok(()) => {
-                    take_within(&scratch, range, out);
-                    scratch.clear();
-                }
-                Err(Error::Damaged { .. }) => _ = self.inner.damage.chunks.fetch_add(1, Relaxed),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
+    /// Of those dots of a series that have numbers.
     fn places(&self, name: &str) -> Result<Vec<Place>, Error> {
-        let mut places = Vec::new();
-        if !self.contains(name) {
-            return Ok(places);
-        }
-        for segment in &self.inner.segments {
-            let place = |chunk: &crate::segment::ChunkRef| Place {
-                first: chunk.first.nanos(),
-                last: chunk.last.nanos(),
-                dots: chunk.dots,
-            };
-            places.extend(segment.chunks(name)?.iter().map(place));
-        }
-        for series in self.inner.head.iter().filter_map(|part| part.series.get(name)) {
-            places.push(Place { first: series.first, last: series.last, dots: series.len() });
-        }
-        Ok(places)
+        if self.contains(name) { self.inner.places(name, false) } else { Ok(Vec::new()) }
     }
+}
+
+/// Where dots of these times are; nowhere without any.
+fn place(times: impl Iterator<Item = u64>) -> Option<Place> {
+    times.fold(None, |place: Option<Place>, time| {
+        let Place { first, last, dots } = place.unwrap_or(Place { first: time, last: time, dots: 0 });
+        Some(Place { first: first.min(time), last: last.max(time), dots: dots + 1 })
+    })
+}
+
+/// What is known of dots that no segment holds yet.
+fn in_memory(run: &Run, clock: bool, range: TimeRange) -> Option<Chunk> {
+    let first = Timestamp::from_nanos(*run.times.iter().min()?);
+    let last = Timestamp::from_nanos(*run.times.iter().max()?);
+    range.meets(first, last).then(|| Chunk {
+        first,
+        last,
+        dots: run.len() as u64,
+        bytes: 0,
+        is_clock: clock,
+        // Its own dots may replace each other.
+        is_alone: clock,
+        shape: run.last_shape().cloned().unwrap_or_default(),
+        summary: None,
+    })
 }
 
 impl Inner {
+    /// Some of the segments of a list and nothing else.
+    pub(crate) fn of_segments(manifest: Manifest, segments: Vec<Arc<Segment>>) -> Inner {
+        let mut inner = Inner {
+            ledger: Arc::new(manifest.ledger.clone()),
+            manifest: Arc::new(manifest),
+            segments,
+            archives: Vec::new(),
+            head: Vec::new(),
+            names: Arc::default(),
+            sequence: 0,
+            epoch: 0,
+            wal_files: 0,
+            wal_bytes: 0,
+            damage: Arc::default(),
+        };
+        inner.names = Arc::new(inner.visible_names());
+        inner
+    }
+
+    /// Where dots of a series are that no tombstone hides.
+    ///
+    /// - `texts`: whether also dots without numbers
+    fn places(&self, name: &str, texts: bool) -> Result<Vec<Place>, Error> {
+        let mut places = Vec::new();
+        for source in self.sources() {
+            let hidden = source.hidden(&self.manifest.tombstones, name);
+            match source {
+                Source::Segment(segment) => {
+                    let mut partly = Vec::new();
+                    segment.chunks(name, None, |chunk| {
+                        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+                        let numbers =
+                            || segment.shape(&chunk).format().letters().any(|letter| letter.is_number());
+                        if hidden.covers(first, last) || !(texts || numbers()) {
+                        } else if hidden.meets(first, last) {
+                            partly.push(chunk);
+                        } else {
+                            places.push(Place { first, last, dots: chunk.dots });
+                        }
+                    })?;
+                    for chunk in partly {
+                        let mut run = Run::default();
+                        match segment.read(&chunk, &mut run) {
+                            Err(Error::Damaged { .. }) => continue,
+                            other => other?,
+                        }
+                        hidden.remove(&mut run);
+                        places.extend(place(run.times.iter().copied()));
+                    }
+                }
+                Source::Head(part) => {
+                    let Some(series) = part.get(name) else { continue };
+                    let (first, last) = (series.first, series.last);
+                    if !hidden.meets(first, last) {
+                        places.push(Place { first, last, dots: series.len() });
+                    } else if !hidden.covers(first, last) {
+                        let times = [false, true].map(|clock| series.run(clock).times.iter().copied());
+                        places.extend(place(
+                            times.into_iter().flatten().filter(|time| !hidden.contains(*time)),
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// The names of all series that have a dot.
+    pub(crate) fn visible_names(&self) -> BTreeSet<SeriesName> {
+        let mut names = BTreeSet::new();
+        for segment in &self.segments {
+            let new: Vec<SeriesName> = segment.names("").filter(|name| !names.contains(name)).collect();
+            names.extend(new);
+        }
+        for part in &self.head {
+            names.extend(part.names().filter(|name| !names.contains(*name)).cloned().collect::<Vec<_>>());
+        }
+        let tombstones = &self.manifest.tombstones;
+        names.retain(|name| {
+            let named = tombstones.iter().any(|tombstone| tombstone.names(name.as_str()));
+            // What cannot be read is not known to be gone.
+            !named || self.places(name.as_str(), true).map_or(true, |places| !places.is_empty())
+        });
+        // Series of which archives alone are left.
+        for open in &self.archives {
+            let seen =
+                |name: &SeriesName| !names.contains(name) && !open.is_hidden(tombstones, name.as_str());
+            let new: Vec<SeriesName> = open.segment.names("").filter(seen).collect();
+            names.extend(new);
+        }
+        names
+    }
+
     fn generation(&self) -> u64 {
         self.manifest.generation
     }
+
+    /// Segments and parts of the head in the order of their commits.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source<'_>> {
+        let mut sources: Vec<Source<'_>> = Vec::with_capacity(self.segments.len() + self.head.len());
+        sources.extend(self.segments.iter().map(|segment| Source::Segment(segment)));
+        sources.extend(self.head.iter().map(|part| Source::Head(part)));
+        sources.sort_by_key(Source::order);
+        sources.into_iter()
+    }
 }
 
-enum Source<'a> {
+/// Where dots are read from.
+pub(crate) enum Source<'a> {
     Segment(&'a Segment),
     Head(&'a HeadPart),
 }
 
 impl Source<'_> {
-    fn order(&self) -> Order {
+    /// When its dots of a series are hidden.
+    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+        match self {
+            Source::Segment(segment) => segment.hidden(tombstones, name),
+            Source::Head(part) => part.hidden(tombstones, name),
+        }
+    }
+
+    pub(crate) fn order(&self) -> Order {
         match self {
             Source::Segment(segment) => segment.order(),
-            Source::Head(part) => Order { sequence: part.last_sequence, generation: 0 },
-        }
-    }
-}
-
-/// Appends those dots of `from` that lie within `range`.
-fn take_within(from: &Columns, range: TimeRange, out: &mut Columns) {
-    for (time, value) in from.times.iter().zip(&from.values) {
-        if range.contains(Timestamp::from_nanos(*time)) {
-            out.push(*time, *value);
-        }
-    }
-}
-
-/// Two sorted runs as one.
-fn interleave(explicit: &Columns, clock: &Columns) -> Vec<Dot> {
-    let dot = |(time, value): (&u64, &f64)| Dot { time: Timestamp::from_nanos(*time), value: *value };
-    let mut left = explicit.times.iter().zip(&explicit.values).map(dot).peekable();
-    let mut right = clock.times.iter().zip(&clock.values).map(dot).peekable();
-    let mut out = Vec::with_capacity(explicit.len() + clock.len());
-    loop {
-        let left_first = match (left.peek(), right.peek()) {
-            (Some(left), Some(right)) => left.time <= right.time,
-            (left, _) => left.is_some(),
-        };
-        match if left_first { left.next() } else { right.next() } {
-            Some(dot) => out.push(dot),
-            None => return out,
+            Source::Head(part) => part.order(),
         }
     }
 }

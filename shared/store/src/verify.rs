@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::chunk::Columns;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::manifest;
+use crate::run::Run;
 use crate::segment::Segment;
 use crate::wal::{self, HEADER_BYTES, Item, Items};
 
@@ -51,7 +51,7 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
         other => other?,
     };
     verified.files += 1;
-    for entry in &manifest.segments {
+    for entry in manifest.files() {
         let path = layout.segment(&entry.name);
         let outcome = Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified));
         match outcome {
@@ -98,12 +98,12 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
 }
 
 fn verify_segment(segment: &Segment, verified: &mut Verified) -> Result<(), Error> {
-    let mut columns = Columns::default();
+    let mut run = Run::default();
     for name in segment.names("") {
-        for chunk in segment.chunks(name.as_str())? {
-            columns.clear();
-            match segment.read(&chunk, &mut columns) {
-                Ok(()) => verified.dots += columns.len() as u64,
+        for chunk in segment.all_chunks(name.as_str())? {
+            run.clear();
+            match segment.read(&chunk, &mut run) {
+                Ok(()) => verified.dots += run.len() as u64,
                 Err(Error::Damaged { path, offset, what }) => {
                     verified.note(path, offset, format!("{what}, {} dots of {name}", chunk.dots));
                 }

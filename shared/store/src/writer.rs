@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Timestamp};
+use dotter_dot::{Incarnation, Letter, ROW_BYTES_MAX, Reason, SeriesName, Shape, Timestamp, check_row};
 
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::ledger::{LaneRecords, Ledger};
 use crate::manifest::{self, Stamp, StoreId};
+use crate::run::{row_of, row_word};
 use crate::wal::{self, Declared, FILE_BYTES, FinishFrame, Grouping, HEADER_BYTES, Item, Items, Log, Names};
 
 /// Files of less than a file's worth wait together; this many are sealed whatever their size.
@@ -29,7 +30,10 @@ pub struct Writer {
     store: StoreId,
     log: Log,
     ledger: Ledger,
+    /// The newest key of each name; the others of that name hang on it.
     keys: HashMap<SeriesName, SeriesKey>,
+    /// By key: the one that was the newest of its name before.
+    older: Vec<Option<SeriesKey>>,
     grouping: Grouping,
     backlog: Backlog,
     _lock: File,
@@ -43,16 +47,23 @@ struct Backlog {
     closed: Vec<(u64, u64)>,
 }
 
-/// A series of this writer.
+/// A series of this writer: a name with a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SeriesKey(u32);
+pub struct SeriesKey {
+    id: u32,
+    /// Where its values are one word, what that word holds.
+    word: Option<Letter>,
+}
 
 /// Dots as columns, in the order of their commit.
 #[derive(Debug, Default)]
 pub struct Dots {
+    /// Series id * 2 + clock.
     pub(crate) keys: Vec<u32>,
     pub(crate) times: Vec<u64>,
-    pub(crate) values: Vec<f64>,
+    /// Of a number its word, else where in `rows` the row stands.
+    pub(crate) words: Vec<u64>,
+    pub(crate) rows: Vec<u8>,
 }
 
 /// What becomes visible and durable whole or not at all.
@@ -96,13 +107,54 @@ impl Unsealed {
 }
 
 impl Dots {
-    /// Adds one dot.
+    /// Adds one dot of a series of format `F`.
     ///
     /// - `clock`: whether the clock stamped it; such a dot replaces nothing and is replaced by nothing
+    ///
+    /// # Panics
+    ///
+    /// Where the series is of another format.
+    #[inline]
     pub fn push(&mut self, series: SeriesKey, clock: bool, time: Timestamp, value: f64) {
-        self.keys.push(series.0 << 1 | clock as u32);
+        assert!(series.word == Some(Letter::F64), "a plain number belongs to a series of format F");
+        self.push_any(series, clock, time, value.to_bits());
+    }
+
+    /// Adds one dot of a series of one number, whatever its letter.
+    ///
+    /// # Panics
+    ///
+    /// Where the series holds rows, or its letter cannot hold the word.
+    #[inline]
+    pub fn push_word(&mut self, series: SeriesKey, clock: bool, time: Timestamp, word: u64) {
+        assert!(
+            series.word.is_some_and(|letter| letter.holds(word)),
+            "the word is one of the series' format"
+        );
+        self.push_any(series, clock, time, word);
+    }
+
+    /// Adds one dot of a series that is not of one number.
+    ///
+    /// - `row`: row bytes of the series' format; that they are is checked by [`Writer::append`]
+    ///
+    /// # Panics
+    ///
+    /// Where the series is of one number, or the row has more than [`ROW_BYTES_MAX`] bytes.
+    #[inline]
+    pub fn push_row(&mut self, series: SeriesKey, clock: bool, time: Timestamp, row: &[u8]) {
+        assert!(series.word.is_none(), "a row belongs to a series of several columns or a text");
+        assert!(row.len() <= ROW_BYTES_MAX, "a row has at most {ROW_BYTES_MAX} bytes");
+        let word = row_word(self.rows.len(), row.len());
+        self.rows.extend_from_slice(row);
+        self.push_any(series, clock, time, word);
+    }
+
+    #[inline]
+    fn push_any(&mut self, series: SeriesKey, clock: bool, time: Timestamp, word: u64) {
+        self.keys.push(series.id << 1 | clock as u32);
         self.times.push(time.nanos());
-        self.values.push(value);
+        self.words.push(word);
     }
 
     /// Dots.
@@ -119,7 +171,8 @@ impl Dots {
     pub fn clear(&mut self) {
         self.keys.clear();
         self.times.clear();
-        self.values.clear();
+        self.words.clear();
+        self.rows.clear();
     }
 }
 
@@ -151,8 +204,7 @@ impl Writer {
         let stamp = manifest::stamp(&layout)?;
         let manifest = manifest::read(&layout)?;
         let mut ledger = manifest.ledger.clone();
-        let mut last_sequence =
-            manifest.segments.iter().map(|segment| segment.order.sequence).max().unwrap_or(0);
+        let mut last_sequence = manifest.last_sequence();
         let files = wal::files(&layout, manifest.wal_first)?;
         let mut before = (0, 0);
         let mut closed = Vec::with_capacity(files.len() + 1);
@@ -172,7 +224,7 @@ impl Writer {
             }
             let counts = match file.measured {
                 Some(bytes) => bytes,
-                None => file.settle(&bytes, items.good_until())?,
+                None => file.settle(&*layout.disk, &bytes, items.good_until())?,
             };
             before = (file.id, counts);
             closed.push(before);
@@ -185,6 +237,7 @@ impl Writer {
             log,
             ledger,
             keys: HashMap::new(),
+            older: Vec::new(),
             grouping: Grouping::default(),
             backlog: Backlog { stamp: Some(stamp), wal_first: manifest.wal_first, closed },
             _lock: lock,
@@ -201,24 +254,34 @@ impl Writer {
         &self.ledger
     }
 
-    /// The key of a series that this writer has seen.
-    pub fn find_series(&self, name: &SeriesName) -> Option<SeriesKey> {
-        self.keys.get(name).copied()
+    /// The key of a series that this writer has seen with this shape.
+    pub fn find_series(&self, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
+        let mut key = self.keys.get(name).copied();
+        while let Some(found) = key {
+            if self.log.series(found.id).1 == shape {
+                return key;
+            }
+            key = self.older[found.id as usize];
+        }
+        None
     }
 
-    /// The key of a series, seen or not.
-    pub fn series(&mut self, name: &SeriesName) -> SeriesKey {
-        if let Some(key) = self.keys.get(name) {
-            return *key;
+    /// The key of a series with this shape, seen or not.
+    pub fn series(&mut self, name: &SeriesName, shape: &Shape) -> SeriesKey {
+        if let Some(key) = self.find_series(name, shape) {
+            return key;
         }
-        let key = SeriesKey(self.log.add_series(name.clone()));
+        let older = self.keys.get(name).copied();
+        let id = self.log.add_series(name.clone(), shape.clone(), older.map(|key| key.id));
+        let key = SeriesKey { id, word: shape.word() };
+        self.older.push(older);
         self.keys.insert(name.clone(), key);
         key
     }
 
-    /// Series this writer has seen.
+    /// Series this writer has seen; a name counts once for each shape it had.
     pub fn series_count(&self) -> usize {
-        self.keys.len()
+        self.older.len()
     }
 
     /// Adds a transaction to what the next sync writes.
@@ -226,13 +289,15 @@ impl Writer {
     /// # Errors
     ///
     /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it
-    /// does not fit into a frame. In both cases nothing has happened.
+    /// does not fit into a frame; [`Error::Row`] where a row is none of its series' format. In all cases nothing
+    /// has happened.
     ///
     /// # Panics
     ///
     /// Where the dots are not as many as the records say are stored.
     pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<(), Error> {
         let Transaction { ring, lanes, dots } = transaction;
+        self.check_rows(dots)?;
         if let Some(ring) = ring {
             for records in *lanes {
                 let wanted = self.ledger.next(ring.incarnation, records.lane);
@@ -259,6 +324,20 @@ impl Writer {
                 }
             }
             None => self.ledger.totals.stored_other += dots.len() as u64,
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, dots: &Dots) -> Result<(), Error> {
+        if dots.rows.is_empty() {
+            return Ok(());
+        }
+        for (key, word) in dots.keys.iter().zip(&dots.words) {
+            let (name, shape) = self.log.series(key >> 1);
+            if shape.word().is_none() {
+                check_row(shape.format(), row_of(&dots.rows, *word))
+                    .map_err(|source| Error::Row { series: name.clone(), source })?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Reason, SeriesName, TimeRange, Timestamp};
+use dotter_dot::{Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{Dots, LaneRecords, Reader, RingPart, Transaction, Writer, verify};
 use support::{Random, copy, incarnation};
 
@@ -17,7 +17,7 @@ fn value(record: u64) -> f64 {
 }
 
 fn append(writer: &mut Writer, records: std::ops::Range<u64>) {
-    let key = writer.series(&SeriesName::new("ring.a").unwrap());
+    let key = writer.series(&SeriesName::new("ring.a").unwrap(), &Shape::number());
     let mut dots = Dots::default();
     for record in records.clone() {
         dots.push(key, true, Timestamp::from_nanos(record * 1000), value(record));
@@ -126,7 +126,7 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     append(&mut writer, 0..50);
     drop(writer);
     let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
-    dotter_store::add(dir, (0..40).map(row).collect()).unwrap();
+    dotter_store::add(dir, (0..40).map(row).collect::<dotter_store::Bulk>()).unwrap();
     let mut writer = Writer::open(dir).unwrap();
     dotter_store::seal_all(dir, &|| false).unwrap();
     append(&mut writer, 50..70);

@@ -8,9 +8,9 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
 use dotter_store::{Dots, LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
-use support::copy;
+use support::{copy, push, row, rows, shape};
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -24,14 +24,34 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(1_710_504_000 + seconds).unwrap()
 }
 
+enum Row {
+    Word(f64),
+    Text(String),
+    /// Of that shape of `support`, from these bits.
+    Of(u64, u64),
+}
+
 /// One WAL file that is sealed, one commit of another process, one live WAL file closed in good order.
 fn write(dir: &Path) {
     let incarnation = Incarnation([7; 16]);
     for round in 0..2 {
         let mut writer = Writer::open_with(dir, 4096).unwrap();
-        let load = writer.series(&name("host.load"));
-        let calls = writer.series(&name("app.calls;instance=worker-3"));
+        let load = writer.series(&name("host.load"), &Shape::number());
+        let calls = writer.series(&name("app.calls;instance=worker-3"), &Shape::number());
         let mut dots = Dots::default();
+        let walk = writer.series(&name("walk"), &Shape::number());
+        let log = writer.series(&name("log"), &shape(1));
+        let request = writer.series(&name("request"), &shape(3 + round * 4));
+        let (mut level, mut rest) = (0.0, Vec::new());
+        for n in 0..300_u64 {
+            level += (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / 7.0;
+            rest.push((walk, false, at(round * 300 + n), Row::Word(level)));
+            if n % 10 == 0 {
+                let line = format!("10.0.0.{} GET /api/items/{n} 200", n % 7);
+                rest.push((log, false, at(round * 300 + n), Row::Text(line)));
+                rest.push((request, true, at(n), Row::Of(3 + round * 4, n)));
+            }
+        }
         for n in 0..20 {
             dots.push(load, true, at(round * 20 + n / 2), 0.25 * n as f64);
             dots.push(calls, false, at(round * 20 + n), (n * n) as f64);
@@ -45,6 +65,19 @@ fn write(dir: &Path) {
         let refusals = [(Reason::SIGNAL_HANDLER, 3 + round)];
         let ring = RingPart { incarnation, application: "golden", refusals: &refusals, now: at(9) };
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+        dots.clear();
+        for (key, clock, time, row) in rest {
+            match row {
+                Row::Word(value) => dots.push(key, clock, time, value),
+                Row::Text(line) => {
+                    let mut bytes = Vec::new();
+                    put_row([Value::Text(&line)], &mut bytes);
+                    dots.push_row(key, clock, time, &bytes);
+                }
+                Row::Of(shape, bits) => push(&mut dots, key, shape, clock, time.nanos(), bits),
+            }
+        }
+        writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
         writer.sync().unwrap();
         if round == 1 {
             writer.finish(&ring, &[(2, 100)], at(99)).unwrap();
@@ -101,7 +134,8 @@ fn the_files_kept_read_as_what_was_committed() {
     copy(&golden().join("v0"), dir.path());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
     let names: Vec<_> = snapshot.series().collect();
-    assert_eq!(names, [name("app.calls;instance=worker-3"), name("host.load")]);
+    let expected = ["app.calls;instance=worker-3", "host.load", "log", "request", "walk"];
+    assert_eq!(names, expected.map(name));
     let load = snapshot.read("host.load", TimeRange::ALL).unwrap();
     assert_eq!(load.len(), 42);
     // Two clock stamps in each second, the second of them a nanosecond later; the explicit dot beside them.
@@ -119,6 +153,19 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!((account.published(), account.stored(), account.lost(), account.refused()), (104, 80, 16, 8));
     assert!(account.is_balanced());
     assert_eq!(account.lost[&Reason::LAPPED].spans.len(), 2);
-    assert_eq!(snapshot.ledger().totals.stored_other, 2);
+    assert_eq!(snapshot.ledger().totals.stored_other, 2 + 2 * 360);
+    let walk = snapshot.read("walk", TimeRange::ALL).unwrap();
+    assert_eq!(walk.len(), 600);
+    let steps = |n: u64| (0..=n).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / 7.0);
+    assert_eq!((walk[7].time, walk[7].value), (at(7), steps(7).fold(0.0, |level, step| level + step)));
+    let mut scan = snapshot.scan();
+    let log = rows(&mut scan, "log", TimeRange::ALL);
+    let mut line = Vec::new();
+    put_row([Value::Text("10.0.0.6 GET /api/items/20 200")], &mut line);
+    assert_eq!((log.len(), &log[2]), (60, &(at(20).nanos(), false, shape(1), line)));
+    let requests = rows(&mut scan, "request", TimeRange::ALL);
+    assert_eq!(requests[0], (at(0).nanos(), true, shape(3), row(3, 0)));
+    assert_eq!(requests[1], (at(0).nanos() + 1, true, shape(7), row(7, 0)));
+    assert_eq!(snapshot.shape("request").unwrap(), Some(shape(7)));
     assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
 }

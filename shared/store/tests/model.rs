@@ -7,16 +7,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
-use dotter_store::{Dots, LaneRecords, Lost, Reader, RingPart, Snapshot, Transaction, Writer};
-use support::{Random, copy, incarnation};
+use dotter_store::{
+    Bulk, Deletion, Dots, LaneRecords, Lost, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
+};
+use support::{Random, SHAPES, copy, incarnation, number, push, row, rows, shape};
 
 /// Small enough that a run crosses many files.
 const WAL_FILE_BYTES: u64 = 16 << 10;
 
+/// A shape by its number, and what the value was made from.
+type Value = (u64, u64);
+
 #[derive(Clone, Default)]
 struct Model {
-    explicit: BTreeMap<String, BTreeMap<u64, u64>>,
-    clock: BTreeMap<String, Vec<(u64, u64)>>,
+    explicit: BTreeMap<String, BTreeMap<u64, Value>>,
+    clock: BTreeMap<String, Vec<(u64, Value)>>,
+    /// The shape committed last.
+    latest: BTreeMap<String, u64>,
     /// Next record and stored and lost records, by ring.
     rings: BTreeMap<Incarnation, (u64, u64, u64)>,
     stored_other: u64,
@@ -25,18 +32,19 @@ struct Model {
 
 #[derive(Clone)]
 struct Commit {
-    dots: Vec<(String, bool, u64, u64)>,
+    dots: Vec<(String, bool, u64, Value)>,
     ring: Option<(Incarnation, u64, u64)>,
 }
 
 impl Model {
     fn commit(&mut self, commit: &Commit) {
-        for (series, clock, time, bits) in &commit.dots {
+        for (series, clock, time, value) in &commit.dots {
             if *clock {
-                self.clock.entry(series.clone()).or_default().push((*time, *bits));
+                self.clock.entry(series.clone()).or_default().push((*time, *value));
             } else {
-                self.explicit.entry(series.clone()).or_default().insert(*time, *bits);
+                self.explicit.entry(series.clone()).or_default().insert(*time, *value);
             }
+            self.latest.insert(series.clone(), value.0);
         }
         match commit.ring {
             Some((incarnation, stored, lost)) => {
@@ -48,6 +56,24 @@ impl Model {
         self.committed += commit.dots.len() as u64;
     }
 
+    fn delete(&mut self, deletion: &Deletion) {
+        let names = |name: &str| {
+            deletion.pattern.matches(name)
+                && deletion.first_key.as_ref().is_none_or(|first| first.as_str() <= name)
+                && deletion.last_key.as_ref().is_none_or(|last| name <= last.as_str())
+        };
+        let kept = |time: u64| !deletion.range.contains(Timestamp::from_nanos(time));
+        for (_, dots) in self.explicit.iter_mut().filter(|(name, _)| names(name)) {
+            dots.retain(|time, _| kept(*time));
+        }
+        for (_, dots) in self.clock.iter_mut().filter(|(name, _)| names(name)) {
+            dots.retain(|dot| kept(dot.0));
+        }
+        self.explicit.retain(|_, dots| !dots.is_empty());
+        self.clock.retain(|_, dots| !dots.is_empty());
+        self.latest.retain(|name, _| !names(name));
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.explicit.keys().chain(self.clock.keys()).cloned().collect();
         names.sort();
@@ -55,7 +81,7 @@ impl Model {
         names
     }
 
-    fn read(&self, name: &str, range: TimeRange) -> Vec<(u64, u64)> {
+    fn read(&self, name: &str, range: TimeRange) -> Vec<(u64, bool, Value)> {
         let within = |time: u64| range.contains(Timestamp::from_nanos(time));
         let mut clock: Vec<_> = self.clock.get(name).into_iter().flatten().copied().collect();
         clock.retain(|dot| within(dot.0));
@@ -63,27 +89,69 @@ impl Model {
         for index in 1..clock.len() {
             clock[index].0 = clock[index].0.max(clock[index - 1].0 + 1);
         }
-        let explicit = self.explicit.get(name).into_iter().flatten().map(|(time, bits)| (*time, *bits));
-        let mut dots: Vec<_> = explicit.filter(|dot| within(dot.0)).chain(clock).collect();
+        let explicit = self.explicit.get(name).into_iter().flatten();
+        let explicit = explicit.map(|(time, value)| (*time, false, *value)).filter(|dot| within(dot.0));
+        let clock = clock.into_iter().map(|(time, value)| (time, true, value));
+        let mut dots: Vec<_> = explicit.chain(clock).collect();
         dots.sort_by_key(|dot| dot.0);
         dots
+    }
+
+    /// Time and bits of the numbers.
+    fn numbers(&self, name: &str, range: TimeRange) -> Vec<(u64, u64)> {
+        let dots = self.read(name, range).into_iter();
+        dots.filter_map(|(time, _, (shape, bits))| Some((time, number(shape, bits)?))).collect()
+    }
+
+    fn rows(&self, name: &str, range: TimeRange) -> Vec<(u64, bool, dotter_dot::Shape, Vec<u8>)> {
+        let dots = self.read(name, range).into_iter();
+        dots.map(|(time, clock, (of, bits))| (time, clock, shape(of), row(of, bits))).collect()
+    }
+
+    /// Where all dots have numbers: a replaced one that had none counts all the same until a compaction finds it.
+    fn check_span(&self, snapshot: &Snapshot, name: &str) {
+        let explicit = self.explicit.get(name).into_iter().flatten().map(|(time, value)| (*time, *value));
+        let clock = self.clock.get(name).into_iter().flatten().copied();
+        let mut times = Vec::new();
+        for (time, (shape, bits)) in explicit.chain(clock) {
+            if number(shape, bits).is_none() {
+                return;
+            }
+            times.push(time);
+        }
+        let (first, last) = snapshot.span(name).expect("it has dots");
+        let (expected_first, expected_last) = (times.iter().min(), times.iter().max());
+        assert_eq!((Some(&first.nanos()), Some(&last.nanos())), (expected_first, expected_last), "{name}");
     }
 
     fn check(&self, snapshot: &Snapshot, random: &mut Random) {
         let names: Vec<String> = snapshot.series().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, self.names());
+        let mut scan = snapshot.scan();
         for name in &names {
             let bits = |dots: Vec<dotter_store::Dot>| -> Vec<(u64, u64)> {
                 dots.iter().map(|dot| (dot.time.nanos(), dot.value.to_bits())).collect()
             };
             let all = bits(snapshot.read(name, TimeRange::ALL).unwrap());
-            assert_eq!(all, self.read(name, TimeRange::ALL), "{name}");
-            let (a, b) = (random.below(700), random.below(700));
+            assert_eq!(all, self.numbers(name, TimeRange::ALL), "{name}");
+            assert!(rows(&mut scan, name, TimeRange::ALL) == self.rows(name, TimeRange::ALL), "{name}");
+            // Where dots were deleted, the shape may be that of one of them.
+            if let Some(latest) = self.latest.get(name) {
+                assert_eq!(snapshot.shape(name).unwrap(), Some(shape(*latest)), "{name}");
+            }
+            let (a, b) = (random.below(700) * 9_999, random.below(700) * 9_999);
             let range = TimeRange::new(Timestamp::from_nanos(a.min(b)), Timestamp::from_nanos(a.max(b)));
-            assert_eq!(bits(snapshot.read(name, range).unwrap()), self.read(name, range), "{name} {range:?}");
+            assert_eq!(
+                bits(snapshot.read(name, range).unwrap()),
+                self.numbers(name, range),
+                "{name} {range:?}"
+            );
+            assert!(rows(&mut scan, name, range) == self.rows(name, range), "{name} {range:?}");
+            self.check_chunks(snapshot, name, range);
             let count = random.below(40) as usize;
             let last = bits(snapshot.last(name, count).unwrap());
             assert_eq!(last, all[all.len().saturating_sub(count)..], "{name} last {count}");
+            self.check_span(snapshot, name);
         }
         for (incarnation, (next, stored, lost)) in &self.rings {
             let account = snapshot.ledger().account(*incarnation).expect("an account of each ring");
@@ -92,12 +160,34 @@ impl Model {
         }
         assert_eq!(snapshot.ledger().totals.stored_other, self.stored_other);
         let stat = snapshot.stat();
+        let totals = snapshot.ledger().totals;
         assert_eq!(
-            stat.dots + snapshot.ledger().totals.replaced,
+            stat.dots + totals.replaced + totals.deleted,
             self.committed,
-            "dots are there or replaced"
+            "dots are there, replaced or deleted: {totals:?}"
         );
+        if stat.segments == 0 && stat.wal_dots == 0 {
+            assert!(names.is_empty());
+        }
         assert_eq!((stat.damaged_segments, stat.damaged_chunks), (0, 0));
+    }
+}
+
+impl Model {
+    /// What chunks say of themselves: those that are alone hold the very dots that are read.
+    fn check_chunks(&self, snapshot: &Snapshot, name: &str, range: TimeRange) {
+        let chunks = snapshot.chunks(name, range).unwrap();
+        assert!(chunks.is_sorted_by_key(|chunk| chunk.first));
+        assert!(chunks.iter().all(|chunk| range.meets(chunk.first, chunk.last)));
+        for chunk in chunks.iter().filter(|chunk| chunk.is_alone && !chunk.is_clock) {
+            let (first, last) = (chunk.first, chunk.last);
+            let within = TimeRange::new(first, Timestamp::from_nanos(last.nanos() + 1));
+            let dots = self.read(name, within);
+            let explicit: Vec<_> = dots.iter().filter(|(_, clock, _)| !clock).collect();
+            assert_eq!(explicit.len() as u64, chunk.dots);
+            assert!(explicit.iter().all(|(_, _, (of, _))| shape(*of) == chunk.shape));
+            assert_eq!((explicit[0].0, explicit.last().unwrap().0), (first.nanos(), last.nanos()));
+        }
     }
 }
 
@@ -110,10 +200,15 @@ struct Run {
     reader: Reader,
     model: Model,
     pending: Vec<Commit>,
-    /// Dots that came as news, and that were committed through the log, since the reader was opened.
+    /// Numbers that came as news, and that were committed through the log, since the reader was opened.
     news: u64,
     logged: u64,
+    /// How often the reader has lost the thread.
+    epoch: u64,
     highest_level: u32,
+    deletes: u32,
+    /// Sealed since the reader looked: what it stands in is gone a swap later.
+    sealed: bool,
 }
 
 impl Run {
@@ -121,7 +216,8 @@ impl Run {
         let roots = tempfile::tempdir().unwrap();
         let dir = roots.path().join("0");
         let writer = Writer::open_with(&dir, WAL_FILE_BYTES).unwrap();
-        let reader = Reader::open(&dir).unwrap();
+        let mut reader = Reader::open(&dir).unwrap();
+        reader.tell_rows();
         Run {
             random,
             roots,
@@ -133,7 +229,10 @@ impl Run {
             pending: Vec::new(),
             news: 0,
             logged: 0,
+            epoch: 0,
             highest_level: 0,
+            deletes: 0,
+            sealed: false,
         }
     }
 
@@ -141,13 +240,22 @@ impl Run {
         self.writer.as_mut().expect("there is a writer between steps")
     }
 
-    fn dots(&mut self, clock_allowed: bool) -> Vec<(String, bool, u64, u64)> {
+    /// Series 0 and 1 are plain numbers, 2 changes its shape now and then, the others at any dot.
+    fn dots(&mut self, clock_allowed: bool) -> Vec<(String, bool, u64, Value)> {
         let count = self.random.below(120);
+        let now = self.random.below(SHAPES);
         (0..count)
             .map(|_| {
-                let series = format!("series.{}", self.random.below(7));
+                let series = self.random.below(7);
                 let clock = clock_allowed && self.random.below(2) == 0;
-                (series, clock, self.random.below(600), self.random.word())
+                let of = match series {
+                    0 | 1 => 0,
+                    2 => now,
+                    _ => self.random.below(SHAPES),
+                };
+                // Equal stamps come often, but spread by a nanosecond each they never reach the next.
+                let time = self.random.below(600) * 10_000 + if clock { 0 } else { self.random.below(3) };
+                (format!("series.{series}"), clock, time, (of, self.random.word()))
             })
             .collect()
     }
@@ -158,9 +266,9 @@ impl Run {
         let lost = if ring.is_some() { self.random.below(5) } else { 0 };
         let writer = self.writer.as_mut().unwrap();
         let mut columns = Dots::default();
-        for (series, clock, time, bits) in &dots {
-            let key = writer.series(&SeriesName::new(series).unwrap());
-            columns.push(key, *clock, Timestamp::from_nanos(*time), f64::from_bits(*bits));
+        for (series, clock, time, (of, bits)) in &dots {
+            let key = writer.series(&SeriesName::new(series).unwrap(), &shape(*of));
+            push(&mut columns, key, *of, *clock, *time, *bits);
         }
         let mut lanes = Vec::new();
         if let Some(incarnation) = ring {
@@ -184,28 +292,59 @@ impl Run {
     fn sync(&mut self) {
         self.writer().sync().unwrap();
         for commit in std::mem::take(&mut self.pending) {
-            self.logged += commit.dots.len() as u64;
+            self.logged += numbers_of(&commit);
             self.model.commit(&commit);
         }
     }
 
     fn add(&mut self) {
         let dots = self.dots(false);
-        let row = |dot: &(String, bool, u64, u64)| {
-            (SeriesName::new(&dot.0).unwrap(), Timestamp::from_nanos(dot.2), f64::from_bits(dot.3))
-        };
-        dotter_store::add(&self.dir, dots.iter().map(row).collect()).unwrap();
+        let mut bulk = Bulk::new();
+        for (series, _, time, (of, bits)) in &dots {
+            let (name, time) = (SeriesName::new(series).unwrap(), Timestamp::from_nanos(*time));
+            bulk.push_row(&name, &shape(*of), time, &row(*of, *bits)).unwrap();
+        }
+        dotter_store::add(&self.dir, bulk).unwrap();
         self.model.commit(&Commit { dots, ring: None });
+    }
+
+    fn delete(&mut self) {
+        // What is not synced yet is committed later than the delete.
+        let pattern =
+            ["%", "series.%", "series.3", "%.5", "series.%1", "other%"][self.random.below(6) as usize];
+        let mut key =
+            |bound| (self.random.below(3) == 0).then(|| format!("series.{}", self.random.below(bound)));
+        let (first_key, last_key) = (key(4), key(7));
+        let (a, b) = (self.random.below(700), self.random.below(700));
+        let range = match self.random.below(4) {
+            0 => TimeRange::ALL,
+            _ => TimeRange::new(Timestamp::from_nanos(a.min(b)), Timestamp::from_nanos(a.max(b))),
+        };
+        let deletion = Deletion { pattern: Pattern::new(pattern), first_key, last_key, range };
+        dotter_store::delete(&self.dir, &deletion).unwrap();
+        self.model.delete(&deletion);
+        self.deletes += 1;
     }
 
     fn look(&mut self) {
         let mut news = Vec::new();
         self.reader.refresh(Some(&mut news)).unwrap();
+        self.sealed = false;
         assert!(news.is_sorted_by_key(|news| news.sequence));
         self.news += news.iter().map(|news| news.dots.len() as u64).sum::<u64>();
+        for news in &news {
+            let numbers =
+                news.rows().filter_map(|(name, row)| Some((name, row.time(), row.number()?.to_bits())));
+            let dots = news.dots.iter().map(|(name, time, number)| (name, *time, number.to_bits()));
+            assert!(numbers.eq(dots));
+        }
         let snapshot = self.reader.snapshot();
-        assert_eq!(snapshot.epoch(), 0);
-        assert_eq!(self.news, self.logged, "every dot of the log is news once");
+        if snapshot.epoch() > self.epoch {
+            // A delete swaps the list twice, so that a reader may find the file it stood in gone.
+            assert!(self.deletes > 0);
+            (self.epoch, self.news) = (snapshot.epoch(), self.logged);
+        }
+        assert_eq!(self.news, self.logged, "every number of the log is news once");
         self.model.check(&snapshot, &mut self.random);
         let top = snapshot.stat().levels.last().map_or(0, |level| level.level);
         self.highest_level = self.highest_level.max(top);
@@ -229,7 +368,7 @@ impl Run {
 
     fn sync_pending_as_committed(&mut self) {
         for commit in std::mem::take(&mut self.pending) {
-            self.logged += commit.dots.len() as u64;
+            self.logged += numbers_of(&commit);
             self.model.commit(&commit);
         }
     }
@@ -246,23 +385,48 @@ impl Run {
         self.dir = next;
         self.writer = Some(Writer::open_with(&self.dir, WAL_FILE_BYTES).unwrap());
         self.reader = Reader::open(&self.dir).unwrap();
-        (self.news, self.logged) = (0, 0);
+        self.reader.tell_rows();
+        (self.news, self.logged, self.epoch) = (0, 0, 0);
+    }
+
+    fn compact_major(&mut self) {
+        // Now and then it is given up somewhere in the middle.
+        let left = std::cell::Cell::new(self.random.below(400));
+        let cancel = || {
+            left.set(left.get().saturating_sub(1));
+            left.get() == 0
+        };
+        match dotter_store::compact_major(&self.dir, &cancel, &|done, total| assert!(done <= total)) {
+            Ok(_) | Err(dotter_store::Error::GivenUp) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(std::fs::read_dir(self.dir.join("tmp")).unwrap().count(), 0, "nothing half done is left");
     }
 
     fn step(&mut self) {
         let never = || false;
-        match self.random.below(100) {
+        let step = self.random.below(100);
+        if self.sealed && (70..95).contains(&step) {
+            self.look();
+        }
+        match step {
             0..45 => self.append(),
             45..70 => self.sync(),
             70..78 => self.add(),
-            78..88 => self.look(),
-            88..92 => _ = dotter_store::seal_all(&self.dir, &never).unwrap(),
-            92..95 => while dotter_store::compact(&self.dir, &never).unwrap() {},
+            78..86 => self.look(),
+            86..88 => self.delete(),
+            88..92 => self.sealed |= dotter_store::seal_all(&self.dir, &never).unwrap() > 0,
+            92..94 => while dotter_store::compact(&self.dir, &never).unwrap() {},
+            94 => self.compact_major(),
             95..97 => self.look_afresh(),
             97..99 => self.restart(),
             _ => self.crash(),
         }
     }
+}
+
+fn numbers_of(commit: &Commit) -> u64 {
+    commit.dots.iter().filter(|(_, _, _, (of, bits))| number(*of, *bits).is_some()).count() as u64
 }
 
 #[test]
@@ -274,6 +438,7 @@ fn a_store_holds_what_a_map_holds() {
     run.sync();
     run.look();
     run.look_afresh();
+    assert!(run.deletes > 0);
     assert!(run.highest_level >= 1, "the run was long enough for a compaction");
 }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use dotter_wire::{BATCH_DOTS_MAX, Batch, LaneBatch, Message, Run, SeriesEntry};
+use dotter_wire::{BATCH_DOTS_MAX, Batch, LaneBatch, Message, Rows, Run, SeriesEntry};
 
 fn main() {
     let dots = BATCH_DOTS_MAX;
@@ -22,7 +22,8 @@ fn main() {
             runs: vec![Run { dots: dots as u32, clock: true }],
             series: (0..dots as u32).map(|dot| dot % series_count).collect(),
             times: (0..dots as u64).map(|dot| 1_710_504_000_000_000_000 + dot * step_ns).collect(),
-            values: (0..dots).map(|dot| dot as f64).collect(),
+            words: (0..dots).map(|dot| (dot as f64).to_bits()).collect(),
+            rows: Rows::default(),
             ..LaneBatch::default()
         };
         let message = Message::Batch(Batch { series, lanes: vec![lane], ..Batch::default() });

@@ -7,7 +7,7 @@ use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, get_varint, unzigzag
 
 use crate::encode::checksum;
 use crate::message::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
 };
 use crate::{BATCH_BYTES_MAX, BATCH_DOTS_MAX, CRC_AT, DecodeError, HEADER_BYTES, INCARNATION_AT};
 use crate::{KIND_BATCH, KIND_FINISH, KIND_QUESTION, MAGIC, TEXT_BYTES_MAX, VERSION};
@@ -80,7 +80,7 @@ fn batch(input: &mut Input<'_>, sender: Sender) -> Result<Batch, DecodeError> {
     let mut lanes = Vec::with_capacity(lane_count);
     let mut dots_left = BATCH_DOTS_MAX as u64;
     for _ in 0..lane_count {
-        let lane = lane(input, series.len(), dots_left)?;
+        let lane = lane(input, &series, dots_left)?;
         dots_left -= lane.dots_len() as u64;
         lanes.push(lane);
     }
@@ -114,7 +114,7 @@ fn refusals(input: &mut Input<'_>) -> Result<RefusalTotals, DecodeError> {
     Ok(RefusalTotals(totals))
 }
 
-fn lane(input: &mut Input<'_>, series_count: usize, dots_left: u64) -> Result<LaneBatch, DecodeError> {
+fn lane(input: &mut Input<'_>, entries: &[SeriesEntry], dots_left: u64) -> Result<LaneBatch, DecodeError> {
     let lane = input.number_u32("lane")?;
     let broken = |rule| DecodeError::Records { rule, lane };
     let first = input.number("first record number")?;
@@ -169,8 +169,8 @@ fn lane(input: &mut Input<'_>, series_count: usize, dots_left: u64) -> Result<La
     let mut series = Vec::with_capacity(dots);
     for _ in 0..dots {
         let found = input.number("series of a dot")?;
-        if found >= series_count as u64 {
-            return Err(DecodeError::SeriesIndex { lane, found, series: series_count });
+        if found >= entries.len() as u64 {
+            return Err(DecodeError::SeriesIndex { lane, found, series: entries.len() });
         }
         series.push(found as u32);
     }
@@ -180,9 +180,15 @@ fn lane(input: &mut Input<'_>, series_count: usize, dots_left: u64) -> Result<La
         time = time.wrapping_add(unzigzag(input.number("time of a dot")?) as u64);
         times.push(time);
     }
-    let (values, _) = input.take("values", dots * 8)?.as_chunks::<8>();
-    let values = values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
-    Ok(LaneBatch { lane, first, next, losses, runs, series, times, values })
+    let (words, _) = input.take("values", dots * 8)?.as_chunks::<8>();
+    let mut words: Vec<u64> = words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    let mut rows = Rows::default();
+    if !entries.iter().all(SeriesEntry::is_word) {
+        for (_, word) in series.iter().zip(&mut words).filter(|(of, _)| !entries[**of as usize].is_word()) {
+            *word = rows.push(input.row(*word)?);
+        }
+    }
+    Ok(LaneBatch { lane, first, next, losses, runs, series, times, words, rows })
 }
 
 fn times(input: &mut Input<'_>) -> Result<Option<TimeRange>, DecodeError> {
@@ -272,6 +278,12 @@ impl<'a> Input<'a> {
             return Err(DecodeError::TextTooLong { what, found, most });
         }
         self.take(what, found)
+    }
+
+    /// A row of that many bytes.
+    fn row(&mut self, bytes: u64) -> Result<&'a [u8], DecodeError> {
+        self.expect_left("row of a dot", bytes)?;
+        self.take("row of a dot", bytes as usize)
     }
 
     fn text(&mut self, what: &'static str, most: usize) -> Result<String, DecodeError> {

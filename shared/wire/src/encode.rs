@@ -2,7 +2,7 @@
 
 use dotter_dot::{put_varint, zigzag};
 
-use crate::message::{Batch, Finish, LaneBatch, Message, RefusalTotals, Sender};
+use crate::message::{Batch, Finish, LaneBatch, Message, RefusalTotals, Sender, SeriesEntry};
 use crate::{CRC_AT, HEADER_BYTES, KIND_BATCH, KIND_FINISH, KIND_QUESTION, MAGIC, VERSION};
 
 impl Message {
@@ -38,7 +38,7 @@ impl Batch {
         }
         put_varint(out, self.lanes.len() as u64);
         for lane in &self.lanes {
-            put_lane(out, lane);
+            put_lane(out, lane, &self.series);
         }
         end(out);
     }
@@ -92,7 +92,7 @@ fn put_refusals(out: &mut Vec<u8>, refusals: &RefusalTotals) {
     }
 }
 
-fn put_lane(out: &mut Vec<u8>, lane: &LaneBatch) {
+fn put_lane(out: &mut Vec<u8>, lane: &LaneBatch, series: &[SeriesEntry]) {
     put_varint(out, u64::from(lane.lane));
     put_varint(out, lane.first);
     put_varint(out, lane.next.wrapping_sub(lane.first));
@@ -114,7 +114,7 @@ fn put_lane(out: &mut Vec<u8>, lane: &LaneBatch) {
         put_varint(out, u64::from(run.dots) << 1 | u64::from(run.clock));
     }
     // One growth for the whole lane: most dots take a byte of series and five or fewer of time.
-    out.reserve(lane.values.len() * 14);
+    out.reserve(lane.words.len() * 14);
     for series in &lane.series {
         put_varint(out, u64::from(*series));
     }
@@ -123,5 +123,17 @@ fn put_lane(out: &mut Vec<u8>, lane: &LaneBatch) {
         put_varint(out, zigzag(time.wrapping_sub(before) as i64));
         before = *time;
     }
-    out.extend(lane.values.iter().flat_map(|value| value.to_le_bytes()));
+    if series.iter().all(SeriesEntry::is_word) {
+        out.extend(lane.words.iter().flat_map(|word| word.to_le_bytes()));
+        return;
+    }
+    let is_word = |of: &u32| series.get(*of as usize).is_none_or(SeriesEntry::is_word);
+    let dots = || lane.series.iter().zip(&lane.words);
+    for (of, word) in dots() {
+        let word = if is_word(of) { *word } else { lane.rows.get(*word).len() as u64 };
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    for (_, word) in dots().filter(|(of, _)| !is_word(of)) {
+        out.extend_from_slice(lane.rows.get(*word));
+    }
 }

@@ -6,7 +6,7 @@
 //! Always true of a decoded [`Batch`], whoever sent it:
 //!
 //! - per lane `first <= next`; losses are in order, apart or touching, not empty, inside `[first, next)`
-//! - `series`, `times` and `values` of a lane are equally long, and as long as `next - first - lost`
+//! - `series`, `times` and `words` of a lane are equally long, and as long as `next - first - lost`
 //! - runs are not empty and add up to that; every series index points into the batch's series
 //! - lane numbers are distinct
 #![doc = ""]
@@ -21,7 +21,7 @@ mod message;
 pub use answer::Answer;
 pub use error::DecodeError;
 pub use message::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
 };
 
 /// What a message is called in the Content-Type header of its post.

@@ -67,8 +67,43 @@ pub struct LaneBatch {
     pub series: Vec<u32>,
     /// Per dot: nanoseconds since 1970.
     pub times: Vec<u64>,
-    /// Per dot.
-    pub values: Vec<f64>,
+    /// Per dot: its value, see [`Batch::is_word`]. A number as a word; else where in `rows` its row stands.
+    pub words: Vec<u64>,
+    /// The rows of those dots whose series hold more than a number.
+    pub rows: Rows,
+}
+
+/// Row bytes of many dots, one behind the other.
+///
+/// Of a row each column stands in turn: a number as its word in 8 bytes, little-endian, a text as a varint of its
+/// bytes and those. Nothing is checked here: a row may be anything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows(Vec<u8>);
+
+impl Rows {
+    /// Keeps a row; the word that finds it again.
+    pub fn push(&mut self, row: &[u8]) -> u64 {
+        self.push_with(|out| out.extend_from_slice(row))
+    }
+
+    /// Keeps the row that `put` appends; the word that finds it again.
+    pub fn push_with(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let from = self.0.len();
+        put(&mut self.0);
+        (from as u64) << 32 | (self.0.len() - from) as u64
+    }
+
+    /// The row under a word that `push` gave; empty where none was.
+    #[inline]
+    pub fn get(&self, word: u64) -> &[u8] {
+        let (from, bytes) = ((word >> 32) as usize, word as u32 as usize);
+        self.0.get(from..from + bytes).unwrap_or_default()
+    }
+
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// Records that are missing, `[first, next)`.
@@ -127,9 +162,21 @@ impl Message {
 }
 
 impl Batch {
+    /// Whether the dots of a series are one number each, a word: all but texts and rows of several columns.
+    pub fn is_word(&self, series: u32) -> bool {
+        self.series.get(series as usize).is_some_and(SeriesEntry::is_word)
+    }
+
     /// Dots over all lanes.
     pub fn dots_len(&self) -> usize {
         self.lanes.iter().map(LaneBatch::dots_len).sum()
+    }
+}
+
+impl SeriesEntry {
+    /// Whether its dots are one number each: the format is one letter, and that is not text's.
+    pub fn is_word(&self) -> bool {
+        matches!(self.format.as_bytes(), [letter] if *letter != b's')
     }
 }
 
@@ -143,7 +190,7 @@ impl LossRange {
 impl LaneBatch {
     /// Dots in it.
     pub fn dots_len(&self) -> usize {
-        self.values.len()
+        self.words.len()
     }
 
     /// Records in it that are missing.
@@ -171,7 +218,7 @@ impl LaneBatch {
         self.first = first;
         self.series.drain(..cut);
         self.times.drain(..cut);
-        self.values.drain(..cut);
+        self.words.drain(..cut);
         let mut left = cut;
         self.runs.retain_mut(|run| {
             let below = left.min(run.dots as usize);

@@ -4,7 +4,7 @@ mod shapes;
 
 use dotter_dot::{Incarnation, Reason, put_varint};
 use dotter_wire::{BATCH_BYTES_MAX, BATCH_DOTS_MAX, Batch, DecodeError, Finish, LaneBatch, LossRange};
-use dotter_wire::{Message, RefusalTotals, Run, Sender, SeriesEntry};
+use dotter_wire::{Message, RefusalTotals, Rows, Run, Sender, SeriesEntry};
 use proptest::prelude::*;
 
 fn bytes_of(message: &Message) -> Vec<u8> {
@@ -29,7 +29,7 @@ fn check(words: &str, change: impl FnOnce(&mut Batch)) {
         runs: vec![Run { dots: 4, clock: true }],
         series: vec![0; 4],
         times: vec![1; 4],
-        values: vec![1.0; 4],
+        words: vec![1.0_f64.to_bits(); 4],
         ..LaneBatch::default()
     };
     let mut batch = Batch {
@@ -72,8 +72,40 @@ fn record_numbers_must_fit_together() {
         lane.runs = vec![Run { dots: dots as u32, clock: false }];
         lane.series = vec![0; dots];
         lane.times = vec![0; dots];
-        lane.values = vec![0.0; dots];
+        lane.words = vec![0; dots];
     });
+}
+
+#[test]
+fn a_row_must_be_there_whole() {
+    let mut rows = Rows::default();
+    let words = vec![rows.push(b"\x05hello"), rows.push(b""), rows.push(b"\x01x"), rows.push(b"\x00")];
+    let texts = |batch: &mut Batch| {
+        batch.series[0].format = "s".into();
+        batch.lanes[0].words.clone_from(&words);
+        batch.lanes[0].rows.clone_from(&rows);
+    };
+    let mut batch = None;
+    check("a loss is empty", |changed| {
+        texts(changed);
+        batch = Some(changed.clone());
+        changed.lanes[0].losses[0].next = 11;
+    });
+    let good = bytes_of(&Message::Batch(batch.unwrap()));
+    let Ok(Message::Batch(back)) = Message::decode(&good) else { panic!("no batch") };
+    let row = |index: usize| back.lanes[0].rows.get(back.lanes[0].words[index]);
+    assert_eq!([row(0), row(1), row(2), row(3)], [&b"\x05hello"[..], b"", b"\x01x", b"\x00"]);
+    // The first dot's word stands four words and nine bytes of rows before the end.
+    let at = good.len() - 9 - 4 * 8;
+    for length in [7, 10, u64::from(u32::MAX), u64::MAX] {
+        let mut bytes = good.clone();
+        bytes[at..at + 8].copy_from_slice(&length.to_le_bytes());
+        let error = Message::decode(&sealed(bytes)).unwrap_err();
+        assert!(matches!(error, DecodeError::Short { .. }), "{length}: {error}");
+    }
+    let mut bytes = good.clone();
+    bytes[at] = 5;
+    assert!(matches!(Message::decode(&sealed(bytes)), Err(DecodeError::Trailing(1))));
 }
 
 #[test]
@@ -84,7 +116,7 @@ fn the_dots_of_all_lanes_together_are_bounded() {
         runs: vec![Run { dots: dots as u32, clock: false }],
         series: vec![0; dots],
         times: vec![0; dots],
-        values: vec![0.0; dots],
+        words: vec![0; dots],
         ..LaneBatch::default()
     };
     let mut batch = Batch { series: vec![SeriesEntry::default()], ..Batch::default() };

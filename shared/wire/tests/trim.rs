@@ -9,14 +9,14 @@ use proptest::prelude::*;
 /// What one record number stands for.
 #[derive(Debug, PartialEq)]
 enum Record {
-    Dot { clock: bool, series: u32, time: u64, value_bits: u64 },
+    Dot { clock: bool, series: u32, time: u64, value: Result<u64, Vec<u8>> },
     Lost { reason: Reason },
 }
 
 /// Every record of a lane, one by one.
 fn records(lane: &LaneBatch) -> Vec<(u64, Record)> {
     let mut flags = lane.runs.iter().flat_map(|run| std::iter::repeat_n(run.clock, run.dots as usize));
-    let mut dots = lane.series.iter().zip(&lane.times).zip(&lane.values);
+    let mut dots = lane.series.iter().zip(&lane.times).zip(&lane.words);
     let mut losses = lane.losses.iter().peekable();
     let mut records = Vec::new();
     for number in lane.first..lane.next {
@@ -24,9 +24,10 @@ fn records(lane: &LaneBatch) -> Vec<(u64, Record)> {
         let record = match losses.peek().filter(|loss| loss.first <= number) {
             Some(loss) => Record::Lost { reason: loss.reason },
             None => {
-                let ((series, time), value) = dots.next().unwrap();
-                let (series, time, value_bits) = (*series, *time, value.to_bits());
-                Record::Dot { clock: flags.next().unwrap(), series, time, value_bits }
+                let ((series, time), word) = dots.next().unwrap();
+                let value =
+                    if shapes::is_word(*series) { Ok(*word) } else { Err(lane.rows.get(*word).to_vec()) };
+                Record::Dot { clock: flags.next().unwrap(), series: *series, time: *time, value }
             }
         };
         records.push((number, record));

@@ -1,64 +1,52 @@
-//! `dotter-store add`: rows from standard input, in one transaction.
+//! `dotter-store add`: rows from standard input.
 
-use std::collections::HashSet;
 use std::io::BufRead;
 use std::path::Path;
 
 use crate::args::AddOptions;
-use crate::error::Error;
-use crate::row;
+use crate::error::{Error, Place};
+use crate::intake::Intake;
+use crate::lines::{Line, Lines};
+use crate::progress::Progress;
+use dotter_collector::row_text::{RowReader, TimeReader};
 
-/// A line longer than this is no row: a name has at most 4,096 bytes.
-const LINE_BYTES_MAX: u64 = 64 << 10;
-
-pub(crate) fn run(dir: &Path, options: &AddOptions, input: &mut impl BufRead) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    let mut names = HashSet::new();
-    let mut bad = 0_u64;
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let bytes = std::io::Read::take(&mut *input, LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        if bytes.map_err(Error::Input)? == 0 {
-            break;
+/// - `total`: bytes of the input, where that is known
+pub(crate) fn run(
+    dir: &Path,
+    options: &AddOptions,
+    input: impl BufRead,
+    total: Option<u64>,
+) -> Result<(), Error> {
+    let rows = &options.rows;
+    let times = TimeReader::new(rows.timestamp_format.as_ref(), options.time_unit);
+    let mut reader =
+        RowReader::new(times, rows.format.as_ref(), &rows.unit, &options.columns).map_err(Error::Usage)?;
+    let mut intake = Intake::new(dir, rows.skip_bad);
+    let mut progress = Progress::new("adding", "bytes", total);
+    let mut lines = Lines::new(input);
+    loop {
+        let number = lines.number() + 1;
+        let place = || Place { file: None, line: number };
+        match lines.next().map_err(Error::Input)? {
+            None => break,
+            Some(Line::Bad(what)) => intake.bad(place, what)?,
+            Some(Line::Text(text)) if text.trim_ascii().is_empty() => continue,
+            Some(Line::Text(text)) => match reader.read(text) {
+                Ok(row) => intake.push(place, &row.name, row.shape, row.time, row.cell)?,
+                Err(what) => intake.bad(place, what)?,
+            },
         }
-        let whole = line.pop_if(|byte| *byte == b'\n').is_some() || (line.len() as u64) < LINE_BYTES_MAX;
-        if !whole {
-            input.skip_until(b'\n').map_err(Error::Input)?;
+        if options.each.is_some_and(|each| intake.count() >= each.get()) {
+            intake.commit()?;
         }
-        let parsed = match std::str::from_utf8(&line) {
-            Ok(text) if text.trim().is_empty() => continue,
-            Ok(text) if whole => row::parse(text),
-            _ if !whole => Err(format!("longer than {LINE_BYTES_MAX} bytes")),
-            _ => Err("not UTF-8".to_owned()),
-        };
-        match parsed {
-            Ok((name, time, value)) => {
-                // One copy of a name, however many rows it has.
-                let name = match names.get(&name) {
-                    Some(known) => dotter_dot::SeriesName::clone(known),
-                    None => {
-                        names.insert(name.clone());
-                        name
-                    }
-                };
-                rows.push((name, time, value));
-            }
-            Err(what) if options.skip_bad => {
-                bad += 1;
-                if bad <= 10 {
-                    eprintln!("line {number}: {what}; skipped");
-                }
-            }
-            Err(what) => return Err(Error::Line { number, what }),
+        if number.is_multiple_of(4096) {
+            progress.at(lines.bytes());
         }
     }
-    let given = rows.len() as u64;
-    let stored = dotter_store::add(dir, rows)?;
-    let replaced = given - stored;
-    eprintln!(
-        "stored {stored} dots of {} series, {replaced} replaced by later lines, {bad} skipped",
-        names.len()
-    );
+    if intake.count() > 0 || options.each.is_none() {
+        intake.commit()?;
+    }
+    drop(progress);
+    intake.tell();
     Ok(())
 }

@@ -1,24 +1,44 @@
 //! The command line.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use dotter_dot::Timestamp;
+use dotter_dot::{Format, Timestamp};
+use dotter_store::{Filter, FilterError};
+
+use crate::columns::Columns;
+use dotter_collector::row_text::{TimeFormat, TimeUnit, Times, parse_time};
 
 const EXAMPLES: &str = "\
 Examples:
   dotter-store -d DIR read 'host.%' --after 2026-03-15T12:00:00Z      all series below host.
+  dotter-store -d DIR read 'web.%' --where 'code >= 500 and path starts \"/shop/\"'
   dotter-store -d DIR read host.cpu.user --json
+  dotter-store -d DIR read web.log --follow
   echo 'room.temperature 2026-03-15T12:00:00Z 21.5' | dotter-store -d DIR add
+  dotter-store -d DIR delete 'test.%' --before 2026-01-01
+  dotter-store -d DIR import --whisper /opt/graphite/storage/whisper
   dotter-store -d DIR ledger                                           what became of every dot
   dotter-store -d DIR verify                                           read every checksum
 
-Rows are lines of series, time and value with blanks between; a blank or a backslash within a name has a backslash \
-before it. Times are whole nanoseconds since 1970 or RFC 3339. All commands work while a collector is writing.
+Rows are lines of series, time, format and values with blanks between; the format is a letter for each value (f F u U \
+i I s: f32 f64 u32 u64 i32 i64 text) and may be left out where there is one plain number. A blank or a backslash within \
+a name or a text has a backslash before it. Times are whole nanoseconds since 1970 or RFC 3339. All commands work \
+while a collector is writing.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 damaged data found.";
 
-/// Reads a store and adds to it, whether or not a collector is running.
+const WHERE: &str = "\
+Only rows of which this is true, such as 'value > 0.5 and key starts \"host.\"'
+
+Fields: key (the series), time, value (the first column), columns by their names or as c1, c2, ... \
+Comparisons: = != < <= > >=; of texts also contains, starts, ends, matches (=~, not: !~) with a regular expression. \
+They are joined with and, or, not and brackets. Texts stand in quotes, times are RFC 3339, dates, or nanoseconds. A \
+comparison with a column that a row does not have, or that is of another type, is false.";
+
+/// Reads a store, adds to it and looks after it, whether or not a collector is running.
 #[derive(Debug, Parser)]
 #[command(name = "dotter-store", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -34,14 +54,20 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Store rows from standard input, all of them in one transaction
     Add(AddOptions),
-    /// Print dots in the order of their series and times
+    /// Print rows in the order of their series and times
     Read(ReadOptions),
+    /// Hide rows from now on; the next compaction removes them
+    Delete(DeleteOptions),
+    /// Merge small segments into larger ones
+    Compact(CompactOptions),
     /// Print how large the store is
     Stat {
         /// As one JSON object
         #[arg(long)]
         json: bool,
     },
+    /// Print the largest series
+    Top(TopOptions),
     /// Print what became of every dot of every ring
     Ledger {
         /// As one JSON object
@@ -50,47 +76,299 @@ pub(crate) enum Command {
     },
     /// Read everything and compare it with its checksums
     Verify,
+    /// Copy the store while it is being written
+    Backup {
+        /// A directory that does not exist yet; on the same disk segments take no room
+        dest: PathBuf,
+    },
+    /// Write rows as another program's file
+    Export(ExportOptions),
+    /// Store rows from another program's files, in one transaction
+    Import(ImportOptions),
 }
 
+/// How rows that come in are written.
 #[derive(Debug, clap::Args)]
-pub(crate) struct AddOptions {
+pub(crate) struct RowOptions {
+    /// Format of rows that do not give theirs: a letter for each value, of f F u U i I s [default: F]
+    #[arg(short, long, value_name = "LETTERS")]
+    pub(crate) format: Option<Format>,
+
+    /// Unit of the values
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) unit: String,
+
+    /// Form of times as strftime describes it, such as %FT%T; in UTC unless there is a zone in it
+    #[arg(long, value_name = "FORM", value_parser = TimeFormat::new)]
+    pub(crate) timestamp_format: Option<TimeFormat>,
+
     /// Store the good rows and count the bad ones, instead of storing nothing where one is bad
     #[arg(long)]
     pub(crate) skip_bad: bool,
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct ReadOptions {
-    /// A series, or a pattern in which % stands for anything
-    pub(crate) pattern: String,
+pub(crate) struct AddOptions {
+    #[command(flatten)]
+    pub(crate) rows: RowOptions,
 
-    /// Only dots at this time or later
-    #[arg(long, visible_alias = "after-time", value_name = "TIME", value_parser = crate::row::parse_time)]
+    /// What a time that is a bare number counts
+    #[arg(long, value_enum, default_value_t = TimeUnit::Ns, conflicts_with = "timestamp_format")]
+    pub(crate) time_unit: TimeUnit,
+
+    /// Names of the columns, with commas between
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) columns: Vec<String>,
+
+    /// One transaction for so many rows, as they come, instead of one for all
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) each: Option<NonZero<u64>>,
+}
+
+/// Which rows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Chosen {
+    /// A series, or a pattern in which % stands for anything
+    pub(crate) pattern: Option<String>,
+
+    /// Only series that sort at or behind this one
+    #[arg(long, visible_alias = "after-key", value_name = "KEY")]
+    pub(crate) first_key: Option<String>,
+
+    /// Only series that sort at or before this one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) last_key: Option<String>,
+
+    /// Only rows at this time or later
+    #[arg(long, visible_alias = "after-time", value_name = "TIME", value_parser = parse_time)]
     pub(crate) after: Option<Timestamp>,
 
-    /// Only dots before this time
-    #[arg(long, visible_alias = "before-time", value_name = "TIME", value_parser = crate::row::parse_time)]
+    /// Only rows before this time
+    #[arg(long, visible_alias = "before-time", value_name = "TIME", value_parser = parse_time)]
     pub(crate) before: Option<Timestamp>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadOptions {
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+
+    #[arg(long = "where", value_name = "EXPRESSION", value_parser = filter, help = WHERE.split_once('\n').map(|(first, _)| first), long_help = WHERE)]
+    pub(crate) filter: Option<Arc<Filter>>,
 
     /// How times are printed
     #[arg(long, value_enum, default_value_t = Times::Rfc3339)]
     pub(crate) times: Times,
 
+    /// Form of times as strftime describes it, such as '%F %T'
+    #[arg(long, value_name = "FORM", value_parser = TimeFormat::new, conflicts_with = "times")]
+    pub(crate) timestamp_format: Option<TimeFormat>,
+
+    /// Times as whole nanoseconds since 1970
+    #[arg(long, conflicts_with_all = ["times", "timestamp_format"])]
+    pub(crate) timestamp_nanos: bool,
+
+    /// Times as seconds since 1970
+    #[arg(long, conflicts_with_all = ["times", "timestamp_format", "timestamp_nanos"])]
+    pub(crate) timestamp_seconds: bool,
+
+    /// The format of every row, also where it is one plain number
+    #[arg(long)]
+    pub(crate) print_format: bool,
+
+    /// Only these columns: names, numbers from 1, ranges such as 2-4, with commas between
+    #[arg(short = 'C', long, value_name = "COLUMNS")]
+    pub(crate) columns: Option<Columns>,
+
+    /// Names and texts as they are, nothing escaped, no formats: to be looked at, not to be added
+    #[arg(long, conflicts_with_all = ["json", "csv", "print_format"])]
+    pub(crate) plain: bool,
+
     /// One JSON object a series, one series a line; times in seconds
-    #[arg(long, conflicts_with_all = ["csv", "times"])]
+    #[arg(long, conflicts_with_all = ["csv", "times", "timestamp_format", "timestamp_nanos", "timestamp_seconds"])]
     pub(crate) json: bool,
 
     /// Comma-separated, with a head line
     #[arg(long)]
     pub(crate) csv: bool,
+
+    /// Print what is committed from now on, as it comes, until interrupted
+    #[arg(short = 'F', long)]
+    pub(crate) follow: bool,
+
+    /// How many threads read [default: one for each core]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) threads: Option<NonZero<usize>>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").multiple(true).required(true)
+    .args(["pattern", "first_key", "last_key", "after", "before"])))]
+pub(crate) struct DeleteOptions {
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompactOptions {
+    /// All segments into one, and everything deleted removed
+    #[arg(short = 'M', long)]
+    pub(crate) major: bool,
+
+    /// Pass all rows through this command of /bin/sh: rows out, rows in, both in order; what it leaves out is gone
+    #[arg(long, visible_alias = "gegnum", value_name = "COMMAND")]
+    pub(crate) filter: Option<String>,
+
+    /// With --filter: form of times, instead of whole nanoseconds
+    #[arg(long, value_name = "FORM", value_parser = TimeFormat::new, requires = "filter")]
+    pub(crate) timestamp_format: Option<TimeFormat>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Times {
-    /// 2026-03-15T12:00:00.25Z
-    Rfc3339,
-    /// Whole nanoseconds since 1970
-    Nanos,
-    /// Seconds since 1970 with a fraction
-    Seconds,
+pub(crate) enum By {
+    /// How many dots
+    Dots,
+    /// How many bytes they take in segments
+    Bytes,
+    /// How many dots a second, from the first to the last
+    Rate,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopOptions {
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+
+    /// What makes a series large
+    #[arg(long, value_enum, default_value_t = By::Dots)]
+    pub(crate) by: By,
+
+    /// How many series
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub(crate) count: usize,
+
+    /// As one JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("form").required(true).args(["parquet", "csv", "json"])))]
+pub(crate) struct ExportOptions {
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+
+    #[arg(long = "where", value_name = "EXPRESSION", value_parser = filter, help = "Only rows of which this is true; as in read")]
+    pub(crate) filter: Option<Arc<Filter>>,
+
+    #[cfg_attr(
+        feature = "parquet",
+        doc = "A Parquet file: series, time, and a column for each name and type of value"
+    )]
+    #[cfg_attr(
+        not(feature = "parquet"),
+        doc = "A Parquet file: this build cannot (cargo build --features parquet)"
+    )]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) parquet: Option<PathBuf>,
+
+    /// Comma-separated on standard output: series, time, format, values; import --csv takes it back
+    #[arg(long)]
+    pub(crate) csv: bool,
+
+    /// One JSON object a series on standard output, as read --json
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many threads read [default: one for each core]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) threads: Option<NonZero<usize>>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("form").required(true)
+    .args(["csv", "whisper", "openmetrics", "prometheus", "sonnerie"])))]
+pub(crate) struct ImportOptions {
+    /// Files, and with --whisper directories of them; standard input where there are none, or for -
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Comma-separated files with a head line: a column of times, one of series, the others values
+    #[arg(long)]
+    pub(crate) csv: bool,
+
+    /// Graphite's .wsp files: of each time the finest archive's value, series named by their paths
+    #[arg(long)]
+    pub(crate) whisper: bool,
+
+    /// OpenMetrics text: times are seconds
+    #[arg(long)]
+    pub(crate) openmetrics: bool,
+
+    /// Prometheus text: times are milliseconds
+    #[arg(long)]
+    pub(crate) prometheus: bool,
+
+    /// What `sonnerie read` printed, best with --print-format --timestamp-nanos
+    #[arg(long)]
+    pub(crate) sonnerie: bool,
+
+    #[command(flatten)]
+    pub(crate) rows: RowOptions,
+
+    /// What a time that is a bare number counts [default: s for --csv, else what the format says]
+    #[arg(long, value_enum, conflicts_with = "timestamp_format")]
+    pub(crate) time_unit: Option<TimeUnit>,
+
+    /// Put this before every series' name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+
+    /// With --csv: all rows belong to this series
+    #[arg(long, value_name = "NAME", requires = "csv", conflicts_with = "series_column")]
+    pub(crate) series: Option<String>,
+
+    /// With --csv: the column that names the series [default: series, key, name, metric or path]
+    #[arg(long, value_name = "COLUMN", requires = "csv")]
+    pub(crate) series_column: Option<String>,
+
+    /// With --csv: the column of times [default: time, timestamp, date, datetime or ts]
+    #[arg(long, value_name = "COLUMN", requires = "csv")]
+    pub(crate) time_column: Option<String>,
+
+    /// With --csv: each column is a series of its own, named by the head line
+    #[arg(long, requires = "csv", conflicts_with_all = ["series", "series_column", "format"])]
+    pub(crate) wide: bool,
+
+    /// With --csv: what stands between fields
+    #[arg(long, value_name = "CHARACTER", default_value = ",", requires = "csv", value_parser = delimiter)]
+    pub(crate) delimiter: u8,
+
+    /// With --openmetrics and --prometheus: when lines without a time were measured
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) at: Option<Timestamp>,
+}
+
+fn filter(text: &str) -> Result<Arc<Filter>, FilterError> {
+    Filter::new(text).map(Arc::new)
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "\\t" | "tab" => Ok(b'\t'),
+        text => match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+            _ => Err(format!("'{text}' is not one ASCII character; a tab is 'tab'")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        super::Args::command().debug_assert();
+    }
 }

@@ -4,26 +4,50 @@
 
 mod add;
 mod args;
+mod backup;
+mod columns;
+mod commit;
+mod compact;
+mod delete;
 mod error;
+mod export;
+mod filtered;
+mod follow;
+mod import;
+mod intake;
 mod ledger;
-mod pattern;
+mod lines;
+mod page;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod progress;
 mod read;
-mod row;
+mod selection;
+mod sonnerie;
+mod sort;
 mod stat;
+mod top;
+mod verify;
 
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::process::ExitCode;
 
 use args::{Args, Command};
 use clap::Parser as _;
 use error::Error;
 
+/// What was asked for makes no sense.
+const USAGE: u8 = 2;
+
 /// Damaged data was found.
 const DAMAGED: u8 = 3;
 
+/// What is read of standard input and written to standard output at once.
+const PIPE_BYTES: usize = 256 << 10;
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::with_capacity(PIPE_BYTES, io::stdout().lock());
     let outcome = run(&args, &mut out).and_then(|code| {
         out.flush().map_err(Error::Output)?;
         Ok(code)
@@ -32,35 +56,61 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         // Whoever read the output has enough of it.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => dotter_daemon::exit_code("dotter-store", Err(error)),
+        Err(error) => {
+            let is_usage = matches!(error, Error::Usage(_));
+            let code = dotter_daemon::exit_code("dotter-store", Err(error));
+            if is_usage { ExitCode::from(USAGE) } else { code }
+        }
     }
 }
 
 fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
     let dir = &args.data;
-    match &args.command {
-        Command::Add(options) => add::run(dir, options, &mut io::stdin().lock())?,
-        Command::Read(options) => {
-            let whole = read::run(dir, options, out)?;
-            return Ok(if whole { 0 } else { DAMAGED });
+    sonnerie::check(dir)?;
+    let mut input = BufReader::with_capacity(PIPE_BYTES, io::stdin());
+    let whole = match &args.command {
+        Command::Add(options) => {
+            add::run(dir, options, &mut input, input_bytes())?;
+            true
         }
-        Command::Stat { json } => stat::run(dir, *json, out)?,
-        Command::Ledger { json } => ledger::run(dir, *json, out)?,
-        Command::Verify => {
-            let verified = dotter_store::verify(dir)?;
-            for damage in &verified.damage {
-                writeln!(out, "{} at byte {}: {}", damage.path.display(), damage.offset, damage.what)
-                    .map_err(Error::Output)?;
-            }
-            let (files, bytes, dots) = (verified.files, verified.bytes, verified.dots);
-            writeln!(
-                out,
-                "{files} files, {bytes} bytes, {dots} dots whole, {} damaged places",
-                verified.damage.len()
-            )
-            .map_err(Error::Output)?;
-            return Ok(if verified.damage.is_empty() { 0 } else { DAMAGED });
+        Command::Read(options) => read::run(dir, options, out)?,
+        Command::Delete(options) => {
+            delete::run(dir, options)?;
+            true
         }
-    }
-    Ok(0)
+        Command::Compact(options) => {
+            compact::run(dir, options)?;
+            true
+        }
+        Command::Stat { json } => {
+            stat::run(dir, *json, out)?;
+            true
+        }
+        Command::Top(options) => {
+            top::run(dir, options, out)?;
+            true
+        }
+        Command::Ledger { json } => {
+            ledger::run(dir, *json, out)?;
+            true
+        }
+        Command::Verify => verify::run(dir, out)?,
+        Command::Backup { dest } => {
+            backup::run(dir, dest)?;
+            true
+        }
+        Command::Export(options) => export::run(dir, options, out)?,
+        Command::Import(options) => {
+            import::run(dir, options, &mut input)?;
+            true
+        }
+    };
+    Ok(if whole { 0 } else { DAMAGED })
+}
+
+/// How long standard input is, where it is a file.
+fn input_bytes() -> Option<u64> {
+    let stat = nix::sys::stat::fstat(io::stdin()).ok()?;
+    let is_file = stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
+    if is_file { u64::try_from(stat.st_size).ok() } else { None }
 }

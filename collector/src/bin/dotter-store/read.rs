@@ -1,63 +1,101 @@
-//! `dotter-store read`: dots as text, in the order of their series and times.
+//! `dotter-store read`: rows as text, in the order of their series and times.
 
 use std::io::Write;
 use std::path::Path;
 
-use dotter_dot::{TimeRange, Timestamp};
-use dotter_store::{Dot, Reader};
+use dotter_collector::row_text::Times;
+use dotter_dot::Shape;
+use dotter_store::{Reader, Search, Snapshot};
 
-use crate::args::{ReadOptions, Times};
+use crate::args::ReadOptions;
 use crate::error::Error;
-use crate::{pattern, row};
+use crate::follow;
+use crate::page::{Binder, Printer, Style};
 
-/// Prints what a pattern means; `false` where damaged data had to be left out.
+/// Prints what was asked for; `false` where damaged data had to be left out.
 pub(crate) fn run(dir: &Path, options: &ReadOptions, out: &mut impl Write) -> Result<bool, Error> {
-    let snapshot = Reader::open(dir)?.snapshot();
-    let range =
-        TimeRange::new(options.after.unwrap_or(Timestamp::MIN), options.before.unwrap_or(Timestamp::MAX));
-    if options.csv {
-        writeln!(out, "series,time,value").map_err(Error::Output)?;
+    if options.chosen.pattern.is_none()
+        && options.chosen.first_key.is_none()
+        && options.chosen.last_key.is_none()
+    {
+        return Err(Error::Usage("no series: name one, or a pattern such as '%'".to_owned()));
     }
-    for name in pattern::series(&snapshot, &options.pattern) {
-        let dots = snapshot.read(name.as_str(), range)?;
-        if options.json {
-            json(name.as_str(), &dots, out)?;
-            continue;
-        }
-        let shown = if options.csv { quote(name.as_str()) } else { row::escape(name.as_str()).into_owned() };
-        let between = if options.csv { ',' } else { '\t' };
-        for dot in dots {
-            let time = match options.times {
-                Times::Rfc3339 => dot.time.to_string(),
-                Times::Nanos => dot.time.nanos().to_string(),
-                Times::Seconds => dot.time.seconds_text(),
-            };
-            writeln!(out, "{shown}{between}{time}{between}{}", dot.value).map_err(Error::Output)?;
+    let printer = printer(options);
+    let reader = Reader::open(dir)?;
+    if options.follow {
+        follow::run(reader, options, &printer, out)?;
+        return Ok(true);
+    }
+    let snapshot = reader.snapshot();
+    let series = options.chosen.series(&snapshot);
+    let search = Search {
+        snapshot: &snapshot,
+        series: &series,
+        range: options.chosen.range(),
+        filter: options.filter.as_deref(),
+        threads: options.threads,
+    };
+    head(&search, &printer, out)?;
+    print(&search, &printer, out)?;
+    Ok(is_whole(&snapshot))
+}
+
+/// Prints what stands above what a search finds.
+pub(crate) fn head(search: &Search<'_>, printer: &Printer, out: &mut impl Write) -> Result<(), Error> {
+    let shapes = if matches!(printer.style, Style::Csv { .. }) { shapes(search)? } else { Vec::new() };
+    printer.head(&shapes, out).map_err(Error::Output)
+}
+
+/// Prints what a search finds.
+pub(crate) fn print(search: &Search<'_>, printer: &Printer, out: &mut impl Write) -> Result<(), Error> {
+    let mut binder = Binder::new(printer.style, out);
+    search.run(
+        |name, row, page| printer.row(name, row, page),
+        |page| binder.page(page).map_err(Error::Output),
+    )?;
+    binder.end().map_err(Error::Output)
+}
+
+/// Every shape the series have had within the range, each once.
+pub(crate) fn shapes(search: &Search<'_>) -> Result<Vec<Shape>, Error> {
+    let mut shapes: Vec<Shape> = Vec::new();
+    for name in search.series {
+        for chunk in search.snapshot.chunks(name.as_str(), search.range)? {
+            if !shapes.contains(&chunk.shape) {
+                shapes.push(chunk.shape);
+            }
         }
     }
+    Ok(shapes)
+}
+
+/// Whether nothing was damaged; what was is told.
+pub(crate) fn is_whole(snapshot: &Snapshot) -> bool {
     let stat = snapshot.stat();
     let (segments, chunks) = (stat.damaged_segments, stat.damaged_chunks);
     let whole = segments == 0 && chunks == 0;
     if !whole {
         eprintln!("{segments} segments and {chunks} chunks are damaged and left out; verify names them");
     }
-    Ok(whole)
+    whole
 }
 
-/// A line as POST /data takes it, but for null where a value is no JSON number.
-fn json(name: &str, dots: &[Dot], out: &mut impl Write) -> Result<(), Error> {
-    let series = serde_json::Value::from(name);
-    write!(out, "{{\"series\":{series},\"dots\":[").map_err(Error::Output)?;
-    for (index, dot) in dots.iter().enumerate() {
-        let comma = if index > 0 { "," } else { "" };
-        let time = dot.time.seconds_text();
-        let value = serde_json::Value::from(dot.value);
-        write!(out, "{comma}[{time},{value}]").map_err(Error::Output)?;
-    }
-    writeln!(out, "]}}").map_err(Error::Output)
-}
-
-/// A field of a comma-separated line.
-fn quote(name: &str) -> String {
-    if name.contains([',', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+fn printer(options: &ReadOptions) -> Printer {
+    let style = if options.json {
+        Style::Json
+    } else if options.csv {
+        Style::Csv { with_format: options.print_format }
+    } else if options.plain {
+        Style::Plain
+    } else {
+        Style::Rows { with_format: options.print_format }
+    };
+    let times = if options.json || options.timestamp_seconds {
+        Times::Seconds
+    } else if options.timestamp_nanos {
+        Times::Nanos
+    } else {
+        options.times
+    };
+    Printer { style, times, format: options.timestamp_format.clone(), columns: options.columns.clone() }
 }

@@ -37,6 +37,9 @@ fn print(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
         )?;
     }
     writeln!(out, "WAL files       {}, {} bytes, {} dots", stat.wal_files, stat.wal_bytes, stat.wal_dots)?;
+    if stat.tombstones > 0 {
+        writeln!(out, "tombstones      {}; a compaction removes what they hide", stat.tombstones)?;
+    }
     writeln!(out, "sequence        {}", stat.sequence)?;
     writeln!(out, "generation      {}", stat.generation)?;
     if stat.damaged_segments > 0 {
@@ -61,6 +64,7 @@ fn print_json(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
         "wal_files": stat.wal_files,
         "wal_bytes": stat.wal_bytes,
         "wal_dots": stat.wal_dots,
+        "tombstones": stat.tombstones,
         "sequence": stat.sequence,
         "generation": stat.generation,
         "damaged_segments": stat.damaged_segments,

@@ -1,9 +1,12 @@
 //! Immutable files of chunks: written once, mapped by any process, replaced only by other segments.
 
+mod entry;
 mod reader;
+mod spill;
 mod tail;
 mod writer;
 
-pub(crate) use reader::{ChunkRef, Segment};
+pub(crate) use entry::ChunkRef;
+pub(crate) use reader::Segment;
 pub(crate) use tail::{Meta, Tail};
 pub(crate) use writer::{SegmentWriter, Unlisted};

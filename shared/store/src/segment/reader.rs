@@ -3,36 +3,46 @@
 //! Index and fst were checked against their checksum when it was opened; a chunk is checked when it is read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{SeriesName, Shape, TimeRange};
 use fst::{IntoStreamer, Streamer};
 use memmap2::Mmap;
 
+use super::entry::{self, ChunkRef};
 use super::tail::{self, TAIL_BYTES, Tail};
 use crate::bytes::Fields;
-use crate::chunk::{self, Columns};
+use crate::chunk;
 use crate::error::Error;
 use crate::manifest::{Order, SegmentEntry};
+use crate::run::Run;
+use crate::shapes::take_shape;
+use crate::tombstone::{self, Spans, Tombstone};
 
 /// One live segment, open for reading.
 pub(crate) struct Segment {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     index_at: usize,
+    /// Where in the index the series' entries begin, behind the shapes.
+    entries_at: usize,
     fst_at: usize,
-    keys: fst::Map<Vec<u8>>,
+    shapes: Vec<Shape>,
+    keys: fst::Map<Part>,
     entry: SegmentEntry,
 }
 
-/// Where a chunk lies, and what it spans.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ChunkRef {
-    pub(crate) at: usize,
-    pub(crate) bytes: usize,
-    pub(crate) dots: u64,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-    pub(crate) clock: bool,
+/// Bytes of a mapped file.
+struct Part {
+    map: Arc<Mmap>,
+    from: usize,
+    until: usize,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.map[self.from..self.until]
+    }
 }
 
 /// Series names in order.
@@ -56,21 +66,40 @@ impl Iterator for SegmentNames<'_> {
 impl Segment {
     pub(crate) fn open(path: &Path, entry: &SegmentEntry) -> Result<Segment, Error> {
         let file = tail::open(path)?;
-        let map = crate::map::map(&file).map_err(Error::io("map", path))?;
+        let map = Arc::new(crate::map::map(&file).map_err(Error::io("map", path))?);
         let (Some((body, last)), length) = (map.split_last_chunk::<TAIL_BYTES>(), map.len() as u64) else {
             return Err(Error::damaged(path, 0, format!("{} bytes are too few for a segment", map.len())));
         };
         let (tail, checksum) = Tail::decode(last, path, length)?;
         tail.check(&body[tail.index_at as usize..], checksum, path)?;
         let (fst_at, meta_at) = (tail.fst_at as usize, tail.meta_at as usize);
-        let keys = fst::Map::new(body[fst_at..meta_at].to_vec())
+        let keys = fst::Map::new(Part { map: map.clone(), from: fst_at, until: meta_at })
             .map_err(|error| Error::damaged(path, tail.fst_at, format!("no series map: {error}")))?;
         let index_at = tail.index_at as usize;
-        Ok(Segment { path: path.to_owned(), index_at, fst_at, keys, entry: entry.clone(), map })
+        let mut fields = Fields(&body[index_at..fst_at]);
+        let shapes = take_shapes(&mut fields)
+            .ok_or_else(|| Error::damaged(path, tail.index_at, "shapes that make no sense"))?;
+        let entries_at = fst_at - fields.0.len();
+        let (path, entry) = (path.to_owned(), entry.clone());
+        Ok(Segment { path, index_at, entries_at, fst_at, shapes, keys, entry, map })
     }
 
     pub(crate) fn order(&self) -> Order {
         self.entry.order
+    }
+
+    pub(crate) fn entry(&self) -> &SegmentEntry {
+        &self.entry
+    }
+
+    /// Bytes of all chunks.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        self.index_at as u64
+    }
+
+    /// When its dots of a series are hidden.
+    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+        tombstone::hidden(tombstones, name, self.entry.order, self.entry.purged)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -86,50 +115,63 @@ impl Segment {
         SegmentNames { stream: self.keys.range().ge(start).into_stream() }
     }
 
-    /// The chunks of a series: explicit times first, each kind in time order; none where it is unknown.
-    pub(crate) fn chunks(&self, name: &str) -> Result<Vec<ChunkRef>, Error> {
-        let Some(at) = self.keys.get(name) else { return Ok(Vec::new()) };
-        self.entry_at(at as usize).ok_or_else(|| {
-            Error::damaged(
-                &self.path,
-                self.index_at as u64 + at,
-                format!("the index entry of {name} makes no sense"),
-            )
-        })
+    /// Gives `each` the chunks of a series, as far as they meet `range`: explicit times first, each kind in time
+    /// order; none where it is unknown.
+    pub(crate) fn chunks(
+        &self,
+        name: &str,
+        range: Option<TimeRange>,
+        mut each: impl FnMut(ChunkRef),
+    ) -> Result<(), Error> {
+        if let Some(at) = self.keys.get(name) {
+            self.fields_at(at)
+                .and_then(|mut fields| {
+                    let (shapes, end) = (self.shapes.len(), self.index_at);
+                    entry::take_chunks(&mut fields, shapes, end, range, &mut each)
+                })
+                .ok_or_else(|| self.senseless(at, name))?;
+        }
+        Ok(())
     }
 
-    fn entry_at(&self, at: usize) -> Option<Vec<ChunkRef>> {
-        let mut fields = Fields(self.map[self.index_at..self.fst_at].get(at..)?);
-        fields.byte()?;
-        fields.text()?;
-        fields.text()?;
-        for _ in 0..fields.count(1)? {
-            fields.text()?;
-        }
-        let explicit = fields.count(4)?;
-        let clock = fields.count(4)?;
-        let mut offset: usize = fields.number()?;
-        let mut chunks = Vec::with_capacity(explicit + clock);
-        for index in 0..explicit + clock {
-            let bytes: usize = fields.number()?;
-            let dots = fields.varint()?;
-            let first = fields.varint()?;
-            let last = first.checked_add(fields.varint()?)?;
-            let end = offset.checked_add(bytes)?;
-            if end > self.index_at {
-                return None;
-            }
-            chunks.push(ChunkRef {
-                at: offset,
-                bytes,
-                dots,
-                first: Timestamp::from_nanos(first),
-                last: Timestamp::from_nanos(last),
-                clock: index >= explicit,
-            });
-            offset = end;
-        }
-        Some(chunks)
+    /// All chunks of a series.
+    pub(crate) fn all_chunks(&self, name: &str) -> Result<Vec<ChunkRef>, Error> {
+        let mut chunks = Vec::new();
+        self.chunks(name, None, |chunk| chunks.push(chunk))?;
+        Ok(chunks)
+    }
+
+    /// The shape of that dot of a series that was committed last.
+    pub(crate) fn latest_shape(&self, name: &str) -> Result<Option<&Shape>, Error> {
+        let Some(at) = self.keys.get(name) else { return Ok(None) };
+        let number =
+            self.fields_at(at).and_then(|mut fields| entry::latest_shape(&mut fields, self.shapes.len()));
+        Ok(Some(&self.shapes[number.ok_or_else(|| self.senseless(at, name))?]))
+    }
+
+    /// The shape of a chunk of this segment.
+    pub(crate) fn shape(&self, chunk: &ChunkRef) -> &Shape {
+        &self.shapes[chunk.shape]
+    }
+
+    fn fields_at(&self, at: u64) -> Option<Fields<'_>> {
+        self.map[self.entries_at..self.fst_at].get(usize::try_from(at).ok()?..).map(Fields)
+    }
+
+    fn senseless(&self, at: u64, name: &str) -> Error {
+        let what = format!("the index entry of {name} makes no sense");
+        Error::damaged(&self.path, (self.entries_at as u64).saturating_add(at), what)
+    }
+
+    /// A chunk as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where its checksum does not match.
+    pub(crate) fn bytes(&self, chunk: &ChunkRef) -> Result<&[u8], Error> {
+        let bytes = &self.map[chunk.at..chunk.at + chunk.bytes];
+        chunk::check(bytes).map_err(|what| Error::damaged(&self.path, chunk.at as u64, what))?;
+        Ok(bytes)
     }
 
     /// Appends the dots of one chunk.
@@ -137,8 +179,12 @@ impl Segment {
     /// # Errors
     ///
     /// [`Error::Damaged`] where its checksum does not match; `out` is as before then.
-    pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Columns) -> Result<(), Error> {
-        chunk::decode(&self.map[chunk.at..chunk.at + chunk.bytes], chunk.clock, out)
+    pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Run) -> Result<(), Error> {
+        chunk::decode(&self.map[chunk.at..chunk.at + chunk.bytes], self.shape(chunk), chunk.clock, out)
             .map_err(|what| Error::damaged(&self.path, chunk.at as u64, what))
     }
+}
+
+fn take_shapes(fields: &mut Fields<'_>) -> Option<Vec<Shape>> {
+    (0..fields.count(3)?).map(|_| take_shape(fields)).collect()
 }

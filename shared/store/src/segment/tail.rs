@@ -9,8 +9,9 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Totals};
 use crate::manifest::{Order, SegmentEntry, StoreId};
+use crate::retention::Archive;
 
 pub(crate) const TAIL_BYTES: usize = 128;
 pub(crate) const VERSION: u32 = 0;
@@ -35,18 +36,44 @@ pub(crate) struct Tail {
 }
 
 /// What a rebuilt list needs to know.
-#[derive(Default)]
 pub(crate) struct Meta {
     /// Names of the segments this one stands for.
     pub(crate) replaced: Vec<String>,
+    /// How many segments the swap that first listed it lists with it, itself included.
+    pub(crate) together: u64,
+    /// What tombstones up to this generation hide is no longer in it.
+    pub(crate) purged: u64,
+    /// What became of the dots that were in the segments it stands for and that are gone; of several segments of
+    /// one swap, the first one tells.
+    pub(crate) gone: Totals,
+    /// Which window of which archive it holds; `None` of dots as they came.
+    pub(crate) archive: Option<Archive>,
     /// First live WAL file and ledger as of the end of this segment, in one that was sealed.
     pub(crate) log: Option<(u64, Ledger)>,
+}
+
+impl Default for Meta {
+    fn default() -> Meta {
+        Meta {
+            replaced: Vec::new(),
+            together: 1,
+            purged: 0,
+            gone: Totals::default(),
+            archive: None,
+            log: None,
+        }
+    }
 }
 
 impl Meta {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.replaced.len() as u64);
         self.replaced.iter().for_each(|name| put_text(out, name));
+        put_varint(out, self.together);
+        put_varint(out, self.purged);
+        self.gone.encode(out);
+        out.push(self.archive.is_some() as u8);
+        self.archive.iter().for_each(|archive| archive.encode(out));
         out.push(self.log.is_some() as u8);
         if let Some((wal_first, ledger)) = &self.log {
             put_varint(out, *wal_first);
@@ -59,6 +86,12 @@ impl Meta {
         let mut meta = Meta::default();
         for _ in 0..fields.count(1)? {
             meta.replaced.push(fields.text()?.to_owned());
+        }
+        meta.together = fields.varint()?;
+        meta.purged = fields.varint()?;
+        meta.gone = Totals::decode(&mut fields)?;
+        if fields.byte()? == 1 {
+            meta.archive = Some(Archive::decode(&mut fields)?);
         }
         if fields.byte()? == 1 {
             meta.log = Some((fields.varint()?, Ledger::decode(&mut fields)?));
@@ -177,6 +210,7 @@ impl Tail {
             level: self.level,
             dots: self.dots,
             series: self.series,
+            purged: self.meta.purged,
         }
     }
 }

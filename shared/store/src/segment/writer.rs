@@ -1,32 +1,42 @@
 //! Making a segment: chunks series by series, then index and fst; the tail once its place in the list is known.
 
-use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use dotter_dot::{SeriesName, Timestamp, put_varint};
+use dotter_dot::{NAME_BYTES_MAX, SeriesName, Shape, Timestamp, put_varint};
 
+use super::entry::{ChunkRef, Entry, Listed};
+use super::spill::Spill;
 use super::tail::{Meta, Tail, VERSION};
-use crate::bytes::put_text;
-use crate::chunk::{self, Columns};
+use crate::chunk;
 use crate::error::Error;
-use crate::layout::{Layout, sync_dir};
+use crate::layout::Layout;
 use crate::manifest::{Manifest, Order, SegmentEntry};
+use crate::run::Run;
+use crate::shapes::{Shapes, put_shape};
+use crate::summary::Summary;
 
 pub(crate) const MAGIC: &[u8; 8] = b"DOTTRSEG";
+/// Bytes that may wait to be put on disk where that is paced.
+const PACE_BYTES: u64 = 2 << 20;
 /// Chunks are collected to about this size before they are written.
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 256 << 10;
 
 /// A segment in the making. Series come in the order of their names, each once.
+///
+/// Memory does not grow with the number of series: index and names are spilled, and the fst is streamed to disk.
 pub(crate) struct SegmentWriter {
     layout: Layout,
     path: PathBuf,
     file: File,
     written: u64,
     pending: Vec<u8>,
-    index: Vec<u8>,
-    keys: fst::MapBuilder<Vec<u8>>,
+    index: Spill,
+    shapes: Shapes,
+    /// Per series the offset of its index entry (8 bytes), the length of its name (2 bytes), its name.
+    keys: Spill,
     first_time: u64,
     last_time: u64,
     dots: u64,
@@ -34,19 +44,16 @@ pub(crate) struct SegmentWriter {
     chunk_dots: usize,
     open: Option<OpenSeries>,
     removed: bool,
+    is_paced: bool,
+    /// Bytes put on disk by then.
+    synced: u64,
 }
 
 struct OpenSeries {
     name: SeriesName,
-    first_chunk: u64,
-    chunks: [Vec<Listed>; 2],
-}
-
-struct Listed {
-    bytes: u64,
-    dots: u64,
-    first: u64,
-    last: u64,
+    /// The shape of the dot committed last.
+    latest: Shape,
+    entry: Entry,
 }
 
 /// A segment whose dots are on disk and which no list names yet.
@@ -56,6 +63,7 @@ pub(crate) struct Unlisted {
     fst_at: u64,
     meta_at: u64,
     checksum: u32,
+    purged: u64,
 }
 
 impl SegmentWriter {
@@ -72,8 +80,9 @@ impl SegmentWriter {
             file,
             written: 0,
             pending,
-            index: Vec::new(),
-            keys: fst::MapBuilder::memory(),
+            index: Spill::new(layout),
+            shapes: Shapes::default(),
+            keys: Spill::new(layout),
             first_time: u64::MAX,
             last_time: 0,
             dots: 0,
@@ -81,36 +90,88 @@ impl SegmentWriter {
             chunk_dots: chunk_dots.min(chunk::CHUNK_DOTS_MAX),
             open: None,
             removed: false,
+            is_paced: false,
+            synced: 0,
         })
     }
 
+    /// From now on it puts what it writes on disk bit by bit, not all at the end: a log that is synced beside it
+    /// never waits for long behind it.
+    pub(crate) fn paced(mut self) -> SegmentWriter {
+        self.is_paced = true;
+        self
+    }
+
     /// Begins the next series; names come in ascending order.
-    pub(crate) fn begin(&mut self, name: SeriesName) -> Result<(), Error> {
+    ///
+    /// - `latest`: the shape of its dot that was committed last
+    pub(crate) fn begin(&mut self, name: SeriesName, latest: Shape) -> Result<(), Error> {
         self.end()?;
         let first_chunk = self.written + self.pending.len() as u64;
-        self.open = Some(OpenSeries { name, first_chunk, chunks: [Vec::new(), Vec::new()] });
+        self.open = Some(OpenSeries { name, latest, entry: Entry::new(first_chunk) });
         Ok(())
     }
 
+    /// Says otherwise what the shape of the dot committed last is, which was not known as the series began.
+    pub(crate) fn set_latest(&mut self, latest: Shape) {
+        self.open.as_mut().expect("a series was begun").latest = latest;
+    }
+
+    /// Says anew what shape the dot committed last has, of the series begun.
+    pub(crate) fn latest(&mut self, shape: &Shape) {
+        if let Some(open) = self.open.as_mut().filter(|open| !open.latest.is(shape)) {
+            open.latest = shape.clone();
+        }
+    }
+
     /// Adds dots to the series begun: sorted by time, all those with explicit times before those with clock
-    /// stamps, in as few calls as can be (each begins a chunk).
-    pub(crate) fn add(&mut self, dots: &Columns, clock: bool) -> Result<(), Error> {
-        for (times, values) in dots.times.chunks(self.chunk_dots).zip(dots.values.chunks(self.chunk_dots)) {
-            let start = self.pending.len();
-            chunk::encode(times, values, clock, &mut self.pending);
-            let (first, last) = (times[0], times[times.len() - 1]);
-            let bytes = (self.pending.len() - start) as u64;
-            let open = self.open.as_mut().expect("dots are added to a series that was begun");
-            assert!(clock || open.chunks[1].is_empty(), "chunks with explicit times come first");
-            open.chunks[clock as usize].push(Listed { bytes, dots: times.len() as u64, first, last });
-            self.first_time = self.first_time.min(first);
-            self.last_time = self.last_time.max(last);
-            self.dots += times.len() as u64;
-            if self.pending.len() >= WRITE_BYTES {
-                self.flush()?;
+    /// stamps, in as few calls as can be (each begins a chunk, and so does each change of shape).
+    pub(crate) fn add(&mut self, dots: &Run, clock: bool) -> Result<(), Error> {
+        for (part, shape) in dots.parts(0..dots.len()) {
+            let number = self.shapes.number(shape);
+            let mut rest = part;
+            while !rest.is_empty() {
+                let count = chunk::fitting(dots, rest.clone(), shape, self.chunk_dots);
+                let now = rest.start..rest.start + count;
+                rest.start = now.end;
+                let start = self.pending.len();
+                chunk::encode(dots, now.clone(), shape, clock, &mut self.pending);
+                let listed = Listed {
+                    bytes: (self.pending.len() - start) as u64,
+                    dots: count as u64,
+                    first: dots.times[now.start],
+                    last: dots.times[now.end - 1],
+                    shape: number,
+                    summary: Summary::of(dots, now),
+                };
+                self.first_time = self.first_time.min(listed.first);
+                self.last_time = self.last_time.max(listed.last);
+                self.dots += count as u64;
+                let open = self.open.as_mut().expect("dots are added to a series that was begun");
+                open.entry.push(listed, clock);
+                self.flush_full()?;
             }
         }
         Ok(())
+    }
+
+    /// Adds a chunk of the series begun as it is in another segment; its place among the others is as for dots.
+    pub(crate) fn copy(&mut self, bytes: &[u8], chunk: &ChunkRef, shape: &Shape) -> Result<(), Error> {
+        let listed = Listed {
+            bytes: bytes.len() as u64,
+            dots: chunk.dots,
+            first: chunk.first.nanos(),
+            last: chunk.last.nanos(),
+            shape: self.shapes.number(shape),
+            summary: chunk.summary,
+        };
+        self.first_time = self.first_time.min(listed.first);
+        self.last_time = self.last_time.max(listed.last);
+        self.dots += chunk.dots;
+        self.pending.extend_from_slice(bytes);
+        let open = self.open.as_mut().expect("chunks are added to a series that was begun");
+        open.entry.push(listed, chunk.clock);
+        self.flush_full()
     }
 
     /// Whether any dot was added.
@@ -122,52 +183,114 @@ impl SegmentWriter {
     pub(crate) fn finish(mut self, meta: &Meta) -> Result<Unlisted, Error> {
         self.end()?;
         let index_at = self.written + self.pending.len() as u64;
-        let keys = std::mem::replace(&mut self.keys, fst::MapBuilder::memory());
-        let keys = keys.into_inner().expect("writing to memory cannot fail");
-        let index = std::mem::take(&mut self.index);
-        let fst_at = index_at + index.len() as u64;
-        let meta_at = fst_at + keys.len() as u64;
-        let mut meta_bytes = Vec::new();
-        meta.encode(&mut meta_bytes);
-        let mut checksum = crc32c::crc32c(&index);
-        checksum = crc32c::crc32c_append(checksum, &keys);
-        checksum = crc32c::crc32c_append(checksum, &meta_bytes);
-        self.pending.extend_from_slice(&index);
-        self.flush()?;
-        self.pending.extend_from_slice(&keys);
-        self.pending.extend_from_slice(&meta_bytes);
+        let start = self.pending.len();
+        put_varint(&mut self.pending, self.shapes.as_slice().len() as u64);
+        self.shapes.as_slice().iter().for_each(|shape| put_shape(&mut self.pending, shape));
+        let mut checksum = crc32c::crc32c(&self.pending[start..]);
+        let mut index = std::mem::replace(&mut self.index, Spill::new(&self.layout)).into_reader()?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = index.read(&mut buffer).map_err(Error::io("read the index of", &self.path))?;
+            if count == 0 {
+                break;
+            }
+            checksum = crc32c::crc32c_append(checksum, &buffer[..count]);
+            self.pending.extend_from_slice(&buffer[..count]);
+            self.flush_full()?;
+        }
+        let fst_at = self.written + self.pending.len() as u64;
+        checksum = self.write_keys(checksum)?;
+        let meta_at = self.written + self.pending.len() as u64;
+        let start = self.pending.len();
+        meta.encode(&mut self.pending);
+        checksum = crc32c::crc32c_append(checksum, &self.pending[start..]);
         self.flush()?;
         // The bulk goes to disk before anybody holds the manifest's lock.
-        self.file.sync_data().map_err(Error::io("sync", &self.path))?;
-        Ok(Unlisted { writer: self, index_at, fst_at, meta_at, checksum })
+        self.layout.disk.sync_data(&self.file, &self.path).map_err(Error::io("sync", &self.path))?;
+        Ok(Unlisted { writer: self, index_at, fst_at, meta_at, checksum, purged: meta.purged })
+    }
+
+    /// Writes the fst; gives the checksum with it.
+    fn write_keys(&mut self, checksum: u32) -> Result<u32, Error> {
+        let mut keys = std::mem::replace(&mut self.keys, Spill::new(&self.layout)).into_reader()?;
+        let path = self.path.clone();
+        let out = Checked { writer: self, checksum };
+        let failed = |error| match error {
+            fst::Error::Io(error) => Error::io("write", &path)(error),
+            fst::Error::Fst(error) => {
+                unreachable!("series come in the order of their names, each once: {error}")
+            }
+        };
+        let mut map = fst::MapBuilder::new(out).map_err(failed)?;
+        let mut head = [0; 10];
+        let mut name = [0; NAME_BYTES_MAX];
+        for _ in 0..map.get_ref().writer.series {
+            keys.read_exact(&mut head).map_err(Error::io("read the names of", &path))?;
+            let (at, length) = head.split_at(8);
+            let at = u64::from_le_bytes(at.try_into().expect("8 bytes"));
+            let length = u16::from_le_bytes(length.try_into().expect("2 bytes")) as usize;
+            keys.read_exact(&mut name[..length]).map_err(Error::io("read the names of", &path))?;
+            map.insert(&name[..length], at).map_err(failed)?;
+        }
+        Ok(map.into_inner().map_err(failed)?.checksum)
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        if open.chunks.iter().all(Vec::is_empty) {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        if open.entry.is_empty() {
             return Ok(());
         }
-        let at = self.index.len() as u64;
-        self.keys.insert(open.name.as_str(), at).expect("series come in the order of their names, each once");
-        self.index.push(0);
-        put_text(&mut self.index, "F");
-        put_text(&mut self.index, "");
-        put_varint(&mut self.index, 0);
-        open.chunks.iter().for_each(|chunks| put_varint(&mut self.index, chunks.len() as u64));
-        put_varint(&mut self.index, open.first_chunk);
-        for chunk in open.chunks.iter().flatten() {
-            for field in [chunk.bytes, chunk.dots, chunk.first, chunk.last - chunk.first] {
-                put_varint(&mut self.index, field);
-            }
-        }
+        let at = self.index.len();
+        let name = open.name.as_str();
+        self.keys.append(|out| {
+            out.extend_from_slice(&at.to_le_bytes());
+            let length = u16::try_from(name.len()).expect("a name has at most 4,096 bytes");
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(name.as_bytes());
+        })?;
+        let latest = self.shapes.number(&open.latest);
+        self.index.append(|out| open.entry.encode(latest, out))?;
         self.series += 1;
         Ok(())
     }
 
+    fn flush_full(&mut self) -> Result<(), Error> {
+        if self.pending.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> Result<(), Error> {
-        self.file.write_all(&self.pending).map_err(Error::io("write", &self.path))?;
+        self.write_pending().map_err(Error::io("write", &self.path))
+    }
+
+    fn write_pending(&mut self) -> std::io::Result<()> {
+        self.layout.disk.write(&self.file, &self.path, &self.pending, self.written)?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
+        if self.is_paced && self.written - self.synced >= PACE_BYTES {
+            self.layout.disk.sync_data(&self.file, &self.path)?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+}
+
+/// Appends to a segment and to its checksum.
+struct Checked<'a> {
+    writer: &'a mut SegmentWriter,
+    checksum: u32,
+}
+
+impl Write for Checked<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.checksum = crc32c::crc32c_append(self.checksum, bytes);
+        self.writer.pending.extend_from_slice(bytes);
+        if self.writer.pending.len() >= WRITE_BYTES {
+            self.writer.write_pending()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
@@ -176,7 +299,7 @@ impl SegmentWriter {
 impl Drop for SegmentWriter {
     fn drop(&mut self) {
         if !self.removed {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.layout.disk.remove(&self.path);
         }
     }
 }
@@ -185,7 +308,14 @@ impl Unlisted {
     /// Gives the segment its place in `manifest` (which is being swapped, so its generation is final) and its
     /// name in `seg/`. What it is counts from the swap on.
     pub(crate) fn list(self, manifest: &mut Manifest, order: Order, level: u32) -> Result<(), Error> {
-        let Unlisted { mut writer, index_at, fst_at, meta_at, checksum } = self;
+        let entry = self.place(manifest, order, level)?;
+        manifest.segments.push(entry);
+        Ok(())
+    }
+
+    /// As [`Unlisted::list`], but the caller lists it.
+    pub(crate) fn place(self, manifest: &Manifest, order: Order, level: u32) -> Result<SegmentEntry, Error> {
+        let Unlisted { mut writer, index_at, fst_at, meta_at, checksum, purged } = self;
         let tail = Tail {
             level,
             store: manifest.store,
@@ -201,20 +331,20 @@ impl Unlisted {
             meta: Meta::default(),
             bytes: writer.written + super::tail::TAIL_BYTES as u64,
         };
-        let path = &writer.path;
-        writer.file.write_all(&tail.encode(checksum)).map_err(Error::io("write", path))?;
+        let (path, disk) = (&writer.path, &writer.layout.disk);
+        disk.write(&writer.file, path, &tail.encode(checksum), writer.written)
+            .map_err(Error::io("write", path))?;
         writer
             .file
             .set_permissions(Permissions::from_mode(0o400))
             .map_err(Error::io("set the mode of", path))?;
-        writer.file.sync_all().map_err(Error::io("sync", path))?;
+        disk.sync_all(&writer.file, path).map_err(Error::io("sync", path))?;
         let name = writer.name(manifest, level, tail.first_time);
         let target = writer.layout.segment(&name);
-        fs::rename(path, &target).map_err(Error::io("rename", &target))?;
+        disk.rename(path, &target).map_err(Error::io("rename", &target))?;
         writer.removed = true;
-        sync_dir(&writer.layout.dir.join("seg"))?;
-        manifest.segments.push(tail.entry(&name));
-        Ok(())
+        writer.layout.sync_dir(&writer.layout.dir.join("seg"))?;
+        Ok(SegmentEntry { purged, ..tail.entry(&name) })
     }
 }
 
@@ -224,7 +354,7 @@ impl SegmentWriter {
         let hour: String = first.to_string().chars().take(13).filter(|c| *c != '-').collect();
         let stem = format!("L{level}-{hour}-{:06}", manifest.generation);
         let taken = |name: &SegmentEntry| name.name.starts_with(&stem);
-        match manifest.segments.iter().filter(|segment| taken(segment)).count() {
+        match manifest.files().filter(|segment| taken(segment)).count() {
             0 => format!("{stem}.seg"),
             others => format!("{stem}-{others}.seg"),
         }

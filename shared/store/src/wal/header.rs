@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::bytes::{u32_at, u64_at};
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::manifest::StoreId;
 
@@ -93,8 +94,8 @@ impl Synced {
         out
     }
 
-    pub(crate) fn publish(&self, file: &File) -> std::io::Result<()> {
-        file.write_all_at(&self.encode(), SYNCED_AT)
+    pub(crate) fn publish(&self, disk: &dyn Disk, file: &File, path: &Path) -> std::io::Result<()> {
+        disk.write(file, path, &self.encode(), SYNCED_AT)
     }
 }
 

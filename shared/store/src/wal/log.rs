@@ -4,19 +4,19 @@
 //! those it uses, before the first use and once more later.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, Reason, SeriesName};
-use nix::fcntl::{FallocateFlags, fallocate};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape};
 
 use super::frame::{FrameKind, push_frame};
+use super::groups::{Grouping, Kin, encode_dots};
 use super::header::{HEADER_BYTES, Header, Synced};
-use super::payload::{Declared, FinishFrame, Grouping, RecordsFrame, encode_dots, encode_names};
+use super::names::Declared;
+use super::payload::{FinishFrame, RecordsFrame, encode_names};
 use crate::error::Error;
-use crate::layout::{Layout, sync_dir};
+use crate::layout::Layout;
 use crate::ledger::LaneRecords;
 use crate::manifest::StoreId;
 use crate::writer::Dots;
@@ -29,6 +29,8 @@ const FILE_AGE: Duration = Duration::from_secs(600);
 const AGAIN_BYTES: u64 = 1 << 20;
 /// Declarations this close to each other are repeated together.
 const AGAIN_TOGETHER_BYTES: u64 = 64 << 10;
+/// Keys have two more bits in a frame.
+const SERIES_MAX: u32 = 1 << 30;
 /// Declarations of one frame stay below this.
 const NAMES_BYTES: usize = 1 << 20;
 
@@ -47,6 +49,8 @@ pub(crate) struct Log {
     synced: u64,
     pending: Vec<u8>,
     series: Vec<Series>,
+    /// Whether any name has several series.
+    is_mixed: bool,
     incarnations: HashMap<Incarnation, Ring>,
     declared: Vec<Declared>,
     /// Declared once in this file, oldest first.
@@ -56,6 +60,13 @@ pub(crate) struct Log {
 
 struct Series {
     name: SeriesName,
+    shape: Shape,
+    /// Whether its values are row bytes, as its shape says.
+    rows: bool,
+    /// The first series of its name.
+    eldest: u32,
+    /// Whether its name has others.
+    has_kin: bool,
     /// The file that declares it.
     declared_in: u64,
 }
@@ -97,6 +108,7 @@ impl Log {
             synced: HEADER_BYTES as u64,
             pending: Vec::new(),
             series: Vec::new(),
+            is_mixed: false,
             incarnations: HashMap::new(),
             declared: Vec::new(),
             again: VecDeque::new(),
@@ -112,11 +124,33 @@ impl Log {
         self.pending.len()
     }
 
-    /// The key a name gets: the next number.
-    pub(crate) fn add_series(&mut self, name: SeriesName) -> u32 {
-        let key = u32::try_from(self.series.len()).expect("fewer than 2^31 series");
-        self.series.push(Series { name, declared_in: 0 });
+    /// The key a name with a shape gets: the next number.
+    ///
+    /// - `kin`: another series of this name, if there is one
+    pub(crate) fn add_series(&mut self, name: SeriesName, shape: Shape, kin: Option<u32>) -> u32 {
+        let key = u32::try_from(self.series.len()).ok().filter(|key| *key < SERIES_MAX);
+        let key = key.expect("fewer than 2^30 series");
+        let mut eldest = key;
+        if let Some(kin) = kin {
+            eldest = self.series[kin as usize].eldest;
+            self.series[eldest as usize].has_kin = true;
+            self.is_mixed = true;
+        }
+        self.series.push(Series {
+            name,
+            rows: shape.word().is_none(),
+            shape,
+            eldest,
+            has_kin: kin.is_some(),
+            declared_in: 0,
+        });
         key
+    }
+
+    /// The name and the shape of a key.
+    pub(crate) fn series(&self, key: u32) -> (&SeriesName, &Shape) {
+        let series = &self.series[key as usize];
+        (&series.name, &series.shape)
     }
 
     /// The id of an incarnation; `made` says who it is where it is new to this process.
@@ -180,12 +214,17 @@ impl Log {
         while !rest.is_empty() || !rings.is_empty() {
             let mut bytes = 0;
             let fits = |key: &&u32| {
-                bytes += self.series[**key as usize].name.as_str().len() + 16;
+                let Series { name, shape, .. } = &self.series[**key as usize];
+                let labels = shape.columns().iter().map(|name| name.len() + 2).sum::<usize>();
+                bytes += name.as_str().len() + shape.format().len() + shape.unit().len() + labels + 16;
                 bytes <= NAMES_BYTES
             };
             let count = rest.iter().take_while(fits).count();
             let (now, later) = rest.split_at(count);
-            let names = now.iter().map(|key| (*key, &self.series[*key as usize].name));
+            let names = now.iter().map(|key| {
+                let series = &self.series[*key as usize];
+                (*key, &series.name, &series.shape)
+            });
             let named: Vec<_> = rings.iter().map(|id| (*id, &self.declared[*id as usize])).collect();
             let fill = |out: &mut Vec<u8>| encode_names(names, named.into_iter(), out);
             push_frame(&mut self.pending, FrameKind::Names, self.file_id, self.next_sequence, fill)
@@ -210,10 +249,18 @@ impl Log {
         dots: &Dots,
         grouping: &mut Grouping,
     ) -> Result<(), Error> {
-        self.push(FrameKind::Dots, |out| {
+        let (series, mixed) = (&self.series, self.is_mixed);
+        let kin = |key: u32| {
+            let Series { rows, eldest, has_kin, .. } = &series[key as usize];
+            Kin { rows: *rows, name: has_kin.then_some(*eldest) }
+        };
+        push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
             RecordsFrame::encode(incarnation, lanes.iter(), refusals, out);
-            encode_dots(&dots.keys, &dots.times, &dots.values, grouping, out);
+            encode_dots(dots, kin, mixed, grouping, out);
         })
+        .map_err(|bytes| Error::TooBig { bytes })?;
+        self.next_sequence += 1;
+        Ok(())
     }
 
     /// Adds the end of a ring.
@@ -252,11 +299,13 @@ impl Log {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.file.write_all_at(&self.pending, self.synced).map_err(Error::io("write", &self.path))?;
-        self.file.sync_data().map_err(Error::io("sync", &self.path))?;
+        let disk = &*self.layout.disk;
+        disk.write(&self.file, &self.path, &self.pending, self.synced)
+            .map_err(Error::io("write", &self.path))?;
+        disk.sync_data(&self.file, &self.path).map_err(Error::io("sync", &self.path))?;
         self.synced += self.pending.len() as u64;
         let synced = Synced { bytes: self.synced, sequence: self.next_sequence - 1 };
-        synced.publish(&self.file).map_err(Error::io("write the header of", &self.path))?;
+        synced.publish(disk, &self.file, &self.path).map_err(Error::io("write the header of", &self.path))?;
         self.pending.clear();
         Ok(())
     }
@@ -268,7 +317,10 @@ impl Log {
         }
         self.push(FrameKind::End, |_| ())?;
         self.write()?;
-        self.file.set_len(self.synced).map_err(Error::io("shorten", &self.path))
+        self.layout
+            .disk
+            .shorten(&self.file, &self.path, self.synced)
+            .map_err(Error::io("shorten", &self.path))
     }
 
     fn rotate(&mut self) -> Result<u64, Error> {
@@ -310,21 +362,16 @@ fn create(
 ) -> Result<(File, PathBuf), Error> {
     let (temporary, file) = layout.temporary()?;
     let header = Header { store, file_id, first_sequence, before_id: before.0, before_bytes: before.1 };
-    let made = fallocate(&file, FallocateFlags::empty(), 0, file_bytes as i64)
-        .or_else(|error| match error {
-            // A file system that cannot set room aside; the file grows as it is written.
-            nix::errno::Errno::EOPNOTSUPP => Ok(()),
-            error => Err(error),
-        })
-        .map_err(std::io::Error::from)
-        .and_then(|()| file.write_all_at(&header.encode(), 0))
-        .and_then(|()| file.sync_all());
-    let path = layout.wal(file_id);
-    let made = made.and_then(|()| fs::rename(&temporary, &path));
+    let (path, disk) = (layout.wal(file_id), &layout.disk);
+    let made = disk
+        .allocate(&file, &temporary, file_bytes)
+        .and_then(|()| disk.write(&file, &temporary, &header.encode(), 0))
+        .and_then(|()| disk.sync_all(&file, &temporary))
+        .and_then(|()| disk.rename(&temporary, &path));
     if let Err(error) = made {
-        let _ = fs::remove_file(&temporary);
+        let _ = disk.remove(&temporary);
         return Err(Error::io("create", &path)(error));
     }
-    sync_dir(&layout.dir.join("wal"))?;
+    layout.sync_dir(&layout.dir.join("wal"))?;
     Ok((file, path))
 }

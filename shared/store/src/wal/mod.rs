@@ -9,17 +9,21 @@
 //! Bytes: FORMAT.md, "WAL file".
 
 mod frame;
+mod groups;
 mod header;
 mod log;
+mod names;
 mod payload;
 mod replay;
 
 #[cfg(fuzzing)]
 pub(crate) use frame::push_raw;
 pub(crate) use frame::{Item, Items};
-pub(crate) use header::HEADER_BYTES;
+pub(crate) use groups::{DotGroups, Grouping};
+pub(crate) use header::{HEADER_BYTES, Synced};
 pub(crate) use log::{FILE_BYTES, Log};
-pub(crate) use payload::{Declared, DotGroups, FinishFrame, Grouping, Names};
+pub(crate) use names::{ById, Declared, Names};
+pub(crate) use payload::FinishFrame;
 pub(crate) use replay::{
     Applied, LogFile, apply, count_dots, declare, declare_frame, files, last_synced_sequence,
 };

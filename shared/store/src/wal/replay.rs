@@ -9,9 +9,12 @@ use std::time::Duration;
 use dotter_dot::Incarnation;
 
 use super::frame::{Frame, FrameKind, Item, Items};
+use super::groups::DotGroups;
 use super::header::{HEADER_BYTES, Header, Synced, read_header, read_synced};
-use super::payload::{DotGroups, FinishFrame, Names, RecordsFrame, decode_names};
+use super::names::Names;
+use super::payload::{FinishFrame, RecordsFrame, decode_names};
 use crate::bytes::Fields;
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::ledger::{LaneRecords, Ledger};
@@ -122,7 +125,7 @@ impl LogFile {
     /// might believe those bytes to be on disk. Bytes behind the last frame are void from here on.
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
-    pub(crate) fn settle(&self, bytes: &[u8], good_until: u64) -> Result<u64, Error> {
+    pub(crate) fn settle(&self, disk: &dyn Disk, bytes: &[u8], good_until: u64) -> Result<u64, Error> {
         let synced = self.synced()?.map_or(HEADER_BYTES as u64, |synced| synced.bytes);
         let good_until = good_until.max(HEADER_BYTES as u64);
         if synced < good_until {
@@ -132,8 +135,8 @@ impl LogFile {
                 .write(true)
                 .open(&self.path)
                 .map_err(Error::io("open WAL file", &self.path))?;
-            file.write_all_at(again, synced).map_err(Error::io("write", &self.path))?;
-            file.sync_data().map_err(Error::io("sync", &self.path))?;
+            disk.write(&file, &self.path, again, synced).map_err(Error::io("write", &self.path))?;
+            disk.sync_data(&file, &self.path).map_err(Error::io("sync", &self.path))?;
         }
         Ok(good_until)
     }

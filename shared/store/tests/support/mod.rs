@@ -2,9 +2,11 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use dotter_dot::Incarnation;
+use dotter_dot::{Format, Incarnation, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_store::{Dots, Scan, SeriesKey};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
 pub struct Random(u64);
@@ -18,6 +20,10 @@ impl Random {
             }
         };
         println!("DOTTER_SEED={seed}");
+        Random(seed)
+    }
+
+    pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
@@ -50,4 +56,85 @@ pub fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// How many shapes [`shape`] knows.
+pub const SHAPES: u64 = 9;
+
+/// Words of every letter, a unit, texts and rows.
+pub fn shape(number: u64) -> Shape {
+    let format = |letters: &str| Format::new(letters).unwrap();
+    match number % SHAPES {
+        0 => Shape::number(),
+        1 => Shape::from(format("s")),
+        2 => Shape::new(format("F"), "ms", &["took"]).unwrap(),
+        3 => Shape::new(format("suF"), "", &["path", "code", "took"]).unwrap(),
+        4 => Shape::from(format("U")),
+        5 => Shape::from(format("i")),
+        6 => Shape::from(format("f")),
+        7 => Shape::from(format("uIssf")),
+        _ => Shape::from(format("I")),
+    }
+}
+
+/// The row bytes of a value of that shape made from `bits`; of a single number its word as bytes.
+pub fn row(number: u64, bits: u64) -> Vec<u8> {
+    let mut row = Vec::new();
+    let text = format!("{bits:x}é");
+    let short = &"abcde"[..bits as usize % 5];
+    let float = f32::from_bits(bits as u32);
+    match number % SHAPES {
+        0 | 2 => put_row([Value::F64(f64::from_bits(bits))], &mut row),
+        1 => put_row([Value::Text(&text)], &mut row),
+        3 => {
+            put_row([Value::Text(short), Value::U32(bits as u32), Value::F64(f64::from_bits(bits))], &mut row)
+        }
+        4 => put_row([Value::U64(bits)], &mut row),
+        5 => put_row([Value::I32(bits as i32)], &mut row),
+        6 => put_row([Value::F32(float)], &mut row),
+        7 => {
+            let cells =
+                [Value::U32(bits as u32), Value::I64(bits as i64), Value::Text(short), Value::Text(&text)];
+            put_row(cells.into_iter().chain([Value::F32(float)]), &mut row);
+        }
+        _ => put_row([Value::I64(bits as i64)], &mut row),
+    }
+    row
+}
+
+/// Its number as numeric readers see it, by its bits.
+pub fn number(shape: u64, bits: u64) -> Option<u64> {
+    let number = match shape % SHAPES {
+        0 | 2 => f64::from_bits(bits),
+        1 => return None,
+        3 | 7 => bits as u32 as f64,
+        4 => bits as f64,
+        5 => bits as i32 as f64,
+        6 => f32::from_bits(bits as u32) as f64,
+        _ => bits as i64 as f64,
+    };
+    Some(number.to_bits())
+}
+
+/// Adds such a value to what is to be committed.
+pub fn push(dots: &mut Dots, key: SeriesKey, number: u64, clock: bool, time: u64, bits: u64) {
+    let (time, row) = (Timestamp::from_nanos(time), row(number, bits));
+    if shape(number).word().is_some() {
+        dots.push_word(key, clock, time, u64::from_le_bytes(row.try_into().unwrap()));
+    } else {
+        dots.push_row(key, clock, time, &row);
+    }
+}
+
+/// Every dot of a series: time, whether the clock stamped it, shape, row bytes.
+pub fn rows(scan: &mut Scan, name: &str, range: TimeRange) -> Vec<(u64, bool, Shape, Vec<u8>)> {
+    let mut rows = Vec::new();
+    scan.rows(name, range, |row| {
+        let mut bytes = Vec::new();
+        put_row(row.cells(), &mut bytes);
+        rows.push((row.time().nanos(), row.is_clock(), row.shape().clone(), bytes));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    rows
 }

@@ -4,7 +4,7 @@
 
 use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp};
 use dotter_wire::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,6 +32,9 @@ pub(crate) fn fixed() -> Vec<(&'static str, Message)> {
             columns: vec!["size".into(), "größe".into()],
         },
     ];
+    // An f64 and a u64.
+    let row = [f64::MAX.to_bits().to_le_bytes(), 17_u64.to_le_bytes()].concat();
+    let mut rows = Rows::default();
     let lanes = vec![
         LaneBatch {
             lane: 3,
@@ -52,7 +55,14 @@ pub(crate) fn fixed() -> Vec<(&'static str, Message)> {
             runs: vec![Run { dots: 3, clock: true }, Run { dots: 2, clock: false }],
             series: vec![0, 0, 1, 0, 0],
             times: vec![start + 9, start + 21, start + 20, start + 20, 0],
-            values: vec![0.0, -1.5, f64::MAX, f64::NAN, f64::NEG_INFINITY],
+            words: vec![
+                0,
+                (-1.5_f64).to_bits(),
+                rows.push(&row),
+                f64::NAN.to_bits(),
+                f64::NEG_INFINITY.to_bits(),
+            ],
+            rows,
         },
         LaneBatch { lane: 0, first: 7, next: 7, ..LaneBatch::default() },
     ];
@@ -98,7 +108,13 @@ fn refusals() -> impl Strategy<Value = RefusalTotals> {
 fn batch() -> impl Strategy<Value = Batch> {
     let entry = (vec(any::<u8>(), 0..20), "[fFuU]{1,4}", "\\PC{0,5}", vec("\\PC{0,5}", 0..3))
         .prop_map(|(name, format, unit, columns)| SeriesEntry { name, format, unit, columns });
-    (sender(), vec(entry, 1..5), refusals()).prop_flat_map(|(sender, series, refusals)| {
+    (sender(), vec(entry, 1..5), refusals()).prop_flat_map(|(sender, mut series, refusals)| {
+        for (index, entry) in series.iter_mut().enumerate() {
+            entry.format.truncate(if is_word(index as u32) { 1 } else { 4 });
+            if !is_word(index as u32) {
+                entry.format.push('s');
+            }
+        }
         let lanes = vec(lane(series.len() as u32), 0..4);
         lanes.prop_map(move |mut lanes| {
             for (index, lane) in lanes.iter_mut().enumerate() {
@@ -109,16 +125,21 @@ fn batch() -> impl Strategy<Value = Batch> {
     })
 }
 
+/// Whether the series of that index holds one number: in these shapes every second one does.
+pub(crate) fn is_word(series: u32) -> bool {
+    series.is_multiple_of(2)
+}
+
 /// What stands at the next record numbers of a lane.
 #[derive(Clone, Debug)]
 enum Piece {
-    Dots(bool, Vec<(u32, u64, f64)>),
+    Dots(bool, Vec<(u32, u64, u64, Vec<u8>)>),
     Loss(u64, u8, Option<(u64, u64)>),
 }
 
 /// Any valid lane, with dots of `series_count` series.
 pub(crate) fn lane(series_count: u32) -> impl Strategy<Value = LaneBatch> {
-    let dot = (0..series_count, any::<u64>(), proptest::num::f64::ANY);
+    let dot = (0..series_count, any::<u64>(), any::<u64>(), vec(any::<u8>(), 0..20));
     let times = proptest::option::of((any::<u32>(), any::<u32>()));
     let piece = prop_oneof![
         (any::<bool>(), vec(dot, 1..20)).prop_map(|(clock, dots)| Piece::Dots(clock, dots)),
@@ -133,10 +154,10 @@ pub(crate) fn lane(series_count: u32) -> impl Strategy<Value = LaneBatch> {
                 Piece::Dots(clock, dots) => {
                     lane.next += dots.len() as u64;
                     lane.runs.push(Run { dots: dots.len() as u32, clock });
-                    for (series, time, value) in dots {
+                    for (series, time, word, row) in dots {
                         lane.series.push(series);
                         lane.times.push(time);
-                        lane.values.push(value);
+                        lane.words.push(if is_word(series) { word } else { lane.rows.push(&row) });
                     }
                 }
                 Piece::Loss(records, reason, times) => {

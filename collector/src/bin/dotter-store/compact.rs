@@ -1,0 +1,56 @@
+//! `dotter-store compact`: small segments into larger ones.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use dotter_daemon::stop_on_signals;
+use dotter_store::{Compacted, Reader, Writer};
+
+use crate::args::CompactOptions;
+use crate::error::Error;
+use crate::filtered;
+use crate::progress::Progress;
+
+pub(crate) fn run(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
+    let stop = stop_on_signals().map_err(Error::Signals)?;
+    let cancel = || stop.is_set();
+    let line = RefCell::new(Progress::new("compacting", "bytes", None));
+    let progress = |done: u64, total: u64| {
+        let mut line = line.borrow_mut();
+        line.set_total(total);
+        line.at(done);
+    };
+    if let Some(command) = &options.filter {
+        *line.borrow_mut() = Progress::new("filtering", "rows", None);
+        return filtered::run(dir, command, options.timestamp_format.as_ref(), &cancel, &progress);
+    }
+    close_log(dir)?;
+    if options.major {
+        dotter_store::seal_all(dir, &cancel)?;
+        let Compacted { before, after, replaced, deleted, expired, damaged } =
+            dotter_store::compact_major(dir, &cancel, &progress)?;
+        drop(line);
+        eprintln!(
+            "{before} segments became {after}: {replaced} dots replaced, {deleted} deleted, {expired} expired, \
+             {damaged} damaged"
+        );
+        return Ok(());
+    }
+    let sealed = dotter_store::seal_all(dir, &cancel)?;
+    let mut rounds = 0;
+    while dotter_store::compact(dir, &cancel)? {
+        rounds += 1;
+    }
+    eprintln!("{sealed} dots sealed, {rounds} rounds of merging");
+    Ok(())
+}
+
+/// Where nobody writes the log its last file is closed, so that it can be sealed with the others.
+fn close_log(dir: &Path) -> Result<(), Error> {
+    // A directory that is no store is not made one.
+    Reader::open(dir)?;
+    match Writer::open(dir) {
+        Ok(_) | Err(dotter_store::Error::Locked(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

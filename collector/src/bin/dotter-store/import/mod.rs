@@ -1,0 +1,120 @@
+//! `dotter-store import`: rows from other programs' files, in one transaction.
+
+mod csv;
+mod openmetrics;
+mod sonnerie;
+mod whisper;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use dotter_collector::row_text::{Cell, TimeUnit};
+use dotter_dot::{Shape, Timestamp};
+
+use crate::args::ImportOptions;
+use crate::error::{Error, Place};
+use crate::intake::Intake;
+use crate::progress::Progress;
+
+/// What is read of a file at once.
+const READ_BYTES: usize = 256 << 10;
+
+pub(crate) fn run(dir: &Path, options: &ImportOptions, input: &mut dyn BufRead) -> Result<(), Error> {
+    let mut import = Import {
+        intake: Intake::new(dir, options.rows.skip_bad),
+        options,
+        file: None,
+        prefixed: String::new(),
+        progress: Progress::new("importing", "rows", None),
+    };
+    if options.whisper {
+        whisper::run(&mut import, &options.paths)?;
+        return import.finish();
+    }
+    if options.paths.is_empty() {
+        import.read(input)?;
+    }
+    for path in &options.paths {
+        if path.as_os_str() == "-" {
+            import.file = None;
+            import.read(input)?;
+            continue;
+        }
+        let file = File::open(path).map_err(cannot("open", path))?;
+        import.file = Some(path.clone());
+        import.read(&mut BufReader::with_capacity(READ_BYTES, file))?;
+    }
+    import.finish()
+}
+
+/// What one import has come to.
+struct Import<'a> {
+    intake: Intake<'a>,
+    options: &'a ImportOptions,
+    /// The file being read; `None` for standard input.
+    file: Option<PathBuf>,
+    /// The series of the row before, with its prefix.
+    prefixed: String,
+    progress: Progress,
+}
+
+impl Import<'_> {
+    fn read(&mut self, input: &mut dyn BufRead) -> Result<(), Error> {
+        if self.options.csv {
+            csv::read(self, input)
+        } else if self.options.sonnerie {
+            sonnerie::read(self, input)
+        } else {
+            let unit = if self.options.openmetrics { TimeUnit::S } else { TimeUnit::Ms };
+            openmetrics::read(self, input, self.options.time_unit.unwrap_or(unit))
+        }
+    }
+
+    /// Takes a row.
+    fn row(
+        &mut self,
+        line: u64,
+        name: &str,
+        shape: &Shape,
+        time: Timestamp,
+        cell: Cell<'_>,
+    ) -> Result<(), Error> {
+        let place = || Place { file: self.file.clone(), line };
+        self.prefixed.clear();
+        self.prefixed.push_str(&self.options.prefix);
+        self.prefixed.push_str(name);
+        self.intake.push(place, &self.prefixed, shape, time, cell)?;
+        if self.intake.count().is_multiple_of(4096) {
+            self.progress.at(self.intake.count());
+        }
+        Ok(())
+    }
+
+    /// Notes what is no row.
+    fn bad(&mut self, line: u64, what: impl Into<String>) -> Result<(), Error> {
+        let place = || Place { file: self.file.clone(), line };
+        self.intake.bad(place, what)
+    }
+
+    /// What the system said of the input.
+    fn input_error(&self) -> impl FnOnce(io::Error) -> Error + use<> {
+        let file = self.file.clone();
+        move |source| match file {
+            Some(path) => Error::File { doing: "read", path, source },
+            None => Error::Input(source),
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.intake.commit()?;
+        drop(self.progress);
+        self.intake.tell();
+        Ok(())
+    }
+}
+
+/// For `map_err`: what was being done to which file.
+fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::File { doing, path: path.to_owned(), source }
+}

@@ -1,0 +1,556 @@
+//! dotter-store as a user runs it: rows of every kind in and out, other programs' files, deletes, copies, and what
+//! it says when something makes no sense.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::Collector;
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dotter-store"));
+    command.arg("-d").arg(dir).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = command(dir, args).spawn().unwrap();
+    // One that refuses a line does not read the others.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// What it says on standard error; it must succeed.
+#[track_caller]
+fn told(dir: &Path, args: &[&str], input: &str) -> String {
+    let output = run(dir, args, input);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{args:?}: {said}");
+    said
+}
+
+/// What it prints; it must succeed.
+#[track_caller]
+fn printed(dir: &Path, args: &[&str]) -> String {
+    let output = run(dir, args, "");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Its exit status and what it says on standard error.
+fn failed(dir: &Path, args: &[&str], input: &str) -> (i32, String) {
+    let output = run(dir, args, input);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+const LOG: &str = "\
+web.access 3000000000 sUF /shop/cart 503 12.5
+web.access 1000000000 sUF /shop\\ old 200 0.5
+web.access 2000000000 sUF /static/a.css 200 1.25
+web.error 2000000000 s upstream\\ timed\\ out\\n(110)
+host.load 2000000000 0.75
+host.requests 2000000000 U 9007199254740993
+";
+
+#[test]
+fn rows_of_every_format_come_back_as_they_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "\
+f 1 f 0.1
+f 2 f inf
+i 1 i -2147483648
+i64 1 I -9223372036854775808
+mixed 1 F 1.5
+mixed 2 s now\\ a\\ text
+mixed 3 u 7
+row 1 suFs \"\" 4294967295 -0.5 \\\\x
+u64 1 U 18446744073709551615
+";
+    let mut lines: Vec<&str> = rows.lines().collect();
+    lines.reverse();
+    told(dir.path(), &["add"], &(lines.join("\n") + "\n"));
+    let back = printed(dir.path(), &["read", "%", "--timestamp-nanos", "--print-format"]);
+    assert_eq!(back.replace('\t', " "), rows);
+    // The same once it lies in a segment, and once it was added to another store.
+    told(dir.path(), &["compact", "--major"], "");
+    assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos", "--print-format"]), back);
+    let other = tempfile::tempdir().unwrap();
+    told(other.path(), &["add"], &printed(dir.path(), &["read", "%"]));
+    assert_eq!(printed(other.path(), &["read", "%", "--timestamp-nanos", "--print-format"]), back);
+}
+
+#[test]
+fn sonneries_first_steps_work_as_they_stand_in_its_manual() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows =
+        "fibonacci 2020-01-01T00:00:00 1\nfibonacci 2020-01-02T00:00:00 1\nfibonacci 2020-01-03T00:00:00 2\n";
+    told(dir.path(), &["add", "--format", "u", "--timestamp-format=%FT%T"], rows);
+    assert_eq!(
+        printed(dir.path(), &["read", "fib%", "--timestamp-format", "%F %T"]),
+        "fibonacci\t2020-01-01 00:00:00\tu\t1\nfibonacci\t2020-01-02 00:00:00\tu\t1\nfibonacci\t2020-01-03 00:00:00\tu\t2\n"
+    );
+    assert_eq!(
+        printed(
+            dir.path(),
+            &[
+                "read",
+                "%",
+                "--after-time",
+                "2020-01-02",
+                "--before-time",
+                "2020-01-03",
+                "--print-format",
+                "--timestamp-seconds"
+            ]
+        ),
+        "fibonacci\t1577923200\tu\t1\n"
+    );
+    told(dir.path(), &["delete", "--after-time=2020-01-02"], "");
+    assert_eq!(
+        printed(dir.path(), &["read", "%", "--timestamp-nanos"]),
+        "fibonacci\t1577836800000000000\tu\t1\n"
+    );
+    told(dir.path(), &["compact", "--major"], "");
+    assert_eq!(
+        printed(dir.path(), &["read", "%", "--timestamp-nanos"]),
+        "fibonacci\t1577836800000000000\tu\t1\n"
+    );
+}
+
+#[test]
+fn an_expression_chooses_rows_wherever_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    told(dir.path(), &["add"], LOG);
+    let check = |expression: &str, expected: &[&str]| {
+        let found = printed(dir.path(), &["read", "%", "--times", "seconds", "--where", expression]);
+        let found: Vec<String> =
+            found.lines().map(|line| line.split('\t').take(2).collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(found, expected, "{expression}");
+    };
+    for _ in 0..2 {
+        check("c2 >= 500 and c1 starts '/shop'", &["web.access 3"]);
+        check("value contains 'shop'", &["web.access 1", "web.access 3"]);
+        check("value =~ '\\.css$' or key = 'host.load'", &["host.load 2", "web.access 2"]);
+        check("value = 9007199254740993", &["host.requests 2"]);
+        check("value = 9007199254740992", &[]);
+        check("time > 1970-01-01T00:00:02Z", &["web.access 3"]);
+        check(
+            "not value contains 'shop' and time = 2000000000",
+            &["host.load 2", "host.requests 2", "web.access 2", "web.error 2"],
+        );
+        told(dir.path(), &["compact", "--major"], "");
+    }
+    let (code, said) = failed(dir.path(), &["read", "%", "--where", "value >"], "");
+    assert_eq!(code, 2);
+    assert!(said.contains("expression ends at byte 7, expected a field or a value"), "{said}");
+}
+
+#[test]
+fn every_way_to_print_is_the_one_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    told(
+        dir.path(),
+        &["add", "--format", "sU", "--columns", "path,code"],
+        "web 1 /a\\ b 200\nweb 2 /c 404\n",
+    );
+    assert_eq!(
+        printed(dir.path(), &["read", "web", "--csv", "--times", "nanos"]),
+        "series,time,path,code\nweb,1,/a b,200\nweb,2,/c,404\n"
+    );
+    assert_eq!(
+        printed(dir.path(), &["read", "web", "--plain", "--times", "nanos"]),
+        "web\t1\t/a b\t200\nweb\t2\t/c\t404\n"
+    );
+    assert_eq!(
+        printed(dir.path(), &["read", "web", "-C", "code", "--times", "nanos"]),
+        "web\t1\tU\t200\nweb\t2\tU\t404\n"
+    );
+    assert_eq!(
+        printed(dir.path(), &["read", "web", "--json"]),
+        "{\"series\":\"web\",\"dots\":[[0.000000001,\"/a b\",200],[0.000000002,\"/c\",404]]}\n"
+    );
+    assert_eq!(
+        printed(dir.path(), &["read", "web", "--where", "code = 404", "-C", "1", "--times", "nanos"]),
+        "web\t2\ts\t/c\n"
+    );
+    assert_eq!(printed(dir.path(), &["read", "--first-key", "x"]), "");
+    assert_eq!(
+        printed(
+            dir.path(),
+            &["read", "--first-key", "w", "--last-key", "web", "-C", "2", "--timestamp-nanos"]
+        )
+        .lines()
+        .count(),
+        2
+    );
+    let (code, said) = failed(dir.path(), &["read"], "");
+    assert_eq!((code, said.contains("no series")), (2, true), "{said}");
+}
+
+#[test]
+fn a_bad_row_is_told_by_its_line_and_costs_what_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "a 1 1\na 2 2\na 3 3\na four 4\na 5 5\n";
+    let (code, said) = failed(dir.path(), &["add"], rows);
+    assert_eq!(code, 1);
+    assert!(
+        said.starts_with("dotter-store: line 4: 'four' is neither") && said.ends_with("nothing was stored\n"),
+        "{said}"
+    );
+    assert_eq!(run(dir.path(), &["read", "%"], "").status.code(), Some(1));
+    let (code, said) = failed(dir.path(), &["add", "--each", "2"], rows);
+    assert_eq!(code, 1);
+    assert!(said.contains("2 rows before it were stored, nothing after them"), "{said}");
+    assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos"]), "a\t1\t1\na\t2\t2\n");
+    let said = told(dir.path(), &["add", "--skip-bad"], rows);
+    assert!(
+        said.contains("line 4: 'four'")
+            && said.contains("stored 4 dots of 1 series, 0 replaced by later lines, 1 skipped"),
+        "{said}"
+    );
+    let (code, said) = failed(dir.path(), &["add", "--unit", "a\tb"], "a 1 1\n");
+    assert_eq!((code, said.contains("control character")), (2, true), "{said}");
+}
+
+#[test]
+fn many_rows_become_a_segment_and_few_go_into_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let stat =
+        || -> serde_json::Value { serde_json::from_str(&printed(dir.path(), &["stat", "--json"])).unwrap() };
+    told(dir.path(), &["add"], "a 1 1\n");
+    assert_eq!((&stat()["wal_dots"], &stat()["segment_dots"]), (&1.into(), &0.into()));
+    let rows: String = (0..120_000).rev().map(|n| format!("b{} {n} {}\n", n % 7, n / 2)).collect();
+    let said = told(dir.path(), &["add"], &rows);
+    assert!(said.contains("stored 120000 dots of 7 series, 0 replaced"), "{said}");
+    assert_eq!(stat()["segment_dots"], 120_000);
+    assert_eq!(printed(dir.path(), &["read", "b%"]).lines().count(), 120_000);
+    let top: serde_json::Value =
+        serde_json::from_str(&printed(dir.path(), &["top", "-n", "2", "--by", "dots", "--json"])).unwrap();
+    assert_eq!((&top[0]["series"], &top[0]["dots"]), (&"b0".into(), &17_143.into()));
+    assert!(top[0]["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(top.as_array().unwrap().len(), 2);
+    assert!(printed(dir.path(), &["top", "a"]).contains(" a\n"));
+}
+
+#[test]
+fn rows_go_through_the_collector_that_is_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(dir.path(), &[]);
+    told(dir.path(), &["add"], LOG);
+    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 6);
+    let stat: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["stat", "--json"])).unwrap();
+    assert_eq!((&stat["wal_dots"], &stat["segments"]), (&6.into(), &0.into()));
+    // Names of columns are not in the text of rows, so such go past it.
+    told(dir.path(), &["add", "--columns", "took", "--unit", "ms"], "b 1 1\n");
+    assert_eq!(
+        printed(dir.path(), &["read", "b", "--csv", "--timestamp-nanos"]),
+        "series,time,took\nb,1,1\n"
+    );
+    told(dir.path(), &["delete", "web.%"], "");
+    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 3);
+    drop(collector);
+}
+
+/// A follower, and the lines it prints.
+fn follow(dir: &Path, args: &[&str]) -> (std::process::Child, impl Iterator<Item = String>) {
+    let mut child = command(dir, args).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (child, lines)
+}
+
+#[test]
+fn a_follower_prints_what_is_committed_and_ends_when_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    told(dir.path(), &["add"], "a 1 1\n");
+    let args = ["read", "%", "--follow", "--timestamp-nanos", "--where", "value contains 'x' or value > 1"];
+    let (mut child, mut lines) = follow(dir.path(), &args);
+    // Until it has begun to follow, what is added is not news: the first line says that it has.
+    let writing = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for time in 2.. {
+                told(
+                    dir.path(),
+                    &["add"],
+                    &format!("a {time} 2\nlog {time} s x\\ y\nlog {} s no\n", time + 1),
+                );
+                if dir.path().join("enough").exists() {
+                    return time;
+                }
+            }
+            unreachable!("the loop does not end")
+        });
+        let mut seen = Vec::new();
+        while seen.len() < 6 {
+            seen.push(lines.next().unwrap());
+        }
+        std::fs::write(dir.path().join("enough"), "").unwrap();
+        writer.join().unwrap();
+        seen
+    });
+    let first: u64 = writing[0].split('\t').nth(1).unwrap().parse().unwrap();
+    let expected: Vec<String> = (first..first + 3)
+        .flat_map(|time| [format!("a\t{time}\t2"), format!("log\t{time}\ts\tx\\ y")])
+        .collect();
+    assert_eq!(writing, expected);
+    // A large transaction becomes a segment of its own: it is told all the same.
+    let large: String = (0..100_000).map(|n| format!("large {n} {}\n", n / 99_999 * 2)).collect();
+    told(dir.path(), &["add"], &large);
+    assert_eq!(lines.find(|line| line.starts_with("large")).unwrap(), "large\t99999\t2");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // One whose reader goes does not wait for something to write.
+    let (mut child, lines) = follow(dir.path(), &args[..3]);
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..200_000).map(|n| format!("a {n} {n}\n")).collect();
+    told(dir.path(), &["add"], &rows);
+    let mut child = command(dir.path(), &["read", "%"]).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "a\t1970-01-01T00:00:00Z\t0\n");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn what_is_exported_is_what_import_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    told(dir.path(), &["add"], LOG);
+    let all = printed(dir.path(), &["read", "%", "--print-format"]);
+    let csv = printed(dir.path(), &["export", "--csv"]);
+    assert_eq!(csv.lines().next(), Some("series,time,format,value,c2,c3"));
+    let other = tempfile::tempdir().unwrap();
+    told(other.path(), &["import", "--csv"], &csv);
+    assert_eq!(printed(other.path(), &["read", "%", "--print-format"]), all);
+    let json = printed(dir.path(), &["export", "--json", "web.error"]);
+    assert_eq!(json, "{\"series\":\"web.error\",\"dots\":[[2,\"upstream timed out\\n(110)\"]]}\n");
+    assert_eq!(printed(dir.path(), &["export", "--csv", "--where", "value > 1"]).lines().count(), 2);
+    assert_eq!(failed(dir.path(), &["export"], "").0, 2);
+}
+
+#[test]
+fn comma_separated_files_are_taken_as_their_head_line_says() {
+    let check = |args: &[&str], file: &str, expected: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = vec!["import", "--csv"];
+        all.extend(args);
+        told(dir.path(), &all, file);
+        assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos"]), expected, "{args:?} {file}");
+    };
+    check(
+        &[],
+        "Name,Timestamp,temperature\na b,1.5,20\nb,2026-01-01T00:00:00Z,-1\n",
+        "a\\ b\t1500000000\t20\nb\t1767225600000000000\t-1\n",
+    );
+    check(
+        &["--time-unit", "ms", "--prefix", "lab."],
+        "time,series,value\n5,a,1\n\n6,a,2\n",
+        "lab.a\t5000000\t1\nlab.a\t6000000\t2\n",
+    );
+    check(
+        &["--wide"],
+        "time,a,b\n1,10,20\n2,,21\n",
+        "a\t1000000000\t10\nb\t1000000000\t20\nb\t2000000000\t21\n",
+    );
+    check(
+        &["--series", "log", "--format", "sU", "--delimiter", ";"],
+        "ts;path;code\n1;\"/a;b\nc\";200\n",
+        "log\t1000000000\tsU\t/a;b\\nc 200\n",
+    );
+    check(
+        &["--timestamp-format", "%d.%m.%Y %H:%M", "--series-column", "who"],
+        "date,who,x\n01.02.2026 12:30,me,1\n",
+        "me\t1769949000000000000\t1\n",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = failed(dir.path(), &["import", "--csv"], "time,series,a,b\n1,x,1,2\n");
+    assert_eq!((code, said.contains("2 columns of values")), (2, true), "{said}");
+    let (code, said) = failed(dir.path(), &["import", "--csv"], "time,series,a\n1,x,one\n");
+    assert_eq!(
+        (code, said.contains("line 2: 'one' is not a number; nothing was stored")),
+        (1, true),
+        "{said}"
+    );
+    let (code, said) = failed(dir.path(), &["import", "--csv"], "a,b\n1,2\n");
+    assert_eq!((code, said.contains("has none of time")), (2, true), "{said}");
+}
+
+/// A Whisper file: per archive the seconds a point and its points.
+fn whisper(archives: &[(u32, &[(u32, f64)])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in [1, 3600, 0.5_f32.to_bits(), archives.len() as u32] {
+        bytes.extend(field.to_be_bytes());
+    }
+    let mut offset = 16 + 12 * archives.len() as u32;
+    for (seconds, points) in archives {
+        [offset, *seconds, points.len() as u32].iter().for_each(|field| bytes.extend(field.to_be_bytes()));
+        offset += 12 * points.len() as u32;
+    }
+    for (time, value) in archives.iter().flat_map(|(_, points)| *points) {
+        bytes.extend(time.to_be_bytes());
+        bytes.extend(value.to_be_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn of_a_whisper_file_the_finest_archive_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = dir.path().join("whisper");
+    std::fs::create_dir_all(files.join("host/web1")).unwrap();
+    // The ring of the finest was written round: what is older than its retention of 40 s does not count.
+    let fine: &[(u32, f64)] = &[(1040, 4.0), (1010, 1.0), (1020, 2.0), (1030, 3.0)];
+    let stale: &[(u32, f64)] = &[(1040, 4.0), (500, 9.0), (0, 0.0), (1030, 3.0)];
+    let coarse: &[(u32, f64)] = &[(900, 0.5), (960, 0.75), (1020, 2.5), (0, 0.0)];
+    std::fs::write(files.join("host/web1/cpu.wsp"), whisper(&[(60, coarse), (10, fine)])).unwrap();
+    std::fs::write(files.join("host/load.wsp"), whisper(&[(10, stale), (60, coarse)])).unwrap();
+    std::fs::write(files.join("readme.txt"), "no archive").unwrap();
+    let store = dir.path().join("store");
+    told(&store, &["import", "--whisper", files.to_str().unwrap()], "");
+    let lines = |name: &str| printed(&store, &["read", name, "--timestamp-seconds", "-C", "1"]);
+    assert_eq!(
+        lines("host.web1.cpu").replace("host.web1.cpu\t", ""),
+        "900\t0.5\n960\t0.75\n1010\t1\n1020\t2\n1030\t3\n1040\t4\n"
+    );
+    assert_eq!(
+        lines("host.load").replace("host.load\t", ""),
+        "900\t0.5\n960\t0.75\n1020\t2.5\n1030\t3\n1040\t4\n"
+    );
+    std::fs::write(files.join("bad.wsp"), [0; 12]).unwrap();
+    let (code, said) = failed(&store, &["import", "--whisper", files.to_str().unwrap()], "");
+    assert_eq!(
+        (code, said.contains("bad.wsp: 12 bytes are too few for a Whisper file")),
+        (1, true),
+        "{said}"
+    );
+    std::fs::write(files.join("bad.wsp"), &whisper(&[(10, fine)])[..40]).unwrap();
+    let said = told(&store, &["import", "--skip-bad", "--whisper", files.to_str().unwrap()], "");
+    assert!(said.contains("archive 0 of 4 points at byte 28") && said.contains("1 skipped"), "{said}");
+}
+
+#[test]
+fn the_text_that_prometheus_reads_becomes_series_with_tags() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "# TYPE up gauge\nup{job=\"a\",zone=\"x y\"} 1 1500.5\nup{job=\"b\"} 0 1500\n# EOF\nup 9 9\n";
+    told(dir.path(), &["import", "--openmetrics"], text);
+    assert_eq!(
+        printed(dir.path(), &["read", "%", "--timestamp-seconds"]),
+        "up;job=a;zone=x\\ y\t1500.5\t1\nup;job=b\t1500\t0\n"
+    );
+    let other = tempfile::tempdir().unwrap();
+    told(other.path(), &["import", "--prometheus", "--at", "1970-01-01"], "up 1 1500\ndown 2\n");
+    assert_eq!(printed(other.path(), &["read", "%", "--timestamp-seconds"]), "down\t0\t2\nup\t1.5\t1\n");
+}
+
+#[test]
+fn what_sonnerie_reads_out_is_taken_and_its_directory_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let printed_by_it =
+        "a\\ b\t2020-01-01 00:00:00\t1.50000000000000000\nlog\t2020-01-01 00:00:01\ts\tx\\ y\n";
+    told(dir.path(), &["import", "--sonnerie"], printed_by_it);
+    let nanos = "oceanic\t1514764800000000000\tff\t37.5 -122.5\n";
+    told(dir.path(), &["import", "--sonnerie"], nanos);
+    assert_eq!(
+        printed(dir.path(), &["read", "%", "--timestamp-seconds"]),
+        concat!(
+            "a\\ b\t1577836800\t1.5\n",
+            "log\t1577836801\ts\tx\\ y\n",
+            "oceanic\t1514764800\tff\t37.5 -122.5\n",
+        )
+    );
+    let theirs = tempfile::tempdir().unwrap();
+    std::fs::write(theirs.path().join("main"), b"@TSDB_SEGMENT_\x01\x00").unwrap();
+    for args in [&["read", "%"][..], &["add"], &["stat"]] {
+        let (code, said) = failed(theirs.path(), args, "");
+        assert_eq!(code, 1);
+        assert!(said.contains("is a Sonnerie database") && said.contains("import --sonnerie"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(theirs.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_backup_is_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    told(&store, &["add"], LOG);
+    told(&store, &["compact", "--major"], "");
+    told(&store, &["add"], "late 1 1\n");
+    let copy = dir.path().join("copy");
+    told(&store, &["backup", copy.to_str().unwrap()], "");
+    assert_eq!(printed(&copy, &["read", "%"]), printed(&store, &["read", "%"]));
+    assert!(printed(&copy, &["verify"]).contains(" 0 damaged places"));
+    assert_eq!(failed(&store, &["backup", copy.to_str().unwrap()], "").0, 1);
+}
+
+#[test]
+fn a_delete_names_what_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "a 1 1\na 2 2\nb 1 1\nb 2 2\nc 1 1\n";
+    told(dir.path(), &["add"], rows);
+    assert_eq!(failed(dir.path(), &["delete"], "").0, 2);
+    assert_eq!(failed(dir.path(), &["delete", "%", "--after", "5", "--before", "5"], "").0, 2);
+    told(dir.path(), &["delete", "--first-key", "b", "--before", "2"], "");
+    assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos"]), "a\t1\t1\na\t2\t2\nb\t2\t2\n");
+    // What comes later stays, and what was deleted is counted once it is gone.
+    told(dir.path(), &["add"], "c 1 9\n");
+    told(dir.path(), &["compact", "--major"], "");
+    assert_eq!(
+        printed(dir.path(), &["read", "%", "--timestamp-nanos"]),
+        "a\t1\t1\na\t2\t2\nb\t2\t2\nc\t1\t9\n"
+    );
+    let ledger: serde_json::Value =
+        serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!(ledger["totals"]["deleted"], 2);
+}
+
+#[test]
+fn a_compaction_passes_all_rows_through_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    told(
+        dir.path(),
+        &["add", "--columns", "took", "--unit", "ms"],
+        "bad.x 1 1\ngood 1 1.5\ngood 2 2\nold\\ name 1 3\n",
+    );
+    told(dir.path(), &["add"], "good 3 s text\\ of\\ it\n");
+    let said =
+        told(dir.path(), &["compact", "--major", "--gegnum", "grep -v ^bad | sed 's/^old/older/'"], "");
+    assert!(said.contains("5 rows out, 4 rows in"), "{said}");
+    let rows = "good\t1\t1.5\ngood\t2\t2\ngood\t3\ts\ttext\\ of\\ it\nolder\\ name\t1\t3\n";
+    assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos"]), rows);
+    // What lines do not say is kept.
+    assert_eq!(
+        printed(dir.path(), &["read", "good", "--before", "3", "--csv"]).lines().next(),
+        Some("series,time,took")
+    );
+    // One that fails, or mixes things up, changes nothing.
+    for (command, what) in [("cat; exit 3", "exit status: 3"), ("tac", "line 2"), ("echo a 1", "line 1")] {
+        let (code, said) = failed(dir.path(), &["compact", "--filter", command], "");
+        assert_eq!((code, said.contains(what)), (1, true), "{command}: {said}");
+        assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-nanos"]), rows, "{command}");
+    }
+    told(dir.path(), &["compact", "--filter", "sed s/good/better/", "--timestamp-format", "%FT%T%.f"], "");
+    assert_eq!(failed(dir.path(), &["compact", "--filter", "cat", "--timestamp-format", "%F %T"], "").0, 2);
+    assert_eq!(printed(dir.path(), &["read", "better"]).lines().count(), 3);
+}
+
+#[test]
+fn help_and_wrong_usage_have_their_exit_status() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(printed(dir.path(), &["--help"]).contains("Exit status"));
+    assert!(printed(dir.path(), &["read", "--help"]).contains("EXPRESSION"));
+    for args in
+        [&["reed"][..], &["read", "%", "--after", "noon"], &["add", "--format", "x"], &["import", "x"]]
+    {
+        assert_eq!(failed(dir.path(), args, "").0, 2, "{args:?}");
+    }
+}

@@ -1,0 +1,74 @@
+//! What the store has to reach.
+
+/// On which side of its limit a figure is good.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// One row of the table.
+pub(crate) struct Target {
+    /// As a stage says it.
+    pub(crate) word: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) limit: Option<Limit>,
+}
+
+const fn target(word: &'static str, title: &'static str, limit: Limit) -> Target {
+    Target { word, title, limit: Some(limit) }
+}
+
+const fn told(word: &'static str, title: &'static str) -> Target {
+    Target { word, title, limit: None }
+}
+
+use Limit::{AtLeast, AtMost};
+
+pub(crate) const TARGETS: &[Target] = &[
+    target("long-in", "durable ingest, 10 k-dot commits, 1 k series, M dots/s", AtLeast(5.0)),
+    told("long-sealed", "and until all of it is in segments, M dots/s"),
+    target("small-in", "the same, 1 k-dot commits, M dots/s", AtLeast(2.0)),
+    told("sync-wait", "a write of 16 KB and fdatasync, nothing else, ms"),
+    target("wide-in", "100 k series x 100 dots, M dots/s", AtLeast(3.0)),
+    told("wide-sealed", "and until all of it is in segments, M dots/s"),
+    target("long-bytes", "bytes a dot, 1 k series x 10 k dots", AtMost(1.98)),
+    target("wide-bytes", "bytes a dot, 100 k series x 100 dots", AtMost(2.65)),
+    target("nab-bytes", "bytes a dot, real series", AtMost(1.60)),
+    target("long-one", "one series of 10 k dots, warm, ms", AtMost(0.15)),
+    target("long-part", "1 % of it, ms", AtMost(0.05)),
+    target("long-prefix", "prefix, 1 % of the keys, 100 k dots in 10 series, ms", AtMost(1.0)),
+    target("wide-prefix", "prefix, 1 % of the keys, 100 k dots in 1 k series, ms", AtMost(1.0)),
+    target("long-scan", "scan, one core, M dots/s", AtLeast(100.0)),
+    target("long-scan2", "scan, two threads, M dots/s", AtLeast(180.0)),
+    told("wide-scan", "scan of 100 k series, one core, M dots/s"),
+    target("long-cold", "cold open and first read, 1 k series, ms", AtMost(15.0)),
+    target("wide-cold", "cold open and first read, 100 k series, ms", AtMost(15.0)),
+    target("killed-writer", "after kill -9, 32 MB of log: until the writer writes, ms", AtMost(100.0)),
+    target("killed-reader", "after kill -9, 32 MB of log: open and first read, ms", AtMost(100.0)),
+    target("series-bytes", "memory of the writer per active series, KB", AtMost(0.5)),
+    target("long-memory", "most memory of an ingest, 1 k series, MB", AtMost(64.0)),
+    told("wide-memory", "most memory of an ingest, 100 k series, MB"),
+    target("compact-memory", "compaction, 100 k series: memory of its own, MB", AtMost(32.0)),
+    told("compact-resident", "compaction, 100 k series: and with the pages of its files, MB"),
+    told("compact-rate", "compaction, 100 k series, M dots/s"),
+    target("lines-in", "text rows of 54 characters, durable, M rows/s", AtLeast(2.0)),
+    target("lines-scan", "text rows, scanned, M rows/s", AtLeast(14.0)),
+    target("lines-bytes", "bytes a text row", AtMost(9.0)),
+];
+
+impl Limit {
+    pub(crate) fn is_kept(self, value: f64) -> bool {
+        match self {
+            AtLeast(least) => value >= least,
+            AtMost(most) => value <= most,
+        }
+    }
+
+    pub(crate) fn text(self) -> String {
+        match self {
+            AtLeast(least) => format!(">= {least}"),
+            AtMost(most) => format!("<= {most}"),
+        }
+    }
+}

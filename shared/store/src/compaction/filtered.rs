@@ -1,0 +1,389 @@
+//! Compaction through a command: every row goes out as a line, and what comes back stands in their place.
+//!
+//! Always true: nothing changes unless the command has ended well and its output was in order to the last line;
+//! and the command may write before it has read, or end without reading: neither side waits for the other for ever.
+
+use std::io::{ErrorKind, Read, Write};
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp, check_row};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::rewrite::{self, Outputs, Series};
+use super::{Compaction, LEVEL_TOP, OUTPUTS_MAX, bytes_wanted, chunk_dots, plan};
+use crate::error::Error;
+use crate::manifest;
+use crate::run::Run;
+use crate::scan::Row;
+use crate::segment::Segment;
+use crate::snapshot::{Inner, Snapshot};
+use crate::writer::Writer;
+
+/// Bytes given to a pipe or taken from one at once.
+const PIPE_BYTES: usize = 64 << 10;
+/// Pieces of output that may wait to be read as rows.
+const PIECES_MAX: usize = 16;
+/// The longest line: the longest row with every character escaped has fewer.
+const LINE_BYTES_MAX: usize = 8 << 20;
+/// How often it is asked whether to give up while the command says nothing.
+const ASK: Duration = Duration::from_millis(20);
+
+/// A row as a line said it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilteredRow {
+    /// Its series.
+    pub name: SeriesName,
+    /// When; explicit from now on, whatever it was.
+    pub time: Timestamp,
+    /// What its columns are.
+    pub shape: Shape,
+    /// Its row bytes; of a single number the 8 bytes of its word.
+    pub bytes: Vec<u8>,
+}
+
+/// What a compaction through a command did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filtered {
+    /// Rows that were given to the command, or would have been had it read on.
+    pub rows_out: u64,
+    /// Rows that it gave back, which are all there are now.
+    pub rows_in: u64,
+    /// Dots that were committed too lately to be given to it, and stay as they are: those of a collector's live
+    /// log, and what was added beside it.
+    pub left: u64,
+}
+
+/// Compacts everything through `/bin/sh -c COMMAND`: it gets all rows as lines, in the order of series, then time,
+/// and all it writes stands in their place, in the same order.
+///
+/// - `write`: appends a row as one line, its end included
+/// - `read`: makes a row of a line, without its end, or says what is wrong with it
+/// - `progress`: gets the rows given out and about how many there are
+///
+/// A dot at the same time as the one before it in its series, as clock stamps may be, is given out a nanosecond
+/// later. Of equal series and time the last line counts. Afterwards all dots have explicit times. Dots fewer than before
+/// count as deleted, dots more as stored.
+///
+/// # Errors
+///
+/// [`Error::Command`] where it does not end with 0; [`Error::Line`] where a line is no row or out of order;
+/// [`Error::Damaged`] where what is there cannot all be read; else as [`super::compact`]. Nothing has changed then.
+pub fn compact_filtered(
+    dir: &Path,
+    command: &str,
+    write: &(dyn Fn(&str, &Row<'_>, &mut Vec<u8>) + Sync),
+    read: &mut dyn FnMut(&str) -> Result<FilteredRow, String>,
+    cancel: &dyn Fn() -> bool,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Filtered, Error> {
+    manifest::stamp(&crate::layout::Layout::new(dir))?;
+    match Writer::open(dir) {
+        // Nobody writes: what is in the log can be sealed to the last frame once a new file is begun behind it.
+        Ok(writer) => drop(writer),
+        Err(Error::Locked(_)) => {}
+        Err(error) => return Err(error),
+    }
+    crate::seal::seal_all(dir, cancel)?;
+    let compaction = Compaction::begin(dir, cancel)?;
+    let layout = &compaction.layout;
+    let (manifest, first_live) = manifest::read_with(layout, |manifest| manifest.first_live(layout))?;
+    let inputs = plan::oldest(&manifest, first_live);
+    if inputs.is_empty() {
+        return Ok(Filtered::default());
+    }
+    let open =
+        |entry: &manifest::SegmentEntry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new);
+    let segments = inputs.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    let cuts = rewrite::cuts(&segments, bytes_wanted(LEVEL_TOP), OUTPUTS_MAX, cancel)?;
+    let mut intake = Intake {
+        outputs: Outputs::new(layout, chunk_dots(LEVEL_TOP), cuts),
+        series: None,
+        run: Run::default(),
+        lines: 0,
+        rows: 0,
+        dots: 0,
+    };
+    let dots = |entries: &[manifest::SegmentEntry]| entries.iter().map(|entry| entry.dots).sum::<u64>();
+    let total = dots(&inputs);
+    let left = dots(&manifest.segments) - total;
+    let purged = manifest.generation;
+    let snapshot = Snapshot { inner: Arc::new(Inner::of_segments(manifest, segments)) };
+    let rows_out =
+        pipe(command, &snapshot, write, cancel, &|rows| progress(rows.min(total), total), &mut |line| {
+            intake.take(line, read)
+        })?;
+    intake.end()?;
+    if snapshot.stat().damaged_chunks > 0 {
+        let what = format!("{} damaged chunks; verify says where", snapshot.stat().damaged_chunks);
+        return Err(Error::damaged(dir, 0, what));
+    }
+    let (rows_in, dots) = (intake.rows, intake.dots);
+    compaction.replace_filtered(&inputs, intake.outputs, dots, purged)?;
+    Ok(Filtered { rows_out, rows_in, left })
+}
+
+/// Runs the command; gives each line of its output to `take`. Returns how many rows it was given.
+fn pipe(
+    command: &str,
+    snapshot: &Snapshot,
+    write: &(dyn Fn(&str, &Row<'_>, &mut Vec<u8>) + Sync),
+    cancel: &dyn Fn() -> bool,
+    progress: &dyn Fn(u64),
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let shell = Path::new("/bin/sh");
+    let failed = |doing| Error::io(doing, shell);
+    let mut running = Running {
+        child: Command::new(shell)
+            .args(["-c", command])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(failed("start"))?,
+        ended: false,
+    };
+    let stdin = running.child.stdin.take().expect("it is piped");
+    let stdout = running.child.stdout.take().expect("it is piped");
+    let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (sender, pieces) = sync_channel(PIECES_MAX);
+    std::thread::scope(|scope| {
+        let feeding = scope.spawn(|| feed(snapshot, write, stdin, &rows, &stop));
+        // It ends with the command's output, or when nobody wants any more.
+        scope.spawn(|| drain(stdout, sender));
+        let outcome = take_lines(pieces, cancel, &|| progress(rows.load(Relaxed)), take);
+        if outcome.is_err() {
+            // Relaxed: whoever reads it only ends the sooner.
+            stop.store(true, Relaxed);
+            running.end();
+        }
+        let fed = feeding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        outcome?;
+        let status = running.wait().map_err(failed("wait for"))?;
+        if !status.success() {
+            return Err(Error::Command { status });
+        }
+        fed?;
+        Ok(rows.load(Relaxed))
+    })
+}
+
+/// A command that does not outlive its purpose; it leads a process group of its own.
+struct Running {
+    child: Child,
+    /// Whether it was waited for; until then its process id means nobody else.
+    ended: bool,
+}
+
+impl Running {
+    fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait();
+        self.ended = true;
+        status
+    }
+
+    fn end(&mut self) {
+        if !self.ended {
+            // The whole group: what the shell has started may hold the pipes.
+            let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+            let _ = self.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Writes all rows to the command, as long as it reads.
+fn feed(
+    snapshot: &Snapshot,
+    write: &(dyn Fn(&str, &Row<'_>, &mut Vec<u8>) + Sync),
+    mut stdin: ChildStdin,
+    rows: &AtomicU64,
+    stop: &AtomicBool,
+) -> Result<(), Error> {
+    let mut scan = snapshot.scan();
+    let mut out = Vec::with_capacity(PIPE_BYTES * 2);
+    let mut refused = None;
+    for name in snapshot.series() {
+        let mut before: Option<Timestamp> = None;
+        scan.rows(name.as_str(), TimeRange::ALL, |row| {
+            // All times are explicit when they come back, and of equal ones all but the last would be gone.
+            let least =
+                before.map_or(Timestamp::MIN, |before| before.saturating_add(Duration::from_nanos(1)));
+            let row = row.not_before(least);
+            before = Some(row.time());
+            write(name.as_str(), &row, &mut out);
+            rows.fetch_add(1, Relaxed);
+            if out.len() < PIPE_BYTES {
+                return ControlFlow::Continue(());
+            }
+            refused = stdin.write_all(&out).err();
+            out.clear();
+            if refused.is_some() || stop.load(Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if refused.is_some() || stop.load(Relaxed) {
+            break;
+        }
+    }
+    let refused = refused.or_else(|| stdin.write_all(&out).err());
+    match refused {
+        // It has read what it wanted; how it ends says whether that was well.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Some(error) => Err(Error::io("write to the filter command in", Path::new("/bin/sh"))(error)),
+        None => Ok(()),
+    }
+}
+
+fn drain(mut stdout: ChildStdout, pieces: SyncSender<std::io::Result<Vec<u8>>>) {
+    loop {
+        let mut piece = vec![0; PIPE_BYTES];
+        let told = match stdout.read(&mut piece) {
+            Ok(0) => return,
+            Ok(count) => {
+                piece.truncate(count);
+                pieces.send(Ok(piece))
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                let _ = pieces.send(Err(error));
+                return;
+            }
+        };
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
+fn take_lines(
+    pieces: Receiver<std::io::Result<Vec<u8>>>,
+    cancel: &dyn Fn() -> bool,
+    progress: &dyn Fn(),
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut begun: Vec<u8> = Vec::new();
+    loop {
+        let piece = pieces.recv_timeout(ASK);
+        if cancel() {
+            return Err(Error::GivenUp);
+        }
+        progress();
+        let piece = match piece {
+            Ok(piece) => piece.map_err(Error::io("read from the filter command in", Path::new("/bin/sh")))?,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let mut lines = piece.split(|byte| *byte == b'\n');
+        let last = lines.next_back().unwrap_or_default();
+        for line in lines {
+            if begun.is_empty() {
+                take(line)?;
+            } else {
+                begun.extend_from_slice(line);
+                take(&begun)?;
+                begun.clear();
+            }
+        }
+        begun.extend_from_slice(last);
+        if begun.len() > LINE_BYTES_MAX {
+            // What is wrong is said with the line's number.
+            return take(&begun);
+        }
+    }
+    if begun.is_empty() { Ok(()) } else { take(&begun) }
+}
+
+/// Rows on their way into segments.
+struct Intake {
+    outputs: Outputs,
+    series: Option<Series>,
+    /// Of the series in hand; the last one stays back, since the next line may replace it.
+    run: Run,
+    lines: u64,
+    rows: u64,
+    dots: u64,
+}
+
+impl Intake {
+    fn take(
+        &mut self,
+        line: &[u8],
+        read: &mut dyn FnMut(&str) -> Result<FilteredRow, String>,
+    ) -> Result<(), Error> {
+        self.lines += 1;
+        let number = self.lines;
+        let wrong = |what: String| Error::Line { number, what };
+        if line.len() > LINE_BYTES_MAX {
+            return Err(wrong(format!("more than {LINE_BYTES_MAX} bytes")));
+        }
+        let text = std::str::from_utf8(line)
+            .map_err(|error| wrong(format!("not UTF-8 from byte {} on", error.valid_up_to())))?;
+        let FilteredRow { name, time, shape, bytes } = read(text).map_err(wrong)?;
+        check_row(shape.format(), &bytes).map_err(|error| wrong(error.to_string()))?;
+        let same = match &self.series {
+            Some(series) if name < series.name => {
+                return Err(wrong(format!("series {name} stands behind {}, which is greater", series.name)));
+            }
+            Some(series) => series.name == name,
+            None => false,
+        };
+        if !same {
+            self.end()?;
+            self.series = Some(Series { name, cutoff: 0, latest: shape.clone() });
+        }
+        let series = self.series.as_mut().expect("it was just put there");
+        let before = self.run.times.last().copied();
+        if let Some(before) = before.filter(|before| time.nanos() < *before) {
+            let what =
+                format!("time {} of {} stands behind {before}, which is later", time.nanos(), series.name);
+            return Err(wrong(what));
+        }
+        if !series.latest.is(&shape) {
+            series.latest = shape.clone();
+        }
+        if before == Some(time.nanos()) {
+            self.run.truncate(self.run.len() - 1);
+        }
+        match (shape.word(), bytes.first_chunk()) {
+            (Some(_), Some(word)) => self.run.push_word(&shape, time.nanos(), u64::from_le_bytes(*word)),
+            _ => self.run.push_row(&shape, time.nanos(), &bytes),
+        }
+        self.rows += 1;
+        let most = chunk_dots(LEVEL_TOP);
+        if self.run.len() > most || self.run.row_bytes() > PIPE_BYTES * 64 {
+            let count = self.run.len() - 1;
+            let mut full = Run::default();
+            full.extend(&self.run, 0..count);
+            self.outputs.add(series, &full, false)?;
+            self.dots += count as u64;
+            self.run.split_front(count);
+        }
+        Ok(())
+    }
+
+    /// Ends the series in hand.
+    fn end(&mut self) -> Result<(), Error> {
+        if let Some(series) = &self.series {
+            self.outputs.add(series, &self.run, false)?;
+            self.dots += self.run.len() as u64;
+        }
+        self.run.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,361 @@
+//! Archives: for each step a run of windows, and in each window's segment the steps of all series whose rule has it.
+//!
+//! Always true: windows of one step never overlap; a window was computed from everything that stood before its
+//! order; one that later commits or tombstones reach into is computed again while its dots live, and its steps of
+//! series whose dots have expired are taken over as they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, TimeRange, Timestamp, put_varint};
+
+use super::rollup::{Fold, Rollup};
+use super::{Rule, Sight};
+use crate::bytes::Fields;
+use crate::compaction::Compaction;
+use crate::error::Error;
+use crate::ladder::Rung;
+use crate::manifest::{self, Manifest, Order, SegmentEntry};
+use crate::run::Run;
+use crate::segment::{Meta, Segment, SegmentWriter, Unlisted};
+use crate::tombstone::{Spans, Tombstone};
+
+/// Steps of a chunk.
+const CHUNK_DOTS: usize = 4096;
+/// A window is computed this long after its end: what comes later makes it be computed again.
+const GRACE: Duration = Duration::from_secs(900);
+/// Windows computed in one pass, so that compaction has its turn too.
+const WINDOWS_MAX: usize = 64;
+
+/// One window of one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Archive {
+    /// Width of a step, in nanoseconds.
+    pub(crate) step: u64,
+    /// Steps that begin from here on.
+    pub(crate) from: u64,
+    /// Steps that begin before.
+    pub(crate) until: u64,
+    /// Everything before it has been looked at.
+    pub(crate) order: Order,
+    /// Where its steps are; nowhere where there are none.
+    pub(crate) segment: Option<SegmentEntry>,
+}
+
+impl Archive {
+    /// Whether both are the same window, or one lies in the other.
+    pub(crate) fn meets(&self, other: &Archive) -> bool {
+        self.step == other.step && self.from < other.until && other.from < self.until
+    }
+
+    fn is_dirty(&self, manifest: &Manifest) -> bool {
+        let within = |first: u64, last: u64| first < self.until && self.from <= last;
+        manifest.segments.iter().any(|segment| {
+            segment.order > self.order && within(segment.first_time.nanos(), segment.last_time.nanos())
+        }) || manifest.tombstones.iter().any(|tombstone| self.misses(tombstone))
+    }
+
+    /// Whether a tombstone reaches into it that it does not know of.
+    pub(crate) fn misses(&self, tombstone: &Tombstone) -> bool {
+        let (first, last) = tombstone.span();
+        tombstone.order > self.order && first < self.until && self.from <= last
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for field in
+            [self.step, self.from, self.until - self.from, self.order.sequence, self.order.generation]
+        {
+            put_varint(out, field);
+        }
+        out.push(self.segment.is_some() as u8);
+        if let Some(segment) = &self.segment {
+            segment.encode(out);
+        }
+    }
+
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Archive> {
+        let (step, from) = (fields.varint().filter(|step| *step > 0)?, fields.varint()?);
+        let until = from.checked_add(fields.varint()?)?;
+        let order = Order { sequence: fields.varint()?, generation: fields.varint()? };
+        let segment = if fields.byte()? == 1 { Some(SegmentEntry::decode(fields)?) } else { None };
+        Some(Archive { step, from, until, order, segment })
+    }
+}
+
+/// How wide the windows of a step are: as wide as dots live twice, so that they are there when it closes.
+fn rung(step: Duration, raw: Duration) -> Rung {
+    let widths =
+        [(Rung::Hour, 3_600), (Rung::Day, 86_400), (Rung::Month, 31 * 86_400), (Rung::Year, 366 * 86_400)];
+    let least =
+        widths.iter().find(|(_, width)| *width >= step.as_secs()).map_or(Rung::Year, |(rung, _)| *rung);
+    let most = widths[..3].iter().rev().find(|(_, width)| width * 2 <= raw.as_secs());
+    most.map_or(least, |(rung, _)| (*rung).max(least))
+}
+
+/// The step grid's first moment at or after `time`.
+fn up(time: u64, step: u64) -> u64 {
+    time.checked_next_multiple_of(step).unwrap_or(u64::MAX / step * step)
+}
+
+/// Shortest life of dots and longest of steps, per step of all rules.
+fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
+    let mut steps = BTreeMap::new();
+    for rule in sight.rules.all() {
+        for archive in &rule.archives {
+            let step = archive.step.as_nanos() as u64;
+            let (raw, keep) = steps.entry(step).or_insert((rule.raw, archive.keep));
+            (*raw, *keep) = ((*raw).min(rule.raw), (*keep).max(archive.keep));
+        }
+    }
+    steps
+}
+
+/// Computes windows that have closed since, or into which something has come; returns how many.
+pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64, Error> {
+    let mut made = 0;
+    let manifest = &sight.snapshot.inner.manifest;
+    let steps = steps(sight);
+    // Also of steps that are in no rule any more: a delete reaches them all the same.
+    let dirty = manifest.archives.iter().filter(|window| window.is_dirty(manifest)).cloned();
+    let mut due: Vec<Archive> = dirty.collect();
+    for (step, (raw, keep)) in &steps {
+        due.extend(missing(manifest, sight.now, *step, *raw, *keep));
+    }
+    for window in due.into_iter().take(WINDOWS_MAX) {
+        compute(compaction, sight, window)?;
+        made += 1;
+    }
+    Ok(made)
+}
+
+/// Windows of a step that have closed and are not there, oldest first; their order is that of nothing.
+fn missing(manifest: &Manifest, now: Timestamp, step: u64, raw: Duration, keep: Duration) -> Vec<Archive> {
+    let rung = rung(Duration::from_nanos(step), raw);
+    let mut due: Vec<Archive> = Vec::new();
+    // What is older than it is kept is not looked at: it would go at once. Of old data, measured by its own newest
+    // dot, all is looked at.
+    let newest = manifest.segments.iter().map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
+    let oldest = now.min(newest).saturating_sub(keep).nanos();
+    let mut done = Spans::default();
+    for window in manifest.archives.iter().filter(|window| window.step == step && window.from < window.until)
+    {
+        done.add(window.from, window.until - 1);
+    }
+    for segment in &manifest.segments {
+        let mut time = segment.first_time.nanos().max(oldest);
+        while time <= segment.last_time.nanos() && due.len() <= WINDOWS_MAX {
+            let Some(next) = rung.next(time) else { break };
+            if now.saturating_sub(GRACE).nanos() < up(next, step) {
+                break;
+            }
+            let (from, until) = (up(rung.start(time), step), up(next, step));
+            for (from, until) in done.gaps(from, until) {
+                let window = Archive { step, from, until, ..Archive::default() };
+                done.add(from, until - 1);
+                due.push(window);
+            }
+            time = next;
+        }
+    }
+    due.sort_by_key(|window| window.from);
+    due
+}
+
+/// Computes a window and puts it in the place of what was there.
+fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> Result<(), Error> {
+    let layout = compaction.layout();
+    let snapshot = sight.snapshot.without_head();
+    let manifest = &snapshot.inner.manifest;
+    let last = manifest.segments.iter().map(|segment| segment.order);
+    let order =
+        last.chain(manifest.tombstones.iter().map(|tombstone| tombstone.order)).max().unwrap_or_default();
+    let old = match &window.segment {
+        Some(entry) => match Segment::open(&layout.segment(&entry.name), entry) {
+            Ok(segment) => Some(Arc::new(segment)),
+            Err(Error::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let mut writer = SegmentWriter::create(layout, CHUNK_DOTS)?;
+    let mut scan = snapshot.scan();
+    let range = TimeRange::new(Timestamp::from_nanos(window.from), Timestamp::from_nanos(window.until));
+    let mut run = Run::default();
+    let mut theirs = old.iter().flat_map(|old| old.names("")).peekable();
+    let mut ours = snapshot.series().peekable();
+    while let Some(name) = next_name(&mut ours, &mut theirs) {
+        if compaction.is_cancelled() {
+            return Err(Error::GivenUp);
+        }
+        let has_step =
+            |rule: &&Rule| rule.archives.iter().any(|archive| archive.step.as_nanos() as u64 == window.step);
+        let rule = sight.rules.of(name.as_str()).filter(has_step);
+        run.clear();
+        if let Some(old) = &old
+            && rule.is_none_or(|rule| window.from < sight.cutoff(name.as_str(), rule.raw))
+        {
+            keep_old(old, &name, &window, manifest, &mut run)?;
+        }
+        if run.is_empty() && rule.is_some() {
+            let mut fold = Fold::new(window.step);
+            scan.rows(name.as_str(), range, |row| {
+                if let Some(done) = row.number().and_then(|number| fold.number(row.time(), number)) {
+                    done.put(&mut run);
+                }
+                std::ops::ControlFlow::Continue(())
+            })?;
+            fold.end().iter().for_each(|done| done.put(&mut run));
+        }
+        if !run.is_empty() {
+            writer.begin(name, Rollup::shape().clone())?;
+            writer.add(&run, false)?;
+        }
+    }
+    let window = Archive { order, ..window };
+    let unlisted = if writer.is_empty() { None } else { Some(writer.finish(&meta(&window))?) };
+    replace(compaction, window, unlisted)
+}
+
+fn next_name(
+    ours: &mut std::iter::Peekable<impl Iterator<Item = SeriesName>>,
+    theirs: &mut std::iter::Peekable<impl Iterator<Item = SeriesName>>,
+) -> Option<SeriesName> {
+    let least = ours.peek().into_iter().chain(theirs.peek()).min()?.clone();
+    ours.next_if_eq(&least);
+    theirs.next_if_eq(&least);
+    Some(least)
+}
+
+/// Takes over the steps of a series whose dots have expired, but for those that were deleted whole.
+fn keep_old(
+    old: &Segment,
+    name: &SeriesName,
+    window: &Archive,
+    manifest: &Manifest,
+    run: &mut Run,
+) -> Result<(), Error> {
+    let hidden = crate::tombstone::hidden(&manifest.tombstones, name.as_str(), window.order, 0);
+    let mut all = Run::default();
+    for chunk in old.all_chunks(name.as_str())? {
+        match old.read(&chunk, &mut all) {
+            Ok(()) | Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for index in 0..all.len() {
+        let time = all.times[index];
+        if !hidden.covers(time, time.saturating_add(window.step - 1)) {
+            run.extend(&all, index..index + 1);
+        }
+    }
+    Ok(())
+}
+
+fn meta(window: &Archive) -> Meta {
+    Meta { archive: Some(Archive { segment: None, ..window.clone() }), ..Meta::default() }
+}
+
+/// Lists a window; those it meets go.
+fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlisted>) -> Result<(), Error> {
+    manifest::swap(compaction.layout(), |manifest| {
+        let (gone, kept) =
+            std::mem::take(&mut manifest.archives).into_iter().partition(|old| old.meets(&window));
+        manifest.archives = kept;
+        let gone: Vec<Archive> = gone;
+        let files = gone.iter().filter_map(|old| old.segment.as_ref());
+        manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
+        let segment = unlisted.map(|segment| segment.place(manifest, window.order, 0)).transpose()?;
+        manifest.archives.push(Archive { segment, ..window });
+        manifest.archives.sort_by_key(|window| (window.step, window.from));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Makes one file of windows that lie in the same wider one and can no longer change, so that they stay few.
+pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
+    for (step, (raw, keep)) in steps(sight) {
+        let longest = sight.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
+        let mut wider = rung(Duration::from_nanos(step), raw);
+        // Not so wide that much of it would outlive its time.
+        while let Some(rung) = wider.coarser()
+            && rung != Rung::Year
+        {
+            wider = rung;
+            let settled = sight.now.saturating_sub(longest).saturating_sub(GRACE).nanos();
+            let manifest = &sight.snapshot.inner.manifest;
+            let of_step: Vec<&Archive> =
+                manifest.archives.iter().filter(|window| window.step == step).collect();
+            for windows in
+                of_step.chunk_by(|a, b| a.until == b.from && wider.start(a.from) == wider.start(b.from))
+            {
+                let (first, last) = (windows[0], windows[windows.len() - 1]);
+                let whole = wider.next(first.from).is_some_and(|next| up(next, step) <= settled);
+                let is_dirty = windows.iter().any(|window| window.is_dirty(manifest));
+                if windows.len() < 2
+                    || !whole
+                    || is_dirty
+                    || keep.as_nanos() < 2 * (last.until - first.from) as u128
+                {
+                    continue;
+                }
+                join(compaction, windows)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts neighbouring windows into one file.
+fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> {
+    let (first, last) = (windows[0], windows[windows.len() - 1]);
+    let layout = compaction.layout();
+    let segments = windows
+        .iter()
+        .filter_map(|window| window.segment.as_ref())
+        .map(|entry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new))
+        .collect::<Result<Vec<_>, Error>>();
+    let segments = match segments {
+        // Gathered since in a wider one, or damaged: it stays as it is.
+        Err(Error::Damaged { .. }) => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    let order = windows.iter().map(|window| window.order).min().unwrap_or_default();
+    let window = Archive { step: first.step, from: first.from, until: last.until, order, segment: None };
+    let writer = compaction.concatenate(&segments, CHUNK_DOTS)?;
+    let unlisted = writer.map(|writer| writer.finish(&meta(&window))).transpose()?;
+    replace(compaction, window, unlisted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_as_wide_as_dots_live_twice() {
+        let check = |step: u64, raw: u64, expected| {
+            assert_eq!(rung(Duration::from_secs(step), Duration::from_secs(raw)), expected, "{step} {raw}");
+        };
+        check(60, 3_600, Rung::Hour);
+        check(60, 86_400, Rung::Hour);
+        check(60, 2 * 86_400, Rung::Day);
+        check(60, 400 * 86_400, Rung::Month);
+        check(86_400, 3_600, Rung::Day);
+        check(7 * 86_400, 86_400, Rung::Month);
+    }
+
+    #[test]
+    fn an_archive_round_trips() {
+        let segment = SegmentEntry { name: "x.seg".into(), dots: 5, ..SegmentEntry::default() };
+        let order = Order { sequence: 7, generation: 9 };
+        for segment in [None, Some(segment)] {
+            let archive = Archive { step: 60, from: 120, until: 600, order, segment };
+            let mut bytes = Vec::new();
+            archive.encode(&mut bytes);
+            assert_eq!(Archive::decode(&mut Fields(&bytes)), Some(archive));
+            assert_eq!(Archive::decode(&mut Fields(&bytes[..bytes.len() - 1])), None);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Removing what is too old: whole segments by their names, and those that are mostly too old by writing the rest
+//! anew.
+
+use dotter_dot::Timestamp;
+
+use super::{Pass, Retained, Sight};
+use crate::compaction::Compaction;
+use crate::error::Error;
+use crate::manifest::{self, Manifest, SegmentEntry};
+use crate::segment::Segment;
+
+/// Removes, or counts what it would.
+pub(super) fn run(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    pass: Pass,
+    retained: &mut Retained,
+) -> Result<(), Error> {
+    let Some(shortest) = sight.rules.all().map(|rule| rule.raw).min() else { return Ok(()) };
+    let snapshot = sight.snapshot;
+    let mut gone: Vec<SegmentEntry> = Vec::new();
+    let mut mostly: Vec<(SegmentEntry, u64)> = Vec::new();
+    for segment in &snapshot.inner.segments {
+        let entry = segment.entry();
+        if entry.first_time >= sight.now.saturating_sub(shortest)
+            || !is_archived(&snapshot.inner.manifest, entry, sight)
+        {
+            continue;
+        }
+        let Expired { surely, about } = expired_dots(compaction, sight, segment)?;
+        if surely == entry.dots {
+            gone.push(entry.clone());
+        } else if about * 2 >= entry.dots && about > 0 {
+            mostly.push((entry.clone(), about));
+        }
+    }
+    retained.segments += gone.len() as u64;
+    retained.dots += gone.iter().map(|entry| entry.dots).sum::<u64>();
+    let old: Vec<_> =
+        snapshot.inner.manifest.archives.iter().filter(|window| is_over(sight, window)).cloned().collect();
+    retained.archives_gone += old.len() as u64;
+    if pass == Pass::Report {
+        retained.dots += mostly.iter().map(|(_, about)| about).sum::<u64>();
+        return Ok(());
+    }
+    if !gone.is_empty() || !old.is_empty() {
+        manifest::swap(compaction.layout(), |manifest| {
+            for entry in &gone {
+                let before = manifest.segments.len();
+                manifest.segments.retain(|segment| segment.name != entry.name);
+                if manifest.segments.len() < before {
+                    manifest.obsolete.push(format!("seg/{}", entry.name));
+                    manifest.ledger.totals.expired += entry.dots;
+                }
+            }
+            manifest.archives.retain(|window| !old.contains(window));
+            let files = old.iter().filter_map(|window| window.segment.as_ref());
+            manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
+            Ok(())
+        })?;
+    }
+    let cutoff = |name: &str| sight.rules.of(name).map_or(0, |rule| sight.cutoff(name, rule.raw));
+    for (entry, _) in mostly {
+        retained.dots += compaction.expire(&entry, &cutoff)?;
+    }
+    Ok(())
+}
+
+/// Dots of a segment that are too old.
+#[derive(Default)]
+struct Expired {
+    /// In chunks that are wholly too old.
+    surely: u64,
+    /// With those of chunks that are so in part, as if these were even.
+    about: u64,
+}
+
+fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segment) -> Result<Expired, Error> {
+    let mut expired = Expired::default();
+    for name in segment.names("") {
+        if compaction.is_cancelled() {
+            return Err(Error::GivenUp);
+        }
+        let Some(rule) = sight.rules.of(name.as_str()) else { continue };
+        let cutoff = Timestamp::from_nanos(sight.cutoff(name.as_str(), rule.raw));
+        segment.chunks(name.as_str(), None, |chunk| {
+            if chunk.last < cutoff {
+                expired.surely += chunk.dots;
+                expired.about += chunk.dots;
+            } else if chunk.first < cutoff {
+                let (old, all) = (cutoff.since(chunk.first), chunk.last.since(chunk.first));
+                expired.about += (chunk.dots as f64 * (old.as_secs_f64() / all.as_secs_f64())) as u64;
+            }
+        })?;
+    }
+    Ok(expired)
+}
+
+/// Whether the windows of every step hold what there is in a segment, as far as it is old enough to go.
+fn is_archived(manifest: &Manifest, entry: &SegmentEntry, sight: &Sight<'_>) -> bool {
+    let steps =
+        sight.rules.all().flat_map(|rule| rule.archives.iter().map(move |archive| (rule.raw, archive)));
+    steps.into_iter().all(|(raw, archive)| {
+        let step = archive.step.as_nanos() as u64;
+        let last = entry.last_time.min(sight.now.saturating_sub(raw)).nanos();
+        // Steps older than they are kept are in no window, nor need they be.
+        let first = entry.first_time.max(sight.now.saturating_sub(archive.keep)).nanos();
+        let mut time = first / step * step;
+        while time <= last {
+            let holds = |window: &&crate::retention::Archive| {
+                window.step == step
+                    && window.order >= entry.order
+                    && (window.from..window.until).contains(&time)
+            };
+            match manifest.archives.iter().find(holds) {
+                Some(window) => time = window.until,
+                None => return false,
+            }
+        }
+        true
+    })
+}
+
+/// Whether a window is older than any rule keeps its step.
+fn is_over(sight: &Sight<'_>, window: &crate::retention::Archive) -> bool {
+    let archives = sight.rules.all().flat_map(|rule| &rule.archives);
+    let keep = archives
+        .filter(|archive| archive.step.as_nanos() as u64 == window.step)
+        .map(|archive| archive.keep)
+        .max();
+    // By the store's own newest dot: where nothing comes any more, nothing goes.
+    let newest = sight.snapshot.inner.manifest.segments.iter().map(|segment| segment.last_time).max();
+    let now = sight.now.min(newest.unwrap_or(Timestamp::MIN));
+    keep.is_some_and(|keep| window.until <= now.saturating_sub(keep).nanos())
+}

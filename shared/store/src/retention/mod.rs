@@ -1,0 +1,96 @@
+//! Growing old: what is older than its rule keeps it goes, and coarser steps computed from it stay.
+//!
+//! Always true:
+//!
+//! - age is judged by the retention clock and by each series' own newest dot, whichever is earlier: neither a clock
+//!   set wrong nor data from years ago loses anything by surprise
+//! - no dot goes before the archives of its rule hold its window
+
+mod archive;
+mod clock;
+mod expiry;
+mod read;
+mod rollup;
+mod rules;
+
+use std::path::Path;
+use std::time::Duration;
+
+use dotter_dot::Timestamp;
+
+use crate::compaction::Compaction;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::manifest;
+use crate::reader::Reader;
+use crate::snapshot::Snapshot;
+
+pub(crate) use archive::Archive;
+pub use clock::Machine;
+pub(crate) use clock::{Clock, Pass};
+pub(crate) use read::OpenArchive;
+pub use rollup::Rollup;
+pub use rules::{Aggregation, ArchiveRule, Rule, Rules};
+
+/// What a pass of retention did, or would have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// What the retention clock shows.
+    pub clock: Timestamp,
+    /// Whether nothing was removed: it is the first pass, or the wall clock has jumped.
+    pub only_reported: bool,
+    /// Segments that are gone, or would be.
+    pub segments: u64,
+    /// Dots that are gone, or would be.
+    pub dots: u64,
+    /// Files of archives that are gone, or would be.
+    pub archives_gone: u64,
+    /// Windows of archives that were computed.
+    pub archives_made: u64,
+}
+
+/// What everything in a pass goes by.
+struct Sight<'a> {
+    rules: &'a Rules,
+    snapshot: &'a Snapshot,
+    now: Timestamp,
+}
+
+impl Sight<'_> {
+    /// Everything of a series before this moment is older than `keep`.
+    fn cutoff(&self, name: &str, keep: Duration) -> u64 {
+        let newest = self.snapshot.newest(name).unwrap_or(Timestamp::MIN);
+        self.now.min(newest).saturating_sub(keep).nanos()
+    }
+}
+
+/// One pass of retention: computes the windows of archives that have closed or changed, then removes what is too
+/// old. Nothing is done in a store that never had rules.
+///
+/// - `machine`: what its clocks say, [`Machine::now`]
+///
+/// # Errors
+///
+/// [`Error::Rules`] where a rule cannot be read; else as [`crate::compact`], whose lock it takes.
+pub fn retain(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Result<Retained, Error> {
+    let rules = Rules::read(dir)?;
+    if rules.is_empty() && manifest::read(&Layout::new(dir))?.archives.is_empty() {
+        return Ok(Retained::default());
+    }
+    let compaction = Compaction::begin(dir, cancel)?;
+    let (manifest, pass) =
+        manifest::swap(compaction.layout(), |manifest| Ok(manifest.clock.advance(machine)))?;
+    let now = manifest.clock.now;
+    let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
+    let snapshot = Reader::open(dir)?.snapshot();
+    let sight = Sight { rules: &rules, snapshot: &snapshot, now };
+    retained.archives_made = archive::make(&compaction, &sight)?;
+    // What was just made has to be seen to be there.
+    let snapshot = Reader::open(dir)?.snapshot();
+    let sight = Sight { rules: &rules, snapshot: &snapshot, now };
+    expiry::run(&compaction, &sight, pass, &mut retained)?;
+    if pass == Pass::Remove {
+        archive::gather(&compaction, &sight)?;
+    }
+    Ok(retained)
+}

@@ -1,0 +1,144 @@
+//! Copies of a store made while it is written to, sealed and compacted: each opens, is sound, and holds the
+//! commits up to one of them and nothing behind it.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Deletion, Dots, Error, Pattern, Reader, Transaction, Writer, backup};
+use support::Random;
+
+fn never() -> bool {
+    false
+}
+
+fn name(number: u64) -> SeriesName {
+    SeriesName::new(&format!("commit.{}", number % 3)).unwrap()
+}
+
+/// Commits dot after dot, through the log and past it, each with its number as time.
+fn commit(dir: &Path, mut random: Random, committed: &AtomicU64, stop: &AtomicBool) {
+    let mut writer = Some(Writer::open_with(dir, 8 << 10).unwrap());
+    while !stop.load(SeqCst) {
+        let number = committed.load(SeqCst);
+        let time = Timestamp::from_nanos(number);
+        match random.below(20) {
+            0 => {
+                // The log is closed and another file begun, as by a process that starts anew.
+                drop(writer.take());
+                writer = Some(Writer::open_with(dir, 8 << 10).unwrap());
+                continue;
+            }
+            1..4 => _ = dotter_store::add(dir, vec![(name(number), time, number as f64)]).unwrap(),
+            _ => {
+                let writer = writer.as_mut().unwrap();
+                let mut dots = Dots::default();
+                let key = writer.series(&name(number), &Shape::number());
+                dots.push(key, random.below(2) == 0, time, number as f64);
+                writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+                writer.sync().unwrap();
+            }
+        }
+        committed.store(number + 1, SeqCst);
+    }
+}
+
+fn tidy(dir: &Path, stop: &AtomicBool) {
+    while !stop.load(SeqCst) {
+        dotter_store::seal_all(dir, &never).unwrap();
+        dotter_store::compact(dir, &never).unwrap();
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_copy_made_meanwhile_holds_the_commits_up_to_one_of_them() {
+    let random = Random::from_env();
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(Writer::open(dir.path()).unwrap());
+    let (committed, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| commit(dir.path(), random, &committed, &stop));
+        scope.spawn(|| tidy(dir.path(), &stop));
+        let mut sizes = BTreeSet::new();
+        for round in 0..25 {
+            let before = committed.load(SeqCst);
+            let to = copies.path().join(round.to_string());
+            let made = backup(dir.path(), &to, &never).unwrap();
+            let after = committed.load(SeqCst);
+            let verified = dotter_store::verify(&to).unwrap();
+            assert!(verified.damage.is_empty(), "{:?}", verified.damage);
+            // It reads as it is, and it can be gone on with.
+            let snapshot = Reader::open(&to).unwrap().snapshot();
+            assert_eq!((snapshot.sequence(), snapshot.generation()), (made.sequence, made.generation));
+            let mut times = Vec::new();
+            for name in snapshot.series() {
+                let dots = snapshot.read(name.as_str(), TimeRange::ALL).unwrap();
+                times.extend(dots.iter().map(|dot| (dot.time.nanos(), dot.value)));
+            }
+            times.sort_by_key(|dot| dot.0);
+            assert!((before..=after + 1).contains(&(times.len() as u64)), "{before} {} {after}", times.len());
+            assert!(times.iter().enumerate().all(|(at, dot)| *dot == (at as u64, at as f64)));
+            assert_eq!(snapshot.ledger().totals.stored_other, times.len() as u64);
+            sizes.insert(times.len());
+            drop(Writer::open(&to).unwrap());
+            dotter_store::seal_all(&to, &never).unwrap();
+            assert_eq!(Reader::open(&to).unwrap().snapshot().stat().dots, times.len() as u64);
+        }
+        stop.store(true, SeqCst);
+        assert!(sizes.len() > 5, "the writer went on meanwhile: {sizes:?}");
+    });
+}
+
+#[test]
+fn a_copy_hides_what_the_store_hides_and_outlives_it() {
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let rows = (0..10).map(|n| (name(n), Timestamp::from_nanos(n), n as f64)).collect::<Vec<_>>();
+    dotter_store::add(dir.path(), rows).unwrap();
+    let pattern = Pattern::new("commit.1");
+    let deletion = Deletion { pattern, first_key: None, last_key: None, range: TimeRange::ALL };
+    dotter_store::delete(dir.path(), &deletion).unwrap();
+    std::fs::create_dir_all(dir.path().join("displayer/deep")).unwrap();
+    std::fs::write(dir.path().join("displayer/deep/board.json"), "{}").unwrap();
+    let to = copies.path().join("copy");
+    let made = backup(dir.path(), &to, &never).unwrap();
+    assert_eq!((made.linked, made.copied, made.copied_bytes), (1, 1, 2));
+    drop(dir);
+    let snapshot = Reader::open(&to).unwrap().snapshot();
+    assert_eq!(snapshot.series().collect::<Vec<_>>(), [name(0), name(2)]);
+    assert_eq!(std::fs::read(to.join("displayer/deep/board.json")).unwrap(), b"{}");
+}
+
+#[test]
+fn a_place_that_holds_something_is_left_alone_and_what_is_given_up_leaves_nothing() {
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let missing = backup(dir.path(), &copies.path().join("a"), &never).unwrap_err();
+    assert!(matches!(missing, Error::NoStore(_)), "{missing}");
+    dotter_store::add(dir.path(), vec![(name(0), Timestamp::from_nanos(1), 1.0)]).unwrap();
+    std::fs::write(copies.path().join("file"), "mine").unwrap();
+    let full = backup(dir.path(), copies.path(), &never).unwrap_err();
+    assert!(matches!(full, Error::NotEmpty(_)), "{full}");
+    let given_up = backup(dir.path(), &copies.path().join("a"), &|| true).unwrap_err();
+    assert!(matches!(given_up, Error::GivenUp), "{given_up}");
+    assert_eq!(std::fs::read_dir(copies.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn onto_another_file_system_it_is_copied() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let Ok(copies) = tempfile::tempdir_in("/dev/shm") else { return };
+    let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+    if device(dir.path()) == device(copies.path()) {
+        return;
+    }
+    dotter_store::add(dir.path(), vec![(name(0), Timestamp::from_nanos(1), 1.5)]).unwrap();
+    let to = copies.path().join("copy");
+    let made = backup(dir.path(), &to, &never).unwrap();
+    assert_eq!((made.linked, made.copied), (0, 1));
+    let dots = Reader::open(&to).unwrap().snapshot().read("commit.0", TimeRange::ALL).unwrap();
+    assert_eq!(dots.iter().map(|dot| dot.value).collect::<Vec<_>>(), [1.5]);
+}

@@ -1,0 +1,170 @@
+//! Compaction through a command: what comes back stands in the place of what went out, or nothing has changed.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Dots, Error, Filtered, FilteredRow, Reader, Row, Transaction, Writer};
+
+fn write(name: &str, row: &Row<'_>, out: &mut Vec<u8>) {
+    let line = format!("{name} {} {}\n", row.time().nanos(), row.number().expect("all are numbers"));
+    out.extend_from_slice(line.as_bytes());
+}
+
+fn read(line: &str) -> Result<FilteredRow, String> {
+    let fields: Vec<&str> = line.split(' ').collect();
+    let [name, time, value] = fields[..] else { return Err(format!("{} fields", fields.len())) };
+    let value: f64 = value.parse().map_err(|_| format!("'{value}' is no number"))?;
+    Ok(FilteredRow {
+        name: SeriesName::new(name).map_err(|error| error.to_string())?,
+        time: Timestamp::from_nanos(time.parse().map_err(|_| format!("'{time}' is no time"))?),
+        shape: Shape::number(),
+        bytes: value.to_bits().to_le_bytes().to_vec(),
+    })
+}
+
+fn filter(dir: &Path, command: &str) -> Result<Filtered, Error> {
+    dotter_store::compact_filtered(dir, command, &write, &mut read, &|| false, &|done, total| {
+        assert!(done <= total)
+    })
+}
+
+/// Dots through the log, some stamped by the clock, and past it.
+fn store(dots: u64) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let mut log = Dots::default();
+    for n in 0..dots {
+        let key = writer.series(&SeriesName::new(&format!("s.{}", n % 3)).unwrap(), &Shape::number());
+        log.push(key, n % 2 == 0, Timestamp::from_nanos(n / 4 * 4), n as f64);
+    }
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &log }).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    let late = |n| (SeriesName::new("t").unwrap(), Timestamp::from_nanos(n), n as f64);
+    dotter_store::add(dir.path(), (0..10).map(late).collect::<Vec<_>>()).unwrap();
+    dir
+}
+
+/// All dots; one of the same time as the one before it a nanosecond later.
+fn all(dir: &Path) -> Vec<(String, u64, f64)> {
+    let snapshot = Reader::open(dir).unwrap().snapshot();
+    let mut rows = Vec::new();
+    for name in snapshot.series() {
+        let dots = snapshot.read(name.as_str(), TimeRange::ALL).unwrap();
+        let mut before = None;
+        for dot in &dots {
+            let time = dot.time.nanos().max(before.map_or(0, |before| before + 1));
+            before = Some(time);
+            rows.push((name.as_str().to_owned(), time, dot.value));
+        }
+    }
+    rows
+}
+
+/// Nothing changed but the place of what was in the log.
+fn unchanged(dir: &Path, command: &str) -> String {
+    let before = all(dir);
+    let error = filter(dir, command).unwrap_err();
+    assert!(all(dir) == before, "{command}");
+    let totals = Reader::open(dir).unwrap().snapshot().ledger().totals;
+    assert_eq!(totals.deleted, 0);
+    assert_eq!(std::fs::read_dir(dir.join("tmp")).unwrap().count(), 0, "nothing half done is left");
+    error.to_string()
+}
+
+#[test]
+fn what_passes_through_unchanged_is_what_it_was() {
+    let dir = store(50_000);
+    let before = all(dir.path());
+    let done = filter(dir.path(), "cat").unwrap();
+    let rows = before.len() as u64;
+    assert_eq!(done, Filtered { rows_out: rows, rows_in: rows, left: 0 });
+    assert!(all(dir.path()) == before);
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+    let (stat, totals) = (snapshot.stat(), snapshot.ledger().totals);
+    assert_eq!((stat.segments, stat.dots), (1, rows));
+    assert_eq!(stat.dots + totals.replaced + totals.deleted, totals.stored_other);
+    assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn rows_can_be_taken_out_changed_and_put_in() {
+    let dir = store(300);
+    filter(dir.path(), "grep '^t ' | sed 's/ 7$/ 70/'; printf 'u 1 5\\nu 1 6\\n'").unwrap();
+    let mut expected: Vec<_> = (0..10).map(|n| ("t".to_owned(), n, n as f64)).collect();
+    expected[7].2 = 70.0;
+    expected.push(("u".to_owned(), 1, 6.0));
+    assert_eq!(all(dir.path()), expected);
+    filter(dir.path(), "true").unwrap();
+    assert_eq!(all(dir.path()), []);
+    filter(dir.path(), "echo once more").unwrap();
+    assert_eq!(all(dir.path()), [], "where there is nothing, no command is asked");
+}
+
+#[test]
+fn a_command_that_fails_or_says_nonsense_changes_nothing() {
+    let dir = store(20_000);
+    for (command, told) in [
+        ("cat; exit 3", "exit status: 3"),
+        ("cat; kill -9 $$", "signal: 9"),
+        ("exec no-such-command-anywhere 2>/dev/null", "exit status: 127"),
+        ("cat; echo a 1 1", "stands behind t, which is greater"),
+        ("cat; echo t 3 1", "time 3 of t stands behind 9, which is later"),
+        ("echo 'a 1'; cat", "line 1 of the filter command's output: 2 fields"),
+        ("cat; printf 't 10 x'", "'x' is no number"),
+        ("printf '\\377\\n'; cat", "not UTF-8 from byte 0 on"),
+        ("head -c 9000000 /dev/zero", "more than 8388608 bytes"),
+    ] {
+        let error = unchanged(dir.path(), command);
+        assert!(error.contains(told) && error.ends_with("nothing has changed"), "{command}: {error}");
+    }
+}
+
+#[test]
+fn neither_side_waits_for_the_other_for_ever() {
+    let dir = store(60_000);
+    // More output than a pipe holds before anything is read.
+    let flood = "i=0; while [ $i -lt 20000 ]; do echo \"a $i 1\"; i=$((i+1)); done; cat";
+    let rows = all(dir.path()).len();
+    filter(dir.path(), flood).unwrap();
+    assert_eq!(all(dir.path()).len(), rows + 20_000);
+    // Nothing is read, and more is written than a pipe holds.
+    filter(dir.path(), "exec <&-; echo only 1 1").unwrap();
+    assert_eq!(all(dir.path()), [("only".to_owned(), 1, 1.0)]);
+}
+
+#[test]
+fn it_is_given_up_at_once_though_the_command_neither_reads_nor_writes() {
+    let dir = store(60_000);
+    let before = all(dir.path());
+    let asked = Cell::new(0);
+    let cancel = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 20
+    };
+    let begun = Instant::now();
+    // The shell has a child that holds the pipes.
+    let command = "sleep 600; cat";
+    let outcome = dotter_store::compact_filtered(dir.path(), command, &write, &mut read, &cancel, &|_, _| ());
+    assert!(matches!(outcome, Err(Error::GivenUp)), "{outcome:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(all(dir.path()) == before);
+}
+
+#[test]
+fn what_a_running_writer_has_not_closed_is_left_and_said_so() {
+    let dir = store(100);
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let mut dots = Dots::default();
+    let key = writer.series(&SeriesName::new("live").unwrap(), &Shape::number());
+    dots.push(key, true, Timestamp::from_nanos(5), 5.0);
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+    writer.sync().unwrap();
+    let late = (SeriesName::new("late").unwrap(), Timestamp::from_nanos(5), 5.0);
+    dotter_store::add(dir.path(), vec![late]).unwrap();
+    let done = filter(dir.path(), "true").unwrap();
+    assert_eq!(done.left, 1, "what was added beside the live log stays with it");
+    assert_eq!(all(dir.path()), [("late".to_owned(), 5, 5.0), ("live".to_owned(), 5, 5.0)]);
+}

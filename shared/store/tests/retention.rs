@@ -1,0 +1,200 @@
+//! Growing old by a clock that the test sets: dots go when they should, archives stay, and nothing goes by surprise.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_store::{Deletion, Machine, Pattern, Reader, Retained, Snapshot, compact_major, delete, retain};
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+/// Midnight.
+const START: u64 = 1_710_460_800;
+
+fn never() -> bool {
+    false
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(START + seconds).unwrap()
+}
+
+/// So many seconds after the start, on a machine whose clocks agree.
+fn pass(dir: &Path, seconds: u64) -> Retained {
+    let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+    retain(dir, &machine, &never).unwrap()
+}
+
+/// A dot a minute, its value the minute, for some hours.
+fn fill(dir: &Path, series: &str, hours: std::ops::Range<u64>) {
+    for hour in hours {
+        let dot = |minute: u64| {
+            let time = hour * HOUR + minute * 60;
+            (SeriesName::new(series).unwrap(), at(time), (time / 60) as f64)
+        };
+        dotter_store::add(dir, (0..60).map(dot).collect::<Vec<_>>()).unwrap();
+    }
+}
+
+fn rules(dir: &Path, text: &str) {
+    std::fs::write(dir.join("retention.toml"), text).unwrap();
+}
+
+fn open(dir: &Path) -> Snapshot {
+    Reader::open(dir).unwrap().snapshot()
+}
+
+fn range(from: u64, until: u64) -> TimeRange {
+    TimeRange::new(at(from), at(until))
+}
+
+/// Begin in seconds, count and last of each step.
+fn steps(snapshot: &Snapshot, series: &str, range: TimeRange, step: u64) -> Vec<(u64, u64, f64)> {
+    let rollups = snapshot.rollups(series, range, Duration::from_secs(step)).unwrap();
+    let mut last = None;
+    for rollup in &rollups {
+        assert!(last < Some(rollup.time), "in order, each once");
+        last = Some(rollup.time);
+        assert!(rollup.min <= rollup.last && rollup.last <= rollup.max && rollup.count > 0);
+    }
+    rollups
+        .iter()
+        .map(|rollup| (rollup.time.nanos() / 1_000_000_000 - START, rollup.count, rollup.last))
+        .collect()
+}
+
+#[test]
+fn dots_go_when_their_time_is_over_and_their_archives_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"old%\"\nkeep = \"1m:6h, 10m:2d, 1h:30d\"\n");
+    fill(dir.path(), "old.a", 0..12);
+    fill(dir.path(), "kept", 0..12);
+    let first = pass(dir.path(), 12 * HOUR);
+    assert!(first.only_reported && first.archives_made > 0);
+    assert_eq!(open(dir.path()).ledger().totals.expired, 0);
+    let before = steps(&open(dir.path()), "old.a", TimeRange::ALL, HOUR);
+    assert_eq!(before, (0..12).map(|hour| (hour * HOUR, 60, (hour * 60 + 59) as f64)).collect::<Vec<_>>());
+    let second = pass(dir.path(), 12 * HOUR + 60);
+    // Each segment holds an hour of one series, and the newest dot is a minute short of twelve hours: five segments
+    // go, and all but one dot of the sixth.
+    assert_eq!((second.only_reported, second.segments, second.dots), (false, 5, 359));
+    let snapshot = open(dir.path());
+    assert_eq!(snapshot.read("old.a", TimeRange::ALL).unwrap().len(), 361);
+    assert_eq!(snapshot.read("kept", TimeRange::ALL).unwrap().len(), 12 * 60);
+    let (stat, totals) = (snapshot.stat(), snapshot.ledger().totals);
+    assert_eq!((totals.expired, stat.dots + totals.expired), (359, totals.stored_other));
+    assert_eq!(steps(&snapshot, "old.a", TimeRange::ALL, HOUR), before, "what went is in the archives");
+    let fine = steps(&snapshot, "old.a", range(0, HOUR), 600);
+    assert_eq!(fine, (0..6).map(|n| (n * 600, 10, (n * 10 + 9) as f64)).collect::<Vec<_>>());
+    let coarse = steps(&snapshot, "old.a", range(0, 12 * HOUR), 6 * HOUR);
+    assert_eq!(coarse, [(0, 360, 359.0), (6 * HOUR, 360, 719.0)]);
+    let verified = dotter_store::verify(dir.path()).unwrap();
+    assert!(verified.damage.is_empty(), "{:?}", verified.damage);
+    // Much later, with newer dots, the ten-minute steps are gone too, and the hours are still there.
+    fill(dir.path(), "old.a", 20 * 24..20 * 24 + 1);
+    pass(dir.path(), 20 * DAY + 2 * HOUR);
+    pass(dir.path(), 20 * DAY + 2 * HOUR + 60);
+    let snapshot = open(dir.path());
+    assert_eq!(snapshot.read("old.a", TimeRange::ALL).unwrap().len(), 60);
+    assert_eq!(steps(&snapshot, "old.a", range(0, 12 * HOUR), HOUR), before);
+    assert_eq!(steps(&snapshot, "old.a", range(0, HOUR), 600), []);
+    assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn neither_a_clock_ten_years_ahead_nor_data_from_years_ago_loses_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h\"\n");
+    fill(dir.path(), "a", 0..2);
+    pass(dir.path(), 2 * HOUR);
+    // Ten years ahead, again and again, for less than a day.
+    for minutes in 1..20 {
+        let since_boot = Duration::from_secs(2 * HOUR + minutes * 60);
+        let machine = Machine { wall: at(3650 * DAY), boot: [1; 16], since_boot };
+        let retained = retain(dir.path(), &machine, &never).unwrap();
+        assert_eq!((retained.only_reported, retained.dots), (minutes == 1, 0));
+    }
+    // Years have passed and nothing new has come: its own newest dot counts.
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h\"\n");
+    fill(dir.path(), "a", 0..2);
+    for seconds in [3650 * DAY, 3651 * DAY, 3652 * DAY] {
+        assert_eq!(pass(dir.path(), seconds).dots, 0);
+    }
+    assert_eq!(open(dir.path()).read("a", TimeRange::ALL).unwrap().len(), 120);
+}
+
+#[test]
+fn a_late_dot_and_a_delete_reach_the_archives() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"1m:2d, 1h:30d\"\n");
+    fill(dir.path(), "a", 0..30);
+    pass(dir.path(), 30 * HOUR);
+    assert_eq!(pass(dir.path(), 30 * HOUR + 60).archives_made, 0, "nothing has changed");
+    let late = (SeriesName::new("a").unwrap(), at(HOUR + 30), -1.0);
+    dotter_store::add(dir.path(), vec![late]).unwrap();
+    assert!(pass(dir.path(), 30 * HOUR + 120).archives_made > 0);
+    let snapshot = open(dir.path());
+    assert_eq!(steps(&snapshot, "a", range(HOUR, 2 * HOUR), HOUR), [(HOUR, 61, 119.0)]);
+    let cut = Deletion {
+        pattern: Pattern::new("a"),
+        first_key: None,
+        last_key: None,
+        range: range(HOUR, 2 * HOUR + 600),
+    };
+    delete(dir.path(), &cut).unwrap();
+    let check = |what: &str| {
+        let found = steps(&open(dir.path()), "a", range(0, 4 * HOUR), HOUR);
+        assert_eq!(found, [(0, 60, 59.0), (2 * HOUR, 50, 179.0), (3 * HOUR, 60, 239.0)], "{what}");
+    };
+    check("hidden at once");
+    pass(dir.path(), 30 * HOUR + 180);
+    check("computed again");
+    compact_major(dir.path(), &never, &|_, _| ()).unwrap();
+    pass(dir.path(), 30 * HOUR + 240);
+    check("purged");
+}
+
+#[test]
+fn what_is_deleted_after_its_dots_are_gone_leaves_the_archives_too() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"1m:2h, 10m:30d\"\n");
+    fill(dir.path(), "a", 0..8);
+    pass(dir.path(), 8 * HOUR);
+    assert!(pass(dir.path(), 8 * HOUR + 60).dots > 0);
+    assert_eq!(steps(&open(dir.path()), "a", range(0, HOUR), HOUR), [(0, 60, 59.0)]);
+    let cut = Deletion { pattern: Pattern::new("%"), first_key: None, last_key: None, range: range(0, 1800) };
+    delete(dir.path(), &cut).unwrap();
+    let check = || assert_eq!(steps(&open(dir.path()), "a", range(0, HOUR), HOUR), [(0, 30, 59.0)]);
+    check();
+    pass(dir.path(), 8 * HOUR + 120);
+    check();
+    compact_major(dir.path(), &never, &|_, _| ()).unwrap();
+    check();
+}
+
+#[test]
+fn a_segment_that_is_mostly_too_old_is_written_anew_and_windows_stay_few() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"short%\"\nkeep = \"1m:4h, 1h:400d\"\n");
+    fill(dir.path(), "short", 0..72);
+    fill(dir.path(), "long", 0..2);
+    compact_major(dir.path(), &never, &|_, _| ()).unwrap();
+    let mut retained = BTreeMap::new();
+    for minutes in 0..12 {
+        retained.insert(minutes, pass(dir.path(), 72 * HOUR + minutes * 60));
+    }
+    let snapshot = open(dir.path());
+    let left = snapshot.read("short", TimeRange::ALL).unwrap();
+    assert!((240..=300).contains(&left.len()), "{}: {retained:?}", left.len());
+    assert_eq!(snapshot.read("long", TimeRange::ALL).unwrap().len(), 120);
+    let totals = snapshot.ledger().totals;
+    assert_eq!(snapshot.stat().dots + totals.expired, totals.stored_other);
+    let hours = steps(&snapshot, "short", range(0, 72 * HOUR), HOUR);
+    assert_eq!(hours, (0..72).map(|hour| (hour * HOUR, 60, (hour * 60 + 59) as f64)).collect::<Vec<_>>());
+    // Hours of whole days have come together.
+    let files = std::fs::read_dir(dir.path().join("seg")).unwrap().count();
+    assert!(files < 40, "{files}");
+    assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
