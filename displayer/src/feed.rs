@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotter_dot::{Reason, SeriesName, TimeRange, Timestamp};
-use dotter_query::Dot;
+use dotter_query::{Dot, Rollup, Stretch};
 
 /// What went wrong inside a feed.
 pub type FeedError = Box<dyn std::error::Error + Send + Sync>;
@@ -50,6 +51,9 @@ pub trait View: Send + Sync {
     /// Every name, sorted by bytes.
     fn names(&self) -> Vec<SeriesName>;
 
+    /// How many names there are.
+    fn name_count(&self) -> usize;
+
     /// Changes when the feed had to begin anew: news before it may be missing.
     fn epoch(&self) -> u64;
 
@@ -68,8 +72,26 @@ pub trait View: Send + Sync {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), FeedError>;
+
+    /// As [`dotter_query::Source::stretches`].
+    ///
+    /// # Errors
+    ///
+    /// Where the index cannot be read.
+    fn stretches(&self, _name: &str, _range: TimeRange) -> Result<Option<Vec<Stretch>>, FeedError> {
+        Ok(None)
+    }
+
+    /// As [`dotter_query::Source::rollups`].
+    ///
+    /// # Errors
+    ///
+    /// Where the archives cannot be read.
+    fn rollups(&self, _name: &str, _range: TimeRange, _step: Duration) -> Result<Vec<Rollup>, FeedError> {
+        Ok(Vec::new())
+    }
 
     /// The newest dots, oldest first, at most `count`.
     ///

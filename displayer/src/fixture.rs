@@ -105,6 +105,10 @@ impl View for Frozen {
         self.series.keys().cloned().collect()
     }
 
+    fn name_count(&self) -> usize {
+        self.series.len()
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -121,11 +125,11 @@ impl View for Frozen {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), FeedError> {
         let dots = self.series.get(name).map_or(&[][..], |dots| dots);
         let dots: Vec<Dot> = dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
-        let _ = visit(&dots);
+        let _ = visit(&dots, dots.len() as u64);
         Ok(())
     }
 

@@ -145,7 +145,12 @@ impl Follower {
             }
         }
         catalogue.add(new_names.iter().cloned());
-        if let Some(moment) = before.filter(|_| !names_hold) {
+        // Series of texts are there without any dot of theirs having been in the news.
+        let names_miss = catalogue.names().len() != view.name_count();
+        if names_hold && names_miss {
+            catalogue = Catalogue::new(view.names());
+        }
+        if let Some(moment) = before.filter(|_| !names_hold || names_miss) {
             let names = catalogue.names().iter();
             new_names = names.filter(|name| !moment.catalogue.contains(name.as_str())).cloned().collect();
         }

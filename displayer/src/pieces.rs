@@ -1,93 +1,179 @@
-//! Reading a long range piece by piece, each of a size that fits into memory.
-
-use std::ops::ControlFlow;
-use std::time::Duration;
+//! Which parts of a long series are read at once, and which need not be: known from the chunks' index alone.
+//!
+//! Equal clock stamps are given out spread by a nanosecond each, so a chunk's dots may come to lie behind its last
+//! stamp, by as many nanoseconds as there are stamps at most. As far as that a chunk *reaches*.
 
 use dotter_dot::{TimeRange, Timestamp};
-use dotter_query::Dot;
+use dotter_query::{Numbers, Stretch};
+use dotter_store::Chunk;
 
-/// A piece is first as long as this; nobody knows yet how dense the dots lie.
-const FIRST: Duration = Duration::from_secs(60);
-/// Pieces with fewer dots are too short.
-const DOTS_MIN: usize = 16_384;
-/// Pieces with more are too long.
-const DOTS_MAX: usize = 131_072;
+/// A piece ends at the next chunk that nothing reaches into once it has so many dots.
+const DOTS_WANTED: u64 = 32 << 10;
+/// At a chunk that something reaches into it ends only when it has so many.
+const DOTS_MAX: u64 = 256 << 10;
 
-/// Reads `range` from its start on, in pieces that grow and shrink with how dense the dots lie.
-///
-/// - `span`: the first and the last moment there is; outside of it nothing is read
-pub(crate) fn read<E>(
-    range: TimeRange,
-    span: (Timestamp, Timestamp),
-    mut read: impl FnMut(TimeRange) -> Result<Vec<Dot>, E>,
-    visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
-) -> Result<(), E> {
-    let until = range.until.min(Timestamp::from_nanos(span.1.nanos().saturating_add(1)));
-    let mut from = range.from.max(span.0);
-    let mut length = FIRST;
-    while from < until {
-        let next = until.min(from.saturating_add(length));
-        let dots = read(TimeRange::new(from, next))?;
-        if visit(&dots).is_break() {
-            return Ok(());
-        }
-        length = match dots.len() {
-            // Far too few: what comes is not likely to lie sixteen times as dense.
-            count if count < DOTS_MIN / 16 => length.saturating_mul(16),
-            count if count < DOTS_MIN => length.saturating_mul(2),
-            count if count > DOTS_MAX => (length / 2).max(Duration::from_nanos(1)),
-            _ => length,
-        };
-        from = next;
+/// How far the chunks so far reach.
+#[derive(Default)]
+struct Reach {
+    until: Option<u64>,
+    stamps: u64,
+}
+
+impl Reach {
+    /// Whether that chunk lies behind everything before it.
+    fn ends_before(&self, chunk: &Chunk) -> bool {
+        self.until.is_none_or(|until| until < chunk.first.nanos())
     }
-    Ok(())
+
+    fn take(&mut self, chunk: &Chunk) {
+        if self.ends_before(chunk) {
+            self.stamps = 0;
+        }
+        if chunk.is_clock {
+            self.stamps = self.stamps.saturating_add(chunk.dots);
+        }
+        self.until = self.until.max(Some(chunk.last.nanos().saturating_add(self.stamps)));
+    }
+}
+
+/// Ranges that together are `range`, few enough dots in each to be read at once, and how many are looked at for it.
+///
+/// - `chunks`: those that meet `range`, by their first times
+///
+/// No chunk is cut unless others lie across it.
+pub(crate) fn pieces(range: TimeRange, chunks: &[Chunk]) -> Vec<(TimeRange, u64)> {
+    let mut pieces = Vec::new();
+    let (mut from, mut begun, mut reach) = (range.from, 0_u64, Reach::default());
+    // Chunks of this piece that may lie in the next one too.
+    let mut open: Vec<(Timestamp, u64)> = Vec::new();
+    for chunk in chunks {
+        let most = if reach.ends_before(chunk) { DOTS_WANTED } else { DOTS_MAX };
+        if begun > 0 && chunk.first > from && begun.saturating_add(chunk.dots) > most {
+            pieces.push((TimeRange::new(from, chunk.first), open.iter().map(|(_, dots)| dots).sum()));
+            (from, begun) = (chunk.first, 0);
+            open.retain(|(last, _)| *last >= chunk.first);
+        }
+        begun = begun.saturating_add(chunk.dots);
+        open.push((chunk.last, chunk.dots));
+        reach.take(chunk);
+    }
+    if !open.is_empty() {
+        pieces.push((TimeRange::new(from, range.until), open.iter().map(|(_, dots)| dots).sum()));
+    }
+    pieces
+}
+
+/// What is known of chunks, those that reach into each other taken together.
+///
+/// - `chunks`: those that meet `range`, by their first times
+pub(crate) fn stretches(range: TimeRange, chunks: &[Chunk]) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let mut reach = Reach::default();
+    for chunk in chunks {
+        let apart = reach.ends_before(chunk);
+        reach.take(chunk);
+        let until = Timestamp::from_nanos(reach.until.unwrap_or_default().saturating_add(1));
+        if let Some(stretch) = stretches.last_mut().filter(|_| !apart) {
+            stretch.range.until = until.min(range.until);
+            stretch.dots = stretch.dots.saturating_add(chunk.dots);
+            stretch.numbers = None;
+            continue;
+        }
+        let whole = range.from <= chunk.first && until <= range.until;
+        let own = TimeRange::new(chunk.first.max(range.from), until.min(range.until));
+        stretches.push(Stretch { range: own, dots: chunk.dots, numbers: numbers(chunk).filter(|_| whole) });
+    }
+    stretches
+}
+
+/// What the numbers of a chunk come to, where all of them are known to be there and to be finite.
+fn numbers(chunk: &Chunk) -> Option<Numbers> {
+    if !chunk.is_alone {
+        return None;
+    }
+    if !chunk.shape.format().letters().any(|letter| letter.is_number()) {
+        // The shape of a part of the live log is only that of its last dot.
+        return (chunk.bytes > 0).then_some(Numbers::NONE);
+    }
+    let summary = chunk.summary.filter(|summary| summary.count == chunk.dots && summary.sum.is_finite())?;
+    let dotter_store::Summary { count, min, max, sum, .. } = summary;
+    Some(Numbers { count, min, max, sum })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dotter_dot::{Format, Shape};
+    use dotter_store::Summary;
 
-    /// Dots at every `gap_ns` from 0 to `end_ns`; how many were read, in how many pieces, the longest.
-    fn check(gap_ns: u64, end_ns: u64, range: TimeRange) -> (u64, usize, usize) {
-        let (mut sum, mut pieces, mut longest) = (0, 0, 0);
-        let mut last = None;
-        let dots = |piece: TimeRange| -> Result<Vec<Dot>, ()> {
-            let first = piece.from.nanos().div_ceil(gap_ns);
-            let end = piece.until.nanos().div_ceil(gap_ns);
-            Ok((first..end).map(|n| Dot { time: Timestamp::from_nanos(n * gap_ns), value: 0.0 }).collect())
-        };
-        read(range, (Timestamp::MIN, Timestamp::from_nanos(end_ns)), dots, &mut |dots| {
-            assert!(dots.iter().all(|dot| last.replace(dot.time).is_none_or(|last| last < dot.time)));
-            (sum, pieces, longest) = (sum + dots.len() as u64, pieces + 1, longest.max(dots.len()));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-        (sum, pieces, longest)
+    fn at(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn range(from: u64, until: u64) -> TimeRange {
+        TimeRange::new(at(from), at(until))
+    }
+
+    fn chunk(first: u64, last: u64, dots: u64) -> Chunk {
+        let summary = Summary { count: dots, min: 1.0, max: 2.0, sum: 3.0, first: 1.0, last: 2.0 };
+        Chunk {
+            first: at(first),
+            last: at(last),
+            dots,
+            bytes: 1,
+            is_clock: false,
+            is_alone: true,
+            shape: Shape::number(),
+            summary: Some(summary),
+        }
     }
 
     #[test]
-    fn every_dot_is_read_once_in_pieces_of_a_fair_size() {
-        const SECOND: u64 = 1_000_000_000;
-        let day = 86_400 * SECOND;
-        let (sum, pieces, _) = check(10 * SECOND, 30 * day, TimeRange::ALL);
-        assert!(sum == 30 * 8640 + 1 && pieces < 40, "{sum} {pieces}");
-        let (sum, _, longest) = check(SECOND / 10_000, 120 * SECOND, TimeRange::ALL);
-        assert!(sum == 1_200_001 && longest <= 600_000, "{sum} {longest}");
-        let hour = TimeRange::new(Timestamp::from_nanos(day), Timestamp::from_nanos(day + 3600 * SECOND));
-        let (sum, pieces, _) = check(10 * SECOND, 30 * day, hour);
-        assert!(sum == 360 && pieces <= 3, "{sum} {pieces}");
-        let late = TimeRange::new(Timestamp::from_nanos(90 * day), Timestamp::MAX);
-        assert_eq!(check(SECOND, day, late), (0, 0, 0));
+    fn pieces_end_between_chunks_and_hold_a_fair_number_of_dots() {
+        let chunks: Vec<Chunk> = (0..100).map(|n| chunk(n * 10, n * 10 + 9, 4096)).collect();
+        let found = pieces(range(5, 995), &chunks);
+        assert!(found.len() == 13 && found[0] == (range(5, 80), 8 * 4096), "{found:?}");
+        assert!(found.windows(2).all(|pair| pair[0].0.until == pair[1].0.from));
+        assert_eq!(found[12], (range(960, 995), 4 * 4096));
+        assert_eq!(pieces(range(5, 995), &[]), []);
     }
 
     #[test]
-    fn who_has_enough_ends_it() {
-        let mut pieces = 0;
-        let result: Result<(), ()> =
-            read(TimeRange::ALL, (Timestamp::MIN, Timestamp::MAX), |_| Ok(Vec::new()), &mut |_| {
-                pieces += 1;
-                ControlFlow::Break(())
-            });
-        assert_eq!((result, pieces), (Ok(()), 1));
+    fn chunks_across_others_are_cut_only_when_they_must_be_and_count_in_each_piece() {
+        let mut chunks = vec![chunk(0, 1000, 4096)];
+        chunks.extend((0..80).map(|n| chunk(n * 10 + 1, n * 10 + 9, 4096)));
+        let found = pieces(range(0, 1001), &chunks);
+        assert_eq!(found, [(range(0, 631), 64 * 4096), (range(631, 1001), 18 * 4096)]);
+    }
+
+    #[test]
+    fn what_reaches_into_another_is_one_stretch_of_which_nothing_is_known() {
+        let clock = |chunk: Chunk| Chunk { is_clock: true, ..chunk };
+        // Twenty equal stamps at 100 are given out up to 119.
+        let chunks = [
+            chunk(0, 50, 9),
+            clock(chunk(90, 100, 20)),
+            clock(chunk(110, 115, 5)),
+            chunk(200, 300, 7),
+            chunk(301, 400, 8),
+        ];
+        let found = stretches(range(0, 350), &chunks);
+        let spans: Vec<_> = found.iter().map(|stretch| (stretch.range, stretch.dots)).collect();
+        let (first, second) = ((range(0, 51), 9), (range(90, 141), 25));
+        assert_eq!(spans, [first, second, (range(200, 301), 7), (range(301, 350), 8)]);
+        let known: Vec<bool> = found.iter().map(|stretch| stretch.numbers.is_some()).collect();
+        assert_eq!(known, [true, false, true, false]);
+    }
+
+    #[test]
+    fn numbers_are_known_only_of_chunks_whose_every_dot_is_a_finite_one() {
+        let whole = chunk(0, 50, 9);
+        assert_eq!(numbers(&whole), Some(Numbers { count: 9, min: 1.0, max: 2.0, sum: 3.0 }));
+        assert_eq!(numbers(&Chunk { dots: 10, ..whole.clone() }), None);
+        assert_eq!(numbers(&Chunk { is_alone: false, ..whole.clone() }), None);
+        assert_eq!(numbers(&Chunk { summary: None, ..whole.clone() }), None);
+        let text = Chunk { shape: Shape::from(Format::new("s").unwrap()), summary: None, ..whole };
+        assert_eq!(numbers(&text), Some(Numbers::NONE));
+        assert_eq!(numbers(&Chunk { bytes: 0, ..text }), None);
     }
 }

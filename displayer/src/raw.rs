@@ -6,12 +6,11 @@
 //! distance in seconds from which on two dots are not neighbours, null where too few tell. The range is
 //! half-open at its start, as everywhere in this API: `from < t <= until`. Live events continue after `sequence`.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_http::Response;
-use dotter_query::{Budget, Dot, Envelope, Error, Source, Window, gap_after, write_seconds, write_string};
+use dotter_query::{Budget, Dot, Error, Source, Window, envelope, gap_after, write_seconds, write_string};
 
 use crate::form::{Form, wrong};
 use crate::live::write_dots;
@@ -47,17 +46,7 @@ pub(crate) fn fetch_envelope(
 ) -> Result<History, Error> {
     let next = |time: Timestamp| Timestamp::from_nanos(time.nanos().saturating_add(1));
     let range = TimeRange::new(next(window.from), next(window.until));
-    let mut envelope = Envelope::new(range, columns);
-    let mut over = Ok(());
-    moment.fetch(name, range, &mut |dots| {
-        over = budget.add_dots(dots.len()).and_then(|()| budget.time());
-        if over.is_err() {
-            return ControlFlow::Break(());
-        }
-        envelope.add(dots);
-        ControlFlow::Continue(())
-    })?;
-    over?;
+    let envelope = envelope(moment, name, range, columns, budget)?;
     let gap = gap_after(&moment.newest(name, SAMPLE_DOTS)?);
     Ok(History { count: envelope.count(), exact: envelope.is_exact(), dots: envelope.finish(), gap })
 }

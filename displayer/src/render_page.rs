@@ -16,8 +16,8 @@ use crate::watched::Moment;
 
 /// Lines in one drawing; more could not be told apart.
 const LINES_MAX: usize = 64;
-/// Dots read for one drawing.
-const DRAWN_DOTS_MAX: u64 = 20_000_000;
+/// Dots looked at for one answer.
+const READ_DOTS_MAX: u64 = 20_000_000;
 
 /// The answer to `/render`.
 pub(crate) fn answer(moment: &Moment, steps: &Mutex<Steps>, form: &Form) -> Result<Response, Error> {
@@ -68,7 +68,8 @@ fn json(moment: &Moment, steps: &Mutex<Steps>, form: &Form, targets: Vec<Target>
         precision,
         step,
     };
-    let series = render(moment, &request, steps, &mut Budget::start())?;
+    let mut budget = Budget { dots_max: READ_DOTS_MAX, ..Budget::start() };
+    let series = render(moment, &request, steps, &mut budget)?;
     let no_nulls = form.get("noNullPoints").is_some_and(|text| !text.is_empty() && text != "0");
     let mut body = Vec::new();
     write_json(&series, no_nulls, &mut body);
@@ -84,7 +85,7 @@ fn svg(moment: &Moment, form: &Form, targets: &[Target]) -> Result<Response, Err
         None => Theme::Light,
         Some(text) => Theme::parse(text).ok_or_else(|| wrong("theme", text, "light or dark"))?,
     };
-    let mut budget = Budget { dots_max: DRAWN_DOTS_MAX, ..Budget::start() };
+    let mut budget = Budget { dots_max: READ_DOTS_MAX, ..Budget::start() };
     let mut names = Vec::new();
     for target in targets {
         names.extend(moment.catalogue().find(&target.pattern, &budget)?);

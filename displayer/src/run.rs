@@ -92,6 +92,10 @@ impl Drop for Displayer {
 /// Where it cannot start.
 pub fn run(args: Args) -> Result<(), Error> {
     let log = Log::new("dotter-displayer");
+    // A segment that the disk cannot give is an error from here on; without this it would be the end.
+    if let Err(error) = dotter_store::survive_truncation() {
+        log.info(&format!("cannot guard against segments that are cut short: {error}"));
+    }
     let token = match (&args.token_file, std::env::var("DOTTER_TOKEN")) {
         (Some(path), _) => Some(Token::from_file(path)?),
         (None, Ok(value)) => Some(Token::from_env_value(&value)?),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_query::Dot;
+use dotter_query::{Dot, Numbers, Rollup, Stretch};
 use dotter_store::{Reader, Snapshot};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
-use crate::pieces;
+use crate::pieces::{pieces, stretches};
 
 /// A store directory, which may not be there yet.
 pub struct StoreFeed {
@@ -71,6 +72,10 @@ impl View for StoreView {
         self.snapshot.series().collect()
     }
 
+    fn name_count(&self) -> usize {
+        self.snapshot.series().len()
+    }
+
     fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -87,14 +92,36 @@ impl View for StoreView {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), FeedError> {
-        let Some(span) = self.snapshot.span(name) else { return Ok(()) };
-        pieces::read(range, span, |piece| Ok(dots(self.snapshot.read(name, piece)?)), visit)
+        let mut scan = self.snapshot.scan();
+        let (mut found, mut dots) = (Vec::new(), Vec::new());
+        for (piece, looked_at) in pieces(range, &self.snapshot.chunks(name, range)?) {
+            found.clear();
+            scan.read(name, piece, &mut found)?;
+            dots.clear();
+            dots.extend(found.iter().map(dot));
+            if visit(&dots, looked_at.max(dots.len() as u64)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, FeedError> {
+        Ok(Some(stretches(range, &self.snapshot.chunks(name, range)?)))
+    }
+
+    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, FeedError> {
+        let rollup = |rollup: dotter_store::Rollup| {
+            let dotter_store::Rollup { time, min, max, sum, count, last } = rollup;
+            Rollup { time, numbers: Numbers { count, min, max, sum }, last }
+        };
+        Ok(self.snapshot.rollups(name, range, step)?.into_iter().map(rollup).collect())
     }
 
     fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, FeedError> {
-        Ok(dots(self.snapshot.last(name, count)?))
+        Ok(self.snapshot.last(name, count)?.iter().map(dot).collect())
     }
 
     fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
@@ -124,8 +151,8 @@ impl View for StoreView {
     }
 }
 
-fn dots(dots: Vec<dotter_store::Dot>) -> Vec<Dot> {
-    dots.into_iter().map(|dot| Dot { time: dot.time, value: dot.value }).collect()
+fn dot(dot: &dotter_store::Dot) -> Dot {
+    Dot { time: dot.time, value: dot.value }
 }
 
 #[cfg(test)]

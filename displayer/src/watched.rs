@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use dotter_dot::{TimeRange, Timestamp};
-use dotter_query::{Catalogue, Dot, Source, SourceError};
+use dotter_query::{Catalogue, Dot, Rollup, Source, SourceError, Stretch};
 
 use crate::feed::View;
 
@@ -25,9 +25,17 @@ impl Source for Moment {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), SourceError> {
         self.view.fetch(name, range, visit)
+    }
+
+    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
+        self.view.stretches(name, range)
+    }
+
+    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, SourceError> {
+        self.view.rollups(name, range, step)
     }
 
     fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError> {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
+use dotter_dot::{Format, Incarnation, Reason, SeriesName, Shape, Timestamp, put_row};
 use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The program under test; killed when dropped.
 struct Displayer {
@@ -107,6 +107,28 @@ fn a_store_that_comes_later_is_followed_from_its_first_dot_on() {
         let points = answer[0]["datapoints"].as_array().cloned().unwrap_or_default();
         points.iter().map(|point| point[0].as_f64().unwrap()).eq([20.5, 21.5])
     });
+}
+
+#[test]
+fn a_series_of_texts_is_there_without_a_number_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(root.path()).unwrap();
+    commit(&mut writer, "a.number", &[(seconds_ago(10), 1.0)]);
+    let displayer = Displayer::start(root.path());
+    let names = |displayer: &Displayer| displayer.json("/metrics/index.json");
+    displayer.wait_for("the first series", |displayer| names(displayer) == json!(["a.number"]));
+    let key = writer.series(&SeriesName::new("a.text").unwrap(), &Shape::from(Format::new("s").unwrap()));
+    let mut row = Vec::new();
+    put_row([dotter_dot::Value::Text("hello")], &mut row);
+    let mut columns = Dots::default();
+    columns.push_row(key, false, seconds_ago(5), &row);
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &columns }).unwrap();
+    writer.sync().unwrap();
+    displayer.wait_for("both", |displayer| names(displayer) == json!(["a.number", "a.text"]));
+    let dots = displayer.json("/dots?series=a.text&from=-1min");
+    assert_eq!((&dots["series"][0]["count"], &dots["series"][0]["dots"]), (&json!(0), &json!([])));
+    let points = displayer.json("/render?target=a.text&from=-1min&noNullPoints=1");
+    assert_eq!(points, json!([]));
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::Error;
 pub struct Budget {
     /// Series a request may name or match.
     pub series_max: usize,
-    /// Dots read from the source.
+    /// Dots looked at, whether or not they come out: those of chunks that are decoded, replaced ones too. A chunk
+    /// that need not be decoded and a step of an archive count as one.
     pub dots_max: u64,
     /// Points in the answer, nulls included.
     pub points_max: u64,
@@ -48,13 +49,13 @@ impl Budget {
         over("points in the answer", count, self.points_max)
     }
 
-    /// Adds dots just read to those of the request.
+    /// Adds dots just looked at to those of the request.
     ///
     /// # Errors
     ///
     /// [`Error::OverBudget`] where they are now too many.
-    pub fn add_dots(&mut self, count: usize) -> Result<(), Error> {
-        self.dots += count as u64;
+    pub fn add_dots(&mut self, count: u64) -> Result<(), Error> {
+        self.dots = self.dots.saturating_add(count);
         over("dots read", self.dots, self.dots_max)
     }
 

@@ -1,8 +1,11 @@
 //! Many dots drawn in few columns without losing a spike.
 
+use std::time::Duration;
+
 use dotter_dot::{TimeRange, Timestamp};
 
-use crate::Dot;
+use crate::stretch::{Part, fetch_expired, fetch_parts};
+use crate::{Budget, Dot, Error, Numbers, Source, Stretch};
 
 /// What is left of dots when each column of a drawing keeps its first, its smallest, its largest and its last.
 ///
@@ -11,6 +14,7 @@ use crate::Dot;
 pub struct Envelope {
     range: TimeRange,
     columns: u64,
+    is_exact: bool,
     /// Every dot, while there are few.
     few: Vec<Dot>,
     kept: Vec<Dot>,
@@ -20,33 +24,131 @@ pub struct Envelope {
 
 #[derive(Clone, Copy, Debug)]
 struct Column {
-    index: u64,
+    /// Where the next one begins.
+    until: Timestamp,
     first: Dot,
     min: Dot,
     max: Dot,
     last: Dot,
 }
 
+/// The envelope of a series, the same as that of all its dots inside `range`, though only those are read that may be
+/// seen in it: of the stretches within a column that of its first, its smallest, its largest and its last.
+///
+/// Where dots have expired the steps of archives are there in their stead: smallest, largest and last, all at the
+/// moment the step begins.
+///
+/// # Errors
+///
+/// Past the budget, or where the source fails.
+pub fn envelope(
+    source: &dyn Source,
+    name: &str,
+    range: TimeRange,
+    columns: u32,
+    budget: &mut Budget,
+) -> Result<Envelope, Error> {
+    let mut envelope = Envelope::new(range, columns);
+    let width = range.until.since(range.from) / columns.max(1);
+    let (rollups, live) = fetch_expired(source, name, range, width, budget)?;
+    for rollup in rollups {
+        let time = rollup.time.max(range.from);
+        let Numbers { count, min, max, .. } = rollup.numbers;
+        let before = envelope.count;
+        if count > 1 {
+            envelope.spill();
+            envelope.add(&[Dot { time, value: min }, Dot { time, value: max }]);
+        }
+        envelope.add(&[Dot { time, value: rollup.last }]);
+        envelope.count = before + count;
+    }
+    let range = TimeRange::new(live, range.until);
+    if range.is_empty() {
+        return Ok(envelope);
+    }
+    let mut stretches = source.stretches(name, range)?;
+    if let Some(stretches) = &mut stretches {
+        envelope.choose(stretches);
+    }
+    fetch_parts(source, name, range, stretches.as_deref(), budget, |part| match part {
+        Part::Dots(dots) => envelope.add(dots),
+        Part::Known(_, numbers) => envelope.skip(numbers.count),
+    })?;
+    Ok(envelope)
+}
+
 impl Envelope {
     /// - `columns`: of equal width over `range`; at least one
     pub fn new(range: TimeRange, columns: u32) -> Envelope {
         let columns = u64::from(columns.max(1));
-        Envelope { range, columns, few: Vec::new(), kept: Vec::new(), column: None, count: 0 }
+        Envelope { range, columns, is_exact: true, few: Vec::new(), kept: Vec::new(), column: None, count: 0 }
     }
 
     /// Adds dots sorted by time, none earlier than those added before.
     pub fn add(&mut self, dots: &[Dot]) {
         self.count += dots.len() as u64;
-        if self.column.is_none() {
-            self.few.extend_from_slice(dots);
-            if self.few.len() as u64 > self.columns * 4 {
-                for dot in std::mem::take(&mut self.few) {
-                    self.sort_in(dot);
+        if !self.is_exact {
+            return self.sort_in(dots);
+        }
+        self.few.extend_from_slice(dots);
+        if self.few.len() as u64 > self.columns * 4 {
+            self.spill();
+        }
+    }
+
+    /// Passes over dots that neither begin nor end their column nor are an extreme of it.
+    fn skip(&mut self, count: u64) {
+        self.count += count;
+        if count > 0 && self.is_exact {
+            self.spill();
+        }
+    }
+
+    /// Takes out the numbers of those stretches that must be read, the others being nowhere seen.
+    fn choose(&self, stretches: &mut [Stretch]) {
+        let known = stretches.iter().filter_map(|stretch| stretch.numbers).map(|numbers| numbers.count);
+        // Else all dots might have to be kept as they are.
+        let are_many = known.sum::<u64>() > self.columns * 4;
+        let last = |stretch: &Stretch| stretch.range.until.saturating_sub(Duration::from_nanos(1));
+        let column = |stretch: &Stretch| {
+            let (from, until) = (self.index(stretch.range.from), self.index(last(stretch)));
+            (are_many && from == until).then_some(from)
+        };
+        let mut rest = stretches;
+        while !rest.is_empty() {
+            let of = column(&rest[0]);
+            let end = rest.iter().position(|stretch| column(stretch) != of).unwrap_or(rest.len());
+            let (group, behind) = rest.split_at_mut(end);
+            rest = behind;
+            let mut seen = [None::<usize>; 4];
+            if of.is_some() {
+                let mut known: Option<Numbers> = None;
+                for (index, stretch) in group.iter().enumerate() {
+                    let Some(numbers) = stretch.numbers.filter(|numbers| numbers.count > 0) else { continue };
+                    seen[0] = seen[0].or(Some(index));
+                    // Of equal extremes the earliest is kept.
+                    if known.is_none_or(|known| numbers.min < known.min) {
+                        seen[1] = Some(index);
+                    }
+                    if known.is_none_or(|known| numbers.max > known.max) {
+                        seen[2] = Some(index);
+                    }
+                    seen[3] = Some(index);
+                    known = Some(known.map_or(numbers, |known| Numbers {
+                        min: known.min.min(numbers.min),
+                        max: known.max.max(numbers.max),
+                        ..numbers
+                    }));
                 }
             }
-            return;
+            for (index, stretch) in group.iter_mut().enumerate() {
+                if (of.is_none() || seen.contains(&Some(index)))
+                    && stretch.numbers.is_some_and(|numbers| numbers.count > 0)
+                {
+                    stretch.numbers = None;
+                }
+            }
         }
-        dots.iter().for_each(|dot| self.sort_in(*dot));
     }
 
     /// How many dots were added.
@@ -56,38 +158,55 @@ impl Envelope {
 
     /// Whether every dot added is still there.
     pub fn is_exact(&self) -> bool {
-        self.column.is_none()
+        self.is_exact
     }
 
     /// The dots kept, sorted by time, at most four a column.
     pub fn finish(mut self) -> Vec<Dot> {
-        match self.column {
-            None => self.few,
-            Some(column) => {
-                column.keep(&mut self.kept);
-                self.kept
-            }
+        if let Some(column) = self.column {
+            column.keep(&mut self.kept);
         }
+        self.kept.append(&mut self.few);
+        self.kept
     }
 
-    fn sort_in(&mut self, dot: Dot) {
-        let index = self.index(dot.time);
-        match &mut self.column {
-            Some(column) if column.index == index => column.take(dot),
-            other => {
-                if let Some(column) =
-                    other.replace(Column { index, first: dot, min: dot, max: dot, last: dot })
-                {
-                    column.keep(&mut self.kept);
+    fn spill(&mut self) {
+        self.is_exact = false;
+        let few = std::mem::take(&mut self.few);
+        self.sort_in(&few);
+    }
+
+    fn sort_in(&mut self, mut dots: &[Dot]) {
+        while let Some(dot) = dots.first().copied() {
+            if self.column.is_none_or(|column| dot.time >= column.until) {
+                let until = self.end(self.index(dot.time));
+                let next = Column { until, first: dot, min: dot, max: dot, last: dot };
+                if let Some(done) = self.column.replace(next) {
+                    done.keep(&mut self.kept);
                 }
             }
+            let column = self.column.as_mut().expect("one begins at the first dot");
+            let later = dots.iter().position(|dot| dot.time >= column.until).unwrap_or(dots.len()).max(1);
+            dots[..later].iter().for_each(|dot| column.take(*dot));
+            dots = &dots[later..];
         }
     }
 
+    fn length(&self) -> u128 {
+        self.range.until.since(self.range.from).as_nanos().max(1)
+    }
+
+    /// The column that holds a moment.
     fn index(&self, time: Timestamp) -> u64 {
-        let length = self.range.until.since(self.range.from).as_nanos().max(1);
         let offset = time.since(self.range.from).as_nanos();
-        (offset * u128::from(self.columns) / length) as u64
+        (offset * u128::from(self.columns) / self.length()) as u64
+    }
+
+    /// Where the column behind one begins.
+    fn end(&self, index: u64) -> Timestamp {
+        let offset = ((u128::from(index) + 1) * self.length()).div_ceil(u128::from(self.columns));
+        let nanos = u64::try_from(offset).ok().and_then(|offset| self.range.from.nanos().checked_add(offset));
+        Timestamp::from_nanos(nanos.unwrap_or(u64::MAX))
     }
 }
 

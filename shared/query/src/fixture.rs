@@ -36,12 +36,12 @@ impl Source for Memory {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), SourceError> {
         let dots = self.series.get(name).map_or(&[][..], |dots| dots);
         let dots: Vec<Dot> = dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
         for piece in dots.chunks(3) {
-            if visit(piece).is_break() {
+            if visit(piece, piece.len() as u64).is_break() {
                 break;
             }
         }

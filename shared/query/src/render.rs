@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dotter_dot::SeriesName;
+use dotter_dot::{SeriesName, TimeRange};
 
-use crate::consolidate::{Merge, Points, consolidate};
-use crate::source::fetch_within;
+use crate::consolidate::{Drawing, Merge, Points};
 use crate::step::SAMPLE_DOTS;
+use crate::stretch::{Part, fetch_expired, fetch_parts};
 use crate::{Budget, Error, Precision, Slots, Source, Steps, Target, Window};
 
 /// What `/render` was asked for.
@@ -63,11 +63,41 @@ pub fn render(
         slots.iter().map(|slots| Merge::new(slots, (start, end), request.points_max)).collect();
     budget.points(merges.iter().fold(0, |sum: u64, merge| sum.saturating_add(merge.count)))?;
     let mut series = Vec::with_capacity(names.len());
-    for ((name, mut slots), merge) in names.into_iter().zip(slots).zip(merges) {
-        fetch_within(source, &name, slots.range(), budget, |dots| slots.add(dots))?;
-        series.push((name, consolidate(&slots, &merge, request.known_min)));
+    for ((name, slots), merge) in names.into_iter().zip(slots).zip(merges) {
+        let drawing = draw(source, name.as_str(), Drawing::new(slots, merge, request.known_min), budget)?;
+        series.push((name, drawing.finish()));
     }
     Ok(series)
+}
+
+/// Fills in a series' points: from archives what has expired, of the rest what must be read.
+fn draw(
+    source: &dyn Source,
+    name: &str,
+    mut drawing: Drawing,
+    budget: &mut Budget,
+) -> Result<Drawing, Error> {
+    let range = drawing.range();
+    if range.is_empty() {
+        return Ok(drawing);
+    }
+    let (rollups, live) = fetch_expired(source, name, range, drawing.width(), budget)?;
+    for rollup in rollups {
+        drawing.add_numbers(rollup.time, rollup.numbers);
+    }
+    let range = TimeRange::new(live, range.until);
+    if range.is_empty() {
+        return Ok(drawing);
+    }
+    let mut stretches = source.stretches(name, range)?;
+    if let Some(stretches) = &mut stretches {
+        drawing.choose(stretches);
+    }
+    fetch_parts(source, name, range, stretches.as_deref(), budget, |part| match part {
+        Part::Dots(dots) => drawing.add(dots),
+        Part::Known(range, numbers) => drawing.add_numbers(range.from, numbers),
+    })?;
+    Ok(drawing)
 }
 
 fn own_step(

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{TimeRange, Timestamp};
 
-use crate::{Budget, Catalogue};
+use crate::{Catalogue, Rollup, Stretch};
 
 /// A number at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +26,8 @@ pub trait Source {
     fn catalogue(&self) -> &Catalogue;
 
     /// Hands the dots inside `range` to `visit`, oldest first, in pieces of any length; nothing for a series
-    /// that is not there. Ends early where `visit` breaks.
+    /// that is not there. With each piece goes how many dots were looked at for it: no fewer than are in it, more
+    /// where some were replaced, deleted or texts. Ends early where `visit` breaks.
     ///
     /// # Errors
     ///
@@ -34,8 +36,28 @@ pub trait Source {
         &self,
         name: &str,
         range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot]) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
     ) -> Result<(), SourceError>;
+
+    /// What is known of the dots inside `range` without reading them, oldest first; no dot lies outside of all
+    /// stretches. `None` where nothing is known.
+    ///
+    /// # Errors
+    ///
+    /// Where the source cannot be read.
+    fn stretches(&self, _name: &str, _range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
+        Ok(None)
+    }
+
+    /// What the numbers of a series come to per step, for every step of `range` with any, oldest first; of expired
+    /// dots as far as `step` is a multiple of what is kept of them.
+    ///
+    /// # Errors
+    ///
+    /// Where the source cannot be read.
+    fn rollups(&self, _name: &str, _range: TimeRange, _step: Duration) -> Result<Vec<Rollup>, SourceError> {
+        Ok(Vec::new())
+    }
 
     /// The newest dots, oldest first, at most `count`.
     ///
@@ -46,24 +68,4 @@ pub trait Source {
 
     /// The first and the last moment of a series; `None` where it has no dots.
     fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)>;
-}
-
-/// Fetches under a budget: every dot is counted, and the clock is looked at between pieces.
-pub(crate) fn fetch_within(
-    source: &dyn Source,
-    name: &SeriesName,
-    range: TimeRange,
-    budget: &mut Budget,
-    mut visit: impl FnMut(&[Dot]),
-) -> Result<(), crate::Error> {
-    let mut over = Ok(());
-    source.fetch(name.as_str(), range, &mut |dots| {
-        over = budget.add_dots(dots.len()).and_then(|()| budget.time());
-        if over.is_err() {
-            return ControlFlow::Break(());
-        }
-        visit(dots);
-        ControlFlow::Continue(())
-    })?;
-    over
 }

@@ -1,0 +1,295 @@
+//! Zoomed-out answers come from what chunks are known to hold; on random stores they are those of the dots.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dotter_displayer::{Feed, StoreFeed, View};
+use dotter_dot::{Format, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_query::{
+    Budget, Catalogue, Dot, Precision, Render, Rollup, Source, SourceError, Stretch, Target, Window,
+    envelope, render,
+};
+use dotter_store::{Bulk, Deletion, Dots, Machine, Pattern, Transaction, Writer};
+
+const SECOND: u64 = 1_000_000_000;
+const START: u64 = 1_710_460_800 * SECOND;
+const NAME: &str = "a.b";
+
+struct Random(u64);
+
+impl Random {
+    fn from_env() -> Random {
+        let given = std::env::var("DOTTER_SEED").ok();
+        let seed = given.map_or_else(|| Timestamp::now().nanos(), |seed| seed.parse().expect("a number"));
+        println!("DOTTER_SEED={seed}");
+        Random(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        // Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (word ^ (word >> 31)) % bound
+    }
+}
+
+/// A store's view, which may be kept from knowing anything but dots.
+struct Seen {
+    view: Arc<dyn View>,
+    catalogue: Catalogue,
+    knows: bool,
+}
+
+impl Seen {
+    fn open(dir: &Path) -> Seen {
+        let view = StoreFeed::new(dir.to_owned()).refresh(&mut Vec::new()).unwrap().unwrap();
+        let mut catalogue = Catalogue::default();
+        catalogue.add(view.names());
+        Seen { view, catalogue, knows: true }
+    }
+
+    fn blind(&self) -> Seen {
+        Seen { view: self.view.clone(), catalogue: self.catalogue.clone(), knows: false }
+    }
+}
+
+impl Source for Seen {
+    fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    fn fetch(
+        &self,
+        name: &str,
+        range: TimeRange,
+        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
+        self.view.fetch(name, range, visit)
+    }
+
+    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
+        if self.knows { self.view.stretches(name, range) } else { Ok(None) }
+    }
+
+    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, SourceError> {
+        if self.knows { self.view.rollups(name, range, step) } else { Ok(Vec::new()) }
+    }
+
+    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError> {
+        self.view.newest(name, count)
+    }
+
+    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
+        self.view.span(name)
+    }
+}
+
+fn never() -> bool {
+    false
+}
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn budget() -> Budget {
+    Budget {
+        dots_max: u64::MAX,
+        deadline: std::time::Instant::now() + Duration::from_secs(60),
+        ..Budget::start()
+    }
+}
+
+/// A random run of dots: begin, gap and count in a store whose times lie in 400,000 s.
+fn run(random: &mut Random) -> impl Iterator<Item = (u64, f64)> + use<> {
+    let begin = START + random.below(300_000) * SECOND;
+    let gap = [1_000, SECOND / 10, SECOND, 7 * SECOND][random.below(4) as usize];
+    let count = 1 + random.below(30_000).min(100_000 * SECOND / gap);
+    // Some runs hold what no sum could, some the same number over and over.
+    let odd = random.below(6);
+    let mut steps = Random(random.below(u64::MAX));
+    let mut value = 50.0;
+    (0..count).map(move |n| {
+        value += steps.below(2001) as f64 / 100.0 - 10.0;
+        let number = match odd {
+            0 if n == count / 2 => f64::NAN,
+            1 if n == count / 3 => f64::INFINITY,
+            2 => [0.0, -0.0, 1.0][(n / 5000 % 3) as usize],
+            _ => value,
+        };
+        (begin + n * gap, number)
+    })
+}
+
+fn fill(dir: &Path, random: &mut Random) {
+    let name = SeriesName::new(NAME).unwrap();
+    let text = Shape::from(Format::new("s").unwrap());
+    let row = Shape::new(Format::new("suF").unwrap(), "", &["path", "code", "took"]).unwrap();
+    let mut row_bytes = Vec::new();
+    for _ in 0..3 + random.below(5) {
+        match random.below(8) {
+            0..3 => {
+                let mut bulk = Bulk::new();
+                run(random).for_each(|(time, value)| bulk.push(&name, at(time), value));
+                dotter_store::add(dir, bulk).unwrap();
+            }
+            3..5 => {
+                let mut writer = Writer::open(dir).unwrap();
+                let key = writer.series(&name, &Shape::number());
+                let clock = random.below(2) == 0;
+                let mut dots = Dots::default();
+                // Stamps in microseconds, some of them equal.
+                run(random).for_each(|(time, value)| dots.push(key, clock, at(time / 3000 * 3000), value));
+                let transaction = Transaction { ring: None, lanes: &[], dots: &dots };
+                writer.append(&transaction).unwrap();
+                writer.sync().unwrap();
+            }
+            5 => {
+                let mut bulk = Bulk::new();
+                let texts = random.below(2) == 0;
+                for (time, value) in run(random) {
+                    row_bytes.clear();
+                    let number = Value::U32(value as u32);
+                    let cells = [Value::Text("x"), number, Value::F64(value)];
+                    put_row(cells.into_iter().take(if texts { 1 } else { 3 }), &mut row_bytes);
+                    let shape = if texts { &text } else { &row };
+                    bulk.push_row(&name, shape, at(time), &row_bytes).unwrap();
+                }
+                dotter_store::add(dir, bulk).unwrap();
+            }
+            6 => {
+                let from = START + random.below(400_000 * SECOND);
+                let range = TimeRange::new(at(from), at(from + random.below(20_000 * SECOND)));
+                let pattern = Pattern::new("a%");
+                let deletion = Deletion { pattern, first_key: None, last_key: None, range };
+                // There may be no store yet.
+                let _ = dotter_store::delete(dir, &deletion);
+            }
+            _ => {
+                let _ = dotter_store::seal_all(dir, &never);
+                let _ = dotter_store::compact_major(dir, &never, &|_, _| ());
+            }
+        }
+    }
+}
+
+fn bits(dots: &[Dot]) -> Vec<(u64, u64)> {
+    dots.iter().map(|dot| (dot.time.nanos(), dot.value.to_bits())).collect()
+}
+
+#[test]
+fn what_is_known_of_chunks_answers_as_their_dots_do() {
+    let mut random = Random::from_env();
+    let (mut saved, mut asked) = (0, 0);
+    for round in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), &mut random);
+        if !dir.path().join("MANIFEST").exists() {
+            continue;
+        }
+        let knowing = Seen::open(dir.path());
+        let blind = knowing.blind();
+        for _ in 0..12 {
+            let from = START + random.below(300_000 * SECOND);
+            let length = [1_000, 60_000, 500_000][random.below(3) as usize] * SECOND;
+            let range = TimeRange::new(at(from), at(from + 1 + random.below(length)));
+            let columns = [1, 3, 50, 1200][random.below(4) as usize];
+            let (mut less, mut more) = (budget(), budget());
+            let found = envelope(&knowing, NAME, range, columns, &mut less).unwrap();
+            let expected = envelope(&blind, NAME, range, columns, &mut more).unwrap();
+            assert_eq!((found.count(), found.is_exact()), (expected.count(), expected.is_exact()), "{round}");
+            assert_eq!(
+                bits(&found.finish()),
+                bits(&expected.finish()),
+                "round {round}: {range:?} in {columns}"
+            );
+            assert!(less.dots <= more.dots, "{} dots looked at instead of {}", less.dots, more.dots);
+            saved += more.dots - less.dots;
+            asked += more.dots;
+
+            let request = Render {
+                targets: vec![Target::new(NAME).unwrap()],
+                window: Window { from: range.from, until: range.until },
+                points_max: Some(1 + random.below(100)),
+                known_min: [0.0, 0.0, 0.3][random.below(3) as usize],
+                precision: Precision::Seconds,
+                step: [None, Some(Duration::from_secs(1 + random.below(20)))][random.below(2) as usize],
+            };
+            let steps = Mutex::default();
+            let found = render(&knowing, &request, &steps, &mut less).unwrap();
+            let expected = render(&blind, &request, &steps, &mut more).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for ((_, found), (_, expected)) in found.iter().zip(&expected) {
+                assert_eq!((found.start, found.step), (expected.start, expected.step), "{request:?}");
+                let near = |(a, b): (&f64, &f64)| {
+                    // Sums are added up in another order.
+                    a.to_bits() == b.to_bits()
+                        || (a - b).abs() <= 1e-9 * (1e4 + b.abs())
+                        || a.is_nan() && b.is_nan()
+                };
+                assert_eq!(found.values.len(), expected.values.len());
+                assert!(found.values.iter().zip(&expected.values).all(near), "round {round}: {request:?}");
+            }
+        }
+    }
+    println!("{saved} of {asked} dots not looked at");
+    assert!(saved > 0, "nothing was ever known");
+}
+
+#[test]
+fn what_has_expired_is_answered_from_archives() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("retention.toml"),
+        "[[rule]]\npattern = \"a%\"\nkeep = \"1m:6h, 10m:30d\"\n",
+    )
+    .unwrap();
+    let name = SeriesName::new(NAME).unwrap();
+    let minute = |minute: u64| at(START + minute * 60 * SECOND);
+    for hour in 0..12 {
+        let dots = (hour * 60..hour * 60 + 60).map(|n| (name.clone(), minute(n), n as f64));
+        dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+    }
+    let range = TimeRange::new(minute(0), minute(12 * 60));
+    let extremes = |columns: u32| {
+        let found = envelope(&Seen::open(dir.path()), NAME, range, columns, &mut budget()).unwrap();
+        let (count, dots) = (found.count(), found.finish());
+        assert!(dots.is_sorted_by_key(|dot| dot.time));
+        let values = || dots.iter().map(|dot| dot.value);
+        (count, values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
+    };
+    let averages = || {
+        let request = Render {
+            targets: vec![Target::new(NAME).unwrap()],
+            window: Window { from: minute(0), until: minute(12 * 60 - 1) },
+            points_max: Some(12),
+            known_min: 0.0,
+            precision: Precision::Seconds,
+            step: None,
+        };
+        let series = render(&Seen::open(dir.path()), &request, &Mutex::default(), &mut budget()).unwrap();
+        series[0].1.values.clone()
+    };
+    let before = averages();
+    assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
+    // The first pass only says what it would do.
+    for seconds in [0, 60] {
+        let seconds = 12 * 3600 + seconds;
+        let wall = at(START + seconds * SECOND);
+        let machine = Machine { wall, boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+        dotter_store::retain(dir.path(), &machine, &never).unwrap();
+    }
+    assert!(Seen::open(dir.path()).view.span(NAME).unwrap().0 > minute(0), "dots have expired");
+    assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
+    // Steps of ten minutes are all there is left for columns of one; that in which the dots begin has them too.
+    assert_eq!(extremes(720), (12 * 60 + 1, 0.0, 719.0));
+    let after = averages();
+    assert_eq!(after.len(), before.len());
+    // A point begins one slot before its moment, as Graphite has it; a step of an archive counts where it begins.
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 10.0;
+    assert!(after.iter().zip(&before).all(near), "{after:?} {before:?}");
+}
