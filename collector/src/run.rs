@@ -200,6 +200,10 @@ impl Doors {
 pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     // The store is for its owner and, where the owner says so later, for others: nothing is made readable by chance.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    // A segment that the disk cannot give is an error from here on; without this it would be the end.
+    if let Err(error) = dotter_store::survive_truncation() {
+        log.info(&format!("cannot guard against segments that are cut short: {error}"));
+    }
     let collector = Collector::start(options, log)?;
     log.info(&format!("listening on http://{}", collector.doors.server.local_addr()));
     if let Some(graphite) = &collector.doors.graphite {

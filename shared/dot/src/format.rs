@@ -24,8 +24,8 @@ pub enum Letter {
 
 /// One letter per column, 1 to [`COLUMNS_MAX`] of them. A plain number is `F`.
 ///
-/// All letters are known to every format from the first version on; what a part of Dotter does not yet
-/// take, it refuses by name.
+/// All letters are known to every format from the first version on. `b`, for raw bytes, is reserved: nothing takes
+/// it yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Format(Box<str>);
 
@@ -151,7 +151,8 @@ impl fmt::Display for Format {
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "format '{}' is not 1 to 64 of the letters f F u U i I s", self.0)
+        write!(f, "format '{}' is not 1 to 64 of the letters f F u U i I s", self.0)?;
+        if self.0.contains('b') { f.write_str("; b, for raw bytes, is reserved") } else { Ok(()) }
     }
 }
 
@@ -168,6 +169,12 @@ impl std::str::FromStr for Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_letter_of_raw_bytes_is_reserved() {
+        assert!(Format::new("b").unwrap_err().to_string().ends_with("is reserved"));
+        assert!(!Format::new("x").unwrap_err().to_string().contains("reserved"));
+    }
 
     #[test]
     fn a_format_is_one_to_sixty_four_known_letters() {

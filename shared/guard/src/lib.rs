@@ -1,14 +1,12 @@
-//! Surviving a file that somebody cuts short while it is being read.
+//! Surviving a mapped file that somebody cuts short, or a disk that cannot give its bytes.
 //!
-//! A load from a page behind a file's end raises SIGBUS, which ends the process. Nobody who keeps to the format
-//! shortens a ring, and [`crate::RingReader`] looks at the size before every pass, but between that look and the
-//! load a hostile writer has its chance. With [`survive_truncation`] such a page becomes one of zeros in the
-//! reader's own mapping, the load is done again, and the mapping is marked: what it gives from then on is not
-//! believed.
+//! A load from a page behind a file's end, or from a bad sector, raises SIGBUS, which ends the process. With
+//! [`survive_truncation`] such a page becomes one of zeros in the reader's own mapping, the load is done again, and
+//! the mapping is marked: what it gives from then on is not believed.
 //!
 //! Always true: the handler touches nothing but the list below, which is atomics in static memory, and pages of
 //! mappings in that list; every other fault goes to whoever handled it before.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "a signal handler, and a page put in the place of another")]
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -30,9 +28,9 @@ static SLOTS: [Slot; GUARDED_MAX] =
     [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), broken: AtomicBool::new(false) } };
         GUARDED_MAX];
 
-/// Keeps a place in the list while a mapping exists.
+/// Keeps a place in the list while a mapping exists; to be dropped before it is unmapped.
 #[derive(Debug)]
-pub(crate) struct Guard(&'static Slot);
+pub struct Guard(&'static Slot);
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,8 +42,13 @@ impl std::fmt::Debug for Slot {
 const FILLING: usize = 1;
 
 impl Guard {
-    /// Guards the mapping of `bytes` at `start`; `None` where the list is full.
-    pub(crate) fn new(start: usize, bytes: usize) -> Option<Guard> {
+    /// Guards a mapping; `None` where the list is full, and then it is like any other.
+    ///
+    /// # Safety
+    ///
+    /// `start` is where a mapping of `bytes` begins that is of a whole file, read-only, and not unmapped before the
+    /// guard is dropped; whoever reads it takes zeros in it for what they are.
+    pub unsafe fn new(start: usize, bytes: usize) -> Option<Guard> {
         let free = |slot: &&Slot| slot.start.compare_exchange(0, FILLING, Acquire, Relaxed).is_ok();
         let slot = SLOTS.iter().find(free)?;
         slot.broken.store(false, Relaxed);
@@ -58,7 +61,7 @@ impl Guard {
 
     /// Whether a page of it was missing when it was read.
     #[inline]
-    pub(crate) fn is_broken(&self) -> bool {
+    pub fn is_broken(&self) -> bool {
         // Acquire: asked after what was read, and the handler ran between the two on the same thread, or on
         // another whose zeros were seen.
         self.0.broken.load(Acquire)
@@ -75,9 +78,9 @@ impl Drop for Guard {
 /// What handled SIGBUS before.
 static BEFORE: OnceLock<Result<libc::sigaction, i32>> = OnceLock::new();
 
-/// From now on a ring that is cut short while this process reads it looks empty and does not end the process.
+/// From now on a guarded file that is cut short while this process reads it does not end the process.
 ///
-/// For programs whose business is reading rings of others: it takes SIGBUS, for the whole process and for good,
+/// For programs whose business is reading files of others: it takes SIGBUS, for the whole process and for good,
 /// and hands on every fault that is not a reader's. Cheap to repeat.
 ///
 /// # Errors
@@ -135,9 +138,9 @@ fn mend(address: usize) -> bool {
     // SAFETY: takes a number and gives one; allowed in a handler on Linux, where it reads memory.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let start = address & !(page - 1);
-    // SAFETY: the page lies in a mapping of a whole file made by `Map::readable`, which ends on a page and is
-    // not unmapped before its guard is dropped, so nothing but that mapping is replaced; all that is ever
-    // done with it is loading atomics, of which zero is one.
+    // SAFETY: the page lies in a mapping of a whole file, which ends on a page and is not unmapped before its
+    // guard is dropped, so nothing but that mapping is replaced; whoever made the guard promised that zeros
+    // will do.
     let mended = unsafe {
         libc::mmap(
             start as *mut libc::c_void,

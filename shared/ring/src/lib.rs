@@ -57,8 +57,6 @@ mod crc;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
-mod fault;
-#[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
 mod sys;
@@ -71,9 +69,9 @@ pub use layout::{
 pub use {
     clock::{Clock, ClockKind, Manual, Pair},
     cursor::LaneCursor,
+    dotter_guard::survive_truncation,
     drained::{Drained, Loss, RingDot, Value},
     error::Error,
-    fault::survive_truncation,
     fork::{SlowPath, generation as fork_generation},
     header::Identity,
     lane::{LaneWriter, Moved, Refusal},

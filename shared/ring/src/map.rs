@@ -10,9 +10,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use dotter_guard::Guard;
 use memmap2::{MmapOptions, MmapRaw};
-
-use crate::fault::Guard;
 
 /// A file mapped as a whole; unmapped when the last [`Span`] of it is gone.
 pub(crate) struct Map {
@@ -31,10 +30,13 @@ impl Map {
     /// Maps `bytes` of `file`, shared, for reading; a store through it would be a fault.
     pub(crate) fn readable(file: &File, bytes: u64) -> io::Result<Arc<Map>> {
         let raw = MmapOptions::new().len(length(bytes)?).map_raw_read_only(file)?;
-        Ok(Arc::new(Map { guard: Guard::new(raw.as_ptr() as usize, raw.len()), raw }))
+        // SAFETY: a mapping of a whole file, read-only, and unmapped after its guard is dropped, which stands before
+        // it; what is read from it is atomics, of which zero is one, and nothing they say is believed unchecked.
+        let guard = unsafe { Guard::new(raw.as_ptr() as usize, raw.len()) };
+        Ok(Arc::new(Map { guard, raw }))
     }
 
-    /// Whether a page was missing when it was read, and zeros were read instead; see [`crate::fault`].
+    /// Whether a page was missing when it was read, and zeros were read instead; see [`dotter_guard`].
     #[inline]
     pub(crate) fn is_broken(&self) -> bool {
         self.guard.as_ref().is_some_and(Guard::is_broken)

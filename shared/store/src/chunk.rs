@@ -9,7 +9,7 @@ use dotter_dot::{ROW_BYTES_MAX, Shape, get_varint, put_varint};
 
 use crate::bytes::Fields;
 use crate::codec::{self, numbers, texts, times};
-use crate::run::Run;
+use crate::run::{Run, row_word};
 
 /// The most dots a chunk has.
 pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
@@ -149,8 +149,36 @@ enum Cells {
     Texts { lengths: Vec<u32>, heap: Vec<u8>, next: usize },
 }
 
+/// Rows of a single text, which need no step between the codec and their bytes.
+fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Run) -> Option<()> {
+    let (tag, encoded) = take_column(fields, true)?;
+    let mut lengths = Vec::with_capacity(count);
+    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, &mut lengths, rows);
+    let mut at = out.push_rows_with(texts)?;
+    let mut bytes = 0;
+    for length in lengths {
+        let length = length as usize;
+        let row = varint_bytes(length) + length;
+        bytes += length;
+        if row > ROW_BYTES_MAX || bytes > ROW_BYTES_LIMIT {
+            return None;
+        }
+        out.words.push(row_word(at, row));
+        at += row;
+    }
+    Some(())
+}
+
+/// How many bytes a varint has.
+fn varint_bytes(value: usize) -> usize {
+    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Run) -> Option<()> {
     let columns = shape.format().len();
+    if columns == 1 {
+        return decode_texts(fields, count, out);
+    }
     let mut cells = Vec::with_capacity(columns);
     let mut bytes = 0;
     for (column, letter) in shape.format().letters().enumerate() {
@@ -164,7 +192,7 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut R
             let (mut lengths, mut heap) = (Vec::new(), Vec::new());
             texts::decode(tag, encoded, count, &mut lengths, &mut heap)?;
             bytes += heap.len();
-            if !are_texts(&lengths, &heap) {
+            if !texts::are_texts(&lengths, &heap) {
                 return None;
             }
             cells.push(Cells::Texts { lengths, heap, next: 0 });
@@ -194,16 +222,6 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut R
         out.words.push(word);
     }
     Some(())
-}
-
-/// Whether each text is UTF-8 by itself.
-fn are_texts(lengths: &[u32], heap: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(heap) else { return false };
-    let mut at = 0;
-    lengths.iter().all(|length| {
-        at += *length as usize;
-        text.is_char_boundary(at)
-    })
 }
 
 #[cfg(test)]

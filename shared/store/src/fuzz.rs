@@ -3,14 +3,15 @@
 
 use std::path::Path;
 
-use dotter_dot::{Format, Shape};
+use dotter_dot::{Format, Shape, Timestamp};
 
 use crate::bytes::Fields;
 use crate::chunk;
 use crate::ledger::Ledger;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Order, StoreId};
 use crate::run::Run;
-use crate::wal::{Item, Items, Names, apply, count_dots, declare_frame};
+use crate::segment::{Meta, Segment, Tail};
+use crate::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
 
 /// A chunk with a right checksum: what is decoded encodes to what decodes to the same.
 ///
@@ -52,9 +53,9 @@ pub fn frames(bytes: &[u8]) {
         crate::wal::push_raw(&mut file, *kind, 1, sequence, payload);
     }
     let (mut names, mut ledger) = (Names::default(), Ledger::default());
-    for item in Items::new(&file, 0, 1) {
-        let Item::Frame(frame) = item else { continue };
-        declare_frame(&frame, &mut names);
+    let frames = whole_frames(&mut Items::new(&file, 0, 1), &mut names);
+    count_by_id(&frames);
+    for frame in frames {
         count_dots(&frame);
         if let crate::wal::Applied::Dots { mut dots, .. } = apply(&frame, &names, &mut ledger) {
             while let Some((id, _)) = dots.peek() {
@@ -77,4 +78,51 @@ pub fn manifest(bytes: &[u8]) {
     let Some(decoded) = Manifest::decode_unchecked(bytes) else { return };
     let again = decoded.encode();
     assert_eq!(Manifest::decode(&again, Path::new("MANIFEST")).expect("what was encoded decodes"), decoded);
+}
+
+/// A segment whose checksums are right: chunks, index and meta as given, between 0xFE, with two series in it.
+pub fn segment(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |byte| *byte == 0xFE);
+    let mut part = || parts.next().unwrap_or_default();
+    let (chunks, index, meta) = (part(), part(), part());
+    let mut keys = fst::MapBuilder::memory();
+    keys.insert("a", 0).expect("in order");
+    keys.insert("b", index.len() as u64 / 2).expect("in order");
+    let keys = keys.into_inner().expect("it is in memory");
+    let mut file = [b"DOTTRSEG".as_slice(), &[0; 8], chunks].concat();
+    let index_at = file.len() as u64;
+    file.extend_from_slice(index);
+    let fst_at = file.len() as u64;
+    file.extend_from_slice(&keys);
+    let meta_at = file.len() as u64;
+    file.extend_from_slice(meta);
+    let checksum = crc32c::crc32c(&file[index_at as usize..]);
+    let tail = Tail {
+        level: 0,
+        store: StoreId([0; 16]),
+        generation: 1,
+        order: Order { sequence: 1, generation: 1 },
+        index_at,
+        fst_at,
+        meta_at,
+        first_time: Timestamp::MIN,
+        last_time: Timestamp::MAX,
+        dots: 1,
+        series: 2,
+        meta: Meta::default(),
+        bytes: 0,
+    };
+    file.extend_from_slice(&tail.encode(checksum));
+    let path = std::env::temp_dir().join(format!("dotter-fuzz-{}.seg", std::process::id()));
+    std::fs::write(&path, &file).expect("there is room for a small file");
+    let Ok(segment) = Segment::open(&path, &tail.entry("fuzz")) else { return };
+    let mut run = Run::default();
+    for name in ["a", "b", "c"] {
+        let _ = segment.latest_shape(name);
+        for chunk in segment.all_chunks(name).unwrap_or_default() {
+            run.clear();
+            let _ = segment.read(&chunk, &mut run);
+            let _ = segment.bytes(&chunk);
+        }
+    }
 }

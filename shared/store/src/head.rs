@@ -1,7 +1,7 @@
 //! The part of the log that no segment holds yet, as a reader sees it: dots by series.
 //!
-//! Parts are never changed once a snapshot has them; neighbours are merged into one as they come, so that there
-//! are few of them however often a reader looks.
+//! Parts are never changed once a snapshot has them; where there are more than a few, neighbours are merged into one
+//! as they come, so that they stay few however often a reader looks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use dotter_dot::{SeriesName, Shape};
 use crate::manifest::Order;
 use crate::run::Run;
 use crate::tombstone::{self, Spans, Tombstone};
+
+/// So many parts cost a read next to nothing, while to merge them costs opening a store with a long log a third.
+const PARTS_FEW: usize = 4;
 
 /// Dots of consecutive frames of one WAL file.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +45,12 @@ impl HeadSeries {
     /// Dots by whether the clock stamped them.
     pub(crate) fn run(&self, clock: bool) -> &Run {
         if clock { &self.clock } else { &self.explicit }
+    }
+
+    /// Makes room for so many dots more, explicit ones and clock stamps.
+    pub(crate) fn reserve(&mut self, counts: [u32; 2]) {
+        self.explicit.reserve(counts[0] as usize);
+        self.clock.reserve(counts[1] as usize);
     }
 
     /// Lets `fill` append dots, which give back how many they are, `shape` being that of the last of them.
@@ -79,12 +88,6 @@ impl HeadPart {
         Some(&self.series[*place as usize]).filter(|series| series.len() > 0)
     }
 
-    /// The series that have dots.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &SeriesName> {
-        let has_dots = |(_, place): &(_, &u32)| self.series[**place as usize].len() > 0;
-        self.places.iter().filter(has_dots).map(|(name, _)| name)
-    }
-
     /// Where the dots of a series go, with or without any so far.
     pub(crate) fn place(&mut self, name: &SeriesName) -> u32 {
         if let Some(place) = self.places.get(name) {
@@ -117,12 +120,15 @@ impl HeadPart {
     }
 }
 
-/// Adds a part behind the others; merges neighbours as long as the one behind is not much the smaller.
+/// Adds a part behind the others; where they are more than a few, merges neighbours as long as the one behind is
+/// not much the smaller.
 ///
 /// - `splits`: sequences of commits of other processes; what stands on both sides of one stays apart
 pub(crate) fn push(parts: &mut Vec<Arc<HeadPart>>, part: HeadPart, splits: &[u64]) {
     parts.push(Arc::new(part));
-    while let [.., before, last] = &parts[..] {
+    while let [.., before, last] = &parts[..]
+        && parts.len() > PARTS_FEW
+    {
         let split = |commit: &u64| (before.last_sequence..last.first_sequence).contains(commit);
         if last.dots * 2 < before.dots || splits.iter().any(split) {
             return;

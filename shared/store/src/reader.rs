@@ -3,7 +3,6 @@
 //! A reader takes no lock and makes nobody wait. It opens what MANIFEST lists, reads the live log up to where its
 //! writer says it is synced, and at each refresh looks whether either has moved on.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,8 +18,9 @@ use crate::retention::OpenArchive;
 use crate::run::Run;
 use crate::scan::Row;
 use crate::segment::Segment;
+use crate::series::SeriesNames;
 use crate::snapshot::{Damage, Inner, Snapshot};
-use crate::wal::{self, Applied, ById, HEADER_BYTES, Item, Items, LogFile, Names};
+use crate::wal::{self, Applied, ById, Frame, HEADER_BYTES, Items, LogFile, Names};
 
 /// How often a list is read again because a file of it has just gone.
 const TRIES_MAX: u32 = 20;
@@ -97,7 +97,7 @@ pub struct LossNews {
 struct Intake<'a> {
     head: &'a mut Vec<Arc<HeadPart>>,
     ledger: &'a mut Ledger,
-    names: &'a mut Arc<BTreeSet<SeriesName>>,
+    names: &'a mut SeriesNames,
     /// Sequences of commits that a part must not span.
     splits: &'a [u64],
     /// The last sequence seen.
@@ -106,7 +106,6 @@ struct Intake<'a> {
     known: u64,
     news: Option<&'a mut Vec<News>>,
     with_rows: bool,
-    part: HeadPart,
 }
 
 impl Reader {
@@ -168,7 +167,7 @@ impl Reader {
         };
         let fewer = has_fewer_dots(&inner.manifest, &manifest);
         if !fewer {
-            add_names(&mut inner.names, &segments, &inner.segments);
+            inner.names.add_segments(&segments, &inner.segments);
         }
         inner.segments = segments;
         inner.archives = archives;
@@ -178,7 +177,7 @@ impl Reader {
         ledger.totals.stored_other += live;
         inner.manifest = Arc::new(manifest);
         if fewer {
-            inner.names = Arc::new(inner.visible_names());
+            inner.forget_series();
         }
         self.stamp = stamp;
         Ok(true)
@@ -215,6 +214,8 @@ impl Reader {
             };
             if until > tail.place {
                 let bytes = tail.file.read(tail.place, until)?;
+                let mut items = Items::new(&bytes, tail.place, tail.file.id);
+                let frames = wal::frames(&mut items, &mut tail.names);
                 let inner = Arc::make_mut(&mut self.inner);
                 let splits = inner.manifest.splits();
                 let known = inner.sequence;
@@ -227,15 +228,14 @@ impl Reader {
                     known,
                     news: news.as_deref_mut(),
                     with_rows: self.with_rows,
-                    part: HeadPart::default(),
                 }
-                .take(&bytes, tail.place, tail.file.id, &mut tail.names);
+                .take(&frames, &tail.names);
                 inner.wal_bytes += until - tail.place;
                 tail.place = until;
                 changed = true;
                 // A delete that was seen before what it hides.
                 if inner.manifest.tombstones.iter().any(|tombstone| tombstone.order.sequence > known) {
-                    inner.names = Arc::new(inner.visible_names());
+                    inner.forget_series();
                 }
             }
             if let Some(file) = next {
@@ -283,8 +283,8 @@ fn try_load(
     let segments = open_segments(layout, &manifest, old, &damage)?;
     let archives = before.map_or(&[][..], |before| &before.archives);
     let archives = open_archives(layout, &manifest, archives, &damage)?;
-    let mut names = before.map_or_else(Arc::default, |before| before.names.clone());
-    add_names(&mut names, &segments, old);
+    let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
+    names.add_segments(&segments, old);
     let files = wal::files(layout, manifest.wal_first)?;
     if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -308,24 +308,22 @@ fn try_load(
         known,
         news,
         with_rows,
-        part: HeadPart::default(),
     };
     let mut tail = None;
+    let mut bytes = Vec::new();
     for file in files {
         let until = match file.measured {
             Some(bytes) => bytes,
             None => file.synced_surely()?.bytes,
         };
-        let bytes = file.read(HEADER_BYTES as u64, until)?;
+        file.read_into(HEADER_BYTES as u64, until, &mut bytes)?;
         let mut names = Names::default();
-        wal::declare(&bytes, file.id, &mut names);
-        intake = intake.take(&bytes, HEADER_BYTES as u64, file.id, &mut names);
+        let frames = wal::frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);
+        intake.take(&frames, &names);
         wal_bytes += until;
         tail = Some(Tail { file, place: until, names });
     }
-    drop(intake);
     let fewer = !manifest.tombstones.is_empty()
-        || before.is_none() && !manifest.archives.is_empty()
         || before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
     let mut inner = Inner {
         manifest: Arc::new(manifest),
@@ -341,7 +339,7 @@ fn try_load(
         damage,
     };
     if fewer {
-        inner.names = Arc::new(inner.visible_names());
+        inner.forget_series();
     }
     Ok((stamp, inner, tail))
 }
@@ -355,26 +353,35 @@ fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
 }
 
 impl Intake<'_> {
-    /// Takes in the frames of one stretch of a file.
-    fn take(mut self, bytes: &[u8], base: u64, file_id: u64, names: &mut Names) -> Self {
-        // By the file's ids where in the part their dots go.
+    /// Takes in the frames of one stretch of a file: a part never spans files, so that a seal drops whole parts.
+    fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
+        let splits = self.splits;
+        let together = |before: &Frame<'_>, frame: &Frame<'_>| {
+            !splits.iter().any(|commit| (before.sequence..frame.sequence).contains(commit))
+        };
+        for frames in frames.chunk_by(together) {
+            let part = self.part(frames, names);
+            if part.dots > 0 {
+                head::push(self.head, part, splits);
+            }
+        }
+    }
+
+    /// Books frames that no commit of another process stands between, and makes a part of their dots.
+    fn part(&mut self, frames: &[Frame<'_>], names: &Names) -> HeadPart {
+        let mut part = HeadPart::default();
+        // By the file's ids: how many dots are to come, and where in the part they go.
+        let counts = wal::count_by_id(frames);
         let mut places = ById::default();
-        for item in Items::new(bytes, base, file_id) {
-            let Item::Frame(frame) = item else { continue };
-            wal::declare_frame(&frame, names);
+        for frame in frames {
             *self.sequence = frame.sequence;
-            let Applied::Dots { lanes, mut dots, .. } = wal::apply(&frame, names, self.ledger) else {
+            let Applied::Dots { lanes, mut dots, .. } = wal::apply(frame, names, self.ledger) else {
                 continue;
             };
-            let split = |commit: &u64| (self.part.last_sequence..frame.sequence).contains(commit);
-            if self.part.dots > 0 && self.splits.iter().any(split) {
-                self.end_part();
-                places.clear();
+            if part.dots == 0 {
+                part.first_sequence = frame.sequence;
             }
-            if self.part.dots == 0 {
-                self.part.first_sequence = frame.sequence;
-            }
-            self.part.last_sequence = frame.sequence;
+            part.last_sequence = frame.sequence;
             let mut told =
                 News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new(), rows: Vec::new() };
             let is_news = self.news.is_some() && frame.sequence > self.known;
@@ -387,21 +394,22 @@ impl Intake<'_> {
                     continue;
                 };
                 let place = places.get(id).copied().unwrap_or_else(|| {
-                    let place = self.part.place(name);
+                    let place = part.place(name);
+                    part.at(place).reserve(counts.get(id).copied().unwrap_or_default());
                     places.put(id, place);
                     place
                 });
-                let series = self.part.at(place);
+                let series = part.at(place);
                 let is_new = series.len() == 0;
                 let before = series.run(clock).len();
                 let count = series.fill(clock, shape, |run| dots.take(Some(shape), run));
                 let count = count.unwrap_or_default();
-                if is_new && count > 0 && !self.names.contains(name) {
-                    Arc::make_mut(self.names).insert(name.clone());
+                if is_new && count > 0 {
+                    self.names.add(name);
                 }
-                self.part.dots += count as u64;
+                part.dots += count as u64;
                 if is_news {
-                    let series = self.part.at(place);
+                    let series = part.at(place);
                     series.run(clock).numbers(before..before + count, |time, number| {
                         told.dots.push((name.clone(), Timestamp::from_nanos(time), number));
                     });
@@ -428,16 +436,7 @@ impl Intake<'_> {
                 self.news.as_mut().expect("news is wanted").push(told);
             }
         }
-        // A part never spans files, so that a seal drops whole parts.
-        self.end_part();
-        self
-    }
-
-    fn end_part(&mut self) {
-        let part = std::mem::take(&mut self.part);
-        if part.dots > 0 {
-            head::push(self.head, part, self.splits);
-        }
+        part
     }
 }
 
@@ -491,17 +490,4 @@ fn open_archives(
         archives.push(OpenArchive { window: window.clone(), segment });
     }
     Ok(archives)
-}
-
-/// Adds the names of segments that were not open before.
-fn add_names(names: &mut Arc<BTreeSet<SeriesName>>, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
-    for segment in segments.iter().filter(|segment| !open.iter().any(|open| Arc::ptr_eq(open, segment))) {
-        let new: Vec<SeriesName> = segment.names("").filter(|name| !names.contains(name)).collect();
-        if names.is_empty() {
-            // Sorted as they are, they make a set at once.
-            *names = Arc::new(new.into_iter().collect());
-        } else if !new.is_empty() {
-            Arc::make_mut(names).extend(new);
-        }
-    }
 }

@@ -63,6 +63,17 @@ impl Run {
         self.rows.clear();
     }
 
+    /// Makes room for so many dots more, and no more than that where it has none yet.
+    pub(crate) fn reserve(&mut self, dots: usize) {
+        if self.is_empty() {
+            self.times.reserve_exact(dots);
+            self.words.reserve_exact(dots);
+        } else {
+            self.times.reserve(dots);
+            self.words.reserve(dots);
+        }
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark { dots: self.len(), rows: self.rows.len() }
     }
@@ -107,6 +118,12 @@ impl Run {
         let at = self.rows.len();
         fill(&mut self.rows);
         row_word(at, self.rows.len() - at)
+    }
+
+    /// Appends the bytes of many rows: `fill` gets those there are to append to. Gives where the first stands.
+    pub(crate) fn push_rows_with(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<usize> {
+        let at = self.rows.len();
+        fill(&mut self.rows).map(|()| at)
     }
 
     pub(crate) fn push_word(&mut self, shape: &Shape, time: u64, word: u64) {

@@ -16,7 +16,7 @@ use crate::manifest::{self, Order};
 use crate::run::Run;
 use crate::segment::{Meta, SegmentWriter, Unlisted};
 use crate::tombstone;
-use crate::wal::{self, Applied, ById, FILE_BYTES, HEADER_BYTES, Item, Items, LogFile, Names};
+use crate::wal::{self, Applied, ById, FILE_BYTES, HEADER_BYTES, Items, LogFile, Names};
 use crate::writer::SMALL_FILES_MAX;
 
 /// Dots of a chunk in a fresh segment.
@@ -113,14 +113,13 @@ fn seal_files(
     let splits = manifest.splits();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut damaged = 0;
+    let mut bytes = Vec::new();
     for file in files {
-        let bytes = file.read_all()?;
+        file.read_all_into(&mut bytes)?;
         let mut names = Names::default();
-        wal::declare(&bytes, file.id, &mut names);
         // By the file's ids where in the piece their dots go: few dots at a time need no look at their name.
         let mut known = ById::default();
-        for item in Items::new(&bytes, HEADER_BYTES as u64, file.id) {
-            let Item::Frame(frame) = item else { continue };
+        for frame in wal::frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names) {
             let Applied::Dots { mut dots, count, .. } = wal::apply(&frame, &names, &mut ledger) else {
                 continue;
             };

@@ -3,7 +3,6 @@
 //! A snapshot never changes and needs nobody: segments are mapped and stay so though their names go, the rest
 //! is in memory.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::retention::OpenArchive;
 use crate::run::Run;
 use crate::scan::Scan;
 use crate::segment::Segment;
+use crate::series::SeriesNames;
 use crate::summary::Summary;
 use crate::tombstone::{Spans, Tombstone};
 
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     /// By step, then time; windows without any step are missing.
     pub(crate) archives: Vec<OpenArchive>,
     pub(crate) head: Vec<Arc<HeadPart>>,
-    pub(crate) names: Arc<BTreeSet<SeriesName>>,
+    pub(crate) names: SeriesNames,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sequence: u64,
     pub(crate) epoch: u64,
@@ -85,7 +85,7 @@ pub struct Chunk {
 }
 
 /// Where numbers of a series are to be found.
-struct Place {
+pub(crate) struct Place {
     first: u64,
     last: u64,
     dots: u64,
@@ -94,18 +94,12 @@ struct Place {
 impl Snapshot {
     /// Every series, sorted by the bytes of its name.
     pub fn series(&self) -> impl ExactSizeIterator<Item = SeriesName> {
-        self.inner.names.iter().cloned()
+        self.inner.series().iter().cloned()
     }
 
     /// The series whose names begin with `prefix`, sorted.
     pub fn series_with_prefix(&self, prefix: &str) -> Vec<SeriesName> {
-        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        self.inner
-            .names
-            .range::<str, _>(from)
-            .take_while(|name| name.as_str().starts_with(prefix))
-            .cloned()
-            .collect()
+        self.inner.series_with_prefix(prefix)
     }
 
     /// The series that a pattern means, sorted.
@@ -117,7 +111,7 @@ impl Snapshot {
 
     /// Whether there is such a series.
     pub fn contains(&self, name: &str) -> bool {
-        self.inner.names.contains(name)
+        self.inner.has_series(name)
     }
 
     /// What the dots of a series look like; of several shapes that of the dot committed last.
@@ -354,21 +348,21 @@ impl Inner {
             segments,
             archives: Vec::new(),
             head: Vec::new(),
-            names: Arc::default(),
+            names: SeriesNames::default(),
             sequence: 0,
             epoch: 0,
             wal_files: 0,
             wal_bytes: 0,
             damage: Arc::default(),
         };
-        inner.names = Arc::new(inner.visible_names());
+        inner.forget_series();
         inner
     }
 
     /// Where dots of a series are that no tombstone hides.
     ///
     /// - `texts`: whether also dots without numbers
-    fn places(&self, name: &str, texts: bool) -> Result<Vec<Place>, Error> {
+    pub(crate) fn places(&self, name: &str, texts: bool) -> Result<Vec<Place>, Error> {
         let mut places = Vec::new();
         for source in self.sources() {
             let hidden = source.hidden(&self.manifest.tombstones, name);
@@ -411,32 +405,6 @@ impl Inner {
             }
         }
         Ok(places)
-    }
-
-    /// The names of all series that have a dot.
-    pub(crate) fn visible_names(&self) -> BTreeSet<SeriesName> {
-        let mut names = BTreeSet::new();
-        for segment in &self.segments {
-            let new: Vec<SeriesName> = segment.names("").filter(|name| !names.contains(name)).collect();
-            names.extend(new);
-        }
-        for part in &self.head {
-            names.extend(part.names().filter(|name| !names.contains(*name)).cloned().collect::<Vec<_>>());
-        }
-        let tombstones = &self.manifest.tombstones;
-        names.retain(|name| {
-            let named = tombstones.iter().any(|tombstone| tombstone.names(name.as_str()));
-            // What cannot be read is not known to be gone.
-            !named || self.places(name.as_str(), true).map_or(true, |places| !places.is_empty())
-        });
-        // Series of which archives alone are left.
-        for open in &self.archives {
-            let seen =
-                |name: &SeriesName| !names.contains(name) && !open.is_hidden(tombstones, name.as_str());
-            let new: Vec<SeriesName> = open.segment.names("").filter(seen).collect();
-            names.extend(new);
-        }
-        names
     }
 
     fn generation(&self) -> u64 {

@@ -55,7 +55,7 @@ impl Snapshot {
     pub fn stat(&self) -> Stat {
         let inner = &self.inner;
         let mut stat = Stat {
-            series: inner.names.len() as u64,
+            series: inner.series().len() as u64,
             segments: inner.manifest.segments.len() as u64,
             wal_files: inner.wal_files,
             wal_bytes: inner.wal_bytes,

@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::ledger::{LaneRecords, Ledger};
 use crate::manifest::{self, Stamp, StoreId};
 use crate::run::{row_of, row_word};
-use crate::wal::{self, Declared, FILE_BYTES, FinishFrame, Grouping, HEADER_BYTES, Item, Items, Log, Names};
+use crate::wal::{self, Declared, FILE_BYTES, FinishFrame, Grouping, HEADER_BYTES, Items, Log, Names};
 
 /// Files of less than a file's worth wait together; this many are sealed whatever their size.
 pub(crate) const SMALL_FILES_MAX: u64 = 32;
@@ -208,19 +208,17 @@ impl Writer {
         let files = wal::files(&layout, manifest.wal_first)?;
         let mut before = (0, 0);
         let mut closed = Vec::with_capacity(files.len() + 1);
+        let mut bytes = Vec::new();
         for file in &files {
             // A file may hold no frame, and those before it may be sealed: its header still tells the sequence.
             last_sequence =
                 last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
-            let bytes = file.read_all()?;
+            file.read_all_into(&mut bytes)?;
             let mut names = Names::default();
-            wal::declare(&bytes, file.id, &mut names);
             let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
-            for item in &mut items {
-                if let Item::Frame(frame) = item {
-                    last_sequence = last_sequence.max(frame.sequence);
-                    wal::apply(&frame, &names, &mut ledger);
-                }
+            for frame in wal::frames(&mut items, &mut names) {
+                last_sequence = last_sequence.max(frame.sequence);
+                wal::apply(&frame, &names, &mut ledger);
             }
             let counts = match file.measured {
                 Some(bytes) => bytes,

@@ -198,3 +198,30 @@ fn a_lost_manifest_is_made_again_from_the_one_before_and_the_segments() {
     assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
     assert!(verify(&dir).unwrap().damage.is_empty());
 }
+
+#[test]
+fn a_segment_that_is_cut_short_while_it_is_read_ends_no_process() {
+    dotter_store::survive_truncation().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let name = SeriesName::new("long").unwrap();
+    let mut word = 1_u64;
+    let mut rows = Vec::new();
+    for time in 0..50_000 {
+        // Values that no codec makes small.
+        word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ time;
+        rows.push((name.clone(), Timestamp::from_nanos(time), f64::from_bits(word)));
+    }
+    dotter_store::add(&dir, rows).unwrap();
+    let snapshot = Reader::open(&dir).unwrap().snapshot();
+    assert_eq!(snapshot.read("long", TimeRange::ALL).unwrap().len(), 50_000);
+    let segment = fs::read_dir(dir.join("seg")).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&segment, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::File::options().write(true).open(&segment).unwrap().set_len(20_000).unwrap();
+    // What had been read is no more; that there was a page of zeros in its place is noticed.
+    let found = snapshot.read("long", TimeRange::ALL).map_or(0, |dots| dots.len());
+    assert!(found < 50_000, "{found} dots of a file that has lost most of them");
+    assert!(snapshot.read("long", TimeRange::ALL).is_err(), "it is not believed from then on");
+    let verified = verify(&dir).unwrap();
+    assert!(!verified.damage.is_empty());
+}

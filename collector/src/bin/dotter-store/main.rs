@@ -47,6 +47,8 @@ const PIPE_BYTES: usize = 256 << 10;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // A segment that the disk cannot give is an error from here on; where that cannot be had, it is the end.
+    let _ = dotter_store::survive_truncation();
     let mut out = io::BufWriter::with_capacity(PIPE_BYTES, io::stdout().lock());
     let outcome = run(&args, &mut out).and_then(|code| {
         out.flush().map_err(Error::Output)?;

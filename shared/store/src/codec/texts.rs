@@ -183,6 +183,41 @@ pub(crate) fn decode(
     decoded
 }
 
+/// Appends the `count` texts that `bytes` hold to `rows`, each behind a varint of its bytes, as the row bytes of one
+/// text are, and their lengths to `lens`; `None` where they make no sense or are no UTF-8.
+pub(crate) fn decode_rows(
+    tag: u8,
+    bytes: &[u8],
+    count: usize,
+    lens: &mut Vec<u32>,
+    rows: &mut Vec<u8>,
+) -> Option<()> {
+    if tag == TEMPLATES && (1..=DOTS_MAX).contains(&count) {
+        return templates::get(bytes, count, true, lens, rows);
+    }
+    let (first, mut heap) = (lens.len(), Vec::new());
+    decode(tag, bytes, count, lens, &mut heap)?;
+    if !are_texts(&lens[first..], &heap) {
+        return None;
+    }
+    rows.reserve(heap.len() + count * 2);
+    for text in split(&lens[first..], &heap) {
+        put_varint(rows, text.len() as u64);
+        rows.extend_from_slice(text);
+    }
+    Some(())
+}
+
+/// Whether each text is UTF-8 by itself.
+pub(crate) fn are_texts(lens: &[u32], heap: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(heap) else { return false };
+    let mut at = 0;
+    lens.iter().all(|len| {
+        at += *len as usize;
+        text.is_char_boundary(at)
+    })
+}
+
 fn decode_checked(
     tag: u8,
     bytes: &[u8],
@@ -204,7 +239,7 @@ fn decode_checked(
             Some(())
         }
         DICTIONARY => decode_dictionary(bytes, count, lens, heap),
-        TEMPLATES => templates::get(bytes, count, lens, heap),
+        TEMPLATES => templates::get(bytes, count, false, lens, heap),
         _ => decode_heap(tag, Fields(bytes), count, lens, heap),
     }
 }

@@ -7,6 +7,6 @@ mod tail;
 mod writer;
 
 pub(crate) use entry::ChunkRef;
-pub(crate) use reader::Segment;
+pub(crate) use reader::{Segment, names_of};
 pub(crate) use tail::{Meta, Tail};
 pub(crate) use writer::{SegmentWriter, Unlisted};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use dotter_dot::{SeriesName, Shape, TimeRange};
 use fst::{IntoStreamer, Streamer};
-use memmap2::Mmap;
 
 use super::entry::{self, ChunkRef};
 use super::tail::{self, TAIL_BYTES, Tail};
@@ -15,6 +14,7 @@ use crate::bytes::Fields;
 use crate::chunk;
 use crate::error::Error;
 use crate::manifest::{Order, SegmentEntry};
+use crate::map::Map;
 use crate::run::Run;
 use crate::shapes::take_shape;
 use crate::tombstone::{self, Spans, Tombstone};
@@ -22,7 +22,7 @@ use crate::tombstone::{self, Spans, Tombstone};
 /// One live segment, open for reading.
 pub(crate) struct Segment {
     path: PathBuf,
-    map: Arc<Mmap>,
+    map: Arc<Map>,
     index_at: usize,
     /// Where in the index the series' entries begin, behind the shapes.
     entries_at: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Segment {
 
 /// Bytes of a mapped file.
 struct Part {
-    map: Arc<Mmap>,
+    map: Arc<Map>,
     from: usize,
     until: usize,
 }
@@ -63,10 +63,32 @@ impl Iterator for SegmentNames<'_> {
     }
 }
 
+/// Gives `each` every series name of some segments that begins with `prefix`, once, in order.
+pub(crate) fn names_of<'a>(
+    segments: impl IntoIterator<Item = &'a Segment>,
+    prefix: &str,
+    mut each: impl FnMut(&str),
+) {
+    let mut union = fst::map::OpBuilder::new();
+    for segment in segments {
+        union.push(segment.keys.range().ge(prefix));
+    }
+    let mut names = union.union();
+    while let Some((name, _)) = names.next() {
+        if !name.starts_with(prefix.as_bytes()) {
+            return;
+        }
+        // A name was valid when it was written, and the checksum says its bytes are what they were then.
+        if let Ok(name) = std::str::from_utf8(name) {
+            each(name);
+        }
+    }
+}
+
 impl Segment {
     pub(crate) fn open(path: &Path, entry: &SegmentEntry) -> Result<Segment, Error> {
         let file = tail::open(path)?;
-        let map = Arc::new(crate::map::map(&file).map_err(Error::io("map", path))?);
+        let map = Arc::new(Map::new(&file).map_err(Error::io("map", path))?);
         let (Some((body, last)), length) = (map.split_last_chunk::<TAIL_BYTES>(), map.len() as u64) else {
             return Err(Error::damaged(path, 0, format!("{} bytes are too few for a segment", map.len())));
         };
@@ -115,6 +137,11 @@ impl Segment {
         SegmentNames { stream: self.keys.range().ge(start).into_stream() }
     }
 
+    /// Whether it has dots of a series.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.keys.contains_key(name)
+    }
+
     /// Gives `each` the chunks of a series, as far as they meet `range`: explicit times first, each kind in time
     /// order; none where it is unknown.
     pub(crate) fn chunks(
@@ -131,7 +158,15 @@ impl Segment {
                 })
                 .ok_or_else(|| self.senseless(at, name))?;
         }
-        Ok(())
+        self.check_whole()
+    }
+
+    /// That every page of the file was there so far: where one was not, the index may have been read as zeros.
+    fn check_whole(&self) -> Result<(), Error> {
+        match self.map.is_broken() {
+            true => Err(Error::damaged(&self.path, 0, "bytes that the disk could not give")),
+            false => Ok(()),
+        }
     }
 
     /// All chunks of a series.

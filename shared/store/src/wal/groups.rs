@@ -207,6 +207,11 @@ impl<'a> DotGroups<'a> {
         self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.dots as u64))
     }
 
+    /// Series id of each group, whether the clock stamped it, and its dots, as the frame says.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u32, bool, usize)> {
+        self.groups.iter().map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK, group.dots))
+    }
+
     /// Series id of the next group, and whether the clock stamped it.
     pub(crate) fn peek(&self) -> Option<(u32, bool)> {
         self.groups.get(self.next).map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK))

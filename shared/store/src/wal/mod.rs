@@ -18,12 +18,12 @@ mod replay;
 
 #[cfg(fuzzing)]
 pub(crate) use frame::push_raw;
-pub(crate) use frame::{Item, Items};
+pub(crate) use frame::{Frame, Item, Items};
 pub(crate) use groups::{DotGroups, Grouping};
 pub(crate) use header::{HEADER_BYTES, Synced};
 pub(crate) use log::{FILE_BYTES, Log};
 pub(crate) use names::{ById, Declared, Names};
 pub(crate) use payload::FinishFrame;
 pub(crate) use replay::{
-    Applied, LogFile, apply, count_dots, declare, declare_frame, files, last_synced_sequence,
+    Applied, LogFile, apply, count_by_id, count_dots, files, frames, last_synced_sequence,
 };

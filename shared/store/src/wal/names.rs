@@ -55,6 +55,20 @@ impl<T> ById<T> {
         self.dense[place] = Some(thing);
     }
 
+    /// What is there, put there by default.
+    pub(crate) fn or_default(&mut self, id: u32) -> &mut T
+    where
+        T: Default,
+    {
+        if self.get(id).is_none() {
+            self.put(id, T::default());
+        }
+        match self.dense.get_mut(id as usize) {
+            Some(Some(found)) => found,
+            _ => self.sparse.get_mut(&id).expect("it has just been put there"),
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.dense.clear();
         self.sparse.clear();
@@ -96,6 +110,9 @@ mod tests {
         assert!(things.dense.len() <= DENSE_MIN);
         (0..2000).for_each(|id| things.put(id, id));
         assert!((0..2000).all(|id| things.get(id) == Some(&id)));
+        *things.or_default(4) += 1;
+        *things.or_default(u32::MAX - 1) += 1;
+        assert_eq!((things.get(4), things.get(u32::MAX - 1)), (Some(&5), Some(&1)));
         things.clear();
         assert!(ids.iter().all(|id| things.get(*id).is_none()));
     }

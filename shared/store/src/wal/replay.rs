@@ -11,7 +11,7 @@ use dotter_dot::Incarnation;
 use super::frame::{Frame, FrameKind, Item, Items};
 use super::groups::DotGroups;
 use super::header::{HEADER_BYTES, Header, Synced, read_header, read_synced};
-use super::names::Names;
+use super::names::{ById, Names};
 use super::payload::{FinishFrame, RecordsFrame, decode_names};
 use crate::bytes::Fields;
 use crate::disk::Disk;
@@ -113,10 +113,19 @@ impl LogFile {
 
     /// The bytes from `from` until `until`, fewer where the file ends before.
     pub(crate) fn read(&self, from: u64, until: u64) -> Result<Vec<u8>, Error> {
-        let until = until.min(self.size()?);
-        let mut bytes = vec![0; until.saturating_sub(from) as usize];
-        self.file.read_exact_at(&mut bytes, from).map_err(Error::io("read", &self.path))?;
+        let mut bytes = Vec::new();
+        self.read_into(from, until, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// As [`LogFile::read`], in place of what `bytes` held: memory that is there already costs no page faults.
+    pub(crate) fn read_into(&self, from: u64, until: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let count = until.min(self.size()?).saturating_sub(from) as usize;
+        if bytes.capacity() < count {
+            *bytes = vec![0; count];
+        }
+        bytes.resize(count, 0);
+        self.file.read_exact_at(bytes, from).map_err(Error::io("read", &self.path))
     }
 
     /// Decides how much of a file counts whose writer did not say: all up to the last whole frame.
@@ -145,6 +154,11 @@ impl LogFile {
     pub(crate) fn read_all(&self) -> Result<Vec<u8>, Error> {
         self.read(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX))
     }
+
+    /// As [`LogFile::read_all`], in place of what `bytes` held.
+    pub(crate) fn read_all_into(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        self.read_into(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX), bytes)
+    }
 }
 
 /// The last sequence that has been through fdatasync, as far as the log's files say.
@@ -159,17 +173,43 @@ pub(crate) fn last_synced_sequence(layout: &Layout) -> Result<u64, Error> {
     Ok(last)
 }
 
-/// Learns what ids mean from the names frames among `bytes`; the first pass over a file.
-pub(crate) fn declare(bytes: &[u8], file_id: u64, names: &mut Names) {
-    for item in Items::new(bytes, HEADER_BYTES as u64, file_id) {
+/// The frames among `items` that are whole, and what their ids mean: the first pass over a file, and the only one
+/// that checks it.
+pub(crate) fn frames<'a>(items: &mut Items<'a>, names: &mut Names) -> Vec<Frame<'a>> {
+    let mut frames = Vec::new();
+    for item in items {
         if let Item::Frame(frame) = item {
             declare_frame(&frame, names);
+            frames.push(frame);
         }
     }
+    frames
+}
+
+/// The least bytes of a dot in a frame: a row of one byte, with its time and its length.
+const DOT_BYTES_MIN: u64 = 3;
+
+/// How many dots the series have in these frames, explicit times and clock stamps apart. A frame that says it has
+/// more than there is room for counts as empty, so that memory for so many is bounded by what was read.
+pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
+    let mut counts: ById<[u32; 2]> = ById::default();
+    for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Dots) {
+        let mut fields = Fields(frame.payload);
+        let Some(dots) = RecordsFrame::decode(&mut fields).and_then(|_| DotGroups::decode(fields)) else {
+            continue;
+        };
+        if dots.count() <= frame.payload.len() as u64 / DOT_BYTES_MIN {
+            for (id, clock, count) in dots.each() {
+                let known = &mut counts.or_default(id)[clock as usize];
+                *known = known.saturating_add(count as u32);
+            }
+        }
+    }
+    counts
 }
 
 /// Learns what ids mean from a frame, if it is one that declares them.
-pub(crate) fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
+fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
     if frame.kind == FrameKind::Names {
         // What came before a field that makes no sense is kept.
         let _ = decode_names(frame.payload, names);
