@@ -56,7 +56,8 @@ impl Site {
                 Response::new(200, Exposition::CONTENT_TYPE, text)
             }
             "/-/healthy" | "/-/ready" | "/metrics" => only("GET, HEAD"),
-            "/" if request.method == Method::Put => self.put_rows(request),
+            // Under any name: `curl -T FILE` puts the file's behind the slash.
+            path if request.method == Method::Put && !path.starts_with("/store/") => self.put_rows(request),
             "/" => Response::text(404, PAGES),
             path => match (path.strip_prefix("/store/"), request.method) {
                 (Some(key), _) if reads => self.rows(key, request),

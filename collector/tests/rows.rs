@@ -59,6 +59,10 @@ fn rows_are_put_in_one_transaction_and_given_out_by_key_prefix_and_pattern() {
     assert_eq!(get("/store/unknown"), (200, String::new()));
     assert_eq!(get("/unknown").0, 404);
     assert_eq!(get("/store/a?after=yesterday").0, 400);
+    // As curl -T sends a file.
+    assert_eq!(ask(connect(), "PUT", "/rows.txt", "d 1 1\n").0, 201);
+    assert_eq!(get("/d").1, "d\t1\t1\n");
+    assert_eq!(ask(connect(), "PUT", "/data", "d 1 1\n").0, 405);
     // A bad line: nothing of it.
     let (status, text) = put("c 1 1\nc 2 i 2147483648\n");
     assert!(status == 400 && text.contains("line 2") && text.contains("nothing stored"), "{status} {text}");
