@@ -115,6 +115,7 @@ fn a_series_of_texts_is_there_without_a_number_of_its_own() {
     let mut writer = Writer::open(root.path()).unwrap();
     commit(&mut writer, "a.number", &[(seconds_ago(10), 1.0)]);
     let displayer = Displayer::start(root.path());
+    displayer.wait_for("the store", |displayer| displayer.get("/-/ready").0 == 200);
     let names = |displayer: &Displayer| displayer.json("/metrics/index.json");
     displayer.wait_for("the first series", |displayer| names(displayer) == json!(["a.number"]));
     let key = writer.series(&SeriesName::new("a.text").unwrap(), &Shape::from(Format::new("s").unwrap()));
