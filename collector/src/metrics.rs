@@ -70,6 +70,10 @@ impl Tally {
             let refused = account.refused.clone();
             tally.add(Tally { dots: account.stored(), lost, refused, ..Tally::default() });
         }
+        for (_, application) in ledger.applications() {
+            let (lost, refused) = (application.lost.clone(), application.refused.clone());
+            tally.add(Tally { dots: application.stored, lost, refused, ..Tally::default() });
+        }
         tally
     }
 
@@ -231,8 +235,10 @@ impl Metrics {
         put("dotter.collector.sync_seconds", self.sync_longest_ns.swap(0, Relaxed) as f64 / 1e9);
         put("dotter.collector.series", self.series.load(Relaxed) as f64);
         let mut lost = BTreeMap::<&str, u64>::new();
-        for (_, account) in ledger.iter().filter(|(_, account)| account.lost() > 0) {
-            *lost.entry(&account.application).or_default() += account.lost();
+        let rings = ledger.iter().map(|(_, account)| (account.application.as_str(), account.lost()));
+        let long_ago = ledger.applications().map(|(name, application)| (name, application.lost()));
+        for (name, count) in rings.chain(long_ago).filter(|(_, count)| *count > 0) {
+            *lost.entry(name).or_default() += count;
         }
         for (application, count) in lost {
             put(&format!("dotter.lost.{}", as_part(application)), count as f64);

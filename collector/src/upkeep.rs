@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dotter_daemon::{Log, StopFlag, chain};
+use dotter_dot::Timestamp;
 use dotter_store::{Machine, Retained};
 
 use crate::Error;
@@ -24,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// The first time is soon: a process may live for less than an hour.
 const RETENTION_FIRST: Duration = Duration::from_secs(60);
+/// How often the files that were replaced last are unlinked, and finished rings moved out of the list.
+const TIDY: Duration = Duration::from_secs(60);
 /// How much compaction and retention step back for everyone else: as far as can be.
 const NICE: i32 = 19;
 
@@ -102,10 +105,17 @@ impl Worker {
         // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
         let _ = rustix::process::setpriority_process(None, NICE);
         let mut retention = Instant::now() + RETENTION_FIRST;
+        let mut tidy = Instant::now() + TIDY;
         while self.wait(wake) {
             if Instant::now() >= retention {
                 self.retain();
                 retention = Instant::now() + RETENTION;
+            }
+            if Instant::now() >= tidy {
+                if let Err(error) = dotter_store::tidy(&self.dir, Timestamp::now()) {
+                    self.note("tidy", &error);
+                }
+                tidy = Instant::now() + TIDY;
             }
             while !self.stop.is_set() {
                 match dotter_store::compact(&self.dir, &|| self.stop.is_set()) {

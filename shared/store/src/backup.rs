@@ -14,7 +14,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::disk;
 use crate::error::Error;
-use crate::layout::Layout;
+use crate::layout::{LEDGER_PREFIX, Layout};
 use crate::manifest::{self, Manifest};
 use crate::wal::{self, HEADER_BYTES, LogFile, Synced};
 
@@ -78,8 +78,12 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
         for place in ["seg", "wal", "tmp", EXTRA_DIR] {
             let _ = fs::remove_dir_all(to.dir.join(place));
         }
-        for file in EXTRA_FILES {
-            let _ = fs::remove_file(to.dir.join(file));
+        for file in fs::read_dir(&to.dir).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let is_ours = |name: &str| EXTRA_FILES.contains(&name) || name.starts_with(LEDGER_PREFIX);
+            if name.to_str().is_some_and(is_ours) {
+                let _ = fs::remove_file(file.path());
+            }
         }
         let _ = fs::remove_dir(&to.dir);
     }
@@ -111,6 +115,16 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
         copy_log(to, file, *length, moment.synced.filter(|_| is_last))?;
         backed_up.copied += 1;
         backed_up.copied_bytes += length;
+    }
+    if let Some(file) = &moment.manifest.ledger_file {
+        // As it was at that moment: another may have taken its place.
+        let bytes = moment.manifest.ledger.finished().bytes();
+        let path = to.dir.join(&file.name);
+        let mut out = create(&path, 0o600)?;
+        out.write_all(bytes).map_err(Error::io("write", &path))?;
+        out.sync_all().map_err(Error::io("sync", &path))?;
+        backed_up.copied += 1;
+        backed_up.copied_bytes += bytes.len() as u64;
     }
     for name in EXTRA_FILES {
         copy_if_there(&from.dir.join(name), &to.dir.join(name), &mut backed_up)?;

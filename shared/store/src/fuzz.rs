@@ -7,7 +7,7 @@ use dotter_dot::{Format, Shape, Timestamp};
 
 use crate::bytes::Fields;
 use crate::chunk;
-use crate::ledger::Ledger;
+use crate::ledger::{Finished, Ledger};
 use crate::manifest::{Manifest, Order, StoreId};
 use crate::run::Run;
 use crate::segment::{Meta, Segment, Tail};
@@ -78,6 +78,22 @@ pub fn manifest(bytes: &[u8]) {
     let Some(decoded) = Manifest::decode_unchecked(bytes) else { return };
     let again = decoded.encode();
     assert_eq!(Manifest::decode(&again, Path::new("MANIFEST")).expect("what was encoded decodes"), decoded);
+}
+
+/// Files of finished rings: as given, and of records with right checksums.
+pub fn finished(bytes: &[u8]) {
+    for file in [Finished::of(bytes.to_vec()), Finished::of_payloads(bytes.split(|byte| *byte == 0xFE))] {
+        file.damage();
+        let mut ledger = Ledger::default();
+        ledger.set_finished(file);
+        ledger.iter().for_each(|(_, account)| _ = account.is_balanced());
+        ledger.applications().for_each(|(_, application)| _ = application.published());
+        let again = Finished::of(ledger.finished().encode_again());
+        assert!(again.damage().is_empty());
+        let mut back = Ledger::default();
+        back.set_finished(again);
+        assert!(back.iter().eq(ledger.iter()) && back.applications().eq(ledger.applications()));
+    }
 }
 
 /// A segment whose checksums are right: chunks, index and meta as given, between 0xFE, with two series in it.

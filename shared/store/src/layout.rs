@@ -14,6 +14,9 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 use crate::disk::{self, Disk};
 use crate::error::Error;
 
+/// What the names of files of finished rings begin with.
+pub(crate) const LEDGER_PREFIX: &str = "ledger-";
+
 /// The paths of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -36,6 +39,11 @@ impl Layout {
 
     pub(crate) fn wal_name(file_id: u64) -> String {
         format!("wal/{file_id:010}.wal")
+    }
+
+    /// The file of finished rings that this generation of the list made.
+    pub(crate) fn ledger_name(generation: u64) -> String {
+        format!("{LEDGER_PREFIX}{generation:010}")
     }
 
     pub(crate) fn wal(&self, file_id: u64) -> PathBuf {

@@ -52,7 +52,9 @@ pub use compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered
 pub use dotter_guard::survive_truncation;
 pub use error::Error;
 pub use filter::{DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Search, Searched, parse_time};
-pub use ledger::{Account, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals};
+pub use ledger::{
+    Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals, tidy,
+};
 pub use manifest::StoreId;
 pub use pattern::Pattern;
 pub use reader::{LossNews, News, Reader};

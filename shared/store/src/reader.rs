@@ -175,6 +175,7 @@ impl Reader {
         let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
         ledger.totals = manifest.ledger.totals;
         ledger.totals.stored_other += live;
+        ledger.follow(&inner.manifest.ledger, &manifest.ledger);
         inner.manifest = Arc::new(manifest);
         if fewer {
             inner.forget_series();

@@ -11,7 +11,7 @@ use dotter_dot::{SeriesName, Shape};
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::ledger::{Ledger, Totals};
+use crate::ledger::Totals;
 use crate::manifest::{self, Order};
 use crate::run::Run;
 use crate::segment::{Meta, SegmentWriter, Unlisted};
@@ -184,9 +184,7 @@ fn seal_files(
         now.wal_first = wal_first;
         now.obsolete.extend(files.iter().map(|file| Layout::wal_name(file.id)));
         // Others count replaced and damaged dots meanwhile; all else only a seal moves.
-        let totals = now.ledger.totals;
-        now.ledger = Ledger::clone(&ledger);
-        now.ledger.totals = totals;
+        now.ledger.take_over(&manifest.ledger, &ledger);
         now.ledger.totals.add(&Totals { stored_other, ..gone });
         let first_live = now.first_live(layout)?;
         tombstone::drop_spent(now, first_live);

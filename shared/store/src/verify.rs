@@ -51,6 +51,13 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
         other => other?,
     };
     verified.files += 1;
+    if let Some(file) = &manifest.ledger_file {
+        for (at, what) in manifest.ledger.finished().damage() {
+            verified.note(layout.dir.join(&file.name), at, what);
+        }
+        verified.files += 1;
+        verified.bytes += file.bytes;
+    }
     for entry in manifest.files() {
         let path = layout.segment(&entry.name);
         let outcome = Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified));

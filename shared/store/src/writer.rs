@@ -43,6 +43,8 @@ pub struct Writer {
 struct Backlog {
     stamp: Option<Stamp>,
     wal_first: u64,
+    /// The ledger that the list had then.
+    ledger: Ledger,
     /// Bytes of closed files, by id; those below `wal_first` are dropped.
     closed: Vec<(u64, u64)>,
 }
@@ -237,7 +239,12 @@ impl Writer {
             keys: HashMap::new(),
             older: Vec::new(),
             grouping: Grouping::default(),
-            backlog: Backlog { stamp: Some(stamp), wal_first: manifest.wal_first, closed },
+            backlog: Backlog {
+                stamp: Some(stamp),
+                wal_first: manifest.wal_first,
+                ledger: manifest.ledger,
+                closed,
+            },
             _lock: lock,
         })
     }
@@ -392,8 +399,10 @@ impl Writer {
             && backlog.stamp != Some(stamp)
             && let Ok(manifest) = manifest::read(&self.layout)
         {
+            self.ledger.follow(&backlog.ledger, &manifest.ledger);
             backlog.stamp = Some(stamp);
             backlog.wal_first = manifest.wal_first;
+            backlog.ledger = manifest.ledger;
             backlog.closed.retain(|(id, _)| *id >= manifest.wal_first);
         }
         let bytes = backlog.closed.iter().map(|(_, bytes)| bytes).sum();

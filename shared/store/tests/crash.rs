@@ -8,16 +8,24 @@ mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use dotter_dot::{Incarnation, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk};
 use dotter_store::{
-    Bulk, Deletion, Dots, Error, LaneRecords, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
+    Bulk, Deletion, Dots, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction,
+    Writer,
 };
 use support::{Random, copy};
 use trial::{Fault, Trial};
 
 const RING: Incarnation = Incarnation([5; 16]);
+
+/// The ring of a round, which ends with it.
+fn short(round: u64) -> Incarnation {
+    Incarnation([round as u8 + 100; 16])
+}
+
 /// Small enough that the work crosses several files.
 const WAL_FILE_BYTES: u64 = 8 << 10;
 /// Dots of a commit at most; each has as many nanoseconds of the common series to itself.
@@ -63,11 +71,13 @@ struct Work<'a> {
     dir: &'a Path,
     writer: Option<Writer>,
     commits: Vec<Commit>,
+    /// Of which each has ended its ring.
+    rounds: u64,
 }
 
 impl Work<'_> {
     fn new(dir: &Path) -> Work<'_> {
-        Work { dir, writer: None, commits: Vec::new() }
+        Work { dir, writer: None, commits: Vec::new(), rounds: 0 }
     }
 
     /// All of it, up to the first error.
@@ -81,10 +91,13 @@ impl Work<'_> {
             self.seal()?;
             self.commit(30, true)?;
             self.delete(round * 6)?;
+            self.finish(round)?;
             if round % 2 == 1 {
                 self.close()?;
                 self.seal()?;
                 self.compact()?;
+                self.tidy(round)?;
+                self.rounds = round + 1;
             }
         }
         self.close()
@@ -179,6 +192,22 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A ring begins and ends, with one dot of its own that it refused.
+    fn finish(&mut self, round: u64) -> Result<(), Error> {
+        let now = Timestamp::from_nanos(1);
+        let refusals = [(Reason::SIGNAL_HANDLER, 1)];
+        let ring = RingPart { incarnation: short(round), application: "short", refusals: &refusals, now };
+        self.writer()?.finish(&ring, &[(0, 0)], Timestamp::from_nanos(round + 1))?;
+        self.sync()
+    }
+
+    /// The month after the first rounds has gone by at the end of the last.
+    fn tidy(&self, round: u64) -> Result<(), Error> {
+        let month = Duration::from_secs(30 * 24 * 3600);
+        let now = if round < 2 { Timestamp::MIN } else { Timestamp::from_nanos(2).saturating_add(month) };
+        dotter_store::tidy(self.dir, now).map(drop)
+    }
+
     fn compact(&mut self) -> Result<(), Error> {
         dotter_store::compact_major(self.dir, &|| false, &|_, _| ()).map(drop)
     }
@@ -206,7 +235,7 @@ fn holds(snapshot: &Snapshot, name: &str, commit: &Commit, what: &str) -> bool {
 /// Opens what a stop has left, on a disk that is well again, and holds it against what was told.
 ///
 /// - `power`: it was the power that went
-fn check(dir: &Path, commits: &[Commit], power: bool, what: &str) {
+fn check(dir: &Path, commits: &[Commit], rounds: u64, power: bool, what: &str) {
     // A reader before anybody has mended anything. How far the log is synced stands in a place that is not synced
     // itself: after a power cut readers may see the last commits only once a writer has looked.
     if let Ok(reader) = Reader::open(dir) {
@@ -224,21 +253,37 @@ fn check(dir: &Path, commits: &[Commit], power: bool, what: &str) {
     let account = snapshot.ledger().account(RING).cloned().unwrap_or_default();
     assert!(account.is_balanced() && account.lost() == 0, "{what}: {account:?}");
     assert_eq!(account.stored(), records, "{what}");
+    check_rings(snapshot.ledger(), rounds, what);
+    check_rings(writer.ledger(), rounds, what);
 
     // Life goes on, and what is there stays there, what is not does not come back.
     let mut commits = commits.to_vec();
     for (commit, there) in commits.iter_mut().zip(there) {
         commit.happened = if there { Has::Surely } else { Has::Not };
     }
-    let mut work = Work { dir, writer: Some(writer), commits };
+    let mut work = Work { dir, writer: Some(writer), commits, rounds };
     work.commit(DOTS_MAX, true).unwrap();
     work.add(7).unwrap();
     work.close().unwrap();
     work.seal().unwrap();
     work.compact().unwrap();
+    work.tidy(ROUNDS).unwrap();
     let verified = dotter_store::verify(dir).unwrap();
     assert!(verified.damage.is_empty(), "{what}: {:?}", verified.damage);
-    check_commits(&Reader::open(dir).unwrap().snapshot(), &work.commits, what);
+    let snapshot = Reader::open(dir).unwrap().snapshot();
+    check_commits(&snapshot, &work.commits, what);
+    check_rings(snapshot.ledger(), rounds, what);
+}
+
+/// Each ring that ended before so many rounds were over counts once, on its own or in the sum; none counts twice.
+fn check_rings(ledger: &Ledger, rounds: u64, what: &str) {
+    let long_ago: u64 = ledger.applications().map(|(_, sum)| sum.rings).sum();
+    let told_apart = ledger.iter().filter(|(incarnation, _)| *incarnation != RING).count() as u64;
+    let refused: u64 = ledger.applications().map(|(_, sum)| sum.refused()).sum::<u64>()
+        + ledger.iter().map(|(_, account)| account.refused()).sum::<u64>();
+    assert_eq!(long_ago + told_apart, refused, "{what}");
+    assert!((rounds..=ROUNDS).contains(&refused), "{what}: {refused} rings after {rounds} rounds");
+    assert!(ledger.damage().is_empty(), "{what}: {:?}", ledger.damage());
 }
 
 /// Which commits are there; each that surely happened is.
@@ -280,9 +325,9 @@ fn a_death_at_any_step_leaves_what_was_acknowledged_and_nothing_by_halves() {
         });
         if dir.exists() {
             copy(&dir, &killed);
-            check(&killed, &work.commits, false, &format!("killed at step {step}"));
+            check(&killed, &work.commits, work.rounds, false, &format!("killed at step {step}"));
             disk.cut(&dir, &cut, &mut |below| random.below(below));
-            check(&cut, &work.commits, true, &format!("power cut at step {step}"));
+            check(&cut, &work.commits, work.rounds, true, &format!("power cut at step {step}"));
         }
         if outcome.is_ok() {
             break;
@@ -304,7 +349,7 @@ fn a_sync_that_fails_is_no_ack_and_what_it_lost_is_written_again() {
         let mut work = Work::new(&dir);
         disk::on(disk.clone() as Arc<dyn Disk>, || persist(&mut work));
         disk.cut(&dir, &cut, &mut |below| random.below(below));
-        check(&cut, &work.commits, true, &format!("sync {failing} failed"));
+        check(&cut, &work.commits, work.rounds, true, &format!("sync {failing} failed"));
         if disk.syncs() <= failing {
             break;
         }
@@ -325,7 +370,7 @@ fn a_full_disk_takes_nothing_and_once_there_is_room_all_goes_on() {
         let mut work = Work::new(&dir);
         disk::on(disk.clone() as Arc<dyn Disk>, || persist(&mut work));
         disk.cut(&dir, &cut, &mut |below| random.below(below));
-        check(&cut, &work.commits, true, &format!("full from step {from} to {until}"));
+        check(&cut, &work.commits, work.rounds, true, &format!("full from step {from} to {until}"));
     }
 }
 
@@ -347,7 +392,7 @@ fn a_disk_that_never_has_room_again_still_shows_what_was_acknowledged() {
         let what = format!("full from step {from}");
         check_commits(&Reader::open(&dir).unwrap().snapshot(), &work.commits, &what);
         copy(&dir, &left);
-        check(&left, &work.commits, false, &what);
+        check(&left, &work.commits, work.rounds, false, &what);
     }
 }
 
@@ -388,5 +433,8 @@ fn persist(work: &mut Work<'_>) {
         again(work, Work::close);
         again(work, Work::seal);
         again(work, Work::compact);
+        again(work, |work| work.finish(round));
+        again(work, |work| work.tidy(round));
+        work.rounds = round + 1;
     }
 }

@@ -120,10 +120,18 @@ fn a_damaged_frame_costs_its_own_records_and_these_are_counted() {
     assert_eq!(read_checked(&dir), (0..10).chain(20..30).collect::<Vec<_>>());
 }
 
-/// A store with two segments, one of them another process's, and a live log.
+/// A store with two segments, one of them another process's, a live log, and a file of finished rings.
 fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     let mut writer = Writer::open(dir).unwrap();
     append(&mut writer, 0..50);
+    for number in 2..5 {
+        let refusals = [(Reason::SIGNAL_HANDLER, u64::from(number))];
+        let now = Timestamp::from_nanos(5);
+        let part =
+            RingPart { incarnation: incarnation(number), application: "over", refusals: &refusals, now };
+        writer.finish(&part, &[(0, 0)], now).unwrap();
+    }
+    writer.sync().unwrap();
     drop(writer);
     let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
     dotter_store::add(dir, (0..40).map(row).collect::<dotter_store::Bulk>()).unwrap();
@@ -131,6 +139,7 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     dotter_store::seal_all(dir, &|| false).unwrap();
     append(&mut writer, 50..70);
     drop(writer);
+    while dotter_store::tidy(dir, Timestamp::MIN).unwrap() {}
     (0..40).map(|n| (n, value(n).to_bits())).collect()
 }
 
@@ -179,8 +188,10 @@ fn a_flipped_bit_never_gives_a_wrong_value_and_never_keeps_a_store_shut() {
             }
             verify(&flipped).unwrap();
             let writer = Writer::open(&flipped).unwrap();
-            for (_, account) in writer.ledger().iter() {
+            for (incarnation, account) in writer.ledger().iter() {
                 assert!(account.is_balanced());
+                let number = u64::from(incarnation.0[0]);
+                assert!(number == 1 || account.refused() == number, "{account:?}");
             }
         });
         assert!(opened.is_ok(), "{told}");

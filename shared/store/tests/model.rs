@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 use dotter_store::{
@@ -24,10 +25,20 @@ struct Model {
     clock: BTreeMap<String, Vec<(u64, Value)>>,
     /// The shape committed last.
     latest: BTreeMap<String, u64>,
-    /// Next record and stored and lost records, by ring.
-    rings: BTreeMap<Incarnation, (u64, u64, u64)>,
+    rings: BTreeMap<Incarnation, Ring>,
+    /// Rings finished before it may have been added to their application.
+    told_apart_from: Timestamp,
     stored_other: u64,
     committed: u64,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+struct Ring {
+    next: u64,
+    stored: u64,
+    lost: u64,
+    refused: u64,
+    finished: Option<Timestamp>,
 }
 
 #[derive(Clone)]
@@ -49,7 +60,9 @@ impl Model {
         match commit.ring {
             Some((incarnation, stored, lost)) => {
                 let ring = self.rings.entry(incarnation).or_default();
-                *ring = (ring.0 + stored + lost, ring.1 + stored, ring.2 + lost);
+                ring.next += stored + lost;
+                ring.stored += stored;
+                ring.lost += lost;
             }
             None => self.stored_other += commit.dots.len() as u64,
         }
@@ -153,11 +166,7 @@ impl Model {
             assert_eq!(last, all[all.len().saturating_sub(count)..], "{name} last {count}");
             self.check_span(snapshot, name);
         }
-        for (incarnation, (next, stored, lost)) in &self.rings {
-            let account = snapshot.ledger().account(*incarnation).expect("an account of each ring");
-            assert!(account.is_balanced());
-            assert_eq!((account.published(), account.stored(), account.lost()), (*next, *stored, *lost));
-        }
+        self.check_rings(snapshot);
         assert_eq!(snapshot.ledger().totals.stored_other, self.stored_other);
         let stat = snapshot.stat();
         let totals = snapshot.ledger().totals;
@@ -174,6 +183,37 @@ impl Model {
 }
 
 impl Model {
+    /// Every ring has its account, or has finished long ago and is in the sum of its application, once.
+    fn check_rings(&self, snapshot: &Snapshot) {
+        let ledger = snapshot.ledger();
+        let (mut rings, mut stored, mut lost, mut refused) = (0, 0, 0, 0);
+        for (incarnation, ring) in &self.rings {
+            let Some(account) = ledger.account(*incarnation) else {
+                assert!(
+                    ring.finished.is_some_and(|time| time < self.told_apart_from),
+                    "{ring:?} has no account"
+                );
+                rings += 1;
+                stored += ring.stored;
+                lost += ring.lost;
+                refused += ring.refused;
+                continue;
+            };
+            assert!(account.is_balanced());
+            let found = (account.stored(), account.lost(), account.refused(), account.finished);
+            assert_eq!(found, (ring.stored, ring.lost, ring.refused, ring.finished));
+            assert_eq!(account.published(), ring.next + ring.refused);
+        }
+        assert_eq!(ledger.iter().count() + rings as usize, self.rings.len());
+        match ledger.applications().next() {
+            Some((name, of)) => {
+                assert_eq!((name, of.rings, of.stored), ("model", rings, stored));
+                assert_eq!((of.lost(), of.refused()), (lost, refused));
+            }
+            None => assert_eq!(rings, 0),
+        }
+    }
+
     /// What chunks say of themselves: those that are alone hold the very dots that are read.
     fn check_chunks(&self, snapshot: &Snapshot, name: &str, range: TimeRange) {
         let chunks = snapshot.chunks(name, range).unwrap();
@@ -209,6 +249,10 @@ struct Run {
     deletes: u32,
     /// Sealed since the reader looked: what it stands in is gone a swap later.
     sealed: bool,
+    now: Timestamp,
+    /// Rings that publish.
+    live: [u8; 3],
+    rings: u8,
 }
 
 impl Run {
@@ -233,6 +277,9 @@ impl Run {
             highest_level: 0,
             deletes: 0,
             sealed: false,
+            now: Timestamp::from_secs(1_700_000_000).unwrap(),
+            live: [0, 1, 2],
+            rings: 3,
         }
     }
 
@@ -262,7 +309,8 @@ impl Run {
 
     fn append(&mut self) {
         let dots = self.dots(true);
-        let ring = (self.random.below(2) == 0).then(|| incarnation(self.random.below(3) as u8));
+        let live = self.live[self.random.below(3) as usize];
+        let ring = (self.random.below(2) == 0).then(|| incarnation(live));
         let lost = if ring.is_some() { self.random.below(5) } else { 0 };
         let writer = self.writer.as_mut().unwrap();
         let mut columns = Dots::default();
@@ -295,6 +343,48 @@ impl Run {
             self.logged += numbers_of(&commit);
             self.model.commit(&commit);
         }
+    }
+
+    /// A ring ends, and another takes its place; or one that has ended says once more what it refused.
+    fn finish(&mut self) {
+        self.sync();
+        // It looks how far the seal is, and takes over what has become of the accounts.
+        self.writer().unsealed();
+        let place = self.random.below(3) as usize;
+        let ended = self.random.below(self.rings as u64) as u8;
+        let is_again = self.random.below(2) == 0 && !self.live.contains(&ended);
+        let number = if is_again { ended } else { self.live[place] };
+        let known = self.model.rings.get(&incarnation(number)).copied();
+        if is_again && self.writer().ledger().account(incarnation(number)).is_none() {
+            assert!(known.is_none_or(|ring| ring.finished.is_some()));
+            return;
+        }
+        let ring = known.unwrap_or_default();
+        let refused = ring.refused + self.random.below(3);
+        let (incarnation, now) = (incarnation(number), self.now);
+        let refusals = [(Reason::SIGNAL_HANDLER, refused)];
+        let part = RingPart { incarnation, application: "model", refusals: &refusals, now };
+        let lanes = if ring.next > 0 { vec![(0, ring.next)] } else { vec![] };
+        self.writer().finish(&part, &lanes, now).unwrap();
+        self.sync();
+        let finished = ring.finished.or(Some(now));
+        self.model.rings.insert(incarnation, Ring { refused, finished, ..ring });
+        if is_again {
+            // Within 30 days the log is in segments, and the list knows of it.
+            self.restart();
+            self.sealed |= dotter_store::seal_all(&self.dir, &|| false).unwrap() > 0;
+            self.look();
+        } else {
+            self.live[place] = self.rings;
+            self.rings += 1;
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.now = self.now.saturating_add(Duration::from_secs(3600 * self.random.below(24 * 12)));
+        dotter_store::tidy(&self.dir, self.now).unwrap();
+        let month = Duration::from_secs(30 * 24 * 3600);
+        self.model.told_apart_from = self.now.saturating_sub(month).saturating_add(Duration::from_nanos(1));
     }
 
     fn add(&mut self) {
@@ -410,10 +500,12 @@ impl Run {
             self.look();
         }
         match step {
-            0..45 => self.append(),
-            45..70 => self.sync(),
+            0..43 => self.append(),
+            43..66 => self.sync(),
+            66..70 => self.finish(),
             70..78 => self.add(),
-            78..86 => self.look(),
+            78..84 => self.look(),
+            84..86 => self.tidy(),
             86..88 => self.delete(),
             88..92 => self.sealed |= dotter_store::seal_all(&self.dir, &never).unwrap() > 0,
             92..94 => while dotter_store::compact(&self.dir, &never).unwrap() {},
@@ -439,6 +531,7 @@ fn a_store_holds_what_a_map_holds() {
     run.look();
     run.look_afresh();
     assert!(run.deletes > 0);
+    assert!(run.reader.snapshot().ledger().applications().count() > 0, "rings finished long ago");
     assert!(run.highest_level >= 1, "the run was long enough for a compaction");
 }
 

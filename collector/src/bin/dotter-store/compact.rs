@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use dotter_daemon::stop_on_signals;
+use dotter_dot::Timestamp;
 use dotter_store::{Compacted, Reader, Writer};
 
 use crate::args::CompactOptions;
@@ -12,6 +13,13 @@ use crate::filtered;
 use crate::progress::Progress;
 
 pub(crate) fn run(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
+    compact(dir, options)?;
+    // Nobody may be there to unlink what was replaced.
+    dotter_store::tidy(dir, Timestamp::now())?;
+    Ok(())
+}
+
+fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     let stop = stop_on_signals().map_err(Error::Signals)?;
     let cancel = || stop.is_set();
     let line = RefCell::new(Progress::new("compacting", "bytes", None));

@@ -5,13 +5,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use dotter_dot::{Incarnation, Reason};
-use dotter_store::{Account, Ledger, Reader, Totals};
+use dotter_store::{Account, Application, Ledger, Reader, Totals};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 
 pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
     let snapshot = Reader::open(dir)?.snapshot();
+    for what in snapshot.ledger().damage() {
+        eprintln!("dotter-store: the file of finished rings is damaged, rings may be missing: {what}");
+    }
     if as_json {
         writeln!(out, "{}", to_json(&snapshot.store().to_string(), snapshot.ledger()))
     } else {
@@ -23,6 +26,9 @@ pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(),
 fn print(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     for (incarnation, account) in ledger.iter() {
         print_account(incarnation, account, out)?;
+    }
+    for (name, application) in ledger.applications() {
+        print_application(name, application, out)?;
     }
     let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
     writeln!(
@@ -47,7 +53,25 @@ fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Wri
         account.lost(),
         in_brackets(lost(account)),
         account.refused(),
-        in_brackets(refused(account)),
+        in_brackets(refused(&account.refused, &account.refused_in_ring)),
+    )
+}
+
+fn print_application(name: &str, application: &Application, out: &mut impl Write) -> io::Result<()> {
+    let Application { rings, first_seen, finished, .. } = application;
+    writeln!(
+        out,
+        "{name}: rings of long ago: {rings}, first seen {first_seen}, the last finished {finished}"
+    )?;
+    writeln!(
+        out,
+        "  published {} = stored {} + lost {}{} + refused {}{}",
+        application.published(),
+        application.stored,
+        application.lost(),
+        in_brackets(application.lost.clone()),
+        application.refused(),
+        in_brackets(refused(&application.refused, &application.refused_in_ring)),
     )
 }
 
@@ -56,9 +80,9 @@ fn lost(account: &Account) -> BTreeMap<Reason, u64> {
 }
 
 /// Refused in the ring and by the collector, by reason.
-fn refused(account: &Account) -> BTreeMap<Reason, u64> {
-    let mut refused = account.refused.clone();
-    for (reason, count) in &account.refused_in_ring {
+fn refused(by_collector: &BTreeMap<Reason, u64>, in_ring: &BTreeMap<Reason, u64>) -> BTreeMap<Reason, u64> {
+    let mut refused = by_collector.clone();
+    for (reason, count) in in_ring {
         *refused.entry(*reason).or_default() += count;
     }
     refused.retain(|_, count| *count > 0);
@@ -75,10 +99,13 @@ fn in_brackets(counts: BTreeMap<Reason, u64>) -> String {
 
 fn to_json(store: &str, ledger: &Ledger) -> Value {
     let rings: Vec<Value> = ledger.iter().map(|(incarnation, account)| ring(incarnation, account)).collect();
+    let applications: Vec<Value> =
+        ledger.applications().map(|(name, application)| long_ago(name, application)).collect();
     let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
     json!({
         "store": store,
         "rings": rings,
+        "applications": applications,
         "totals": {
             "stored_other": stored_other, "replaced": replaced, "deleted": deleted, "expired": expired,
             "damaged": damaged,
@@ -87,9 +114,6 @@ fn to_json(store: &str, ledger: &Ledger) -> Value {
 }
 
 fn ring(incarnation: Incarnation, account: &Account) -> Value {
-    let counts = |counts: BTreeMap<Reason, u64>| -> Map<String, Value> {
-        counts.into_iter().map(|(reason, count)| (reason.to_string(), count.into())).collect()
-    };
     let lanes: Vec<Value> = account
         .lanes
         .iter()
@@ -109,8 +133,28 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
         "lost": account.lost(),
         "lost_by_reason": counts(lost(account)),
         "refused": account.refused(),
-        "refused_by_reason": counts(refused(account)),
+        "refused_by_reason": counts(refused(&account.refused, &account.refused_in_ring)),
         "balanced": account.is_balanced(),
         "lanes": lanes,
     })
+}
+
+/// The rings of an application that are told apart no more.
+fn long_ago(name: &str, application: &Application) -> Value {
+    json!({
+        "application": name,
+        "rings": application.rings,
+        "first_seen": application.first_seen.to_string(),
+        "finished": application.finished.to_string(),
+        "published": application.published(),
+        "stored": application.stored,
+        "lost": application.lost(),
+        "lost_by_reason": counts(application.lost.clone()),
+        "refused": application.refused(),
+        "refused_by_reason": counts(refused(&application.refused, &application.refused_in_ring)),
+    })
+}
+
+fn counts(counts: BTreeMap<Reason, u64>) -> Map<String, Value> {
+    counts.into_iter().map(|(reason, count)| (reason.to_string(), count.into())).collect()
 }

@@ -107,8 +107,8 @@ fn seal(dir: &Path) -> Result<(), Failure> {
 /// Makes one segment of all there are.
 pub(crate) fn compact(dir: &Path) -> Result<(), Failure> {
     dotter_store::compact_major(dir, &|| false, &|_, _| {})?;
-    // What was replaced goes with the next swap, and an empty file of the log makes one.
-    seal(dir)
+    dotter_store::tidy(dir, Timestamp::now())?;
+    Ok(())
 }
 
 /// Seals and compacts beside the writer.

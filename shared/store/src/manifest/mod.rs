@@ -3,26 +3,24 @@
 //! Always true on disk: MANIFEST is whole (it is replaced by rename), and everything it lists exists. What a
 //! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it.
 
+mod form;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use dotter_dot::{Timestamp, put_varint};
+use dotter_dot::Timestamp;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
-use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
-use crate::layout::Layout;
-use crate::ledger::Ledger;
+use crate::layout::{LEDGER_PREFIX, Layout};
+use crate::ledger::{Finished, Ledger, Totals};
 use crate::retention::{Archive, Clock};
 use crate::segment::{Meta, Tail};
 use crate::tombstone::Tombstone;
 use crate::wal;
 
-const MAGIC: &[u8; 8] = b"DOTTRMAN";
-const VERSION: u32 = 0;
-const FIXED_BYTES: usize = 48;
 /// The name of the lock held for the moment of a swap.
 const LOCK: &str = "MANIFEST.lock";
 
@@ -68,6 +66,15 @@ pub(crate) struct SegmentEntry {
     pub(crate) purged: u64,
 }
 
+/// The file of finished rings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LedgerFile {
+    /// Its name in the store's directory.
+    pub(crate) name: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+}
+
 /// What MANIFEST says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -87,7 +94,9 @@ pub(crate) struct Manifest {
     pub(crate) archives: Vec<Archive>,
     /// Deletes that may still have something to hide, in the order of their commits.
     pub(crate) tombstones: Vec<Tombstone>,
-    /// The ledger at the start of the first live WAL file.
+    /// Where the accounts of finished rings are, as far as they are not in `ledger` itself.
+    pub(crate) ledger_file: Option<LedgerFile>,
+    /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
     pub(crate) ledger: Ledger,
 }
 
@@ -115,7 +124,7 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
 ///
 /// [`Error::NoStore`] where there is none; [`Error::Damaged`] where MANIFEST.old is of no use either.
 pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
-    match read_file(&layout.manifest()) {
+    match read_file(layout, &layout.manifest()) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             // A swap renames over MANIFEST, so it is never missing for a moment: with an old one beside the
             // gap, somebody removed it.
@@ -134,7 +143,7 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
 
 /// Reads MANIFEST and nothing else.
 pub(crate) fn read_as_is(layout: &Layout) -> Result<Manifest, Error> {
-    match read_file(&layout.manifest()) {
+    match read_file(layout, &layout.manifest()) {
         Err(error) if error.is_not_found() => Err(Error::NoStore(layout.dir.clone())),
         other => other,
     }
@@ -194,7 +203,7 @@ pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest
     Ok(manifest)
 }
 
-/// Removes segments and WAL files that no list knows: what a crash left beside a swap.
+/// Removes segments, WAL files and files of finished rings that no list knows: what a crash left beside a swap.
 pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
     let _lock = layout.lock(LOCK)?;
     let manifest = read(layout)?;
@@ -215,6 +224,15 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
             }
         }
     }
+    for entry in fs::read_dir(&layout.dir).map_err(Error::io("list", &layout.dir))?.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let number = name.strip_prefix(LEDGER_PREFIX).and_then(|number| number.parse::<u64>().ok());
+        let counts = manifest.ledger_file.as_ref().is_some_and(|file| file.name == name);
+        if number.is_some() && !counts && !manifest.obsolete.iter().any(|file| file == name) {
+            let _ = layout.disk.remove(&entry.path());
+        }
+    }
     Ok(())
 }
 
@@ -223,7 +241,7 @@ pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error>
     layout.disk.write(&file, &temporary, &manifest.encode(), 0).map_err(Error::io("write", &temporary))?;
     layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
     let path = layout.manifest();
-    if path.exists() && read_file(&path).is_ok() {
+    if path.exists() && read_file(layout, &path).is_ok() {
         link_as_old(layout)?;
     }
     layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
@@ -253,7 +271,7 @@ fn link_as_old(layout: &Layout) -> Result<(), Error> {
 }
 
 fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
-    let mut manifest = read_file(&layout.manifest_old())?;
+    let mut manifest = read_file(layout, &layout.manifest_old())?;
     let dir = layout.dir.join("seg");
     let mut later = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
@@ -280,7 +298,27 @@ fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
     Ok(manifest)
 }
 
-fn read_file(path: &Path) -> Result<Manifest, Error> {
+fn read_file(layout: &Layout, path: &Path) -> Result<Manifest, Error> {
+    let mut bytes = read_bytes(path)?;
+    loop {
+        let mut manifest = Manifest::decode(&bytes, path)?;
+        let Some(file) = &manifest.ledger_file else { return Ok(manifest) };
+        if let Some(finished) = Finished::read(&layout.dir.join(&file.name), file.bytes)? {
+            manifest.ledger.set_finished(finished);
+            return Ok(manifest);
+        }
+        let now = read_bytes(path)?;
+        if now == bytes {
+            let what = format!("{} is listed in MANIFEST and missing", file.name);
+            manifest.ledger.set_finished(Finished::missing(what));
+            return Ok(manifest);
+        }
+        // Another list has come meanwhile, and its file of finished rings has taken the place of this one.
+        bytes = now;
+    }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     fs::OpenOptions::new()
         .read(true)
@@ -288,40 +326,7 @@ fn read_file(path: &Path) -> Result<Manifest, Error> {
         .open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(Error::io("read", path))?;
-    Manifest::decode(&bytes, path)
-}
-
-impl SegmentEntry {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        put_text(out, &self.name);
-        for field in [
-            self.bytes,
-            self.first_time.nanos(),
-            self.last_time.nanos(),
-            self.order.sequence,
-            self.order.generation,
-            self.level as u64,
-            self.dots,
-            self.series,
-            self.purged,
-        ] {
-            put_varint(out, field);
-        }
-    }
-
-    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
-        Some(SegmentEntry {
-            name: fields.text().filter(|name| !name.contains('/'))?.to_owned(),
-            bytes: fields.varint()?,
-            first_time: Timestamp::from_nanos(fields.varint()?),
-            last_time: Timestamp::from_nanos(fields.varint()?),
-            order: Order { sequence: fields.varint()?, generation: fields.varint()? },
-            level: fields.number()?,
-            dots: fields.varint()?,
-            series: fields.varint()?,
-            purged: fields.varint()?,
-        })
-    }
+    Ok(bytes)
 }
 
 impl Manifest {
@@ -389,105 +394,10 @@ impl Manifest {
         {
             self.wal_first = *wal_first;
             let stored_other = ledger.totals.stored_other.max(self.ledger.totals.stored_other);
-            self.ledger = ledger.clone();
-            self.ledger.totals.stored_other = stored_other;
+            self.ledger.replace_accounts(ledger);
+            self.ledger.totals = Totals { stored_other, ..ledger.totals };
         }
     }
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.store.0);
-        out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&self.wal_first.to_le_bytes());
-        put_varint(&mut out, self.segments.len() as u64);
-        for segment in &self.segments {
-            segment.encode(&mut out);
-        }
-        put_varint(&mut out, self.obsolete.len() as u64);
-        self.obsolete.iter().for_each(|file| put_text(&mut out, file));
-        put_varint(&mut out, self.tombstones.len() as u64);
-        self.tombstones.iter().for_each(|tombstone| tombstone.encode(&mut out));
-        self.clock.encode(&mut out);
-        put_varint(&mut out, self.archives.len() as u64);
-        self.archives.iter().for_each(|archive| archive.encode(&mut out));
-        self.ledger.encode(&mut out);
-        let checksum = checksum(&out);
-        out[12..16].copy_from_slice(&checksum.to_le_bytes());
-        out
-    }
-
-    pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Manifest, Error> {
-        if bytes.len() < FIXED_BYTES || &bytes[..8] != MAGIC {
-            return Err(Error::damaged(path, 0, "no manifest of a Dotter store"));
-        }
-        let (version, found, expected) = (u32_at(bytes, 8), checksum(bytes), u32_at(bytes, 12));
-        if found != expected {
-            return Err(Error::damaged(path, 12, format!("checksum {found:08x}, expected {expected:08x}")));
-        }
-        if version > VERSION {
-            return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
-        }
-        let mut store = [0; 16];
-        store.copy_from_slice(&bytes[16..32]);
-        let mut manifest = Manifest {
-            store: StoreId(store),
-            generation: u64_at(bytes, 32),
-            wal_first: u64_at(bytes, 40),
-            ..Manifest::default()
-        };
-        let mut fields = Fields(&bytes[FIXED_BYTES..]);
-        match manifest.decode_rest(&mut fields) {
-            Some(()) if fields.0.is_empty() => Ok(manifest),
-            _ => {
-                let offset = (bytes.len() - fields.0.len()) as u64;
-                Err(Error::damaged(path, offset, "fields end too soon or make no sense"))
-            }
-        }
-    }
-
-    /// For the fuzz targets: a list whose checksum does not matter.
-    #[cfg(fuzzing)]
-    pub(crate) fn decode_unchecked(bytes: &[u8]) -> Option<Manifest> {
-        let mut bytes = bytes.to_vec();
-        if bytes.len() >= FIXED_BYTES {
-            bytes[..8].copy_from_slice(MAGIC);
-            bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-            let checksum = checksum(&bytes);
-            bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-        }
-        Manifest::decode(&bytes, Path::new("MANIFEST")).ok()
-    }
-
-    fn decode_rest(&mut self, fields: &mut Fields<'_>) -> Option<()> {
-        for _ in 0..fields.count(10)? {
-            self.segments.push(SegmentEntry::decode(fields)?);
-        }
-        for _ in 0..fields.count(1)? {
-            // What is unlinked by name stays below the store.
-            let file = fields.text()?;
-            let inside =
-                file.strip_prefix("seg/").or(file.strip_prefix("wal/")).filter(|name| !name.contains('/'));
-            inside?;
-            self.obsolete.push(file.to_owned());
-        }
-        for _ in 0..fields.count(9)? {
-            self.tombstones.push(Tombstone::decode(fields)?);
-        }
-        self.clock = Clock::decode(fields)?;
-        for _ in 0..fields.count(6)? {
-            self.archives.push(Archive::decode(fields)?);
-        }
-        self.ledger = Ledger::decode(fields)?;
-        Some(())
-    }
-}
-
-/// Of everything but itself.
-fn checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }
 
 fn first_entry(dir: &Path) -> Option<String> {
@@ -508,7 +418,9 @@ fn random_id(now: Timestamp) -> Result<[u8; 16], Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::form::checksum;
     use super::*;
+    use crate::bytes::Fields;
 
     fn manifest() -> Manifest {
         Manifest {
@@ -530,6 +442,7 @@ mod tests {
             clock: Clock::default(),
             archives: vec![Archive { step: 60, from: 120, until: 600, ..Archive::default() }],
             tombstones: vec![Tombstone::decode(&mut Fields(b"\x4d\x0b\x02a%\0\x01\x01b\x05\x09")).unwrap()],
+            ledger_file: Some(LedgerFile { name: "ledger-0000000012".into(), bytes: 300 }),
             ledger: Ledger::default(),
         }
     }

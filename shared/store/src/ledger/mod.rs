@@ -6,24 +6,48 @@
 //! - `published == stored + lost + refused` over the whole account, where published are the next record numbers
 //!   of all lanes plus the ring's refusal totals
 //!
-//! The ledger is what a fold over the log gives: the same frames in the same order, the same ledger.
+//! The ledger is what a fold over the log gives: the same frames in the same order, the same ledger. Accounts of
+//! finished rings move to a file of their own ([`tidy`]), and 30 days later into the sum of their application; an
+//! account that stands in MANIFEST or came through the log since counts before the one in that file.
+
+mod finished;
+mod tidy;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
 
+pub use self::finished::Application;
+pub(crate) use self::finished::Finished;
+pub use self::tidy::tidy;
 use crate::bytes::{Fields, put_text};
 
 /// Time spans kept per reason; further ones widen the last.
 const SPANS_MAX: usize = 64;
 
 /// All accounts, and what happened to dots of the store as a whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Two are equal where they say the same, wherever the accounts stand.
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
+    /// Those that stand in MANIFEST, and what the log has made of them and of others since.
     accounts: BTreeMap<Incarnation, Account>,
+    finished: Arc<Finished>,
     /// Counts that belong to no incarnation.
     pub totals: Totals,
 }
+
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Ledger) -> bool {
+        self.totals == other.totals
+            && self.iter().eq(other.iter())
+            && self.applications().eq(other.applications())
+            && self.finished.damage() == other.finished.damage()
+    }
+}
+
+impl Eq for Ledger {}
 
 /// Counts over the whole store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,14 +238,33 @@ impl Account {
 }
 
 impl Ledger {
-    /// Accounts in the order of their incarnations.
+    /// Accounts in the order of their incarnations; without those in [`Ledger::applications`].
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Account)> {
-        self.accounts.iter().map(|(incarnation, account)| (*incarnation, account))
+        let mut all: BTreeMap<_, _> = self.finished.records().accounts.iter().collect();
+        all.extend(&self.accounts);
+        all.into_iter().map(|(incarnation, account)| (*incarnation, account))
+    }
+
+    /// What became of the dots of rings that finished more than 30 days ago, by application.
+    pub fn applications(&self) -> impl Iterator<Item = (&str, &Application)> {
+        self.finished.records().applications.iter().map(|(name, application)| (name.as_str(), application))
+    }
+
+    /// Why accounts of finished rings may be missing; nothing is as it should be.
+    pub fn damage(&self) -> Vec<String> {
+        self.finished.damage().into_iter().map(|(at, what)| format!("at byte {at}: {what}")).collect()
     }
 
     /// The account of one incarnation, where it is known.
     pub fn account(&self, incarnation: Incarnation) -> Option<&Account> {
-        self.accounts.get(&incarnation)
+        self.accounts.get(&incarnation).or_else(|| self.finished.records().accounts.get(&incarnation))
+    }
+
+    /// The account of one incarnation, to be changed: it is of those that stand in MANIFEST from now on.
+    fn account_mut(&mut self, incarnation: Incarnation) -> &mut Account {
+        let Ledger { accounts, finished, .. } = self;
+        let known = || finished.records().accounts.get(&incarnation).cloned().unwrap_or_default();
+        accounts.entry(incarnation).or_insert_with(known)
     }
 
     /// The next record wanted of a lane; 0 for one never heard of.
@@ -236,11 +279,13 @@ impl Ledger {
         application: &str,
         now: Timestamp,
     ) -> &mut Account {
-        self.accounts.entry(incarnation).or_insert_with(|| Account {
-            application: application.to_owned(),
-            first_seen: now,
-            ..Account::default()
-        })
+        let is_new = self.account(incarnation).is_none();
+        let account = self.account_mut(incarnation);
+        if is_new {
+            account.application = application.to_owned();
+            account.first_seen = now;
+        }
+        account
     }
 
     /// Books a range of records of an open account.
@@ -250,7 +295,7 @@ impl Ledger {
     ///
     /// Returns how many records the hole has.
     pub(crate) fn book(&mut self, incarnation: Incarnation, records: &LaneRecords) -> u64 {
-        let account = self.accounts.entry(incarnation).or_default();
+        let account = self.account_mut(incarnation);
         let lane = account.lanes.entry(records.lane).or_default();
         let hole = records.first.saturating_sub(lane.next);
         if hole > 0 {
@@ -275,20 +320,72 @@ impl Ledger {
 
     /// Books the ring's own refusals: totals, of which the greatest seen counts.
     pub(crate) fn book_refusal_total(&mut self, incarnation: Incarnation, reason: Reason, total: u64) {
-        let account = self.accounts.entry(incarnation).or_default();
+        let account = self.account_mut(incarnation);
         let seen = account.refused_in_ring.entry(reason).or_default();
         *seen = total.max(*seen);
     }
 
     /// Closes an account: no more records will come.
     pub(crate) fn finish(&mut self, incarnation: Incarnation, lanes: &[(u32, u64)], now: Timestamp) {
-        let account = self.accounts.entry(incarnation).or_default();
+        let account = self.account_mut(incarnation);
         for (lane, _) in lanes {
             account.lanes.entry(*lane).or_default();
         }
         account.finished.get_or_insert(now);
     }
 
+    /// Takes over what a part of the log made of `base`.
+    ///
+    /// What has become of accounts meanwhile stays: one that was `base`'s and is gone has been added to its
+    /// application.
+    pub(crate) fn take_over(&mut self, base: &Ledger, outcome: &Ledger) {
+        for (incarnation, account) in &outcome.accounts {
+            let before = base.account(*incarnation);
+            if before == Some(account) || (before.is_some() && self.account(*incarnation).is_none()) {
+                continue;
+            }
+            self.accounts.insert(*incarnation, account.clone());
+        }
+    }
+
+    /// Puts other accounts in the place of those that stand in MANIFEST.
+    pub(crate) fn replace_accounts(&mut self, other: &Ledger) {
+        self.accounts.clone_from(&other.accounts);
+    }
+
+    /// Lets go what has moved out of MANIFEST since it said `before`, now that it says `now`.
+    ///
+    /// Whoever calls it does so at least once between the seal of a ring's end and the day it is told apart no more,
+    /// else he keeps its account.
+    pub(crate) fn follow(&mut self, before: &Ledger, now: &Ledger) {
+        let is_same = Arc::ptr_eq(&self.finished, &now.finished) || self.finished == now.finished;
+        // Of a damaged file nobody knows what is missing.
+        if is_same || !now.finished.damage().is_empty() {
+            return;
+        }
+        self.finished = now.finished.clone();
+        let moved = |incarnation: &Incarnation, account: &mut Account| {
+            !now.accounts.contains_key(incarnation)
+                && match now.account(*incarnation) {
+                    Some(finished) => finished == account,
+                    // Of its application now, where it was not opened since.
+                    None => before.account(*incarnation).is_some(),
+                }
+        };
+        self.accounts.extract_if(.., moved).for_each(drop);
+    }
+
+    /// The file that belongs to the accounts in MANIFEST.
+    pub(crate) fn finished(&self) -> &Finished {
+        &self.finished
+    }
+
+    /// Puts such a file beside them.
+    pub(crate) fn set_finished(&mut self, finished: Finished) {
+        self.finished = Arc::new(finished);
+    }
+
+    /// Of the accounts that stand in MANIFEST.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.totals.encode(out);
         put_varint(out, self.accounts.len() as u64);
@@ -299,7 +396,7 @@ impl Ledger {
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Ledger> {
         let totals = Totals::decode(fields)?;
-        let mut ledger = Ledger { accounts: BTreeMap::new(), totals };
+        let mut ledger = Ledger { totals, ..Ledger::default() };
         for _ in 0..fields.count(16)? {
             let incarnation = Incarnation(fields.array()?);
             ledger.accounts.insert(incarnation, Account::decode(fields)?);
@@ -331,11 +428,7 @@ impl Account {
             }
         }
         for counts in [&self.refused, &self.refused_in_ring] {
-            put_varint(out, counts.len() as u64);
-            for (reason, count) in counts {
-                out.push(reason.0);
-                put_varint(out, *count);
-            }
+            put_counts(out, counts);
         }
         out.push(self.finished.is_some() as u8);
         put_varint(out, self.finished.map_or(0, Timestamp::nanos));
@@ -364,17 +457,25 @@ impl Account {
             }
             account.lost.insert(reason, tally);
         }
-        for counts in [&mut account.refused, &mut account.refused_in_ring] {
-            for _ in 0..fields.count(2)? {
-                let reason = Reason(fields.byte()?);
-                counts.insert(reason, fields.varint()?);
-            }
-        }
+        account.refused = counts(fields)?;
+        account.refused_in_ring = counts(fields)?;
         let is_finished = fields.byte()? == 1;
         let time = Timestamp::from_nanos(fields.varint()?);
         account.finished = is_finished.then_some(time);
         Some(account)
     }
+}
+
+fn put_counts(out: &mut Vec<u8>, counts: &BTreeMap<Reason, u64>) {
+    put_varint(out, counts.len() as u64);
+    for (reason, count) in counts {
+        out.push(reason.0);
+        put_varint(out, *count);
+    }
+}
+
+fn counts(fields: &mut Fields<'_>) -> Option<BTreeMap<Reason, u64>> {
+    (0..fields.count(2)?).map(|_| Some((Reason(fields.byte()?), fields.varint()?))).collect()
 }
 
 #[cfg(test)]

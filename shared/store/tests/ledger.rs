@@ -1,0 +1,309 @@
+//! Rings that are over: their accounts leave MANIFEST for a file of their own and in the end become a sum, and
+//! whoever looks, however long he has been there, sees the same.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{
+    Dots, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, tidy, verify,
+};
+use support::copy;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn start() -> Timestamp {
+    Timestamp::from_secs(1_710_504_000).unwrap()
+}
+
+fn ring(number: u32) -> Incarnation {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    Incarnation(bytes)
+}
+
+fn part(number: u32, refusals: &[(Reason, u64)]) -> RingPart<'_> {
+    let application = if number.is_multiple_of(2) { "even" } else { "odd" };
+    RingPart { incarnation: ring(number), application, refusals, now: start() }
+}
+
+/// Ten dots and two losses of a new ring.
+fn publish(writer: &mut Writer, number: u32) {
+    let key = writer.series(&SeriesName::new("a").unwrap(), &Shape::number());
+    let first = writer.ledger().next(ring(number), 0);
+    let mut dots = Dots::default();
+    for n in first..first + 10 {
+        dots.push(key, false, Timestamp::from_nanos(u64::from(number) * 1000 + n), 1.5);
+    }
+    let lost = Lost { first: first + 10, next: first + 12, reason: Reason::LAPPED, times: None };
+    let lanes = [LaneRecords { lane: 0, first, next: first + 12, losses: vec![lost], refused: vec![] }];
+    writer.append(&Transaction { ring: Some(part(number, &[])), lanes: &lanes, dots: &dots }).unwrap();
+    writer.sync().unwrap();
+}
+
+fn finish(writer: &mut Writer, number: u32, at: Timestamp) {
+    let next = writer.ledger().next(ring(number), 0);
+    writer.finish(&part(number, &[(Reason::SIGNAL_HANDLER, 1)]), &[(0, next)], at).unwrap();
+    writer.sync().unwrap();
+}
+
+/// Closes the log's last file and makes segments of all.
+fn seal(dir: &Path, writer: &mut Option<Writer>) {
+    *writer = None;
+    *writer = Some(Writer::open(dir).unwrap());
+    seal_all(dir, &|| false).unwrap();
+    // As the collector does with each commit.
+    writer.as_mut().unwrap().unsealed();
+}
+
+fn ledger_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_ledger = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("ledger-");
+    entries.filter(is_ledger).collect()
+}
+
+fn read(dir: &Path) -> Ledger {
+    Reader::open(dir).unwrap().snapshot().ledger().clone()
+}
+
+fn accounts(ledger: &Ledger) -> Vec<(Incarnation, dotter_store::Account)> {
+    ledger.iter().map(|(incarnation, account)| (incarnation, account.clone())).collect()
+}
+
+/// 50 rings of which 40 are finished, sealed and moved.
+fn store(dir: &Path) -> Option<Writer> {
+    let mut writer = Some(Writer::open(dir).unwrap());
+    for number in 0..50 {
+        publish(writer.as_mut().unwrap(), number);
+    }
+    for number in 0..40 {
+        finish(writer.as_mut().unwrap(), number, start().saturating_add(DAY * (number / 4)));
+    }
+    seal(dir, &mut writer);
+    writer
+}
+
+#[test]
+fn accounts_move_out_of_the_list_and_nobody_sees_a_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    let mut reader = Reader::open(dir.path()).unwrap();
+    let before = accounts(reader.snapshot().ledger());
+    let list_bytes = || fs::metadata(dir.path().join("MANIFEST")).unwrap().len();
+    let bytes_before = list_bytes();
+    assert!(ledger_files(dir.path()).is_empty());
+
+    assert!(tidy(dir.path(), start()).unwrap());
+    assert_eq!(ledger_files(dir.path()).len(), 1);
+    assert!(list_bytes() < bytes_before / 3, "{} of {bytes_before} bytes", list_bytes());
+    reader.refresh(None).unwrap();
+    writer.as_mut().unwrap().unsealed();
+    assert_eq!(accounts(reader.snapshot().ledger()), before);
+    assert_eq!(accounts(writer.as_ref().unwrap().ledger()), before);
+    assert_eq!(accounts(&read(dir.path())), before);
+    assert_eq!(writer.as_ref().unwrap().ledger().next(ring(3), 0), 12, "it is known where a ring ended");
+
+    // There is nothing left to do.
+    assert!(!tidy(dir.path(), start()).unwrap());
+    assert_eq!(ledger_files(dir.path()).len(), 1);
+    assert!(verify(dir.path()).unwrap().damage.is_empty());
+
+    // More rings end: the file is written anew, and the one before goes.
+    finish(writer.as_mut().unwrap(), 45, start());
+    seal(dir.path(), &mut writer);
+    let before = accounts(&read(dir.path()));
+    while tidy(dir.path(), start()).unwrap() {}
+    assert_eq!(ledger_files(dir.path()).len(), 1);
+    assert_eq!(accounts(&read(dir.path())), before);
+}
+
+#[test]
+fn after_thirty_days_a_ring_is_part_of_its_applications_sum() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    let mut reader = Reader::open(dir.path()).unwrap();
+    tidy(dir.path(), start()).unwrap();
+    let count = |ledger: &Ledger| (ledger.iter().count(), ledger.applications().count());
+    assert_eq!(count(&read(dir.path())), (50, 0));
+    // Four rings ended on each day; the first five days are over for 30 days.
+    tidy(dir.path(), start().saturating_add(DAY * 34)).unwrap();
+    reader.refresh(None).unwrap();
+    writer.as_mut().unwrap().unsealed();
+    let ledgers =
+        [read(dir.path()), reader.snapshot().ledger().clone(), writer.as_ref().unwrap().ledger().clone()];
+    for ledger in &ledgers {
+        assert_eq!(count(ledger), (30, 2));
+        for (name, application) in ledger.applications() {
+            assert!(name == "even" || name == "odd");
+            assert_eq!((application.rings, application.stored, application.lost()), (10, 100, 20));
+            assert_eq!((application.published(), application.refused()), (130, 10));
+            assert_eq!(application.lost[&Reason::LAPPED], 20);
+            assert_eq!(application.finished, start().saturating_add(DAY * 4));
+        }
+        assert_eq!(ledger.next(ring(3), 0), 0, "whoever comes with it is asked for all it has");
+        assert_eq!(ledger.next(ring(20), 0), 12);
+    }
+    // Seals and restarts later there are as many.
+    publish(writer.as_mut().unwrap(), 90);
+    seal(dir.path(), &mut writer);
+    while tidy(dir.path(), start().saturating_add(DAY * 34)).unwrap() {}
+    assert_eq!(count(&read(dir.path())), (31, 2));
+    let of = |number| read(dir.path()).account(ring(number)).cloned().unwrap();
+    assert_eq!((of(90).stored(), of(49).stored(), of(49).finished), (10, 10, None), "open ones stay");
+}
+
+#[test]
+fn what_is_told_of_a_ring_after_it_moved_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    tidy(dir.path(), start()).unwrap();
+    let mut reader = Reader::open(dir.path()).unwrap();
+    writer.as_mut().unwrap().finish(&part(3, &[(Reason::SIGNAL_HANDLER, 9)]), &[(0, 12)], start()).unwrap();
+    writer.as_mut().unwrap().sync().unwrap();
+    for round in 0..3 {
+        reader.refresh(None).unwrap();
+        for ledger in [read(dir.path()), reader.snapshot().ledger().clone()] {
+            let account = ledger.account(ring(3)).unwrap();
+            assert_eq!((account.published(), account.refused()), (21, 9), "round {round}");
+            assert_eq!(ledger.iter().count(), 50);
+        }
+        match round {
+            0 => seal(dir.path(), &mut writer),
+            _ => _ = tidy(dir.path(), start()).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_seal_that_began_before_brings_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    publish(writer.as_mut().unwrap(), 49);
+    finish(writer.as_mut().unwrap(), 48, start());
+    drop(writer.take());
+    writer = Some(Writer::open(dir.path()).unwrap());
+    let late = start().saturating_add(DAY * 34);
+    let tidied = std::cell::Cell::new(false);
+    // Asked in the middle of the seal, after it has read the list.
+    let cancel = || {
+        if !tidied.replace(true) {
+            tidy(dir.path(), late).unwrap();
+        }
+        false
+    };
+    assert_eq!(seal_all(dir.path(), &cancel).unwrap(), 10);
+    assert!(tidied.get());
+    drop(writer);
+    for round in 0..2 {
+        let ledger = read(dir.path());
+        let sums: Vec<_> = ledger.applications().map(|(_, sum)| (sum.rings, sum.stored)).collect();
+        // Ring 48 finished on the first day too, but was not in the list yet.
+        let rings = if round == 0 { (10, 100) } else { (11, 110) };
+        assert_eq!(sums, [rings, (10, 100)]);
+        assert_eq!(ledger.iter().count() as u64 + sums.iter().map(|(rings, _)| rings).sum::<u64>(), 50);
+        assert_eq!(ledger.account(ring(49)).unwrap().stored(), 20);
+        tidy(dir.path(), late).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_list_is_made_again_with_the_rings_that_had_moved() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let mut writer = store(&dir);
+    tidy(&dir, start()).unwrap();
+    finish(writer.as_mut().unwrap(), 45, start());
+    type Step<'a> = &'a dyn Fn(&Path, &mut Option<Writer>);
+    let steps: [Step<'_>; 4] = [
+        &|dir, writer| seal(dir, writer),
+        &|dir, _| _ = tidy(dir, start()).unwrap(),
+        &|dir, writer| {
+            publish(writer.as_mut().unwrap(), 46);
+            seal(dir, writer);
+        },
+        &|dir, _| while tidy(dir, start()).unwrap() {},
+    ];
+    for (number, step) in steps.iter().enumerate() {
+        step(&dir, &mut writer);
+        let expected = read(&dir);
+        let lost = root.path().join(number.to_string());
+        copy(&dir, &lost);
+        fs::write(lost.join("MANIFEST"), b"rubbish").unwrap();
+        assert_eq!(accounts(&read(&lost)), accounts(&expected), "step {number}");
+        // And goes on from there.
+        let mut writer = Some(Writer::open(&lost).unwrap());
+        publish(writer.as_mut().unwrap(), 47);
+        seal(&lost, &mut writer);
+        while tidy(&lost, start()).unwrap() {}
+        assert_eq!(accounts(&read(&lost)).len(), accounts(&expected).len(), "step {number}");
+        assert!(verify(&lost).unwrap().damage.is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_file_costs_what_is_damaged_and_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    while tidy(dir.path(), start()).unwrap() {}
+    let path = ledger_files(dir.path()).remove(0);
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 0x10;
+    fs::write(&path, &bytes).unwrap();
+    let verified = verify(dir.path()).unwrap();
+    assert_eq!(verified.damage.len(), 1);
+    assert_eq!(verified.damage[0].path, path);
+    let ledger = read(dir.path());
+    assert_eq!(ledger.iter().count(), 49, "one of 50");
+    assert_eq!(ledger.damage().len(), 1);
+    // The store goes on, and the damaged file is there for whoever can mend it.
+    finish(writer.as_mut().unwrap(), 45, start());
+    seal(dir.path(), &mut writer);
+    while tidy(dir.path(), start()).unwrap() {}
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(read(dir.path()).account(ring(45)).unwrap().finished, Some(start()));
+    fs::write(&path, &whole).unwrap();
+    while tidy(dir.path(), start()).unwrap() {}
+    assert_eq!(read(dir.path()).iter().count(), 50);
+    assert!(!path.exists());
+
+    // One that is gone is named as well.
+    let path = ledger_files(dir.path()).remove(0);
+    fs::remove_file(&path).unwrap();
+    let verified = verify(dir.path()).unwrap();
+    assert!(verified.damage[0].what.contains("missing"), "{}", verified.damage[0].what);
+    assert_eq!(read(dir.path()).iter().count(), 9);
+    drop(writer);
+    Writer::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_copy_has_the_rings_that_are_over() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, to) = (root.path().join("store"), root.path().join("copy"));
+    let _writer = store(&dir);
+    tidy(&dir, start()).unwrap();
+    dotter_store::backup(&dir, &to, &|| false).unwrap();
+    assert_eq!(accounts(&read(&to)), accounts(&read(&dir)));
+    assert!(verify(&to).unwrap().damage.is_empty());
+}
+
+#[test]
+fn what_a_swap_replaced_waits_for_the_next_no_longer_than_that() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..20 {
+        let row = (SeriesName::new("a").unwrap(), Timestamp::from_nanos(n), 1.0);
+        dotter_store::add(dir.path(), vec![row]).unwrap();
+    }
+    dotter_store::compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
+    let segments = || fs::read_dir(dir.path().join("seg")).unwrap().count();
+    assert_eq!(segments(), 21);
+    assert!(tidy(dir.path(), start()).unwrap());
+    assert_eq!(segments(), 1);
+    assert!(!tidy(dir.path(), start()).unwrap());
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+    assert_eq!(snapshot.read("a", TimeRange::ALL).unwrap().len(), 20);
+}
