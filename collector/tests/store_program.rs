@@ -107,6 +107,23 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
         (&stat["series"], &stat["segment_dots"], &stat["wal_dots"]),
         (&1.into(), &2.into(), &2.into())
     );
+
+    // The ring ends, long ago by its stamps: it is part of its application's sum once the list is tidied up.
+    writer.finish(&ring, &[(0, 7)], Timestamp::from_nanos(6)).unwrap();
+    drop(writer);
+    assert!(store(dir.path(), &["compact"], "").status.success());
+    let ledger = printed(dir.path(), &["ledger"]);
+    assert!(ledger.contains("app: rings of long ago: 1"), "{ledger}");
+    assert!(
+        ledger.contains("published 11 = stored 2 + lost 5 (lapped 5) + refused 4 (signal-handler 4)"),
+        "{ledger}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!(json["rings"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        (&json["applications"][0]["published"], &json["applications"][0]["lost"]),
+        (&11.into(), &5.into())
+    );
 }
 
 #[test]
