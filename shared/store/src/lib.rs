@@ -65,5 +65,5 @@ pub use snapshot::{Chunk, Dot, Snapshot};
 pub use stat::{Level, Stat};
 pub use summary::Summary;
 pub use tombstone::{Deletion, TOMBSTONES_MAX, delete};
-pub use verify::{Damage, Verified, verify};
+pub use verify::{Damage, Verified, verify, verify_with};
 pub use writer::{Dots, RingPart, SeriesKey, Transaction, Unsealed, Writer};

@@ -41,6 +41,17 @@ pub struct Damage {
 ///
 /// The system's, and [`Error::NoStore`]; damage is listed and is no error.
 pub fn verify(dir: &Path) -> Result<Verified, Error> {
+    verify_with(dir, &|_, _| ())
+}
+
+/// As [`verify`].
+///
+/// - `progress`: told now and then how many bytes are done, and of how many
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, Error> {
     let layout = Layout::new(dir);
     let mut verified = Verified::default();
     let manifest = match manifest::read_as_is(&layout) {
@@ -58,9 +69,14 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
         verified.files += 1;
         verified.bytes += file.bytes;
     }
+    let total = manifest.files().map(|entry| entry.bytes).sum();
+    let mut done = 0;
     for entry in manifest.files() {
         let path = layout.segment(&entry.name);
-        let outcome = Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified));
+        let told = |bytes| progress(done + bytes, total);
+        let outcome =
+            Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified, &told));
+        done += entry.bytes;
         match outcome {
             // Replaced while this was reading: what replaced it is another store's moment.
             Err(error)
@@ -104,11 +120,14 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
     Ok(verified)
 }
 
-fn verify_segment(segment: &Segment, verified: &mut Verified) -> Result<(), Error> {
+fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
     let mut run = Run::default();
+    let mut bytes = 0;
     for name in segment.names("") {
         for chunk in segment.all_chunks(name.as_str())? {
             run.clear();
+            bytes += chunk.bytes as u64;
+            told(bytes);
             match segment.read(&chunk, &mut run) {
                 Ok(()) => verified.dots += run.len() as u64,
                 Err(Error::Damaged { path, offset, what }) => {
