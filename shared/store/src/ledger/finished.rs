@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use dotter_dot::{Incarnation, Reason, Timestamp, put_varint};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
-use super::Account;
+use super::account::{Account, counts, put_counts, total};
 use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
 use crate::manifest::StoreId;
@@ -256,17 +256,17 @@ impl Application {
 
     /// Dots for which publish returned.
     pub fn published(&self) -> u64 {
-        super::total([self.stored, self.lost(), self.refused()])
+        total([self.stored, self.lost(), self.refused()])
     }
 
     /// Dots lost, for whatever reason.
     pub fn lost(&self) -> u64 {
-        super::total(self.lost.values().copied())
+        total(self.lost.values().copied())
     }
 
     /// Dots refused, in the ring and by the collector.
     pub fn refused(&self) -> u64 {
-        super::total(self.refused.values().chain(self.refused_in_ring.values()).copied())
+        total(self.refused.values().chain(self.refused_in_ring.values()).copied())
     }
 
     fn encode(&self, name: &str, out: &mut Vec<u8>) {
@@ -275,7 +275,7 @@ impl Application {
             put_varint(out, field);
         }
         for counts in [&self.lost, &self.refused, &self.refused_in_ring] {
-            super::put_counts(out, counts);
+            put_counts(out, counts);
         }
     }
 
@@ -285,9 +285,9 @@ impl Application {
             first_seen: Timestamp::from_nanos(fields.varint()?),
             finished: Timestamp::from_nanos(fields.varint()?),
             stored: fields.varint()?,
-            lost: super::counts(fields)?,
-            refused: super::counts(fields)?,
-            refused_in_ring: super::counts(fields)?,
+            lost: counts(fields)?,
+            refused: counts(fields)?,
+            refused_in_ring: counts(fields)?,
         })
     }
 }
