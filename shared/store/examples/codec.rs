@@ -129,7 +129,8 @@ fn decode(bytes: &[u8], chunks: &[Chunk], mut each: impl FnMut(&[u64], &[u64])) 
         stamps.clear();
         words.clear();
         let [middle, end] = chunk.ends;
-        times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, &mut stamps).expect("just encoded");
+        times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, None, &mut stamps)
+            .expect("just encoded");
         numbers::decode(b'F', chunk.tags[1], &bytes[middle..end], chunk.count, &mut words)
             .expect("just encoded");
         each(&stamps, &words);
@@ -307,7 +308,7 @@ fn measure_lines(runs: usize) {
             lens.clear();
             heap.clear();
             let [middle, end] = chunk.ends;
-            times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, &mut times_out)
+            times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, None, &mut times_out)
                 .expect("just encoded");
             texts::decode(chunk.tags[1], &bytes[middle..end], chunk.count, &mut lens, &mut heap)
                 .expect("just encoded");

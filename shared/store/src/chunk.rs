@@ -96,11 +96,19 @@ fn encode_rows(run: &Run, part: Range<usize>, shape: &Shape, out: &mut Vec<u8>) 
 }
 
 /// Appends the dots of one chunk to `out`; what is wrong with it otherwise, and `out` is as before.
-pub(crate) fn decode(bytes: &[u8], shape: &Shape, clock: bool, out: &mut Run) -> Result<(), String> {
+///
+/// - `until`: dots at that time and later ones may be left out
+pub(crate) fn decode(
+    bytes: &[u8],
+    shape: &Shape,
+    clock: bool,
+    until: Option<u64>,
+    out: &mut Run,
+) -> Result<(), String> {
     let rest = check(bytes)?;
     let before = out.mark();
     let from = out.len();
-    if decode_rest(&mut Fields(rest), shape, clock, out).is_none() {
+    if decode_rest(&mut Fields(rest), shape, clock, until, out).is_none() {
         out.back_to(before);
         return Err("a chunk whose fields make no sense".to_owned());
     }
@@ -121,17 +129,27 @@ pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], String> {
     Ok(rest)
 }
 
-fn decode_rest(fields: &mut Fields<'_>, shape: &Shape, clock: bool, out: &mut Run) -> Option<()> {
+fn decode_rest(
+    fields: &mut Fields<'_>,
+    shape: &Shape,
+    clock: bool,
+    until: Option<u64>,
+    out: &mut Run,
+) -> Option<()> {
     let count: usize = fields.number()?;
     if !(1..=CHUNK_DOTS_MAX).contains(&count) || fields.byte()? != clock as u8 * CLOCK {
         return None;
     }
     let (tag, bytes) = take_column(fields, false)?;
-    times::decode(tag, bytes, count, &mut out.times)?;
+    let from = out.times.len();
+    times::decode(tag, bytes, count, until.filter(|_| shape.word().is_some()), &mut out.times)?;
     match shape.word() {
         Some(letter) => {
             let (tag, bytes) = take_column(fields, true)?;
-            numbers::decode(letter as u8, tag, bytes, count, &mut out.words)
+            let before = |until| out.times[from..].partition_point(|time| *time < until);
+            let wanted = until.map_or(count, before);
+            out.times.truncate(from + wanted);
+            numbers::decode_first(letter as u8, tag, bytes, count, wanted, &mut out.words)
         }
         None => decode_rows(fields, shape, count, out),
     }
@@ -236,9 +254,9 @@ mod tests {
         let mut bytes = vec![0xAA];
         encode(run, 0..run.len(), shape, clock, &mut bytes);
         let mut back = Run::default();
-        decode(&bytes[1..], shape, clock, &mut back).unwrap();
+        decode(&bytes[1..], shape, clock, None, &mut back).unwrap();
         assert_eq!(&back, run);
-        assert!(decode(&bytes[1..], shape, !clock, &mut back).is_err());
+        assert!(decode(&bytes[1..], shape, !clock, None, &mut back).is_err());
         assert_eq!(&back, run);
         bytes.len() - 1
     }
@@ -269,7 +287,10 @@ mod tests {
             for bit in 0..bytes.len() * 8 {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                assert!(decode(&bytes, &shape(number), false, &mut Run::default()).is_err(), "bit {bit}");
+                assert!(
+                    decode(&bytes, &shape(number), false, None, &mut Run::default()).is_err(),
+                    "bit {bit}"
+                );
             }
         }
     }
@@ -289,7 +310,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&run, 0..count, &shape, false, &mut bytes);
         let mut back = Run::default();
-        decode(&bytes, &shape, false, &mut back).unwrap();
+        decode(&bytes, &shape, false, None, &mut back).unwrap();
         run.truncate(count);
         assert_eq!(back, run);
     }
@@ -320,7 +341,7 @@ mod tests {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
             let mut out = Run::default();
-            let _ = decode(&bytes, &shape(number), false, &mut out);
+            let _ = decode(&bytes, &shape(number), false, None, &mut out);
             prop_assert_eq!(out.times.len(), out.words.len());
         }
     }

@@ -25,7 +25,7 @@ pub fn chunk(bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         bytes.splice(0..0, crc32c::crc32c(&bytes).to_le_bytes());
         let mut run = Run::default();
-        if chunk::decode(&bytes, &shape, clock, &mut run).is_err() {
+        if chunk::decode(&bytes, &shape, clock, None, &mut run).is_err() {
             assert!(run.is_empty());
             continue;
         }
@@ -34,13 +34,22 @@ pub fn chunk(bytes: &[u8]) {
                 assert_eq!(run.cells(index, shape).count(), shape.format().len());
             }
         }
+        for until in run.times.iter().step_by(97).copied().chain([0, u64::MAX]) {
+            let mut front = Run::default();
+            // Behind the front there may be what makes no sense, but not before it.
+            chunk::decode(&bytes, &shape, clock, Some(until), &mut front).expect("a front of what decodes");
+            let wanted = run.times.partition_point(|time| *time < until);
+            assert!(
+                front.times[..wanted] == run.times[..wanted] && front.words[..wanted] == run.words[..wanted]
+            );
+        }
         if !run.times.is_sorted() || chunk::fitting(&run, 0..run.len(), &shape, usize::MAX) < run.len() {
             continue;
         }
         let mut again = Vec::new();
         chunk::encode(&run, 0..run.len(), &shape, clock, &mut again);
         let mut back = Run::default();
-        chunk::decode(&again, &shape, clock, &mut back).expect("what was encoded decodes");
+        chunk::decode(&again, &shape, clock, None, &mut back).expect("what was encoded decodes");
         assert_eq!(back, run);
     }
 }

@@ -279,7 +279,8 @@ impl Scan {
                             && piece.contains(chunk.last)
                             && !hidden.is_some_and(|hidden| hidden.meets(first, last));
                         let target = if whole { &mut *out } else { &mut self.partial };
-                        match segment.read(chunk, target) {
+                        let until = (!piece.contains(chunk.last)).then_some(piece.until);
+                        match segment.read_before(chunk, until, target) {
                             Ok(()) if whole => {}
                             Ok(()) => {
                                 if let Some(hidden) = hidden {

@@ -5,6 +5,7 @@
 
 use dotter_dot::{put_varint, unzigzag, zigzag};
 
+use super::Counts;
 use crate::bytes::Fields;
 
 /// Numbers of one frame; the last frame may have fewer.
@@ -57,11 +58,11 @@ pub(super) fn put(numbers: &[i64], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the `count` numbers of the frames that `fields` start with, as the bits of an i64.
-pub(super) fn get(fields: &mut Fields<'_>, count: usize, out: &mut Vec<u64>) -> Option<()> {
+/// Appends the numbers of the frames that `fields` start with, as many as are wanted, as the bits of an i64.
+pub(super) fn get(fields: &mut Fields<'_>, counts: Counts, out: &mut Vec<u64>) -> Option<()> {
     let mut base = 0_i64;
-    let mut left = count;
-    while left > 0 {
+    let (mut left, end) = (counts.count, out.len() + counts.wanted);
+    while out.len() < end {
         let len = left.min(FRAME);
         left -= len;
         let head = fields.byte()?;
@@ -81,6 +82,7 @@ pub(super) fn get(fields: &mut Fields<'_>, count: usize, out: &mut Vec<u64>) -> 
             }
         }
     }
+    out.truncate(end);
     Some(())
 }
 
@@ -192,7 +194,7 @@ mod tests {
         let mut bytes = Vec::new();
         put(numbers, &mut bytes);
         let (mut fields, mut back) = (Fields(&bytes), Vec::new());
-        get(&mut fields, numbers.len(), &mut back).unwrap();
+        get(&mut fields, Counts::all(numbers.len()), &mut back).unwrap();
         assert!(fields.0.is_empty());
         assert_eq!(back.iter().map(|number| *number as i64).collect::<Vec<_>>(), numbers);
         bytes.len()

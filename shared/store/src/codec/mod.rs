@@ -22,5 +22,18 @@ mod templates;
 /// The most dots one call encodes or decodes.
 pub(crate) const DOTS_MAX: usize = 8192;
 
+/// How many of something there are, and how many of the first of them are to be decoded.
+#[derive(Clone, Copy)]
+struct Counts {
+    count: usize,
+    wanted: usize,
+}
+
+impl Counts {
+    fn all(count: usize) -> Counts {
+        Counts { count, wanted: count }
+    }
+}
+
 #[cfg(test)]
 mod tests;

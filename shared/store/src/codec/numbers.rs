@@ -8,7 +8,7 @@ use dotter_dot::{put_varint, zigzag};
 
 use super::pcodec::{self, Lean, Number};
 use super::times::greatest_divisor;
-use super::{DOTS_MAX, decimals, frames};
+use super::{Counts, DOTS_MAX, decimals, frames};
 use crate::bytes::Fields;
 
 const CONSTANT: u8 = 0;
@@ -205,17 +205,32 @@ fn encode_wholes(mut wholes: Vec<i64>, out: &mut Vec<u8>) -> u8 {
 /// Appends the `count` words that `bytes` hold; `None`, and `out` as before, where they make no sense or are
 /// words that `letter` cannot hold.
 pub(crate) fn decode(letter: u8, tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<()> {
+    decode_first(letter, tag, bytes, count, count, out)
+}
+
+/// As [`decode`], the first `wanted` of them; whether what is left makes sense is not looked at.
+pub(crate) fn decode_first(
+    letter: u8,
+    tag: u8,
+    bytes: &[u8],
+    count: usize,
+    wanted: usize,
+    out: &mut Vec<u64>,
+) -> Option<()> {
+    if wanted == 0 && count > 0 {
+        return Some(());
+    }
     let before = out.len();
-    let decoded = decode_checked(letter, tag, bytes, count, out);
+    let decoded = decode_checked(letter, tag, bytes, Counts { count, wanted: wanted.min(count) }, out);
     if decoded.is_none() {
         out.truncate(before);
     }
     decoded
 }
 
-fn decode_checked(letter: u8, tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<()> {
+fn decode_checked(letter: u8, tag: u8, bytes: &[u8], counts: Counts, out: &mut Vec<u64>) -> Option<()> {
     let kind = Kind::of(letter)?;
-    if !(1..=DOTS_MAX).contains(&count) {
+    if !(1..=DOTS_MAX).contains(&counts.count) {
         return None;
     }
     let start = out.len();
@@ -223,14 +238,15 @@ fn decode_checked(letter: u8, tag: u8, bytes: &[u8], count: usize, out: &mut Vec
     match tag {
         CONSTANT => {
             let word = kind.widen(low_bytes(fields.bytes(kind.bytes())?));
-            out.extend(std::iter::repeat_n(word, count));
+            out.extend(std::iter::repeat_n(word, counts.wanted));
         }
         RAW => {
-            let bytes = fields.bytes(count * kind.bytes())?;
+            let bytes = fields.bytes(counts.count * kind.bytes())?;
+            let bytes = &bytes[..counts.wanted * kind.bytes()];
             out.extend(bytes.chunks_exact(kind.bytes()).map(|bytes| kind.widen(low_bytes(bytes))));
         }
         PACKED | PACKED_DELTA => {
-            decode_wholes(&mut fields, tag == PACKED, count, out)?;
+            decode_wholes(&mut fields, tag == PACKED, counts, out)?;
             if matches!(kind, Kind::F32 | Kind::F64) {
                 out[start..].iter_mut().for_each(|word| *word = kind.word_of(*word));
             }
@@ -238,19 +254,19 @@ fn decode_checked(letter: u8, tag: u8, bytes: &[u8], count: usize, out: &mut Vec
         PCO => {
             let fields = &mut fields;
             match kind {
-                Kind::F32 => pcodec::get(fields, count, |number: f32| number.to_bits() as u64, out)?,
-                Kind::F64 => pcodec::get(fields, count, f64::to_bits, out)?,
-                Kind::U32 => pcodec::get(fields, count, |number: u32| number as u64, out)?,
-                Kind::U64 => pcodec::get(fields, count, |number: u64| number, out)?,
-                Kind::I32 => pcodec::get(fields, count, |number: i32| number as i64 as u64, out)?,
-                Kind::I64 => pcodec::get(fields, count, |number: i64| number as u64, out)?,
+                Kind::F32 => pcodec::get(fields, counts, |number: f32| number.to_bits() as u64, out)?,
+                Kind::F64 => pcodec::get(fields, counts, f64::to_bits, out)?,
+                Kind::U32 => pcodec::get(fields, counts, |number: u32| number as u64, out)?,
+                Kind::U64 => pcodec::get(fields, counts, |number: u64| number, out)?,
+                Kind::I32 => pcodec::get(fields, counts, |number: i32| number as i64 as u64, out)?,
+                Kind::I64 => pcodec::get(fields, counts, |number: i64| number as u64, out)?,
             }
         }
         DECIMAL_PACKED | DECIMAL_PACKED_DELTA | DECIMAL_PCO => {
             if !matches!(kind, Kind::F32 | Kind::F64) {
                 return None;
             }
-            decode_decimals(kind, tag, &mut fields, count, out)?;
+            decode_decimals(kind, tag, &mut fields, counts, out)?;
         }
         _ => return None,
     }
@@ -258,14 +274,14 @@ fn decode_checked(letter: u8, tag: u8, bytes: &[u8], count: usize, out: &mut Vec
     if kind.bytes() == 4 && !out[start..].iter().all(|word| kind.holds(*word)) {
         return None;
     }
-    fields.0.is_empty().then_some(())
+    (counts.wanted < counts.count || fields.0.is_empty()).then_some(())
 }
 
 fn decode_decimals(
     kind: Kind,
     tag: u8,
     fields: &mut Fields<'_>,
-    count: usize,
+    counts: Counts,
     out: &mut Vec<u64>,
 ) -> Option<()> {
     let start = out.len();
@@ -278,24 +294,27 @@ fn decode_decimals(
         fields.bytes(kind.bytes())?;
     }
     match tag {
-        DECIMAL_PCO => pcodec::get(fields, count, |number: i64| number as u64, out)?,
-        _ => decode_wholes(fields, tag == DECIMAL_PACKED, count, out)?,
+        DECIMAL_PCO => pcodec::get(fields, counts, |number: i64| number as u64, out)?,
+        _ => decode_wholes(fields, tag == DECIMAL_PACKED, counts, out)?,
     }
     decimals::put_together(exponent, &mut out[start..], kind == Kind::F32)?;
     let mut next = 0_usize;
     for _ in 0..beside_count {
         let place = next.checked_add(beside.number()?)?;
+        if (counts.wanted..counts.count).contains(&place) {
+            break;
+        }
         *out[start..].get_mut(place)? = kind.widen(low_bytes(beside.bytes(kind.bytes())?));
         next = place + 1;
     }
     Some(())
 }
 
-fn decode_wholes(fields: &mut Fields<'_>, packed: bool, count: usize, out: &mut Vec<u64>) -> Option<()> {
+fn decode_wholes(fields: &mut Fields<'_>, packed: bool, counts: Counts, out: &mut Vec<u64>) -> Option<()> {
     let (first, unit) = (fields.signed()? as u64, fields.varint()?);
     out.push(first);
     let start = out.len();
-    frames::get(fields, count - 1, out)?;
+    frames::get(fields, Counts { count: counts.count - 1, wanted: counts.wanted - 1 }, out)?;
     let distances = &mut out[start..];
     if packed {
         distances.iter_mut().for_each(|word| *word = word.wrapping_mul(unit).wrapping_add(first));

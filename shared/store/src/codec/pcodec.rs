@@ -8,13 +8,16 @@ use pco::metadata::{ChunkMeta, DeltaEncoding, Mode};
 use pco::wrapped::{FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DecompressorScratch, DeltaSpec, ModeSpec};
 
-use super::DOTS_MAX;
+use super::{Counts, DOTS_MAX};
 use crate::bytes::Fields;
 
 /// Fewer numbers than this are not worth pco's tables.
 pub(super) const COUNT_MIN: usize = 256;
 
 const LEVEL: usize = 4;
+
+/// Numbers that pco decodes at once.
+const BATCH: usize = 256;
 
 /// Numbers that take more than this many bytes each are tried in part first.
 const WIDE_BYTES: usize = 4;
@@ -111,10 +114,10 @@ fn bounded(meta: &ChunkMeta) -> bool {
     lean && !matches!(meta.mode, Mode::Dict(_))
 }
 
-/// Appends the `count` numbers that the rest of `fields` holds, each made a word by `word`.
+/// Appends the numbers that the rest of `fields` holds, as many as are wanted, each made a word by `word`.
 pub(super) fn get<T: Number + Default>(
     fields: &mut Fields<'_>,
-    count: usize,
+    counts: Counts,
     word: impl Fn(T) -> u64,
     out: &mut Vec<u64>,
 ) -> Option<()> {
@@ -128,12 +131,16 @@ pub(super) fn get<T: Number + Default>(
     if !bounded(chunk.meta()) {
         return None;
     }
-    let mut numbers = vec![T::default(); count];
+    let Counts { count, wanted } = counts;
+    // It decodes as many at once as fill a batch, or to the end.
+    let room = wanted.next_multiple_of(BATCH).min(count);
+    let mut numbers = vec![T::default(); room];
     fields.0 = SCRATCH.with_borrow_mut(|scratch| {
         let mut page = chunk.page_decompressor_with_scratch(rest, count, scratch).ok()?;
         let progress = page.read(&mut numbers).ok()?;
-        (progress.finished && progress.n_processed == count).then(|| page.into_src())
+        let is_all = progress.finished == (room == count) && progress.n_processed == room;
+        is_all.then(|| page.into_src())
     })?;
-    out.extend(numbers.into_iter().map(word));
+    out.extend(numbers.into_iter().take(wanted).map(word));
     Some(())
 }

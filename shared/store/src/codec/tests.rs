@@ -24,8 +24,15 @@ fn check_times(stamps: &[u64]) -> (u8, Vec<u8>) {
     let tag = times::encode(stamps, &mut bytes);
     let bytes = bytes.split_off(1);
     let mut back = vec![7];
-    times::decode(tag, &bytes, stamps.len(), &mut back).expect("what was encoded");
+    times::decode(tag, &bytes, stamps.len(), None, &mut back).expect("what was encoded");
     assert_eq!((back[0], &back[1..]), (7, stamps));
+    let middle = stamps[stamps.len() / 2];
+    for until in [0, stamps[0], stamps[0].saturating_add(1), middle, middle.saturating_add(1), u64::MAX] {
+        let mut front = Vec::new();
+        times::decode(tag, &bytes, stamps.len(), Some(until), &mut front).expect("the front of it");
+        let wanted = stamps.partition_point(|time| *time < until);
+        assert!(front.len() >= wanted && front == stamps[..front.len()], "tag {tag} until {until}");
+    }
     (tag, bytes)
 }
 
@@ -36,6 +43,12 @@ fn check_numbers(letter: u8, words: &[u64]) -> (u8, Vec<u8>) {
     let mut back = vec![7];
     numbers::decode(letter, tag, &bytes, words.len(), &mut back).expect("what was encoded");
     assert_eq!((back[0], &back[1..]), (7, words), "letter {}", letter as char);
+    for wanted in [0, 1, 127, 128, 129, 255, 256, 257, words.len() / 2, words.len().saturating_sub(1)] {
+        let wanted = wanted.min(words.len());
+        let mut front = vec![7];
+        numbers::decode_first(letter, tag, &bytes, words.len(), wanted, &mut front).expect("the front of it");
+        assert_eq!((front[0], &front[1..]), (7, &words[..wanted]), "letter {} tag {tag}", letter as char);
+    }
     let width = if b"fui".contains(&letter) { 4 } else { 8 };
     assert!(bytes.len() <= words.len() * width, "{} bytes", bytes.len());
     (tag, bytes)
@@ -247,7 +260,7 @@ fn digits_in_texts_come_back_as_they_were_written() {
 fn bytes_as_the_format_states_them_are_read() {
     let stamps = |tag: u8, bytes: &[u8], expected: &[u64]| {
         let mut out = Vec::new();
-        assert_eq!(times::decode(tag, bytes, expected.len(), &mut out), Some(()), "tag {tag}");
+        assert_eq!(times::decode(tag, bytes, expected.len(), None, &mut out), Some(()), "tag {tag}");
         assert_eq!(out, expected);
     };
     stamps(0, &[100, 10], &[100, 110, 120]);
@@ -342,7 +355,7 @@ fn spoiled_bytes_never_panic() {
         let (tag, bytes) = check_times(&stamps);
         spoil(0, tag, &bytes, &mut |bytes| {
             let mut out = Vec::new();
-            let decoded = times::decode(tag, bytes, 600, &mut out);
+            let decoded = times::decode(tag, bytes, 600, None, &mut out);
             assert_eq!(out.len(), if decoded.is_some() { 600 } else { 0 });
             assert!(out.is_sorted());
         });
@@ -411,7 +424,7 @@ proptest! {
     fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), count in 0..DOTS_MAX + 2) {
         for tag in TAGS {
             let mut out = Vec::new();
-            let decoded = times::decode(tag, &bytes, count, &mut out);
+            let decoded = times::decode(tag, &bytes, count, None, &mut out);
             prop_assert_eq!(out.len(), if decoded.is_some() { count } else { 0 });
             for letter in *LETTERS {
                 let mut out = Vec::new();

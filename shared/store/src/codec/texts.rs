@@ -10,7 +10,7 @@ use std::ops::Range;
 use dotter_dot::put_varint;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::{DOTS_MAX, frames, templates};
+use super::{Counts, DOTS_MAX, frames, templates};
 use crate::bytes::Fields;
 
 /// The most bytes the texts of one chunk have together.
@@ -247,7 +247,7 @@ fn decode_checked(
 fn decode_dictionary(bytes: &[u8], count: usize, lens: &mut Vec<u32>, heap: &mut Vec<u8>) -> Option<()> {
     let mut fields = Fields(bytes);
     let mut places = Vec::with_capacity(count);
-    frames::get(&mut fields, count, &mut places)?;
+    frames::get(&mut fields, Counts::all(count), &mut places)?;
     let list_count: usize = fields.number()?;
     if !(1..=count).contains(&list_count) {
         return None;
@@ -297,7 +297,7 @@ fn decode_heap(
     heap: &mut Vec<u8>,
 ) -> Option<()> {
     let mut words = Vec::with_capacity(count);
-    frames::get(&mut fields, count, &mut words)?;
+    frames::get(&mut fields, Counts::all(count), &mut words)?;
     let mut total = 0;
     for word in words {
         // Each below the bound, so that their sum cannot overflow before it is compared.

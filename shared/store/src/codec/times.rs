@@ -7,7 +7,7 @@
 use dotter_dot::put_varint;
 
 use super::pcodec::{self, Lean};
-use super::{DOTS_MAX, frames};
+use super::{Counts, DOTS_MAX, frames};
 use crate::bytes::Fields;
 
 const STEP: u8 = 0;
@@ -84,16 +84,25 @@ pub(super) fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
 /// Appends the `count` times that `bytes` hold; `None`, and `out` as before, where they make no sense.
 ///
 /// What comes out is sorted.
-pub(crate) fn decode(tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<()> {
+///
+/// - `until`: times from it on may be left out
+pub(crate) fn decode(
+    tag: u8,
+    bytes: &[u8],
+    count: usize,
+    until: Option<u64>,
+    out: &mut Vec<u64>,
+) -> Option<()> {
     let before = out.len();
-    let decoded = decode_checked(tag, bytes, count, out).filter(|()| out[before..].is_sorted());
+    let is_sorted = |out: &[u64]| tag == STEP || out[before..].is_sorted();
+    let decoded = decode_checked(tag, bytes, count, until, out).filter(|()| is_sorted(out));
     if decoded.is_none() {
         out.truncate(before);
     }
     decoded
 }
 
-fn decode_checked(tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Option<()> {
+fn decode_checked(tag: u8, bytes: &[u8], count: usize, until: Option<u64>, out: &mut Vec<u64>) -> Option<()> {
     if !(1..=DOTS_MAX).contains(&count) {
         return None;
     }
@@ -102,7 +111,10 @@ fn decode_checked(tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Op
     if tag == STEP {
         let step = fields.varint()?;
         first.checked_add(step.checked_mul(count as u64 - 1)?)?;
-        out.extend((0..count as u64).map(|index| first + step * index));
+        let before = |until: u64| until.saturating_sub(first).div_ceil(step.max(1)).min(count as u64);
+        // Without a step all stand at the same time.
+        let wanted = until.filter(|until| step > 0 || *until <= first).map_or(count as u64, before);
+        out.extend((0..wanted).map(|index| first + step * index));
         return fields.0.is_empty().then_some(());
     }
     let unit = fields.varint()?;
@@ -114,8 +126,8 @@ fn decode_checked(tag: u8, bytes: &[u8], count: usize, out: &mut Vec<u64>) -> Op
     out.push(first);
     let start = out.len();
     match tag {
-        GRID | DELTA => frames::get(&mut fields, count - 1, out)?,
-        _ => pcodec::get(&mut fields, count - 1, |number: i64| number as u64, out)?,
+        GRID | DELTA => frames::get(&mut fields, Counts::all(count - 1), out)?,
+        _ => pcodec::get(&mut fields, Counts::all(count - 1), |number: i64| number as u64, out)?,
     }
     if matches!(tag, GRID | GRID_PCO) {
         for (index, time) in (1_u64..).zip(&mut out[start..]) {

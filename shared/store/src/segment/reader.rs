@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dotter_dot::{SeriesName, Shape, TimeRange};
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
 use fst::{IntoStreamer, Streamer};
 
 use super::entry::{self, ChunkRef};
@@ -215,7 +215,23 @@ impl Segment {
     ///
     /// [`Error::Damaged`] where its checksum does not match; `out` is as before then.
     pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Run) -> Result<(), Error> {
-        chunk::decode(&self.map[chunk.at..chunk.at + chunk.bytes], self.shape(chunk), chunk.clock, out)
+        self.read_before(chunk, None, out)
+    }
+
+    /// As [`Segment::read`], but dots at `until` and later ones may be left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::read`].
+    pub(crate) fn read_before(
+        &self,
+        chunk: &ChunkRef,
+        until: Option<Timestamp>,
+        out: &mut Run,
+    ) -> Result<(), Error> {
+        let bytes = &self.map[chunk.at..chunk.at + chunk.bytes];
+        let until = until.map(Timestamp::nanos);
+        chunk::decode(bytes, self.shape(chunk), chunk.clock, until, out)
             .map_err(|what| Error::damaged(&self.path, chunk.at as u64, what))
     }
 }
