@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dotter_daemon::{Log, StopFlag, chain};
-use dotter_dot::Timestamp;
 use dotter_store::{Machine, Retained};
 
 use crate::Error;
@@ -112,7 +111,8 @@ impl Worker {
                 retention = Instant::now() + RETENTION;
             }
             if Instant::now() >= tidy {
-                if let Err(error) = dotter_store::tidy(&self.dir, Timestamp::now()) {
+                let outcome = Machine::now().and_then(|machine| dotter_store::tidy(&self.dir, &machine));
+                if let Err(error) = outcome {
                     self.note("tidy", &error);
                 }
                 tidy = Instant::now() + TIDY;

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
-use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
+use dotter_store::{Dots, LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
 
 fn store(dir: &Path, args: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_dotter-store"))
@@ -108,10 +109,17 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
         (&1.into(), &2.into(), &2.into())
     );
 
-    // The ring ends, long ago by its stamps: it is part of its application's sum once the list is tidied up.
+    // The ring ends, and its account moves, to be part of its application's sum in the end.
     writer.finish(&ring, &[(0, 7)], Timestamp::from_nanos(6)).unwrap();
     drop(writer);
     assert!(store(dir.path(), &["compact"], "").status.success());
+    let ledger = printed(dir.path(), &["ledger"]);
+    assert!(ledger.contains(", finished 1970-01-01"), "{ledger}");
+    let mut machine = Machine::now().unwrap();
+    let months = Duration::from_secs(90 * 24 * 3600);
+    machine.wall = machine.wall.saturating_add(months);
+    machine.since_boot += months;
+    dotter_store::tidy(dir.path(), &machine).unwrap();
     let ledger = printed(dir.path(), &["ledger"]);
     assert!(ledger.contains("app: rings of long ago: 1"), "{ledger}");
     assert!(

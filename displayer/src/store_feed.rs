@@ -147,6 +147,17 @@ impl View for StoreView {
                 *losses.refused.entry(*reason).or_default() += count;
             }
         }
+        for (name, of) in self.snapshot.ledger().applications() {
+            let losses = applications.entry(name.to_owned()).or_default();
+            losses.rings += of.rings;
+            losses.stored += of.stored;
+            for (reason, count) in &of.lost {
+                *losses.lost.entry(*reason).or_default() += count;
+            }
+            for (reason, count) in of.refused.iter().chain(&of.refused_in_ring) {
+                *losses.refused.entry(*reason).or_default() += count;
+            }
+        }
         applications
     }
 }
@@ -157,7 +168,41 @@ fn dot(dot: &dotter_store::Dot) -> Dot {
 
 #[cfg(test)]
 mod tests {
+    use dotter_dot::{Incarnation, Reason};
+    use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
+
     use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_however_long_ago() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let incarnation = Incarnation([4; 16]);
+        let now = Timestamp::from_nanos(5);
+        let refusals = [(Reason::SIGNAL_HANDLER, 2)];
+        let ring = RingPart { incarnation, application: "app", refusals: &refusals, now };
+        let lost = Lost { first: 0, next: 3, reason: Reason::LAPPED, times: None };
+        let lanes = [LaneRecords { lane: 0, first: 0, next: 3, losses: vec![lost], refused: vec![] }];
+        let dots = dotter_store::Dots::default();
+        writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+        writer.finish(&ring, &[(0, 3)], now).unwrap();
+        writer.sync().unwrap();
+        drop(writer);
+        drop(Writer::open(dir.path()).unwrap());
+        dotter_store::seal_all(dir.path(), &|| false).unwrap();
+        let mut feed = StoreFeed::new(dir.path().to_owned());
+        for days in [0, 31] {
+            let length = Duration::from_secs(days * 24 * 3600);
+            let machine = Machine { wall: now.saturating_add(length), boot: [1; 16], since_boot: length };
+            dotter_store::tidy(dir.path(), &machine).unwrap();
+            let view = feed.refresh(&mut Vec::new()).unwrap().expect("something has changed");
+            let losses = view.losses();
+            let of = &losses["app"];
+            assert_eq!((of.rings, of.lost[&Reason::LAPPED], of.refused[&Reason::SIGNAL_HANDLER]), (1, 3, 2));
+        }
+        let ledger = Reader::open(dir.path()).unwrap().snapshot().ledger().clone();
+        assert_eq!((ledger.iter().count(), ledger.applications().count()), (0, 1));
+    }
 
     #[test]
     fn a_directory_without_a_store_is_an_error_each_time() {

@@ -16,7 +16,7 @@ use dotter_store::{
     Bulk, Deletion, Dots, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction,
     Writer,
 };
-use support::{Random, copy};
+use support::{Random, copy, machine};
 use trial::{Fault, Trial};
 
 const RING: Incarnation = Incarnation([5; 16]);
@@ -203,9 +203,9 @@ impl Work<'_> {
 
     /// The month after the first rounds has gone by at the end of the last.
     fn tidy(&self, round: u64) -> Result<(), Error> {
-        let month = Duration::from_secs(30 * 24 * 3600);
-        let now = if round < 2 { Timestamp::MIN } else { Timestamp::from_nanos(2).saturating_add(month) };
-        dotter_store::tidy(self.dir, now).map(drop)
+        let days = if round < 2 { 1 } else { 32 };
+        let now = Timestamp::from_nanos(0).saturating_add(Duration::from_secs(days * 24 * 3600));
+        dotter_store::tidy(self.dir, &machine(now)).map(drop)
     }
 
     fn compact(&mut self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{Dots, LaneRecords, Reader, RingPart, Transaction, Writer, verify};
-use support::{Random, copy, incarnation};
+use support::{Random, copy, incarnation, machine};
 
 /// The value of a record tells where it belongs.
 fn value(record: u64) -> f64 {
@@ -139,7 +139,7 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     dotter_store::seal_all(dir, &|| false).unwrap();
     append(&mut writer, 50..70);
     drop(writer);
-    while dotter_store::tidy(dir, Timestamp::MIN).unwrap() {}
+    while dotter_store::tidy(dir, &machine(Timestamp::from_nanos(5))).unwrap() {}
     (0..40).map(|n| (n, value(n).to_bits())).collect()
 }
 

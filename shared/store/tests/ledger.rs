@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{
-    Dots, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, tidy, verify,
+    Dots, Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, verify,
 };
-use support::copy;
+use support::{copy, machine};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn start() -> Timestamp {
     Timestamp::from_secs(1_710_504_000).unwrap()
+}
+
+fn tidy(dir: &Path, now: Timestamp) -> Result<bool, Error> {
+    dotter_store::tidy(dir, &machine(now))
 }
 
 fn ring(number: u32) -> Incarnation {
@@ -120,16 +124,35 @@ fn accounts_move_out_of_the_list_and_nobody_sees_a_difference() {
     assert_eq!(accounts(&read(dir.path())), before);
 }
 
+/// Twenty rings moved at the start, twenty ten days later, ten are open.
+fn old_store(dir: &Path) -> Option<Writer> {
+    let mut writer = Some(Writer::open(dir).unwrap());
+    for number in 0..50 {
+        publish(writer.as_mut().unwrap(), number);
+    }
+    for (numbers, days) in [(0..20, 0), (20..40, 10)] {
+        for number in numbers {
+            finish(writer.as_mut().unwrap(), number, start());
+        }
+        seal(dir, &mut writer);
+        tidy(dir, start().saturating_add(DAY * days)).unwrap();
+        writer.as_mut().unwrap().unsealed();
+    }
+    writer
+}
+
+fn count(ledger: &Ledger) -> (usize, usize) {
+    (ledger.iter().count(), ledger.applications().count())
+}
+
 #[test]
 fn after_thirty_days_a_ring_is_part_of_its_applications_sum() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = store(dir.path());
+    let mut writer = old_store(dir.path());
     let mut reader = Reader::open(dir.path()).unwrap();
-    tidy(dir.path(), start()).unwrap();
-    let count = |ledger: &Ledger| (ledger.iter().count(), ledger.applications().count());
     assert_eq!(count(&read(dir.path())), (50, 0));
-    // Four rings ended on each day; the first five days are over for 30 days.
-    tidy(dir.path(), start().saturating_add(DAY * 34)).unwrap();
+    let later = start().saturating_add(DAY * 31);
+    tidy(dir.path(), later).unwrap();
     reader.refresh(None).unwrap();
     writer.as_mut().unwrap().unsealed();
     let ledgers =
@@ -141,7 +164,7 @@ fn after_thirty_days_a_ring_is_part_of_its_applications_sum() {
             assert_eq!((application.rings, application.stored, application.lost()), (10, 100, 20));
             assert_eq!((application.published(), application.refused()), (130, 10));
             assert_eq!(application.lost[&Reason::LAPPED], 20);
-            assert_eq!(application.finished, start().saturating_add(DAY * 4));
+            assert_eq!(application.finished, start());
         }
         assert_eq!(ledger.next(ring(3), 0), 0, "whoever comes with it is asked for all it has");
         assert_eq!(ledger.next(ring(20), 0), 12);
@@ -149,10 +172,48 @@ fn after_thirty_days_a_ring_is_part_of_its_applications_sum() {
     // Seals and restarts later there are as many.
     publish(writer.as_mut().unwrap(), 90);
     seal(dir.path(), &mut writer);
-    while tidy(dir.path(), start().saturating_add(DAY * 34)).unwrap() {}
+    while tidy(dir.path(), later).unwrap() {}
     assert_eq!(count(&read(dir.path())), (31, 2));
     let of = |number| read(dir.path()).account(ring(number)).cloned().unwrap();
     assert_eq!((of(90).stored(), of(49).stored(), of(49).finished), (10, 10, None), "open ones stay");
+}
+
+#[test]
+fn a_wall_clock_that_jumps_makes_no_ring_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = old_store(dir.path());
+    let mut jumped = machine(start().saturating_add(DAY * 10));
+    for minute in 1..5 {
+        jumped.wall = start().saturating_add(DAY * 4000);
+        jumped.since_boot += Duration::from_secs(60 * minute);
+        while dotter_store::tidy(dir.path(), &jumped).unwrap() {}
+        assert_eq!(count(&read(dir.path())), (50, 0));
+    }
+}
+
+#[test]
+fn a_ring_that_the_live_log_tells_of_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = old_store(dir.path());
+    let mut reader = Reader::open(dir.path()).unwrap();
+    publish(writer.as_mut().unwrap(), 3);
+    let mut later = start().saturating_add(DAY * 31);
+    for round in 0..3 {
+        tidy(dir.path(), later).unwrap();
+        reader.refresh(None).unwrap();
+        writer.as_mut().unwrap().unsealed();
+        let ledgers =
+            [read(dir.path()), reader.snapshot().ledger().clone(), writer.as_ref().unwrap().ledger().clone()];
+        for ledger in &ledgers {
+            assert_eq!(count(ledger), (31, 2), "round {round}");
+            let account = ledger.account(ring(3)).unwrap();
+            assert_eq!((account.stored(), account.lost(), account.is_balanced()), (20, 4, true));
+        }
+        if round == 0 {
+            seal(dir.path(), &mut writer);
+        }
+        later = later.saturating_add(DAY);
+    }
 }
 
 #[test]
@@ -179,33 +240,59 @@ fn what_is_told_of_a_ring_after_it_moved_counts_once() {
 
 #[test]
 fn a_seal_that_began_before_brings_nothing_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = store(dir.path());
+    let root = tempfile::tempdir().unwrap();
+    let (dir, lost) = (root.path().join("store"), root.path().join("lost"));
+    let mut writer = old_store(&dir);
     publish(writer.as_mut().unwrap(), 49);
-    finish(writer.as_mut().unwrap(), 48, start());
+    for number in 40..45 {
+        finish(writer.as_mut().unwrap(), number, start());
+    }
     drop(writer.take());
-    writer = Some(Writer::open(dir.path()).unwrap());
-    let late = start().saturating_add(DAY * 34);
+    writer = Some(Writer::open(&dir).unwrap());
+    let late = start().saturating_add(DAY * 31);
     let tidied = std::cell::Cell::new(false);
     // Asked in the middle of the seal, after it has read the list.
     let cancel = || {
         if !tidied.replace(true) {
-            tidy(dir.path(), late).unwrap();
+            tidy(&dir, late).unwrap();
         }
         false
     };
-    assert_eq!(seal_all(dir.path(), &cancel).unwrap(), 10);
+    assert_eq!(seal_all(&dir, &cancel).unwrap(), 10);
     assert!(tidied.get());
     drop(writer);
-    for round in 0..2 {
-        let ledger = read(dir.path());
-        let sums: Vec<_> = ledger.applications().map(|(_, sum)| (sum.rings, sum.stored)).collect();
-        // Ring 48 finished on the first day too, but was not in the list yet.
-        let rings = if round == 0 { (10, 100) } else { (11, 110) };
-        assert_eq!(sums, [rings, (10, 100)]);
-        assert_eq!(ledger.iter().count() as u64 + sums.iter().map(|(rings, _)| rings).sum::<u64>(), 50);
-        assert_eq!(ledger.account(ring(49)).unwrap().stored(), 20);
-        tidy(dir.path(), late).unwrap();
+    copy(&dir, &lost);
+    fs::write(lost.join("MANIFEST"), b"rubbish").unwrap();
+    for dir in [&dir, &lost] {
+        for _ in 0..2 {
+            let ledger = read(dir);
+            let sums: Vec<_> = ledger.applications().map(|(_, sum)| (sum.rings, sum.stored)).collect();
+            assert_eq!(sums, [(10, 100), (10, 100)]);
+            assert_eq!(count(&ledger), (30, 2));
+            assert_eq!(ledger.account(ring(49)).unwrap().stored(), 20);
+            assert!(ledger.account(ring(44)).unwrap().finished.is_some());
+            tidy(dir, late).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_list_that_goes_back_takes_nobody_s_account_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = old_store(dir.path());
+    finish(writer.as_mut().unwrap(), 45, start());
+    seal(dir.path(), &mut writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    tidy(dir.path(), start()).unwrap();
+    reader.refresh(None).unwrap();
+    writer.as_mut().unwrap().unsealed();
+    fs::write(dir.path().join("MANIFEST"), b"rubbish").unwrap();
+    let row = (SeriesName::new("b").unwrap(), Timestamp::from_nanos(1), 1.0);
+    dotter_store::add(dir.path(), vec![row]).unwrap();
+    reader.refresh(None).unwrap();
+    writer.as_mut().unwrap().unsealed();
+    for ledger in [reader.snapshot().ledger(), writer.as_ref().unwrap().ledger(), &read(dir.path())] {
+        assert_eq!((count(ledger), ledger.next(ring(45), 0)), ((50, 0), 12));
     }
 }
 

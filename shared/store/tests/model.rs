@@ -11,7 +11,7 @@ use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 use dotter_store::{
     Bulk, Deletion, Dots, LaneRecords, Lost, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
 };
-use support::{Random, SHAPES, copy, incarnation, number, push, row, rows, shape};
+use support::{Random, SHAPES, copy, incarnation, machine, number, push, row, rows, shape};
 
 /// Small enough that a run crosses many files.
 const WAL_FILE_BYTES: u64 = 16 << 10;
@@ -369,12 +369,7 @@ impl Run {
         self.sync();
         let finished = ring.finished.or(Some(now));
         self.model.rings.insert(incarnation, Ring { refused, finished, ..ring });
-        if is_again {
-            // Within 30 days the log is in segments, and the list knows of it.
-            self.restart();
-            self.sealed |= dotter_store::seal_all(&self.dir, &|| false).unwrap() > 0;
-            self.look();
-        } else {
+        if !is_again {
             self.live[place] = self.rings;
             self.rings += 1;
         }
@@ -382,7 +377,7 @@ impl Run {
 
     fn tidy(&mut self) {
         self.now = self.now.saturating_add(Duration::from_secs(3600 * self.random.below(24 * 12)));
-        dotter_store::tidy(&self.dir, self.now).unwrap();
+        dotter_store::tidy(&self.dir, &machine(self.now)).unwrap();
         let month = Duration::from_secs(30 * 24 * 3600);
         self.model.told_apart_from = self.now.saturating_sub(month).saturating_add(Duration::from_nanos(1));
     }

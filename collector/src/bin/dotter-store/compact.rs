@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use dotter_daemon::stop_on_signals;
-use dotter_dot::Timestamp;
-use dotter_store::{Compacted, Reader, Writer};
+use dotter_store::{Compacted, Machine, Reader, Writer};
 
 use crate::args::CompactOptions;
 use crate::error::Error;
@@ -15,7 +14,7 @@ use crate::progress::Progress;
 pub(crate) fn run(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     compact(dir, options)?;
     // Nobody may be there to unlink what was replaced.
-    dotter_store::tidy(dir, Timestamp::now())?;
+    dotter_store::tidy(dir, &Machine::now()?)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dotter_dot::{Format, SeriesName, Shape, Timestamp, Value, put_row};
-use dotter_store::{Dots, Error, SeriesKey, Transaction, Writer};
+use dotter_store::{Dots, Error, Machine, SeriesKey, Transaction, Writer};
 
 use crate::Failure;
 use crate::lines::LineBatch;
@@ -107,7 +107,7 @@ fn seal(dir: &Path) -> Result<(), Failure> {
 /// Makes one segment of all there are.
 pub(crate) fn compact(dir: &Path) -> Result<(), Failure> {
     dotter_store::compact_major(dir, &|| false, &|_, _| {})?;
-    dotter_store::tidy(dir, Timestamp::now())?;
+    dotter_store::tidy(dir, &Machine::now()?)?;
     Ok(())
 }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use dotter_dot::{Incarnation, Reason, Timestamp, put_varint};
-use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
+use nix::libc::{EIO, O_CLOEXEC, O_NOFOLLOW};
 
 use super::account::{Account, counts, put_counts, total};
 use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
 use crate::manifest::StoreId;
+use crate::retention::Clock;
 
 const MAGIC: &[u8; 8] = b"DOTTRLED";
 const VERSION: u32 = 0;
@@ -27,6 +28,7 @@ const RECORD_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
 const APPLICATION: u8 = 0;
 const ACCOUNT: u8 = 1;
+const CLOCK: u8 = 2;
 
 /// What became of the dots of an application's rings that finished so long ago that they are told apart no more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,17 +59,30 @@ pub(crate) struct Finished {
     records: OnceLock<Records>,
 }
 
+/// An account, and what the clock of the file showed when it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) account: Account,
+    pub(super) at: Timestamp,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
-    pub(super) accounts: BTreeMap<Incarnation, Account>,
+    /// What age goes by; advanced when a file is written.
+    pub(super) clock: Clock,
+    pub(super) accounts: BTreeMap<Incarnation, Moved>,
     pub(super) applications: BTreeMap<String, Application>,
     /// Where in the file, in bytes, and what.
     damage: Vec<(u64, String)>,
 }
 
 /// What is shown where there is no file.
-static NOTHING: Records =
-    Records { accounts: BTreeMap::new(), applications: BTreeMap::new(), damage: Vec::new() };
+static NOTHING: Records = Records {
+    clock: Clock::NEVER,
+    accounts: BTreeMap::new(),
+    applications: BTreeMap::new(),
+    damage: Vec::new(),
+};
 
 impl PartialEq for Finished {
     fn eq(&self, other: &Finished) -> bool {
@@ -78,12 +93,12 @@ impl PartialEq for Finished {
 impl Eq for Finished {}
 
 impl Finished {
-    /// Reads a file of `bytes` bytes; `None` where it is not there. One that cannot be read counts as damaged.
+    /// Reads a file of `bytes` bytes; `None` where it is not there. A bad sector counts as damage.
     ///
     /// # Errors
     ///
-    /// [`Error::Version`].
-    pub(crate) fn read(path: &Path, bytes: u64) -> Result<Option<Finished>, Error> {
+    /// [`Error::Version`], and the system's where another try may succeed.
+    pub(crate) fn read(path: &Path, bytes: u64, store: StoreId) -> Result<Option<Finished>, Error> {
         let mut found = Vec::new();
         let read = fs::OpenOptions::new()
             .read(true)
@@ -92,7 +107,10 @@ impl Finished {
             .and_then(|mut file| file.read_to_end(&mut found));
         match read {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Ok(Some(Finished::missing(format!("cannot be read: {error}")))),
+            Err(error) if error.raw_os_error() == Some(EIO) => {
+                return Ok(Some(Finished::missing(format!("cannot be read: {error}"))));
+            }
+            Err(error) => return Err(Error::io("read", path)(error)),
             Ok(_) => {}
         }
         if let Some(version) = version(&found)
@@ -100,8 +118,12 @@ impl Finished {
         {
             return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
         }
-        let missing =
-            (found.len() as u64 != bytes).then(|| format!("{} bytes, expected {bytes}", found.len()));
+        let missing = if found.len() as u64 != bytes {
+            Some(format!("{} bytes, expected {bytes}", found.len()))
+        } else {
+            let other = version(&found).is_some() && found[16..32] != store.0;
+            other.then(|| "a file of another store".to_owned())
+        };
         Ok(Some(Finished { bytes: found, missing, records: OnceLock::new() }))
     }
 
@@ -128,8 +150,17 @@ impl Finished {
         self.records.get_or_init(|| Records::decode(&self.bytes))
     }
 
-    /// When the first ring that it tells apart was finished.
-    pub(super) fn first_finished(&self) -> Option<Timestamp> {
+    /// What its clock showed when it was written.
+    pub(super) fn clock(&self) -> Clock {
+        // The first record of each file; a file that has none is damaged, or there is no file.
+        let record = record_at(&self.bytes, HEADER_BYTES);
+        record
+            .and_then(|payload| payload.strip_prefix(&[CLOCK]))
+            .map_or(Clock::NEVER, |bytes| Clock::decode(&mut Fields(bytes)).unwrap_or(Clock::NEVER))
+    }
+
+    /// When the first ring that it tells apart came.
+    pub(super) fn first_moved(&self) -> Option<Timestamp> {
         // A damaged header is asked for nothing.
         version(&self.bytes)?;
         Some(Timestamp::from_nanos(u64_at(&self.bytes, 32))).filter(|time| *time < Timestamp::MAX)
@@ -139,17 +170,21 @@ impl Finished {
     pub(super) fn encode(records: &Records, store: StoreId) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         let mut payload = Vec::new();
+        payload.push(CLOCK);
+        records.clock.encode(&mut payload);
+        push_record(&mut payload, &mut out);
         for (name, application) in &records.applications {
             payload.push(APPLICATION);
             application.encode(name, &mut payload);
             push_record(&mut payload, &mut out);
         }
-        for (incarnation, account) in &records.accounts {
+        for (incarnation, moved) in &records.accounts {
             payload.push(ACCOUNT);
-            account.encode(*incarnation, &mut payload);
+            moved.account.encode(*incarnation, &mut payload);
+            put_varint(&mut payload, moved.at.nanos());
             push_record(&mut payload, &mut out);
         }
-        let first = records.accounts.values().filter_map(|account| account.finished).min();
+        let first = records.accounts.values().map(|moved| moved.at).min();
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&store.0);
@@ -217,17 +252,20 @@ impl Records {
             }
             ACCOUNT => {
                 let incarnation = Incarnation(fields.array()?);
-                self.accounts.insert(incarnation, Account::decode(&mut fields)?);
+                let account = Account::decode(&mut fields)?;
+                let at = Timestamp::from_nanos(fields.varint()?);
+                self.accounts.insert(incarnation, Moved { account, at });
             }
+            CLOCK => self.clock = Clock::decode(&mut fields)?,
             _ => return None,
         }
         fields.0.is_empty().then_some(())
     }
 
-    /// Adds rings that are over to their applications, where they have been so since before `until`.
-    pub(super) fn fold(&mut self, until: Timestamp) {
-        let old = |_: &Incarnation, account: &mut Account| account.finished.is_some_and(|time| time <= until);
-        for (_, account) in self.accounts.extract_if(.., old) {
+    /// Adds the rings that `is_old` means, of those that came before `until`, to their applications.
+    pub(super) fn fold(&mut self, until: Timestamp, is_old: impl Fn(&Incarnation) -> bool) {
+        let old = |of: &Incarnation, moved: &mut Moved| moved.at <= until && is_old(of);
+        for (_, Moved { account, .. }) in self.accounts.extract_if(.., old) {
             self.applications.entry(account.application.clone()).or_default().add(&account);
         }
     }
@@ -238,7 +276,7 @@ impl Application {
         if self.rings == 0 || account.first_seen < self.first_seen {
             self.first_seen = account.first_seen;
         }
-        self.rings += 1;
+        self.rings = self.rings.saturating_add(1);
         self.finished = self.finished.max(account.finished.unwrap_or_default());
         self.stored = self.stored.saturating_add(account.stored());
         let lost = account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect();
@@ -336,9 +374,11 @@ mod tests {
                 finished: Some(Timestamp::from_nanos(1000 + u64::from(number))),
                 ..Account::default()
             };
-            records.accounts.insert(Incarnation([number; 16]), account);
+            let at = Timestamp::from_nanos(2000 + u64::from(number));
+            records.accounts.insert(Incarnation([number; 16]), Moved { account, at });
         }
-        records.fold(Timestamp::from_nanos(1019));
+        records.clock = Clock::decode(&mut Fields(&[&[7; 17][..], &[9, 0]].concat())).unwrap();
+        records.fold(Timestamp::from_nanos(2019), |_| true);
         records
     }
 
@@ -349,7 +389,8 @@ mod tests {
         assert_eq!(records.applications.values().map(|application| application.rings).sum::<u64>(), 20);
         let file = Finished::of(Finished::encode(&records, StoreId([3; 16])));
         assert_eq!(*file.records(), records);
-        assert_eq!(file.first_finished(), Some(Timestamp::from_nanos(1020)));
+        assert_eq!(file.first_moved(), Some(Timestamp::from_nanos(2020)));
+        assert_eq!(file.clock(), records.clock);
         assert!(file.damage().is_empty());
     }
 
@@ -374,7 +415,7 @@ mod tests {
             // Zeros that fill up are no part of anything.
             assert!(!file.damage().is_empty() || *found == records, "bit {bit}");
         }
-        for cut in (0..bytes.len()).step_by(7) {
+        for cut in (0..bytes.len() - ALIGNMENT).step_by(7) {
             let file = Finished::of(bytes[..cut].to_vec());
             assert!(file.records().accounts.len() < records.accounts.len(), "cut at {cut}");
         }

@@ -151,7 +151,8 @@ impl LaneRecords {
 impl Ledger {
     /// Accounts in the order of their incarnations; without those in [`Ledger::applications`].
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Account)> {
-        let mut all: BTreeMap<_, _> = self.finished.records().accounts.iter().collect();
+        let finished = self.finished.records().accounts.iter();
+        let mut all: BTreeMap<_, _> = finished.map(|(of, moved)| (of, &moved.account)).collect();
         all.extend(&self.accounts);
         all.into_iter().map(|(incarnation, account)| (*incarnation, account))
     }
@@ -168,14 +169,15 @@ impl Ledger {
 
     /// The account of one incarnation, where it is known.
     pub fn account(&self, incarnation: Incarnation) -> Option<&Account> {
-        self.accounts.get(&incarnation).or_else(|| self.finished.records().accounts.get(&incarnation))
+        let finished = || self.finished.records().accounts.get(&incarnation).map(|moved| &moved.account);
+        self.accounts.get(&incarnation).or_else(finished)
     }
 
     /// The account of one incarnation, to be changed: it is of those that stand in MANIFEST from now on.
     fn account_mut(&mut self, incarnation: Incarnation) -> &mut Account {
         let Ledger { accounts, finished, .. } = self;
-        let known = || finished.records().accounts.get(&incarnation).cloned().unwrap_or_default();
-        accounts.entry(incarnation).or_insert_with(known)
+        let known = || finished.records().accounts.get(&incarnation).map(|moved| moved.account.clone());
+        accounts.entry(incarnation).or_insert_with(|| known().unwrap_or_default())
     }
 
     /// The next record wanted of a lane; 0 for one never heard of.
@@ -279,11 +281,17 @@ impl Ledger {
             !now.accounts.contains_key(incarnation)
                 && match now.account(*incarnation) {
                     Some(finished) => finished == account,
-                    // Of its application now, where it was not opened since.
-                    None => before.account(*incarnation).is_some(),
+                    // Of its application now, where there is no news of it.
+                    None => account.finished.is_some() && before.account(*incarnation) == Some(account),
                 }
         };
         self.accounts.extract_if(.., moved).for_each(drop);
+        // A list that was made again from the one before may have taken some back.
+        for (incarnation, account) in &now.accounts {
+            if self.account(*incarnation).is_none() {
+                self.accounts.insert(*incarnation, account.clone());
+            }
+        }
     }
 
     /// The file that belongs to the accounts in MANIFEST.

@@ -128,8 +128,8 @@ impl Manifest {
             // What is unlinked by name stays below the store.
             let file = fields.text()?;
             let inside = ["seg/", "wal/"].into_iter().find_map(|folder| file.strip_prefix(folder));
-            let is_ours = inside.map_or(file.starts_with(LEDGER_PREFIX), |name| !name.contains('/'));
-            if !is_ours {
+            let name = inside.or_else(|| file.starts_with(LEDGER_PREFIX).then_some(file))?;
+            if name.contains('/') {
                 return None;
             }
             self.obsolete.push(file.to_owned());

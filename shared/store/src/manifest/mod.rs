@@ -7,8 +7,9 @@ mod form;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dotter_dot::Timestamp;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
@@ -190,8 +191,8 @@ pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest
         Err(Error::NoStore(_)) => {}
         other => return other,
     }
-    if let Some(found) = first_entry(&layout.dir.join("seg")).or_else(|| first_entry(&layout.dir.join("wal")))
-    {
+    let found = first_entry(&layout.dir.join("seg"), "").or_else(|| first_entry(&layout.dir.join("wal"), ""));
+    if let Some(found) = found.or_else(|| first_entry(&layout.dir, LEDGER_PREFIX)) {
         let what = format!(
             "MANIFEST and MANIFEST.old are missing beside {found}; restore one, or move the rest away"
         );
@@ -303,7 +304,7 @@ fn read_file(layout: &Layout, path: &Path) -> Result<Manifest, Error> {
     loop {
         let mut manifest = Manifest::decode(&bytes, path)?;
         let Some(file) = &manifest.ledger_file else { return Ok(manifest) };
-        if let Some(finished) = Finished::read(&layout.dir.join(&file.name), file.bytes)? {
+        if let Some(finished) = Finished::read(&layout.dir.join(&file.name), file.bytes, manifest.store)? {
             manifest.ledger.set_finished(finished);
             return Ok(manifest);
         }
@@ -400,8 +401,12 @@ impl Manifest {
     }
 }
 
-fn first_entry(dir: &Path) -> Option<String> {
-    fs::read_dir(dir).ok()?.flatten().next().map(|entry| entry.path().display().to_string())
+/// Something in a directory whose name begins so.
+fn first_entry(dir: &Path, prefix: &str) -> Option<String> {
+    let mut names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let is_it =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(prefix.as_bytes()));
+    names.find(is_it).map(|path| path.display().to_string())
 }
 
 /// 16 random bytes from the system.
@@ -456,6 +461,22 @@ mod tests {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(Manifest::decode(&bytes, path).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_lies_elsewhere_is_called_obsolete() {
+        for (name, is_ours) in [
+            ("seg/a", true),
+            ("ledger-0000000003", true),
+            ("seg/../b", false),
+            ("ledger-x/../../b", false),
+            ("MANIFEST", false),
+            ("/b", false),
+        ] {
+            let manifest = Manifest { obsolete: vec![name.to_owned()], ..manifest() };
+            let decoded = Manifest::decode(&manifest.encode(), Path::new("MANIFEST"));
+            assert_eq!(decoded.is_ok(), is_ours, "{name}");
         }
     }
 

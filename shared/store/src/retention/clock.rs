@@ -1,4 +1,4 @@
-//! The clock that retention goes by.
+//! The clock that retention goes by, and the file of finished rings by one of its own.
 //!
 //! Always true: it advances no faster than the machine's boot-time clock, so that a wall clock set wrong makes
 //! nothing old; and after a jump of the wall clock, which a machine that was off is seen to make too, it waits for a
@@ -69,6 +69,10 @@ impl Machine {
 }
 
 impl Clock {
+    /// Before the first pass.
+    pub(crate) const NEVER: Clock =
+        Clock { now: Timestamp::MIN, boot: [0; 16], since_boot: 0, ahead_since: 0 };
+
     /// Advances to what the machine says, as far as it is believed.
     pub(crate) fn advance(&mut self, machine: &Machine) -> Pass {
         let since_boot = u64::try_from(machine.since_boot.as_nanos()).unwrap_or(u64::MAX);

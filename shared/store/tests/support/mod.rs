@@ -4,9 +4,10 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use dotter_dot::{Format, Incarnation, Shape, TimeRange, Timestamp, Value, put_row};
-use dotter_store::{Dots, Scan, SeriesKey};
+use dotter_store::{Dots, Machine, Scan, SeriesKey};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
 pub struct Random(u64);
@@ -42,6 +43,11 @@ impl Random {
 
 pub fn incarnation(number: u8) -> Incarnation {
     Incarnation([number; 16])
+}
+
+/// A machine whose wall clock has always been right.
+pub fn machine(now: Timestamp) -> Machine {
+    Machine { wall: now, boot: [1; 16], since_boot: Duration::from_nanos(now.nanos()) }
 }
 
 /// Copies a store file by file: what another process would find if its writer died now.
