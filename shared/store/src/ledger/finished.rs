@@ -395,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn what_another_try_may_read_is_not_called_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("ledger-1"), dir.path().join("ledger-2"));
+        let store = StoreId([3; 16]);
+        assert!(Finished::read(&path, 40, store).unwrap().is_none());
+        let bytes = Finished::encode(&records(), store);
+        let length = bytes.len() as u64;
+        fs::write(&path, &bytes).unwrap();
+        let read = |path: &Path, length, store| Finished::read(path, length, store);
+        assert!(read(&path, length, store).unwrap().expect("it is there").damage().is_empty());
+        assert!(!read(&path, length + 8, store).unwrap().expect("it is there").damage().is_empty());
+        let other = read(&path, length, StoreId([4; 16])).unwrap().expect("it is there");
+        assert_eq!(other.damage(), [(0, "a file of another store".to_owned())]);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(read(&link, length, store), Err(Error::Io { .. })));
+    }
+
+    #[test]
     fn a_flipped_bit_is_noticed_and_costs_at_most_its_record() {
         let records = records();
         let bytes = Finished::encode(&records, StoreId([3; 16]));
