@@ -114,6 +114,14 @@ impl Layout {
         }
     }
 
+    /// A new file under `tmp/` that holds `bytes`, on disk; it is locked as long as the file is kept.
+    pub(crate) fn temporary_with(&self, bytes: &[u8]) -> Result<(PathBuf, File), Error> {
+        let (path, file) = self.temporary()?;
+        self.disk.write(&file, &path, bytes, 0).map_err(Error::io("write", &path))?;
+        self.disk.sync_all(&file, &path).map_err(Error::io("sync", &path))?;
+        Ok((path, file))
+    }
+
     /// Removes what a crash left under `tmp/`.
     pub(crate) fn sweep_temporary(&self) -> Result<(), Error> {
         let dir = self.dir.join("tmp");

@@ -55,10 +55,8 @@ fn move_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) ->
     let moved = ledger.accounts.extract_if(.., finished);
     records.accounts.extend(moved.map(|(incarnation, account)| (incarnation, Moved { account, at })));
 
-    let (temporary, file) = layout.temporary()?;
     let bytes = Finished::encode(&records, manifest.store);
-    layout.disk.write(&file, &temporary, &bytes, 0).map_err(Error::io("write", &temporary))?;
-    layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
+    let (temporary, _file) = layout.temporary_with(&bytes)?;
     let name = Layout::ledger_name(manifest.generation);
     let path = layout.dir.join(&name);
     layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;

@@ -238,11 +238,10 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
 }
 
 pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
-    let (temporary, file) = layout.temporary()?;
-    layout.disk.write(&file, &temporary, &manifest.encode(), 0).map_err(Error::io("write", &temporary))?;
-    layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
+    let (temporary, _file) = layout.temporary_with(&manifest.encode())?;
     let path = layout.manifest();
-    if path.exists() && read_file(layout, &path).is_ok() {
+    // A damaged one is no predecessor; whether the file of finished rings can be read now has no say in it.
+    if read_bytes(&path).is_ok_and(|bytes| Manifest::decode(&bytes, &path).is_ok()) {
         link_as_old(layout)?;
     }
     layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
@@ -252,10 +251,7 @@ pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error>
 /// Puts a copy of the list that counts in the place of its predecessor, so that a rebuilt one forgets nothing of it.
 pub(crate) fn keep_as_old(layout: &Layout) -> Result<(), Error> {
     let _lock = layout.lock(LOCK)?;
-    let (temporary, file) = layout.temporary()?;
-    let bytes = read(layout)?.encode();
-    layout.disk.write(&file, &temporary, &bytes, 0).map_err(Error::io("write", &temporary))?;
-    layout.disk.sync_all(&file, &temporary).map_err(Error::io("sync", &temporary))?;
+    let (temporary, _file) = layout.temporary_with(&read(layout)?.encode())?;
     let old = layout.manifest_old();
     layout.disk.rename(&temporary, &old).map_err(Error::io("rename", &old))?;
     layout.sync_dir(&layout.dir)
