@@ -15,6 +15,7 @@ mod dice;
 mod pipeline;
 mod process;
 mod programs;
+mod skip;
 mod wait;
 
 pub mod oracle;
@@ -25,6 +26,7 @@ pub use dice::Dice;
 pub use pipeline::{Pipeline, Store};
 pub use process::Process;
 pub use programs::program;
+pub use skip::skip;
 pub use wait::{PATIENCE, until, until_some};
 
 /// The examples of the front page, compiled.

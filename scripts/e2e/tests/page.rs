@@ -43,24 +43,33 @@ const LOOK_AT_PICTURE: &str = r#"(() => {
     return picture && picture.complete && picture.naturalWidth > 0 ? picture.src : null;
 })()"#;
 
+/// A pipeline whose displayer has the live page in it.
+///
+/// # Panics
+///
+/// Where it was built without npm: what a test shows of the live page is not shown by the page of pictures.
+fn with_live_page() -> Pipeline {
+    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
+    assert!(!version.contains("pictures"), "the displayer was built without npm, install it: {version}");
+    Pipeline::start()
+}
+
+/// A random walk in the pipeline's ring, 20 dots a second.
+fn walk(pipeline: &Pipeline) -> Process {
+    let mut walk = Command::new(program("dotter-publisher"));
+    Process::start(walk.arg("walk").arg(pipeline.ring()).args(["10000", "--rate", "20"]))
+}
+
 #[test]
 fn the_page_shows_a_live_plot_that_moves() {
     let mut browser = Browser::start();
-    let pipeline = Pipeline::start();
-    let mut walk = Command::new(program("dotter-publisher"));
-    let _walk = Process::start(walk.arg("walk").arg(pipeline.ring()).args(["10000", "--rate", "20"]));
+    let pipeline = with_live_page();
+    let _walk = walk(&pipeline);
     let address = pipeline.displayer_address();
     until("the series", || {
         get_json(address, "/metrics/index.json").as_array().is_some_and(|all| !all.is_empty())
     });
     let tab = browser.open(&format!("http://{address}/"));
-    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
-    if version.contains("pictures") {
-        let mut look = || browser.evaluate(&tab, LOOK_AT_PICTURE).as_str().map(str::to_owned);
-        let first = until_some("a picture", &mut look);
-        until("the next picture", || look().is_some_and(|next| next != first));
-        return;
-    }
     let mut look = || {
         let seen = browser.evaluate(&tab, LOOK);
         let is_live = seen["status"].as_str().is_some_and(|status| status.starts_with("Live"));
@@ -80,7 +89,7 @@ fn the_page_shows_a_live_plot_that_moves() {
 #[test]
 fn every_plot_shows_what_was_there_before_the_page_was_opened() {
     let mut browser = Browser::start();
-    let pipeline = Pipeline::start();
+    let pipeline = with_live_page();
     let now = Timestamp::now().as_secs_f64();
     // Two series a plot, and more plots than fit on a screen. Nothing is published later.
     let series: Vec<Value> = (0..12)
@@ -95,10 +104,6 @@ fn every_plot_shows_what_was_there_before_the_page_was_opened() {
     until("the series", || {
         get_json(address, "/metrics/index.json").as_array().is_some_and(|all| all.len() >= 12)
     });
-    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
-    if version.contains("pictures") {
-        return;
-    }
     let names = (0..12).map(|n| format!("&s=app.kind{}.line{}", n / 2, n % 2));
     let state: String = names
         .enumerate()
@@ -122,18 +127,12 @@ fn every_plot_shows_what_was_there_before_the_page_was_opened() {
 #[test]
 fn the_page_tells_when_the_displayer_is_gone_and_goes_on_when_it_is_back() {
     let mut browser = Browser::start();
-    let mut pipeline = Pipeline::start();
-    let mut walk = Command::new(program("dotter-publisher"));
-    let _walk = Process::start(walk.arg("walk").arg(pipeline.ring()).args(["10000", "--rate", "20"]));
+    let mut pipeline = with_live_page();
+    let _walk = walk(&pipeline);
     let address = pipeline.displayer_address();
     until("the series", || {
         get_json(address, "/metrics/index.json").as_array().is_some_and(|all| !all.is_empty())
     });
-    let version = Process::start(Command::new(program("dotter-displayer")).arg("--version")).finish();
-    if version.contains("pictures") {
-        // Pictures are fetched anew each second and have nothing to tell.
-        return;
-    }
     let tab = browser.open(&format!("http://{address}/#w=1m&g=walk&s=data"));
     let status = |browser: &mut Browser| {
         let text = browser.evaluate(&tab, "document.getElementById('status-text')?.textContent ?? ''");
@@ -144,4 +143,19 @@ fn the_page_tells_when_the_displayer_is_gone_and_goes_on_when_it_is_back() {
     until("the page to notice", || status(&mut browser).starts_with("Reconnecting"));
     pipeline.start_displayer();
     until("a live page again", || status(&mut browser).starts_with("Live"));
+}
+
+#[test]
+fn the_page_without_scripts_shows_pictures_that_move() {
+    let mut browser = Browser::start();
+    let pipeline = Pipeline::start();
+    let _walk = walk(&pipeline);
+    let address = pipeline.displayer_address();
+    until("the series", || {
+        get_json(address, "/metrics/index.json").as_array().is_some_and(|all| !all.is_empty())
+    });
+    let tab = browser.open(&format!("http://{address}/?static=1"));
+    let mut look = || browser.evaluate(&tab, LOOK_AT_PICTURE).as_str().map(str::to_owned);
+    let first = until_some("a picture", &mut look);
+    until("the next picture", || look().is_some_and(|next| next != first));
 }

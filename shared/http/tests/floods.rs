@@ -95,7 +95,9 @@ fn outside_address() -> Option<IpAddr> {
 #[test]
 fn one_outside_address_cannot_take_every_place() {
     let Some(outside) = outside_address() else {
-        println!("skipped: this machine has only loopback addresses");
+        // Past the test runner, to where scripts/test counts it.
+        let line = "skipped: one_outside_address_cannot_take_every_place: only loopback addresses here\n";
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
         return;
     };
     let token = Token::from_env_value("5f0c1d7ba3924e8896d0b1c2a3f4e5d6").unwrap();

@@ -33,8 +33,9 @@ fn create(place: &Place) -> Result<Ring, Error> {
 
 /// Not a test: what this program does when another test runs it as a process of its own.
 #[test]
+#[ignore = "started by other tests"]
 fn helper() {
-    let Ok(path) = std::env::var("DOTTER_TEST_RING") else { return };
+    let path = std::env::var("DOTTER_TEST_RING").expect("another test starts this one");
     let place = Place::of(Path::new(&path));
     let ring = match create(&place) {
         Ok(ring) => ring,
@@ -58,7 +59,7 @@ fn helper() {
 /// Starts the helper and waits for its ring.
 fn start_helper(place: &Path) -> (Child, PathBuf) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["helper", "--exact", "--nocapture"])
+        .args(["helper", "--ignored", "--exact", "--nocapture"])
         .env("DOTTER_TEST_RING", place)
         .stdout(Stdio::piped())
         .spawn()
@@ -383,7 +384,7 @@ fn a_disk_without_room_is_an_error_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     // Files of this process end after a few kilobytes, and it is told so by an error, not by a signal.
     let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" helper --exact --nocapture"])
+        .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" helper --ignored --exact --nocapture"])
         .arg(std::env::current_exe().unwrap())
         .env("DOTTER_TEST_RING", dir.path())
         .output()

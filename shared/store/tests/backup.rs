@@ -130,11 +130,14 @@ fn a_place_that_holds_something_is_left_alone_and_what_is_given_up_leaves_nothin
 fn onto_another_file_system_it_is_copied() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().unwrap();
-    let Ok(copies) = tempfile::tempdir_in("/dev/shm") else { return };
     let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
-    if device(dir.path()) == device(copies.path()) {
+    let copies = tempfile::tempdir_in("/dev/shm").ok();
+    let Some(copies) = copies.filter(|copies| device(copies.path()) != device(dir.path())) else {
+        // Past the test runner, to where scripts/test counts it.
+        let line = "skipped: onto_another_file_system_it_is_copied: /dev/shm is no other file system here\n";
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
         return;
-    }
+    };
     dotter_store::add(dir.path(), vec![(name(0), Timestamp::from_nanos(1), 1.5)]).unwrap();
     let to = copies.path().join("copy");
     let made = backup(dir.path(), &to, &never).unwrap();
