@@ -103,6 +103,7 @@ fn the_ring_of_a_killed_process_is_drained_finished_and_removed() {
     assert_eq!(ring.finished, 1);
 }
 
+/// Shows P7.
 #[test]
 fn a_ring_whose_finish_was_not_answered_stays_until_it_is() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());

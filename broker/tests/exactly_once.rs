@@ -41,6 +41,7 @@ fn check_all(collector: &Collector, source: &Source) {
     assert_eq!(collector.state().complaints, Vec::<String>::new());
 }
 
+/// Shows P5.
 #[test]
 fn a_question_comes_first_and_every_dot_once() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());

@@ -36,6 +36,7 @@ fn check(trick: Trick, times: usize) {
     assert_eq!(totals.dots, 200);
 }
 
+/// Shows P6.
 #[test]
 fn html_with_status_200_is_no_ack() {
     check(Trick::Html, 2);
@@ -57,6 +58,7 @@ fn half_an_answer_is_no_ack() {
     check(Trick::ShortBody, 2);
 }
 
+/// Shows P6.
 #[test]
 fn an_answer_about_another_ring_is_no_ack() {
     check(Trick::OtherRing, 2);

@@ -133,6 +133,7 @@ fn killed_again_and_again_it_posts_every_dot_once() {
     assert_eq!(collector.state().complaints, Vec::<String>::new());
 }
 
+/// Shows P21.
 #[test]
 fn many_rings_with_many_names_take_little_memory() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());

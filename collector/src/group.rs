@@ -423,6 +423,7 @@ mod tests {
         (with.jobs.posts.recv().unwrap(), posting)
     }
 
+    /// Shows P8.
     #[test]
     fn what_rests_on_frames_that_are_not_synced_waits_for_their_sync() {
         let dir = tempfile::tempdir().unwrap();

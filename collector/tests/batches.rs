@@ -34,6 +34,7 @@ fn check_lane(snapshot: &Snapshot, prefix: &str, lane: u32, next: u64, series: u
     assert_eq!(found, expected, "lane {lane}");
 }
 
+/// Shows P10.
 #[test]
 fn a_batch_is_stored_once_however_often_it_comes_and_however_it_is_cut() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,6 +101,7 @@ fn losses_are_booked_with_their_reasons_and_trimmed_like_dots() {
     assert_eq!((account.refused[&Reason::TOO_BIG], account.lost()), (2, 9));
 }
 
+/// Shows P11.
 #[test]
 fn records_under_bad_names_are_refused_and_block_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -89,6 +89,7 @@ fn a_line_may_come_in_pieces() {
     assert_eq!(dots(&snapshot(dir.path()), "conf.split"), [(NOW_NS, 12.5)]);
 }
 
+/// Shows P27.
 #[test]
 fn many_connections_at_once_lose_nothing() {
     const CONNECTIONS: u64 = 20;
@@ -131,6 +132,7 @@ fn one_connection_too_many_is_closed_and_the_others_go_on() {
     until("the next one is heard", || snapshot(dir.path()).contains("h.next"));
 }
 
+/// Shows P27.
 #[test]
 fn what_has_arrived_is_written_when_the_collector_stops() {
     let dir = tempfile::tempdir().unwrap();

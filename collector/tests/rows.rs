@@ -36,6 +36,7 @@ fn rows(data: &Path, name: &str) -> Vec<(u64, String, String)> {
     found
 }
 
+/// Shows P29.
 #[test]
 fn rows_are_put_in_one_transaction_and_given_out_by_key_prefix_and_pattern() {
     let dir = tempfile::tempdir().unwrap();

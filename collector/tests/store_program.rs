@@ -59,6 +59,7 @@ fn rows_come_back_in_the_order_of_series_and_times() {
     assert_eq!(printed(other.path(), &["read", "%", "--times", "nanos"]), all);
 }
 
+/// Shows P28.
 #[test]
 fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,6 +74,7 @@ fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
     assert_eq!(printed(dir.path(), &["read", "%", "--times", "nanos"]), "a\t1\t1\na\t3\t3\n");
 }
 
+/// Shows P18.
 #[test]
 fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     let dir = tempfile::tempdir().unwrap();

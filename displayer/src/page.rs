@@ -228,6 +228,7 @@ mod tests {
         assert!(FILES[0].zipped.len() <= 90 << 10, "{} bytes", FILES[0].zipped.len());
     }
 
+    /// Shows P20.
     #[test]
     fn a_name_stands_for_itself_and_stays_in_its_attribute() {
         let name = SeriesName::new("a b.{*}\"<script>(x)").unwrap();

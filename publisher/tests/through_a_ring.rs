@@ -71,6 +71,7 @@ fn a_ring_is_closed_when_its_last_handle_is_gone() {
     assert_eq!((ring.next_record(0), ring.next_record(1)), (1, 1));
 }
 
+/// Shows P2.
 #[test]
 fn threads_take_lanes_over_and_share_the_last_one() {
     let dir = tempfile::tempdir().unwrap();

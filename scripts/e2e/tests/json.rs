@@ -45,6 +45,7 @@ fn pairs_posted_as_curl_does_come_back_from_the_collector_and_the_displayer() {
     assert_eq!(found[0]["text"], json!("temperature"));
 }
 
+/// Shows P26.
 #[test]
 fn a_body_is_stored_whole_or_not_at_all() {
     let mut pipeline = Pipeline::new();
@@ -63,6 +64,7 @@ fn a_body_is_stored_whole_or_not_at_all() {
     assert!(reply.status == 404 || reply.body.trim() == "[]", "{} {}", reply.status, reply.body);
 }
 
+/// Shows P26.
 #[test]
 fn what_was_answered_with_200_survives_kill_9() {
     let mut pipeline = Pipeline::new();

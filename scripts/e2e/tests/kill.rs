@@ -105,6 +105,7 @@ impl World {
     }
 }
 
+/// Shows P22 and P25.
 #[test]
 fn whoever_is_killed_every_dot_is_stored_once_or_counted() {
     let kills: u64 =

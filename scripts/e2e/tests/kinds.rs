@@ -8,6 +8,7 @@ use dotter_publisher::Publisher;
 
 const ROUNDS: u64 = 3_000;
 
+/// Shows P15.
 #[test]
 fn what_is_published_is_stored_as_what_it_was_through_a_collector_that_is_killed() {
     let mut pipeline = Pipeline::new();

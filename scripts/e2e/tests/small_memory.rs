@@ -98,6 +98,7 @@ fn threads_that_find_no_room_for_a_lane_share_the_last_one_and_nothing_is_lost()
     assert_eq!(published.lanes[LANES as usize], shared * DOTS);
 }
 
+/// Shows P1.
 #[test]
 fn memory_that_fills_up_under_a_living_publisher_changes_nothing_for_it() {
     if !may_be_contained() {

@@ -60,6 +60,7 @@ fn sigterm_under_load_ends_each_program_with_0_within_five_seconds_and_loses_not
     check(&pipeline, publisher);
 }
 
+/// Shows P1.
 #[test]
 fn whoever_stands_still_the_publisher_goes_on_and_nothing_is_lost() {
     let pipeline = Pipeline::start();

@@ -289,6 +289,7 @@ fn a_reader_that_takes_nothing_is_dropped() {
     until("its answer is freed", || server.counters().answer_bytes_now == 0);
 }
 
+/// Shows P21.
 #[test]
 fn answers_held_for_all_clients_are_bounded() {
     const BYTES: usize = 4 << 20;

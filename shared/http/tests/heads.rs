@@ -277,6 +277,7 @@ fn a_token_guards_writing_and_reading_where_asked() {
     check(s, 200, &get(&right));
 }
 
+/// Shows P23.
 #[test]
 fn an_address_others_can_reach_needs_a_token() {
     for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {

@@ -284,6 +284,7 @@ mod tests {
         assert_eq!(values[5], Some((39 + 40) as f64 / 2.0));
     }
 
+    /// Shows P19.
     #[test]
     fn a_gap_stays_a_gap_and_too_few_slots_are_one() {
         let dots = [(10, 1.0), (20, 2.0), (30, 3.0), (70, 7.0)];

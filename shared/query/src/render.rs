@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(series[0].1.values.len(), 10);
     }
 
+    /// Shows P19.
     #[test]
     fn budgets_stop_a_request_before_it_costs_too_much() {
         let check = |request: &Render, mut budget: Budget, expected: &str| {

@@ -113,6 +113,7 @@ fn a_killed_writer_leaves_every_committed_record_whole() {
     assert_eq!(rings.len(), 25, "each under a name of its own");
 }
 
+/// Shows P3.
 #[test]
 fn a_living_owner_is_named_and_a_dead_one_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
@@ -190,6 +191,7 @@ fn files_that_pass_for_rings_are_refused() {
     check(&path("flipped"), "checksum");
 }
 
+/// Shows P7.
 #[test]
 fn only_the_drained_file_loses_its_name() {
     let dir = tempfile::tempdir().unwrap();

@@ -442,6 +442,7 @@ fn patch() -> impl Strategy<Value = (u64, Vec<u8>)> {
         .prop_map(|(offset, bytes, whole)| (if whole { offset / 8 * 8 } else { offset }, bytes))
 }
 
+/// Shows P4.
 #[test]
 fn arbitrary_bytes_never_panic_hang_or_mislead_a_reader() {
     let dir = tempfile::tempdir().unwrap();

@@ -308,6 +308,7 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
+/// Shows P8 and P12.
 #[test]
 fn a_death_at_any_step_leaves_what_was_acknowledged_and_nothing_by_halves() {
     let mut random = Random::from_env();
@@ -338,6 +339,7 @@ fn a_death_at_any_step_leaves_what_was_acknowledged_and_nothing_by_halves() {
     assert!(step > 200, "the work takes more steps than {step}");
 }
 
+/// Shows P13.
 #[test]
 fn a_sync_that_fails_is_no_ack_and_what_it_lost_is_written_again() {
     let mut random = Random::from_env();

@@ -53,6 +53,7 @@ fn wal_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Shows P9.
 #[test]
 fn a_torn_tail_is_cut_and_everything_before_it_stays() {
     let root = tempfile::tempdir().unwrap();
@@ -143,6 +144,8 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     (0..40).map(|n| (n, value(n).to_bits())).collect()
 }
 
+/// Shows P16.
+///
 /// Flips bits at random, or with `DOTTER_FLIPS=all` each one in turn, which takes minutes.
 #[test]
 fn a_flipped_bit_never_gives_a_wrong_value_and_never_keeps_a_store_shut() {
@@ -243,4 +246,32 @@ fn a_segment_that_is_cut_short_while_it_is_read_ends_no_process() {
     assert!(snapshot.read("long", TimeRange::ALL).is_err(), "it is not believed from then on");
     let verified = verify(&dir).unwrap();
     assert!(!verified.damage.is_empty());
+}
+
+/// Shows P17.
+#[test]
+fn a_segment_that_the_list_does_not_name_shows_nothing() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let add = |dir: &Path, value: f64| {
+        let row = (SeriesName::new("a").unwrap(), Timestamp::from_nanos(value as u64), value);
+        dotter_store::add(dir, vec![row]).unwrap();
+    };
+    add(dir.path(), 1.0);
+    add(other.path(), 2.0);
+    let segments = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir.join("seg")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let values = || -> Vec<f64> {
+        let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+        snapshot.read("a", TimeRange::ALL).unwrap().iter().map(|dot| dot.value).collect()
+    };
+    // Another store's, and its own once more.
+    let strays = segments(other.path()).into_iter().chain(segments(dir.path()));
+    for (number, stray) in strays.collect::<Vec<_>>().into_iter().enumerate() {
+        let name = stray.file_name().unwrap().to_str().unwrap().replace("L0-", &format!("L0-{number}"));
+        fs::copy(&stray, dir.path().join("seg").join(name)).unwrap();
+    }
+    assert_eq!(segments(dir.path()).len(), 3);
+    assert_eq!(values(), [1.0]);
+    assert_eq!(verify(dir.path()).unwrap().damage.len(), 0);
 }

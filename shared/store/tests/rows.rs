@@ -46,6 +46,7 @@ fn at_each_stage(dir: &Path, writer: Writer, check: impl Fn(&Snapshot, &str)) {
     assert!(dotter_store::verify(dir).unwrap().damage.is_empty());
 }
 
+/// Shows P15.
 #[test]
 fn every_shape_comes_back_with_its_labels_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();

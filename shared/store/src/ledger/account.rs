@@ -175,6 +175,7 @@ pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
 mod tests {
     use super::*;
 
+    /// Shows P21.
     #[test]
     fn spans_are_bounded_and_their_records_are_not_forgotten() {
         let mut tally = Tally::default();
