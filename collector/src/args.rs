@@ -19,8 +19,9 @@ Examples:
 
 A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post \
 to /data. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach \
-needs a token, which requests that write then carry as 'Authorization: Bearer ...'; DOTTER_TOKEN may hold it instead \
-of a file. Graphite lines carry none: let their port be reached by those alone who may write.
+needs a token. Where one is set, every request carries it as 'Authorization: Bearer ...', requests that read too; only \
+/-/healthy, /-/ready and DIR/collector.sock do without. DOTTER_TOKEN may hold it instead of a file. Graphite lines carry \
+none: let their port be reached by those alone who may write.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";
 
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     #[arg(value_parser = graphite)]
     graphite: Lines,
 
-    /// File with the token that requests that write must carry; nobody else may be able to read it
+    /// File with the token that every request must carry; nobody else may be able to read it
     #[arg(long, value_name = "FILE", env = "DOTTER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 

@@ -18,6 +18,9 @@ use crate::{batch, json};
 pub(crate) const PAGES: &str =
     "no such page or series; there are PUT /, /store/KEY, /data, /metrics, /-/healthy and /-/ready\n";
 
+/// Whoever starts and watches the collector asks here, without the token.
+pub(crate) const HEALTH_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
+
 /// The series of bare pairs.
 const SERIES: &str = "data";
 /// Dots that a read gives out unless told otherwise, and at most.

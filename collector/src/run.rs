@@ -13,7 +13,7 @@ use dotter_store::Writer;
 
 use crate::Error;
 use crate::commit::Commit;
-use crate::data::{LARGE_AT_ONCE, Site};
+use crate::data::{HEALTH_PATHS, LARGE_AT_ONCE, Site};
 use crate::graphite::Graphite;
 use crate::history::History;
 use crate::ingest::{self, Places, Queue};
@@ -43,7 +43,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address for Graphite lines, where they are taken.
     pub graphite: Option<SocketAddr>,
-    /// What a request that writes must carry.
+    /// What every request must carry, but for those after the collector's health and those through the socket file.
     pub token: Option<Token>,
     /// Host names answered besides the usual.
     pub hosts: Vec<String>,
@@ -167,6 +167,7 @@ impl Doors {
         }
         let config = Config {
             hosts: options.hosts,
+            open_reads: HEALTH_PATHS.map(str::to_owned).to_vec(),
             token: options.token,
             threads: ingest::HANDLERS,
             body_bytes_max: options.body_bytes_max,

@@ -74,8 +74,9 @@ fn an_address_that_is_taken_or_that_others_reach_is_refused() {
     assert!(output.status.code() == Some(1) && text.contains("refused to listen on 0.0.0.0:0"), "{text}");
 }
 
+/// Shows P23.
 #[test]
-fn who_writes_needs_the_token_where_there_is_one() {
+fn every_request_needs_the_token_where_there_is_one_but_for_health() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
@@ -87,10 +88,21 @@ fn who_writes_needs_the_token_where_there_is_one() {
     mode(0o600);
     let collector = Collector::with(&dir.path().join("store"), &args);
     assert_eq!(collector.post_json("[[1, 2]]").0, 401);
-    assert_eq!(collector.get("/data"), (200, "[]".into()));
-    let url = format!("http://{}/data", collector.http());
-    let answer = ureq::post(url).header("Authorization", format!("Bearer {TOKEN}")).send("[[1, 2]]").unwrap();
+    let bearer = format!("Bearer {TOKEN}");
+    let url = |target: &str| format!("http://{}{target}", collector.http());
+    let answer = ureq::post(url("/data")).header("Authorization", &bearer).send("[[1, 2]]").unwrap();
     assert_eq!(answer.status(), 200);
+    for target in ["/data", "/store/data", "/store/%25", "/data/", "/metrics", "/", "/none", "/-/other"] {
+        let (status, text) = collector.get(target);
+        assert_eq!(status, 401, "{target}: {text}");
+    }
+    for target in ["/data", "/store/data", "/metrics"] {
+        let answer = ureq::get(url(target)).header("Authorization", &bearer).call().unwrap();
+        assert_eq!(answer.status(), 200, "{target}");
+    }
+    for target in ["/-/healthy", "/-/ready"] {
+        assert_eq!(collector.get(target), (200, "ok\n".into()), "{target}");
+    }
     assert!(!collector.said().contains(TOKEN));
 }
 

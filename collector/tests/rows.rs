@@ -90,6 +90,7 @@ fn whoever_can_open_the_socket_file_needs_no_token() {
     let outside = || std::net::TcpStream::connect(collector.http()).unwrap();
     assert_eq!(ask(outside(), "PUT", "/", "a 1 1\n").0, 401);
     assert_eq!(ask(through_file(), "PUT", "/", "a 1 1\n").0, 201);
+    assert_eq!(ask(outside(), "GET", "/store/a", "").0, 401);
     assert_eq!(ask(through_file(), "GET", "/store/a", "").1, "a\t1\t1\n");
     // One that was killed leaves its file, and the next one takes its place.
     collector.kill();

@@ -10,7 +10,7 @@
 //! curl 127.0.0.1:8000/metrics                what the door has seen
 //! ```
 //!
-//! `DOTTER_TOKEN` in the environment is the token for writing; an address that others can reach needs it.
+//! `DOTTER_TOKEN` in the environment is the token of every request; an address that others can reach needs it.
 //! Ends when standard input does.
 
 use std::io::Read;

@@ -15,10 +15,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `Host` names answered besides `localhost`, `127.0.0.1`, `[::1]` and the bound address.
     pub hosts: Vec<String>,
-    /// What a request that writes must carry in `Authorization: Bearer`.
+    /// What a request must carry in `Authorization: Bearer`.
     pub token: Option<Token>,
-    /// Requests that only read need the token too.
+    /// Whether requests that only read need the token too, as they do unless told otherwise.
     pub token_for_reads: bool,
+    /// Exact paths (percent-decoded) that are read without the token all the same, such as `/-/healthy`.
+    pub open_reads: Vec<String>,
     /// Exact paths (percent-decoded) whose POST only reads, such as `/render`.
     pub reading_posts: Vec<String>,
 
@@ -68,7 +70,8 @@ impl Config {
             listen,
             hosts: Vec::new(),
             token: None,
-            token_for_reads: false,
+            token_for_reads: true,
+            open_reads: Vec::new(),
             reading_posts: Vec::new(),
             threads: 4,
             connections_max: 512,

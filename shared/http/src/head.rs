@@ -171,20 +171,18 @@ fn names_a_version(head: &[u8]) -> bool {
 }
 
 fn authorize(method: Method, target: &str, fields: &Fields, rules: &Rules, via: &Via) -> Result<(), Refusal> {
+    let path = || decode_path(target.split('?').next().unwrap_or(target));
     let writes = match method {
         Method::Get | Method::Head | Method::Options => false,
         Method::Put | Method::Delete => true,
-        Method::Post => {
-            let path = decode_path(target.split('?').next().unwrap_or(target));
-            !rules.reading_posts.contains(&path)
-        }
+        Method::Post => !rules.reading_posts.contains(&path()),
     };
     if writes && fields.origin.is_some_and(|origin| !rules.own_origin(origin, via.local)) {
         return refuse(403, "pages of another site may not write here");
     }
     if let Some(token) = &rules.token
-        && (writes || rules.token_for_reads)
         && !via.trusted
+        && (writes || (rules.token_for_reads && !rules.open_reads.contains(&path())))
     {
         let offered = fields.authorization.and_then(|value| value.split_once(' '));
         let offered = offered.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

@@ -1,4 +1,4 @@
-//! The shared secret that lets a request write.
+//! The shared secret that a request carries.
 //!
 //! It comes from a file only its owner may read or from the environment, never from a command line or a
 //! URL, is never printed, and is compared in constant time.

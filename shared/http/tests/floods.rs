@@ -100,7 +100,8 @@ fn one_outside_address_cannot_take_every_place() {
         std::io::stderr().write_all(line.as_bytes()).unwrap();
         return;
     };
-    let token = Token::from_env_value("5f0c1d7ba3924e8896d0b1c2a3f4e5d6").unwrap();
+    let secret = "5f0c1d7ba3924e8896d0b1c2a3f4e5d6";
+    let token = Token::from_env_value(secret).unwrap();
     let config = Config {
         token: Some(token),
         connections_per_address_max: 8,
@@ -110,7 +111,7 @@ fn one_outside_address_cannot_take_every_place() {
     let addr = SocketAddr::new(outside, server.local_addr().port());
     let mut kept: Vec<_> = (0..50).map(|_| Client::to(addr)).collect();
     until("all but eight are out again", || server.counters().evicted == 42);
-    let request = format!("GET / HTTP/1.1\r\nHost: {outside}\r\n\r\n");
+    let request = format!("GET / HTTP/1.1\r\nHost: {outside}\r\nAuthorization: Bearer {secret}\r\n\r\n");
     assert_eq!(kept[49].send(request).answer().status, 200, "its own oldest go first");
     let local: Vec<_> = (0..50).map(|_| half_open(&server, b"")).collect();
     until("local ones are all in", || server.counters().connections_now == 58);

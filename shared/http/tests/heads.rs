@@ -253,7 +253,8 @@ fn pages_of_other_sites_may_read_but_not_write() {
 #[test]
 fn a_token_guards_writing_and_reading_where_asked() {
     let token = Some(Token::from_env_value(TOKEN).unwrap());
-    let s = &start(Config { token: token.clone(), reading_posts: vec!["/render".into()], ..config() }, echo);
+    let reading_posts = vec!["/render".into()];
+    let s = &start(Config { token: token.clone(), token_for_reads: false, reading_posts, ..config() }, echo);
     let bearer = |value: &str| format!("Authorization: {value}\r\n");
     let right = bearer(&format!("Bearer {TOKEN}"));
     check(s, 200, &post("/", &right));
@@ -271,10 +272,33 @@ fn a_token_guards_writing_and_reading_where_asked() {
     check(s, 200, &get(""));
     assert_eq!(Client::connect(s).send(post("/", "")).answer().header("WWW-Authenticate"), Some("Bearer"));
     check(s, 403, &post("/", &format!("{right}Origin: http://evil.example\r\n")));
+}
 
-    let s = &start(Config { token, token_for_reads: true, ..config() }, echo);
-    check(s, 401, &get(""));
-    check(s, 200, &get(&right));
+#[test]
+fn who_reads_needs_the_token_too_but_for_the_open_paths() {
+    let token = Some(Token::from_env_value(TOKEN).unwrap());
+    let right = format!("Authorization: Bearer {TOKEN}\r\n");
+    let s = &start(Config { token, open_reads: vec!["/-/healthy".into()], ..config() }, echo);
+    let check = |status: u16, method: &str, target: &str, lines: &str| {
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\n\r\n");
+        let answer = Client::connect(s).send(&head).head();
+        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{head}{answer}");
+    };
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        check(401, method, "/", "");
+        check(200, method, "/", &right);
+    }
+    check(200, "GET", "/-/healthy", "");
+    check(200, "HEAD", "/-/healthy?x", "");
+    for other in
+        ["/-/healthy/", "/-/healthy/x", "//-/healthy", "/-/Healthy", "/x?/-/healthy", "/-/healthy%3F"]
+    {
+        check(401, "GET", other, "");
+    }
+    for method in ["POST", "PUT", "DELETE"] {
+        check(401, method, "/-/healthy", "");
+    }
 }
 
 /// Shows P23.
@@ -288,7 +312,8 @@ fn an_address_others_can_reach_needs_a_token() {
     let token = Some(Token::from_env_value(TOKEN).unwrap());
     let s = start(Config { token, ..Config::new("0.0.0.0:0".parse().unwrap()) }, echo);
     let mut client = Client::to(([127, 0, 0, 5], s.local_addr().port()).into());
-    let answer = client.send("GET / HTTP/1.1\r\nHost: 127.0.0.5\r\n\r\n").answer();
+    let head = format!("GET / HTTP/1.1\r\nHost: 127.0.0.5\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    let answer = client.send(head).answer();
     assert_eq!(answer.status, 200, "the address it was reached at is its own");
 }
 
