@@ -6,11 +6,13 @@
 //!   counted
 //! - where the queue is full, sockets are not read: whoever sends is held up, nothing is thrown away
 //! - a bad line is counted and costs nothing but itself
+//! - a connection that speaks HTTP or TLS is closed there and counted; nothing behind that is read
 //! - when the collector stops, what has arrived is read, taken and written
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::Error;
+use crate::foreign::Foreign;
 use crate::ingest::{LinesRefused, Queue};
 use crate::line::{BadLine, Lines, read_line, read_name};
 use crate::metrics::Metrics;
@@ -198,13 +201,29 @@ impl Shared {
             };
             let now = Timestamp::now();
             let mut rows = Rows::default();
-            lines.feed(&buffer[..count], |line| {
-                let taken = line.and_then(|line| take(line, now, &mut rows));
-                if let Err(why) = taken {
-                    self.note(why, line.unwrap_or_default(), peer);
+            let mut heard = lines.feed(&buffer[..count], |line| {
+                let (why, line) = match line {
+                    Ok(line) => match take(line, now, &mut rows) {
+                        Ok(()) => return ControlFlow::Continue(()),
+                        Err(why) => (why, line),
+                    },
+                    Err(line) => (BadLine::TooLong, line),
+                };
+                if let Some(foreign) = Foreign::of(line) {
+                    return ControlFlow::Break(foreign);
                 }
+                self.note(why, line, peer);
+                ControlFlow::Continue(())
             });
+            // Whoever begins TLS waits for an answer, and may send no line end before it comes.
+            if heard.is_continue() && Foreign::of(lines.unfinished()) == Some(Foreign::Tls) {
+                heard = ControlFlow::Break(Foreign::Tls);
+            }
             if !rows.is_empty() && !self.queue_rows(rows) {
+                return;
+            }
+            if let ControlFlow::Break(foreign) = heard {
+                self.turn_off(foreign, peer);
                 return;
             }
         }
@@ -232,6 +251,19 @@ impl Shared {
                 return false;
             }
         }
+    }
+
+    fn turn_off(&self, foreign: Foreign, peer: IpAddr) {
+        self.metrics.foreign(foreign);
+        let spoken = match foreign {
+            Foreign::Http => "an HTTP request line",
+            Foreign::Tls => "a TLS hello",
+        };
+        let text = format!(
+            "graphite connection from {peer} closed: found {spoken}, expected lines of name, value and time; \
+             nothing behind it was read"
+        );
+        self.log.warn(foreign.key(), &text);
     }
 
     fn note(&self, why: BadLine, line: &[u8], peer: IpAddr) {

@@ -19,6 +19,7 @@ mod batch;
 mod commit;
 mod data;
 mod error;
+mod foreign;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;

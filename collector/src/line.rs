@@ -5,6 +5,7 @@
 //! connection, and the fraction of a second is kept.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 use dotter_dot::{SeriesName, Timestamp};
 
@@ -144,8 +145,13 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Gives out every line that ends within `bytes`, without its end; one that is too long as an error.
-    pub(crate) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(Result<&[u8], BadLine>)) {
+    /// Gives out every line that ends within `bytes`, without its end; of one that is too long its beginning, as an
+    /// error. Stops where `take` breaks off: what is behind is not looked at.
+    pub(crate) fn feed<B>(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(Result<&[u8], &[u8]>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let line = &rest[..end];
@@ -153,22 +159,23 @@ impl Lines {
             if self.skipping {
                 self.skipping = false;
             } else if self.begun.is_empty() {
-                take(Ok(line));
+                take(Ok(line))?;
             } else {
                 self.begun.extend_from_slice(line);
-                take(Ok(&self.begun));
+                take(Ok(&self.begun))?;
                 self.begun.clear();
             }
         }
         if self.skipping {
-            return;
+            return ControlFlow::Continue(());
         }
         self.begun.extend_from_slice(rest);
         if self.begun.len() > LINE_BYTES_MAX {
-            take(Err(BadLine::TooLong));
+            take(Err(&self.begun))?;
             self.skipping = true;
             self.begun = Vec::new();
         }
+        ControlFlow::Continue(())
     }
 
     /// The line that was begun and has no end.
@@ -292,12 +299,16 @@ mod tests {
             let mut lines = Lines::default();
             let mut found = Vec::new();
             for piece in stream.chunks(cut) {
-                lines.feed(piece, |line| {
+                let whole = lines.feed(piece, |line| {
                     found.push(match line {
-                        Ok(line) if line.len() > LINE_BYTES_MAX => Err(BadLine::TooLong),
-                        line => line.map(|line| String::from_utf8_lossy(line).into_owned()),
-                    })
+                        Ok(line) if line.len() <= LINE_BYTES_MAX => {
+                            Ok(String::from_utf8_lossy(line).into_owned())
+                        }
+                        Ok(_) | Err(_) => Err(BadLine::TooLong),
+                    });
+                    ControlFlow::<()>::Continue(())
                 });
+                assert!(whole.is_continue());
             }
             let longest = "y".repeat(LINE_BYTES_MAX);
             let expected = ["one", "two\r", "", "", "three", &longest].map(str::to_owned).map(Ok);
@@ -321,7 +332,11 @@ mod tests {
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let (piece, behind) = rest.split_at(1 + random.below(rest.len() as u64) as usize);
-                lines.feed(piece, |line| found.push(line.unwrap().to_vec()));
+                let whole = lines.feed(piece, |line| {
+                    found.push(line.unwrap().to_vec());
+                    ControlFlow::<()>::Continue(())
+                });
+                assert!(whole.is_continue());
                 rest = behind;
             }
             let mut expected: Vec<_> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();

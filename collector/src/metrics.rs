@@ -12,6 +12,7 @@ use dotter_dot::{Reason, SeriesName, Timestamp};
 use dotter_http::Counters;
 use dotter_store::{Ledger, Unsealed};
 
+use crate::foreign::Foreign;
 use crate::line::BadLine;
 use crate::rows::Rows;
 
@@ -44,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) compactions: AtomicU64,
     pub(crate) lines: AtomicU64,
     bad_lines: [AtomicU64; BadLine::ALL.len()],
+    foreign: [AtomicU64; Foreign::ALL.len()],
     pub(crate) lines_dropped: AtomicU64,
     pub(crate) line_connections: AtomicU64,
     pub(crate) line_connections_refused: AtomicU64,
@@ -151,6 +153,7 @@ impl Metrics {
             compactions: zero(),
             lines: zero(),
             bad_lines: [const { AtomicU64::new(0) }; BadLine::ALL.len()],
+            foreign: [const { AtomicU64::new(0) }; Foreign::ALL.len()],
             lines_dropped: zero(),
             line_connections: zero(),
             line_connections_refused: zero(),
@@ -219,6 +222,11 @@ impl Metrics {
         self.bad_lines[why as usize].fetch_add(count, Relaxed);
     }
 
+    /// A Graphite connection was closed because it spoke something else.
+    pub(crate) fn foreign(&self, what: Foreign) {
+        self.foreign[what as usize].fetch_add(1, Relaxed);
+    }
+
     /// The numbers kept as series: totals since the start, the longest sync since the last call, and what the ledger
     /// holds as lost per application.
     pub(crate) fn rows(&self, ledger: &Ledger, now: Timestamp) -> Rows {
@@ -280,6 +288,10 @@ impl Metrics {
         );
         let bad = BadLine::ALL.iter().map(|why| (why.as_str(), self.bad_lines[*why as usize].load(Relaxed)));
         text.counters("collector_graphite_bad_lines_total", "Graphite lines not taken.", "reason", bad);
+        let foreign =
+            Foreign::ALL.iter().map(|what| (what.as_str(), self.foreign[*what as usize].load(Relaxed)));
+        let help = "Graphite connections closed because they spoke another protocol.";
+        text.counters("collector_graphite_foreign_total", help, "protocol", foreign);
         self.lost.show(&mut text, "collector_lost_total", "Records booked as lost.");
         self.refused.show(&mut text, "collector_refused_total", "Records booked as refused.");
         text.gauge("collector_sync_seconds_sum", "Time spent in syncs of the log.", seconds(&self.sync_ns));

@@ -28,7 +28,7 @@ fn lines_are_taken_as_carbon_takes_them() {
         "c.plain 1.5 {NOW}\nc.crlf 1 {NOW}\r\nc.tabs\t2\t{NOW}\n   c.blanks   3    {NOW}   \n\n\r\n\
          c.inf inf {NOW}\nc.fraction 7 {NOW}.7\nc.tag;b=2;a=1 1 {NOW}\nc.dup 1 {NOW}\nc.dup 2 {NOW}\n\
          c.dd.a..b 1 {NOW}\n.c.lead 1 {NOW}\nc.\u{fc}.x 1 {NOW}\nc.now 8 -1\nc.now 9 -1.0\n\
-         # a comment of five\nc.two 5\nc.four 5 {NOW} x\nGET / HTTP/1.1\nc.nan nan {NOW}\nc.hex 0x10 {NOW}\n\
+         # a comment of five\nc.two 5\nc.four 5 {NOW} x\nGET / {NOW}\nc.nan nan {NOW}\nc.hex 0x10 {NOW}\n\
          c.n 9 N\nc.text 9 now\nc.late 9 99999999999999999999\nc.tag;a= 1 {NOW}\n;a=1 1 {NOW}\nc.trail. 1 {NOW}\n\
          c.nul\0x 1 {NOW}\n"
     );
@@ -71,7 +71,89 @@ fn lines_are_taken_as_carbon_takes_them() {
     assert_eq!(bad("unfinished"), 1.0);
     assert_eq!(collector.metric("graphite_lines_total"), 15.0);
     let said = collector.said();
-    assert!(said.contains("graphite line from 127.0.0.1 not taken (value): 'GET / HTTP/1.1'"), "{said}");
+    assert!(said.contains("graphite line from 127.0.0.1 not taken (value): 'GET / "), "{said}");
+}
+
+/// Sends `text` as a client does that waits for an answer; whether the collector hung up on it.
+fn is_hung_up_on(collector: &Collector, text: &[u8]) -> bool {
+    let mut stream = collector.lines();
+    // A send may fail where the collector is quicker.
+    let _ = stream.write_all(text);
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+/// What a browser sends for `fetch('http://127.0.0.1:2003/', {method: 'POST', mode: 'no-cors', body})`.
+fn browser_post(target: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: 127.0.0.1:2003\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\
+         User-Agent: Mozilla/5.0\r\nContent-Type: text/plain;charset=UTF-8\r\nAccept: */*\r\n\
+         Origin: http://evil.example\r\nReferer: http://evil.example/\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_request_of_a_browser_stores_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let evil = format!("evil.from.browser 666 {NOW}\n");
+    let foreign = |what: &str| collector.metric(&format!("graphite_foreign_total{{protocol=\"{what}\"}}"));
+    assert!(is_hung_up_on(&collector, &browser_post("/", &evil)));
+    // A body that comes long after its head, and a target that is longer than any line.
+    assert!(is_hung_up_on(&collector, &browser_post("/", &(" ".repeat(1 << 20) + "\n" + &evil))));
+    assert!(is_hung_up_on(&collector, &browser_post(&format!("/{}", "a".repeat(100_000)), &evil)));
+    let preface = format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{evil}");
+    assert!(is_hung_up_on(&collector, preface.as_bytes()));
+    assert_eq!((foreign("http"), foreign("tls")), (4.0, 0.0));
+    // A hello holds bytes that a page can choose (a host name, a ticket), a line end among them or none.
+    let mut hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03".to_vec();
+    assert!(is_hung_up_on(&collector, &hello));
+    hello.extend(format!("\n{evil}").into_bytes());
+    assert!(is_hung_up_on(&collector, &hello));
+    assert_eq!((foreign("http"), foreign("tls")), (4.0, 2.0));
+    // Lines before a request line are lines; those behind it are not read.
+    let lines = format!("good.before 1 {NOW}\nGET 2 {NOW}\nPOST 3 {NOW}\nGET / {NOW}\nPUT 4 {NOW}\n");
+    let mut later = lines.into_bytes();
+    later.extend(browser_post("/", &evil));
+    assert!(is_hung_up_on(&collector, &later));
+    assert_eq!(foreign("http"), 5.0);
+    send(&collector, format!("good.last 5 {NOW}\n").as_bytes());
+
+    until("the last line is there", || snapshot(dir.path()).contains("good.last"));
+    let view = snapshot(dir.path());
+    assert!(!view.contains("evil.from.browser"));
+    for (series, value) in
+        [("good.before", 1.0), ("GET", 2.0), ("POST", 3.0), ("PUT", 4.0), ("good.last", 5.0)]
+    {
+        assert_eq!(dots(&view, series), [(NOW_NS, value)], "{series}");
+    }
+    assert_eq!(collector.metric("graphite_bad_lines_total{reason=\"value\"}"), 1.0);
+    let said = collector.said();
+    assert!(said.contains("from 127.0.0.1 closed: found an HTTP request line"), "{said}");
+    assert!(said.contains("found a TLS hello"), "{said}");
+}
+
+#[test]
+fn a_request_line_that_comes_in_pieces_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let mut stream = collector.lines();
+    stream.set_nodelay(true).unwrap();
+    for piece in ["PO", "ST / HT", "TP/1.1\r", &format!("\n\r\nevil 1 {NOW}\n")] {
+        let _ = stream.write_all(piece.as_bytes());
+        // So that the pieces arrive as such: each is answered by a page of another port.
+        assert_eq!(collector.get("/-/healthy").0, 200);
+    }
+    until("it is closed", || collector.metric("graphite_foreign_total{protocol=\"http\"}") == 1.0);
+    until("its place is free", || collector.metric("graphite_connections") == 0.0);
+    send(&collector, format!("good 5 {NOW}\n").as_bytes());
+    until("the next line is there", || snapshot(dir.path()).contains("good"));
+    assert!(!snapshot(dir.path()).contains("evil"));
 }
 
 #[test]
