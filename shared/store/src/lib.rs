@@ -24,6 +24,7 @@ mod ledger;
 mod manifest;
 mod map;
 mod merge;
+mod newest;
 mod pattern;
 mod reader;
 mod retention;

@@ -84,11 +84,14 @@ pub struct Chunk {
     pub summary: Option<Summary>,
 }
 
-/// Where numbers of a series are to be found.
+/// Where dots of a series are to be found.
 pub(crate) struct Place {
-    first: u64,
-    last: u64,
-    dots: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Dots that have numbers, as far as that is known without decoding them.
+    pub(crate) numbers: u64,
+    /// Dots that the clock stamped, with numbers or without.
+    pub(crate) stamps: u64,
 }
 
 impl Snapshot {
@@ -229,41 +232,6 @@ impl Snapshot {
         Ok(dots)
     }
 
-    /// The newest `count` numbers of a series, oldest of them first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Snapshot::read`].
-    pub fn last(&self, name: &str, count: usize) -> Result<Vec<Dot>, Error> {
-        let mut places = self.places(name)?;
-        places.sort_unstable_by_key(|place| std::cmp::Reverse(place.last));
-        let mut wanted = count as u64;
-        loop {
-            // Far enough back that the places behind hold what is wanted; replaced dots may make it fewer.
-            let mut dots = 0;
-            let mut from = u64::MAX;
-            let mut taken = 0;
-            let mut left: u64 = places.iter().map(|place| place.dots).sum();
-            for place in &places {
-                // Equal clock stamps push those behind them on, by a nanosecond each.
-                if dots >= wanted && place.last.saturating_add(left) < from {
-                    break;
-                }
-                left -= place.dots;
-                dots += place.dots;
-                from = from.min(place.first);
-                taken += 1;
-            }
-            let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::MAX);
-            let mut found = self.read(name, range)?;
-            if found.len() >= count || taken == places.len() {
-                found.drain(..found.len().saturating_sub(count));
-                return Ok(found);
-            }
-            wanted = wanted.saturating_mul(2).max(1);
-        }
-    }
-
     /// Time of the newest dot of a series, whether it has a number or not.
     pub(crate) fn newest(&self, name: &str) -> Option<Timestamp> {
         let places = self.inner.places(name, true).ok()?;
@@ -314,11 +282,16 @@ impl Snapshot {
     }
 }
 
-/// Where dots of these times are; nowhere without any.
-fn place(times: impl Iterator<Item = u64>) -> Option<Place> {
+/// Where dots of these times are, all of one kind; nowhere without any.
+fn place(times: impl Iterator<Item = u64>, is_clock: bool, has_numbers: bool) -> Option<Place> {
     times.fold(None, |place: Option<Place>, time| {
-        let Place { first, last, dots } = place.unwrap_or(Place { first: time, last: time, dots: 0 });
-        Some(Place { first: first.min(time), last: last.max(time), dots: dots + 1 })
+        let place = place.unwrap_or(Place { first: time, last: time, numbers: 0, stamps: 0 });
+        Some(Place {
+            first: place.first.min(time),
+            last: place.last.max(time),
+            numbers: place.numbers + has_numbers as u64,
+            stamps: place.stamps + is_clock as u64,
+        })
     })
 }
 
@@ -371,35 +344,38 @@ impl Inner {
                     let mut partly = Vec::new();
                     segment.chunks(name, None, |chunk| {
                         let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
-                        let numbers =
-                            || segment.shape(&chunk).format().letters().any(|letter| letter.is_number());
-                        if hidden.covers(first, last) || !(texts || numbers()) {
+                        let mut letters = segment.shape(&chunk).format().letters();
+                        let has_numbers = letters.any(|letter| letter.is_number());
+                        if hidden.covers(first, last) || !(texts || has_numbers) {
                         } else if hidden.meets(first, last) {
-                            partly.push(chunk);
+                            partly.push((chunk, has_numbers));
                         } else {
-                            places.push(Place { first, last, dots: chunk.dots });
+                            let numbers = if has_numbers { chunk.dots } else { 0 };
+                            let stamps = if chunk.clock { chunk.dots } else { 0 };
+                            places.push(Place { first, last, numbers, stamps });
                         }
                     })?;
-                    for chunk in partly {
+                    for (chunk, has_numbers) in partly {
                         let mut run = Run::default();
                         match segment.read(&chunk, &mut run) {
                             Err(Error::Damaged { .. }) => continue,
                             other => other?,
                         }
                         hidden.remove(&mut run);
-                        places.extend(place(run.times.iter().copied()));
+                        places.extend(place(run.times.iter().copied(), chunk.clock, has_numbers));
                     }
                 }
                 Source::Head(part) => {
                     let Some(series) = part.get(name) else { continue };
                     let (first, last) = (series.first, series.last);
                     if !hidden.meets(first, last) {
-                        places.push(Place { first, last, dots: series.len() });
+                        let stamps = series.run(true).len() as u64;
+                        places.push(Place { first, last, numbers: series.len(), stamps });
                     } else if !hidden.covers(first, last) {
-                        let times = [false, true].map(|clock| series.run(clock).times.iter().copied());
-                        places.extend(place(
-                            times.into_iter().flatten().filter(|time| !hidden.contains(*time)),
-                        ));
+                        for clock in [false, true] {
+                            let times = series.run(clock).times.iter().copied();
+                            places.extend(place(times.filter(|time| !hidden.contains(*time)), clock, true));
+                        }
                     }
                 }
             }

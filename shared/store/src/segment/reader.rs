@@ -85,6 +85,12 @@ pub(crate) fn names_of<'a>(
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many chunks this thread has decoded: what a read costs, whatever the machine is doing.
+    pub(crate) static CHUNKS_DECODED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 impl Segment {
     pub(crate) fn open(path: &Path, entry: &SegmentEntry) -> Result<Segment, Error> {
         let file = tail::open(path)?;
@@ -229,6 +235,8 @@ impl Segment {
         until: Option<Timestamp>,
         out: &mut Run,
     ) -> Result<(), Error> {
+        #[cfg(test)]
+        CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);
         let bytes = &self.map[chunk.at..chunk.at + chunk.bytes];
         let until = until.map(Timestamp::nanos);
         chunk::decode(bytes, self.shape(chunk), chunk.clock, until, out)
