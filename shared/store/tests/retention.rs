@@ -77,13 +77,13 @@ fn dots_go_when_their_time_is_over_and_their_archives_stay() {
     assert_eq!(before, (0..12).map(|hour| (hour * HOUR, 60, (hour * 60 + 59) as f64)).collect::<Vec<_>>());
     let second = pass(dir.path(), 12 * HOUR + 60);
     // Each segment holds an hour of one series, and the newest dot is a minute short of twelve hours: five segments
-    // go, and all but one dot of the sixth.
-    assert_eq!((second.only_reported, second.segments, second.dots), (false, 5, 359));
+    // go. The sixth hour is not over six hours old as a whole: it is one step of an archive and stays whole.
+    assert_eq!((second.only_reported, second.segments, second.dots), (false, 5, 300));
     let snapshot = open(dir.path());
-    assert_eq!(snapshot.read("old.a", TimeRange::ALL).unwrap().len(), 361);
+    assert_eq!(snapshot.read("old.a", TimeRange::ALL).unwrap().len(), 420);
     assert_eq!(snapshot.read("kept", TimeRange::ALL).unwrap().len(), 12 * 60);
     let (stat, totals) = (snapshot.stat(), snapshot.ledger().totals);
-    assert_eq!((totals.expired, stat.dots + totals.expired), (359, totals.stored_other));
+    assert_eq!((totals.expired, stat.dots + totals.expired), (300, totals.stored_other));
     assert_eq!(steps(&snapshot, "old.a", TimeRange::ALL, HOUR), before, "what went is in the archives");
     let fine = steps(&snapshot, "old.a", range(0, HOUR), 600);
     assert_eq!(fine, (0..6).map(|n| (n * 600, 10, (n * 10 + 9) as f64)).collect::<Vec<_>>());
@@ -197,4 +197,109 @@ fn a_segment_that_is_mostly_too_old_is_written_anew_and_windows_stay_few() {
     let files = std::fs::read_dir(dir.path().join("seg")).unwrap().count();
     assert!(files < 40, "{files}");
     assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
+
+/// Dots every ten seconds of a stretch, all 1.
+fn fill_tens(dir: &Path, series: &str, seconds: std::ops::Range<u64>) {
+    let dot = |second| (SeriesName::new(series).unwrap(), at(second), 1.0);
+    dotter_store::add(dir, seconds.step_by(10).map(dot).collect::<Vec<_>>()).unwrap();
+}
+
+/// How many dots the minutes of a stretch say they are made of.
+fn counted(dir: &Path, series: &str, range: TimeRange) -> u64 {
+    steps(&open(dir), series, range, 60).iter().map(|(_, count, _)| count).sum()
+}
+
+/// Twelve hours in commits of ten minutes, a pass after each; ten minutes are missing and come at `late`.
+fn late_dots_are_counted(late: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 1m:1y\"\n");
+    let hole = 5 * HOUR + 40 * 60..5 * HOUR + 50 * 60;
+    for from in (0..12 * HOUR).step_by(600) {
+        if from != hole.start {
+            fill_tens(dir.path(), "a", from..from + 600);
+        }
+        if from == late {
+            fill_tens(dir.path(), "a", hole.clone());
+            assert_eq!(counted(dir.path(), "a", range(hole.start, hole.end)), 60 * (late < 6 * HOUR) as u64);
+        }
+        pass(dir.path(), from + 600);
+        if from >= late {
+            assert_eq!(counted(dir.path(), "a", range(hole.start, hole.end)), 60, "at {from}");
+        }
+    }
+    let snapshot = open(dir.path());
+    let left = snapshot.read("a", range(0, hole.end)).unwrap();
+    assert_eq!(left, [], "all of it is old enough to go");
+    for hour in 0..12 {
+        assert_eq!(counted(dir.path(), "a", range(hour * HOUR, (hour + 1) * HOUR)), 360, "hour {hour}");
+    }
+}
+
+#[test]
+fn late_dots_that_are_younger_than_raw_reach_a_window_that_has_begun_to_expire() {
+    // The moment before which dots go is 5:35 by then, in the middle of the hour.
+    late_dots_are_counted(7 * HOUR + 30 * 60);
+}
+
+#[test]
+fn dots_imported_into_a_hole_older_than_raw_reach_the_archive_before_they_go() {
+    late_dots_are_counted(9 * HOUR);
+}
+
+#[test]
+fn a_window_computed_again_under_a_longer_rule_keeps_the_steps_whose_dots_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 1m:1y\"\n");
+    fill_tens(dir.path(), "a", 0..6 * HOUR);
+    pass(dir.path(), 7 * HOUR);
+    assert!(pass(dir.path(), 7 * HOUR + 60).dots > 0);
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:7d, 1m:1y\"\n");
+    fill_tens(dir.path(), "b", 0..HOUR);
+    assert!(pass(dir.path(), 7 * HOUR + 120).archives_made > 0);
+    assert_eq!(counted(dir.path(), "a", range(0, HOUR)), 360);
+    // The same dots once more are no more dots.
+    fill_tens(dir.path(), "a", 0..HOUR);
+    pass(dir.path(), 7 * HOUR + 180);
+    assert_eq!(counted(dir.path(), "a", range(0, HOUR)), 360);
+}
+
+#[test]
+fn dots_added_after_their_window_was_made_stay_until_it_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    // More windows than one pass makes; while any rule keeps dots for longer, they are not made fewer.
+    let longer = "[[rule]]\npattern = \"none\"\nkeep = \"raw:1y\"\n";
+    rules(dir.path(), &format!("{longer}[[rule]]\npattern = \"%\"\nkeep = \"1m:2h, 1h:400d\"\n"));
+    let hours = 100;
+    let dots = |series: &'static str, hours: std::ops::Range<u64>| {
+        let name = SeriesName::new(series).unwrap();
+        (hours.start * 60..hours.end * 60).map(move |minute| (name.clone(), at(minute * 60), 1.0))
+    };
+    dotter_store::add(dir.path(), dots("a", 0..hours).collect::<Vec<_>>()).unwrap();
+    let mut now = hours * HOUR;
+    while pass(dir.path(), now).archives_made > 0 {
+        now += 60;
+    }
+    for hour in 0..hours {
+        dotter_store::add(dir.path(), dots("b", hour..hour + 1).collect::<Vec<_>>()).unwrap();
+    }
+    let mut gone = 0;
+    loop {
+        now += 60;
+        let retained = pass(dir.path(), now);
+        gone += retained.dots;
+        let hours = steps(&open(dir.path()), "b", range(0, (hours - 1) * HOUR), HOUR);
+        let counted: u64 = hours.iter().map(|(_, count, _)| count).sum();
+        let snapshot = open(dir.path());
+        // What no window holds yet is still there as dots.
+        let dots = snapshot.read("b", TimeRange::ALL).unwrap();
+        let held =
+            |time: Timestamp| hours.iter().any(|(hour, ..)| at(*hour) <= time && time < at(hour + HOUR));
+        let alone = dots.iter().filter(|dot| dot.time < at(99 * HOUR) && !held(dot.time)).count() as u64;
+        assert_eq!(counted + alone, 99 * 60, "{retained:?}");
+        if retained.archives_made == 0 {
+            break;
+        }
+    }
+    assert!(gone > 90 * 60, "{gone}");
 }

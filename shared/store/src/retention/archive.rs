@@ -1,8 +1,8 @@
 //! Archives: for each step a run of windows, and in each window's segment the steps of all series whose rule has it.
 //!
 //! Always true: windows of one step never overlap; a window was computed from everything that stood before its
-//! order; one that later commits or tombstones reach into is computed again while its dots live, and its steps of
-//! series whose dots have expired are taken over as they are.
+//! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
+//! are still there, else the step stays as it was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -191,22 +191,22 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
         let has_step =
             |rule: &&Rule| rule.archives.iter().any(|archive| archive.step.as_nanos() as u64 == window.step);
         let rule = sight.rules.of(name.as_str()).filter(has_step);
-        run.clear();
-        if let Some(old) = &old
-            && rule.is_none_or(|rule| window.from < sight.cutoff(name.as_str(), rule.raw))
-        {
-            keep_old(old, &name, &window, manifest, &mut run)?;
-        }
-        if run.is_empty() && rule.is_some() {
+        let mut steps = BTreeMap::new();
+        if rule.is_some() {
             let mut fold = Fold::new(window.step);
             scan.rows(name.as_str(), range, |row| {
-                if let Some(done) = row.number().and_then(|number| fold.number(row.time(), number)) {
-                    done.put(&mut run);
-                }
+                let done = row.number().and_then(|number| fold.number(row.time(), number));
+                steps.extend(done.map(|done| (done.time, done)));
                 std::ops::ControlFlow::Continue(())
             })?;
-            fold.end().iter().for_each(|done| done.put(&mut run));
+            steps.extend(fold.end().map(|done| (done.time, done)));
         }
+        if let Some(old) = &old {
+            let cutoff = rule.map_or(u64::MAX, |rule| sight.dots_cutoff(name.as_str(), rule));
+            keep_old(old, &name, &window, manifest, cutoff, &mut steps)?;
+        }
+        run.clear();
+        steps.values().for_each(|step| step.put(&mut run));
         if !run.is_empty() {
             writer.begin(name, Rollup::shape().clone())?;
             writer.add(&run, false)?;
@@ -227,13 +227,21 @@ fn next_name(
     Some(least)
 }
 
-/// Takes over the steps of a series whose dots have expired, but for those that were deleted whole.
+/// Puts back the old steps of a series whose dots have expired: those of which there are fewer dots now than the old
+/// step was made of, and no delete says why.
+///
+/// A dot that comes late into a step that is already without its dots stays out of it, and the same dots imported
+/// once more change nothing.
+///
+/// - `cutoff`: the dots of steps that begin from here on have not expired
+/// - `steps`: what the dots that are there come to
 fn keep_old(
     old: &Segment,
     name: &SeriesName,
     window: &Archive,
     manifest: &Manifest,
-    run: &mut Run,
+    cutoff: u64,
+    steps: &mut BTreeMap<Timestamp, Rollup>,
 ) -> Result<(), Error> {
     let hidden = crate::tombstone::hidden(&manifest.tombstones, name.as_str(), window.order, 0);
     let mut all = Run::default();
@@ -244,9 +252,12 @@ fn keep_old(
         }
     }
     for index in 0..all.len() {
-        let time = all.times[index];
-        if !hidden.covers(time, time.saturating_add(window.step - 1)) {
-            run.extend(&all, index..index + 1);
+        let Some(step) = Rollup::take(&all, index) else { continue };
+        let (first, last) = (all.times[index], all.times[index].saturating_add(window.step - 1));
+        let is_deleted = hidden.covers(first, last) || hidden.meets(first, last) && first >= cutoff;
+        let count = steps.get(&step.time).map_or(0, |now| now.count);
+        if !is_deleted && count < step.count {
+            steps.insert(step.time, step);
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ pub(super) fn run(
             Ok(())
         })?;
     }
-    let cutoff = |name: &str| sight.rules.of(name).map_or(0, |rule| sight.cutoff(name, rule.raw));
+    let cutoff = |name: &str| sight.rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule));
     for (entry, _) in mostly {
         retained.dots += compaction.expire(&entry, &cutoff)?;
     }
@@ -82,7 +82,7 @@ fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segmen
             return Err(Error::GivenUp);
         }
         let Some(rule) = sight.rules.of(name.as_str()) else { continue };
-        let cutoff = Timestamp::from_nanos(sight.cutoff(name.as_str(), rule.raw));
+        let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
         segment.chunks(name.as_str(), None, |chunk| {
             if chunk.last < cutoff {
                 expired.surely += chunk.dots;

@@ -62,6 +62,13 @@ impl Sight<'_> {
         let newest = self.snapshot.newest(name).unwrap_or(Timestamp::MIN);
         self.now.min(newest).saturating_sub(keep).nanos()
     }
+
+    /// The dots of a series before this moment are too old. No step of an archive lies on both sides of it, so that
+    /// a step either still has all of its dots, and can be computed again when one comes late, or may lose them all.
+    fn dots_cutoff(&self, name: &str, rule: &Rule) -> u64 {
+        let coarsest = rule.archives.last().map_or(1, |archive| archive.step.as_nanos() as u64);
+        self.cutoff(name, rule.raw) / coarsest * coarsest
+    }
 }
 
 /// One pass of retention: computes the windows of archives that have closed or changed, then removes what is too
