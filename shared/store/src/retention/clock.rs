@@ -180,6 +180,15 @@ mod tests {
         assert_eq!((clock.advance(&machine(600_000, 2, 96_000)), seconds(&clock)), (Pass::Report, 700_000));
     }
 
+    #[test]
+    fn a_jump_seen_before_a_reboot_is_waited_out_anew_after_it() {
+        let (mut clock, years) = (Clock::default(), 315_360_000);
+        clock.advance(&machine(0, 1, 0));
+        clock.advance(&machine(years, 1, 60));
+        // The boot that saw it first is over, and how long the machine was off nobody knows.
+        assert_eq!((clock.advance(&machine(years, 2, 90_000)), seconds(&clock)), (Pass::Report, 90_060));
+    }
+
     proptest! {
         #[test]
         fn within_a_day_it_never_runs_ahead_of_boot_time(
