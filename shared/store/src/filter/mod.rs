@@ -332,39 +332,76 @@ mod tests {
         assert!(may("not (key starts 'a' and value > 1)", "ab"));
     }
 
-    fn words() -> impl Strategy<Value = String> {
-        let word = prop::sample::select(vec![
-            "key",
-            "time",
-            "value",
-            "c1",
-            "c2",
-            "path",
-            "and",
-            "or",
-            "not",
-            "(",
-            ")",
-            "=",
-            "!=",
-            "<",
-            ">=",
-            "=~",
-            "!~",
-            "contains",
-            "starts",
-            "ends",
-            "matches",
-            "'a'",
-            "\"b\"",
-            "5",
-            "-1.5",
-            "nan",
-            "1970-01-01",
-            "`x y`",
-            "!",
-        ]);
-        prop::collection::vec(word, 0..24).prop_map(|words| words.join(" "))
+    /// An expression as a tree, and how it is written.
+    #[derive(Clone, Debug)]
+    enum Tree {
+        Condition(String),
+        Not(Box<Tree>),
+        All(Vec<Tree>),
+        Any(Vec<Tree>),
+        Brackets(Box<Tree>),
+    }
+
+    impl Tree {
+        /// With no more brackets than the tree needs: `not` binds closest, then `and`, then `or`.
+        fn text(&self) -> String {
+            let joined = |trees: &[Tree], word: &str, needs: fn(&Tree) -> bool| {
+                let parts: Vec<_> = trees.iter().map(|tree| tree.part(needs(tree))).collect();
+                parts.join(word)
+            };
+            match self {
+                Tree::Condition(text) => text.clone(),
+                Tree::Not(tree) => {
+                    format!("not {}", tree.part(matches!(**tree, Tree::All(_) | Tree::Any(_))))
+                }
+                Tree::All(trees) => {
+                    joined(trees, " and ", |tree| matches!(tree, Tree::All(_) | Tree::Any(_)))
+                }
+                Tree::Any(trees) => joined(trees, " or ", |tree| matches!(tree, Tree::Any(_))),
+                Tree::Brackets(tree) => tree.part(true),
+            }
+        }
+
+        fn part(&self, in_brackets: bool) -> String {
+            if in_brackets { format!("({})", self.text()) } else { self.text() }
+        }
+
+        /// What it comes to where `condition` tells of each condition by itself.
+        fn is_true(&self, condition: &dyn Fn(&str) -> bool) -> bool {
+            match self {
+                Tree::Condition(text) => condition(text),
+                Tree::Not(tree) => !tree.is_true(condition),
+                Tree::All(trees) => trees.iter().all(|tree| tree.is_true(condition)),
+                Tree::Any(trees) => trees.iter().any(|tree| tree.is_true(condition)),
+                Tree::Brackets(tree) => tree.is_true(condition),
+            }
+        }
+    }
+
+    fn trees() -> impl Strategy<Value = Tree> {
+        let parts = |left: &[&'static str], sign: &[&'static str], right: &[&'static str]| {
+            let select = |of: &[&'static str]| prop::sample::select(of.to_vec());
+            (select(left), select(sign), select(right))
+                .prop_map(|(left, sign, right)| Tree::Condition(format!("{left} {sign} {right}")))
+        };
+        let signs = ["=", "!=", "<", "<=", ">", ">="];
+        let condition = prop_oneof![
+            parts(&["value", "c1", "c2", "`x y`"], &signs, &["5", "-1.5", "nan", "0", "c2"]),
+            parts(&["time"], &signs, &["5", "0", "1970-01-01"]),
+            parts(
+                &["key", "path"],
+                &["=", "<", "=~", "!~", "contains", "starts", "ends"],
+                &["'a'", "\"b\"", "'ab'"]
+            ),
+        ];
+        condition.prop_recursive(4, 24, 4, |tree| {
+            prop_oneof![
+                tree.clone().prop_map(|tree| Tree::Not(Box::new(tree))),
+                tree.clone().prop_map(|tree| Tree::Brackets(Box::new(tree))),
+                prop::collection::vec(tree.clone(), 2..4).prop_map(Tree::All),
+                prop::collection::vec(tree, 2..4).prop_map(Tree::Any),
+            ]
+        })
     }
 
     proptest! {
@@ -374,17 +411,16 @@ mod tests {
         }
 
         #[test]
-        fn what_is_known_beforehand_holds(
-            text in words(), name in "[ab]{1,3}", time in 0..10_u64, number in any::<u64>(), path in "[ab]{0,3}",
+        fn an_expression_means_what_its_conditions_say_and_what_is_known_beforehand_holds(
+            tree in trees(), name in "[ab]{1,3}", time in 0..10_u64, number in any::<u64>(), path in "[ab]{0,3}",
         ) {
-            let Ok(filter) = Filter::new(&text) else { return Ok(()) };
-            let _ = filter;
-            holds(&text, &name, time, &Shape::number(), &[Value::F64(f64::from_bits(number))]);
-            holds(&text, &name, time, &shape("U", &[]), &[Value::U64(number)]);
-            holds(&text, &name, time, &shape("sI", &["path", "x y"]), &[
-                Value::Text(&path),
-                Value::I64(number as i64),
-            ]);
+            let check = |shape: &Shape, values: &[Value<'_>]| {
+                let holds = |text: &str| holds(text, &name, time, shape, values);
+                assert_eq!(holds(&tree.text()), tree.is_true(&holds), "{}", tree.text());
+            };
+            check(&Shape::number(), &[Value::F64(f64::from_bits(number))]);
+            check(&shape("U", &[]), &[Value::U64(number % 10)]);
+            check(&shape("sI", &["path", "x y"]), &[Value::Text(&path), Value::I64(number as i64 % 10)]);
         }
 
         #[test]
