@@ -13,7 +13,7 @@ use crate::history::{self, History};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;
 use crate::rows::Rows;
-use crate::{batch, json};
+use crate::{batch, json, parameters};
 
 pub(crate) const PAGES: &str =
     "no such page or series; there are PUT /, /store/KEY, /data, /metrics, /-/healthy and /-/ready\n";
@@ -21,8 +21,6 @@ pub(crate) const PAGES: &str =
 /// Whoever starts and watches the collector asks here, without the token.
 pub(crate) const HEALTH_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-/// The series of bare pairs.
-const SERIES: &str = "data";
 /// Dots that a read gives out unless told otherwise, and at most.
 const LAST: usize = 500;
 const LAST_MAX: usize = 200_000;
@@ -52,13 +50,11 @@ impl Site {
             "/data" if request.method == Method::Post => self.post(request),
             "/data" if reads => self.read(request),
             "/data" => only("GET, HEAD, POST"),
-            "/-/healthy" if reads => state(self.metrics.health()),
-            "/-/ready" if reads => state(self.metrics.ready()),
-            "/metrics" if reads => {
-                let text = self.metrics.text(self.queue.len(), &self.door.snapshot());
-                Response::new(200, Exposition::CONTENT_TYPE, text)
-            }
-            "/-/healthy" | "/-/ready" | "/metrics" => only("GET, HEAD"),
+            "/-/healthy" | "/-/ready" | "/metrics" if !reads => only("GET, HEAD"),
+            path @ ("/-/healthy" | "/-/ready" | "/metrics") => match parameters::check(&request.query, &[]) {
+                Ok(()) => self.state(path),
+                Err(text) => wrong(&text),
+            },
             // Under any name: `curl -T FILE` puts the file's behind the slash.
             path if request.method == Method::Put && !path.starts_with("/store/") => self.put_rows(request),
             "/" => Response::text(404, PAGES),
@@ -73,6 +69,18 @@ impl Site {
         }
     }
 
+    /// A page about the collector itself.
+    fn state(&self, path: &str) -> Response {
+        match path {
+            "/-/healthy" => state(self.metrics.health()),
+            "/-/ready" => state(self.metrics.ready()),
+            _ => {
+                let text = self.metrics.text(self.queue.len(), &self.door.snapshot());
+                Response::new(200, Exposition::CONTENT_TYPE, text)
+            }
+        }
+    }
+
     fn post(&self, request: &Request) -> Response {
         if request.content_type() == Some(CONTENT_TYPE) {
             self.post_batch(request)
@@ -82,6 +90,10 @@ impl Site {
     }
 
     fn post_batch(&self, request: &Request) -> Response {
+        // A batch names its series itself.
+        if let Err(text) = parameters::check(&request.query, &[]) {
+            return wrong(&text);
+        }
         let message = match Message::decode(&request.body) {
             Ok(message) => message,
             Err(error) => {
@@ -105,8 +117,9 @@ impl Site {
     }
 
     fn post_json(&self, request: &Request) -> Response {
-        match read_series(request) {
-            Ok(series) => self.take_body(request, |body| json::read(body, &series), 200),
+        let named = parameters::check(&request.query, &["series"]).and_then(|()| read_series(request));
+        match named {
+            Ok(series) => self.take_body(request, |body| json::read(body, series.as_ref()), 200),
             Err(text) => wrong(&text),
         }
     }
@@ -162,8 +175,9 @@ impl Site {
 
     fn read(&self, request: &Request) -> Response {
         let asked = || -> Result<_, String> {
-            let series = read_series(request)?;
             let query = &request.query;
+            parameters::check(query, &["series", "last", "from", "until"])?;
+            let series = read_series(request)?.ok_or("found no parameter 'series', expected one")?;
             let count = match query.get("last") {
                 None => LAST,
                 Some(text) => text
@@ -189,8 +203,9 @@ impl Site {
     }
 }
 
-fn read_series(request: &Request) -> Result<SeriesName, String> {
-    SeriesName::new(request.query.get("series").unwrap_or(SERIES)).map_err(|error| error.to_string())
+/// The series that the query names, if it names one.
+fn read_series(request: &Request) -> Result<Option<SeriesName>, String> {
+    request.query.get("series").map(SeriesName::new).transpose().map_err(|error| error.to_string())
 }
 
 fn stored(status: u16, count: u64) -> Response {

@@ -8,7 +8,7 @@ use crate::{json, line};
 /// A JSON body: every row of what is taken has a name, and there are no more rows than its bytes can tell.
 pub fn json(body: &[u8]) {
     let data = SeriesName::new("data").expect("a name");
-    if let Ok(rows) = json::read(body, &data) {
+    if let Ok(rows) = json::read(body, Some(&data)) {
         assert!(rows.len() <= body.len() / 4, "a pair takes five bytes and a comma");
         let count = rows.len() as u64;
         assert_eq!(rows.into_bulk().len(), count, "every row is one of its series");

@@ -17,14 +17,17 @@ use crate::rows::Rows;
 /// How much of what was found an error repeats.
 const QUOTE_CHARS_MAX: usize = 40;
 
+const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in the address, \
+                         or {\"series\", \"dots\"}";
+
 /// Reads a body.
 ///
-/// - `series`: what bare pairs belong to
+/// - `series`: what bare pairs belong to; `None` where they are refused
 ///
 /// # Errors
 ///
 /// A sentence for whoever sent it.
-pub(crate) fn read(body: &[u8], series: &SeriesName) -> Result<Rows, String> {
+pub(crate) fn read(body: &[u8], series: Option<&SeriesName>) -> Result<Rows, String> {
     let wrong = |error: serde_json::Error| format!("body is no JSON that holds dots: {error}");
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err("body begins with a byte order mark, expected JSON without one".into());
@@ -39,7 +42,7 @@ pub(crate) fn read(body: &[u8], series: &SeriesName) -> Result<Rows, String> {
 /// The outer list.
 struct Body<'a> {
     rows: &'a mut Rows,
-    series: &'a SeriesName,
+    series: Option<&'a SeriesName>,
 }
 
 impl<'de> DeserializeSeed<'de> for Body<'_> {
@@ -67,7 +70,7 @@ impl<'de> Visitor<'de> for Body<'_> {
 /// A bare pair, or the dots of a series.
 struct Element<'a> {
     rows: &'a mut Rows,
-    series: &'a SeriesName,
+    series: Option<&'a SeriesName>,
 }
 
 impl<'de> DeserializeSeed<'de> for Element<'_> {
@@ -87,6 +90,7 @@ impl<'de> Visitor<'de> for Element<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
         let Element { rows, series } = self;
+        let series = series.ok_or_else(|| A::Error::custom(NO_SERIES))?;
         let series = rows.find(series.as_str()).unwrap_or_else(|| rows.series(series.clone()));
         read_pair(rows, series, pair)
     }
@@ -303,7 +307,7 @@ mod tests {
     use crate::random::Random;
 
     fn read(body: &[u8]) -> Result<Vec<(String, u64, f64)>, String> {
-        let rows = super::read(body, &SeriesName::new("data").unwrap())?;
+        let rows = super::read(body, Some(&SeriesName::new("data").unwrap()))?;
         Ok(rows.numbers())
     }
 
@@ -350,7 +354,7 @@ mod tests {
     fn values_of_every_format_are_taken_to_the_bit() {
         let check = |format: &str, dot: &str, cells: &[Value<'_>]| {
             let body = format!("[{{\"series\": \"a\", \"format\": \"{format}\", \"dots\": [{dot}]}}]");
-            let rows = super::read(body.as_bytes(), &SeriesName::new("data").unwrap()).unwrap();
+            let rows = super::read(body.as_bytes(), None).unwrap();
             let mut row = Vec::new();
             put_row(cells.iter().copied(), &mut row);
             assert_eq!(rows.all(), [("a".to_owned(), format.to_owned(), 1_000_000_000, row)], "{body}");

@@ -30,6 +30,7 @@ mod ingest;
 mod json;
 mod line;
 mod metrics;
+mod parameters;
 #[cfg(test)]
 mod random;
 mod row_pages;

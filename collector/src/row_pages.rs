@@ -14,6 +14,7 @@ use dotter_store::{Deletion, Pattern, Snapshot};
 
 use crate::data::{PAGES, Site, not_now, wrong};
 use crate::ingest::{NotNow, Place};
+use crate::parameters;
 use crate::row_text::{Cell, RowReader, RowWriter, TimeReader, TimeUnit, TimeWriter, Times, parse_time};
 use crate::rows::Rows;
 
@@ -27,7 +28,10 @@ const QUEUE_BYTES: usize = 256 << 10;
 impl Site {
     /// Keeps the rows of a body, all of them or none.
     pub(crate) fn put_rows(&self, request: &Request) -> Response {
-        self.take_body(request, read_rows, 201)
+        match parameters::check(&request.query, &[]) {
+            Ok(()) => self.take_body(request, read_rows, 201),
+            Err(text) => wrong(&text),
+        }
     }
 
     /// As [`rows`](Self::rows), where there is such a series.
@@ -41,7 +45,7 @@ impl Site {
     /// The rows of the series that `key` means, one by its name, or some by a pattern with `%`; no lines where
     /// there is none.
     pub(crate) fn rows(&self, key: &str, request: &Request) -> Response {
-        let range = match read_range(request) {
+        let range = match read_range(request, &["after", "before", "human", "format"]) {
             Ok(range) => range,
             Err(text) => return wrong(&text),
         };
@@ -75,7 +79,7 @@ impl Site {
 
     /// Deletes dots of the series that `key` means.
     pub(crate) fn delete_rows(&self, key: &str, request: &Request) -> Response {
-        let range = match read_range(request) {
+        let range = match read_range(request, &["after", "before"]) {
             Ok(range) => range,
             Err(text) => return wrong(&text),
         };
@@ -158,7 +162,10 @@ fn read_row(reader: &mut RowReader, line: &str, rows: &mut Rows) -> Result<(), S
 }
 
 /// From `after` on, up to `before`, as on the command line.
-fn read_range(request: &Request) -> Result<TimeRange, String> {
+///
+/// - `known`: every parameter there may be
+fn read_range(request: &Request, known: &[&str]) -> Result<TimeRange, String> {
+    parameters::check(&request.query, known)?;
     let moment = |key: &str, without| match request.query.get(key) {
         Some(text) => parse_time(text).map_err(|error| format!("{key}: {error}")),
         None => Ok(without),

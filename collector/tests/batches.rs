@@ -250,6 +250,9 @@ fn what_is_no_message_is_refused_with_its_reason() {
     let (status, _) = collector.send(&finish(RING, &[(u32::MAX, 0)])).unwrap_err();
     assert_eq!(status, 400);
     assert_eq!(snapshot(dir.path()).ledger().iter().count(), 0);
+    // Its series are in it.
+    let (status, text) = collector.post("/data?series=s", dotter_wire::CONTENT_TYPE, &bytes);
+    assert!(status == 400 && text.contains("'series' is not known, expected none"), "{status} {text}");
     // A parameter of the media type changes nothing.
     let (status, _) = collector.post("/data", "Application/vnd.dotter.batch; v=0", &bytes);
     assert_eq!(status, 200);

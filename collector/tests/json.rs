@@ -8,10 +8,10 @@ use support::*;
 fn what_is_posted_can_be_read_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path());
-    assert_eq!(collector.get("/data"), (200, "[]".into()), "nobody has said anything yet");
+    assert_eq!(collector.get("/data?series=data"), (200, "[]".into()), "nobody has said anything yet");
     let (status, text) = collector.post_json("[[1710504000.25, 1.5], [1710504001, 2]]");
     assert_eq!((status, text.as_str()), (200, "{\"stored\":2,\"durable\":true}"));
-    assert_eq!(collector.get("/data"), (200, "[[1710504000.25,1.5],[1710504001,2.0]]".into()));
+    assert_eq!(collector.get("/data?series=data"), (200, "[[1710504000.25,1.5],[1710504001,2.0]]".into()));
     // As curl -d sends it, into another series.
     let form = "application/x-www-form-urlencoded";
     let (status, _) =
@@ -32,7 +32,7 @@ fn a_repeat_is_harmless_and_of_equal_times_the_last_counts() {
     for body in ["[[1, 2], [2, 3]]", "[[1, 2], [2, 3]]", "[[2, 4], [2, 5]]"] {
         assert_eq!(collector.post_json(body).0, 200);
     }
-    assert_eq!(collector.get("/data").1, "[[1,2.0],[2,5.0]]");
+    assert_eq!(collector.get("/data?series=data").1, "[[1,2.0],[2,5.0]]");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_read_takes_a_count_and_a_range() {
     let body: Vec<_> = (0..1000).map(|n| format!("[{n}.5, {n}]")).collect();
     collector.post_json(&format!("[{}]", body.join(",")));
     let read = |query: &str| {
-        let (status, text) = collector.get(&format!("/data?{query}"));
+        let (status, text) = collector.get(&format!("/data?series=data{query}"));
         assert_eq!(status, 200, "{text}");
         let times: Vec<f64> = text
             .trim_matches(['[', ']'])
@@ -53,20 +53,73 @@ fn a_read_takes_a_count_and_a_range() {
         (times.len(), times.first().copied(), times.last().copied())
     };
     assert_eq!(read(""), (500, Some(500.5), Some(999.5)));
-    assert_eq!(read("last=3"), (3, Some(997.5), Some(999.5)));
-    assert_eq!(read("last=200000"), (1000, Some(0.5), Some(999.5)));
-    assert_eq!(read("from=10&until=20"), (10, Some(10.5), Some(19.5)));
-    assert_eq!(read("from=10.5&until=20.5"), (10, Some(10.5), Some(19.5)), "half-open");
-    assert_eq!(read("until=20&last=2"), (2, Some(18.5), Some(19.5)));
-    assert_eq!(read("from=998&last=7"), (2, Some(998.5), Some(999.5)));
-    assert_eq!(read("from=1970-01-01T00:16:39Z"), (1, Some(999.5), Some(999.5)));
-    assert_eq!(read("from=20&until=10"), (0, None, None));
-    for query in
-        ["last=0", "last=200001", "last=x", "last=-1", "from=now", "until=1e99", "series=", "series=a%0A"]
-    {
+    assert_eq!(read("&last=3"), (3, Some(997.5), Some(999.5)));
+    assert_eq!(read("&last=200000"), (1000, Some(0.5), Some(999.5)));
+    assert_eq!(read("&from=10&until=20"), (10, Some(10.5), Some(19.5)));
+    assert_eq!(read("&from=10.5&until=20.5"), (10, Some(10.5), Some(19.5)), "half-open");
+    assert_eq!(read("&until=20&last=2"), (2, Some(18.5), Some(19.5)));
+    assert_eq!(read("&from=998&last=7"), (2, Some(998.5), Some(999.5)));
+    assert_eq!(read("&from=1970-01-01T00:16:39Z"), (1, Some(999.5), Some(999.5)));
+    assert_eq!(read("&from=20&until=10"), (0, None, None));
+    for query in ["last=0", "last=200001", "last=x", "last=-1", "from=now", "until=1e99"] {
+        let (status, text) = collector.get(&format!("/data?series=data&{query}"));
+        assert_eq!(status, 400, "{query}: {text}");
+    }
+    for query in ["series=", "series=a%0A"] {
         let (status, text) = collector.get(&format!("/data?{query}"));
         assert_eq!(status, 400, "{query}: {text}");
     }
+}
+
+#[test]
+fn what_names_no_series_is_never_the_series_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let ask = |method: &str, target: &str, body: &str| {
+        let url = format!("http://{}{target}", collector.http());
+        let answer = match method {
+            "GET" => return collector.get(target),
+            "PUT" => ureq::put(url).config().http_status_as_error(false).build().send(body),
+            "DELETE" => ureq::delete(url).config().http_status_as_error(false).build().call(),
+            _ => return collector.post(target, "application/json", body.as_bytes()),
+        };
+        let mut answer = answer.unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    };
+    let check = |method: &str, target: &str, body: &str, expected: &str| {
+        let (status, text) = ask(method, target, body);
+        assert_eq!(status, 400, "{method} {target}: {text}");
+        assert!(text.contains(expected), "{method} {target}: {text}");
+    };
+    let unknown = |found: &str, nearest: &str| match nearest {
+        "" => format!("parameter '{found}' is not known, expected none"),
+        _ => format!("parameter '{found}' is not known, the nearest is '{nearest}'"),
+    };
+    check("POST", "/data?serise=room.x", "[[1, 1]]", &unknown("serise", "series"));
+    check("POST", "/data?series=a&last=1", "[[1, 1]]", &unknown("last", "series"));
+    check("POST", "/data?series=a&series=b", "[[1, 1]]", "'series' stands there 2 times");
+    check("POST", "/data", "[[1, 1]]", "expected ?series=NAME in the address");
+    check("POST", "/data", "[{\"series\": \"a\", \"dots\": [[1, 1]]}, [1, 1]]", "expected ?series=NAME");
+    check("PUT", "/?series=a", "a 1 1", &unknown("series", ""));
+    assert_eq!(snapshot(dir.path()).series_with_prefix("").len(), 0, "none of it was stored");
+
+    assert_eq!(collector.post_json("[[1, 2], [3, 4]]").0, 200);
+    check("GET", "/data", "", "found no parameter 'series'");
+    check("GET", "/data?serie=data", "", &unknown("serie", "series"));
+    check("GET", "/data?series=data&form=1", "", &unknown("form", "from"));
+    check("GET", "/data?series=data&last=1&last=2", "", "'last' stands there 2 times");
+    check("GET", "/store/data?last=2", "", &unknown("last", "after"));
+    check("GET", "/store/data?humann", "", &unknown("humann", "human"));
+    check("GET", "/store/data?fromat", "", &unknown("fromat", "format"));
+    for target in ["/metrics", "/-/healthy", "/-/ready"] {
+        check("GET", &format!("{target}?verbose=1"), "", &unknown("verbose", ""));
+    }
+    // Passed over, it would have taken everything away.
+    check("DELETE", "/store/data?befor=2", "", &unknown("befor", "before"));
+    check("DELETE", "/store/data?human", "", "parameter 'human' is not known");
+    assert_eq!(collector.get("/store/data").1, "data\t1000000000\t2\ndata\t3000000000\t4\n");
+    let objects = "[{\"series\": \"a\", \"dots\": [[1, 1]]}]";
+    assert_eq!(collector.post("/data", "application/json", objects.as_bytes()).0, 200);
 }
 
 #[test]
@@ -94,7 +147,7 @@ fn a_bad_body_stores_nothing_and_is_told_why() {
     check(&format!("[[1, {}", "[".repeat(100_000)), "EOF");
     let (status, _) = collector.post("/data?series=%FF", "application/json", b"[[1, 2]]");
     assert_eq!(status, 200, "what is not UTF-8 in a query has been replaced by the front door");
-    assert_eq!(collector.get("/data").1, "[]");
+    assert_eq!(collector.get("/data?series=data").1, "[]");
     assert_eq!(collector.metric("dots_total"), 1.0);
 }
 
@@ -110,11 +163,11 @@ fn a_body_larger_than_a_frame_is_one_transaction_all_the_same() {
     let found = dots(&snapshot(dir.path()), "data");
     assert_eq!(found.len(), DOTS);
     assert_eq!(found[DOTS - 1], ((DOTS as u64 - 1) * 1_000_000_000, 999.5));
-    let (_, text) = collector.get("/data?last=1");
+    let (_, text) = collector.get("/data?series=data&last=1");
     assert_eq!(text, format!("[[{},999.5]]", DOTS - 1));
     // What comes later counts more, in the log as in a segment.
     collector.post_json(&format!("[[{}, 7]]", DOTS - 1));
-    assert_eq!(collector.get("/data?last=1").1, format!("[[{},7.0]]", DOTS - 1));
+    assert_eq!(collector.get("/data?series=data&last=1").1, format!("[[{},7.0]]", DOTS - 1));
 }
 
 #[test]

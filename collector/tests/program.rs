@@ -90,13 +90,16 @@ fn every_request_needs_the_token_where_there_is_one_but_for_health() {
     assert_eq!(collector.post_json("[[1, 2]]").0, 401);
     let bearer = format!("Bearer {TOKEN}");
     let url = |target: &str| format!("http://{}{target}", collector.http());
-    let answer = ureq::post(url("/data")).header("Authorization", &bearer).send("[[1, 2]]").unwrap();
+    let answer =
+        ureq::post(url("/data?series=data")).header("Authorization", &bearer).send("[[1, 2]]").unwrap();
     assert_eq!(answer.status(), 200);
-    for target in ["/data", "/store/data", "/store/%25", "/data/", "/metrics", "/", "/none", "/-/other"] {
+    for target in
+        ["/data?series=data", "/store/data", "/store/%25", "/data/", "/metrics", "/", "/none", "/-/other"]
+    {
         let (status, text) = collector.get(target);
         assert_eq!(status, 401, "{target}: {text}");
     }
-    for target in ["/data", "/store/data", "/metrics"] {
+    for target in ["/data?series=data", "/store/data", "/metrics"] {
         let answer = ureq::get(url(target)).header("Authorization", &bearer).call().unwrap();
         assert_eq!(answer.status(), 200, "{target}");
     }
@@ -135,7 +138,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         collector.kill();
     }
     let collector = Collector::start(dir.path());
-    assert_eq!(collector.get("/data?last=1").1, "[[9,1.0]]");
+    assert_eq!(collector.get("/data?series=data&last=1").1, "[[9,1.0]]");
 }
 
 #[test]

@@ -99,8 +99,9 @@ impl Collector {
         reply(self.agent.post(format!("http://{}{target}", self.http)).content_type(content_type).send(body))
     }
 
+    /// Bare pairs belong to the series `data`.
     pub(crate) fn post_json(&self, body: &str) -> Reply {
-        self.post("/data", "application/json", body.as_bytes())
+        self.post("/data?series=data", "application/json", body.as_bytes())
     }
 
     /// Posts a message; the answer where there is one, else status and text.

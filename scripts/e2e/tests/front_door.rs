@@ -38,7 +38,7 @@ fn an_honest_client_is_answered_beside_a_thousand_half_open_requests() {
     for probe in 0..PROBES {
         let start = Instant::now();
         let time = Timestamp::now().as_secs_f64();
-        let reply = post(collector, "/data", &format!("[[{time}, {probe}]]"));
+        let reply = post(collector, "/data?series=data", &format!("[[{time}, {probe}]]"));
         assert!(reply.as_ref().is_some_and(|reply| reply.status == 200), "probe {probe}: {reply:?}");
         let reply = get(displayer, "/render?target=data&from=-1min&format=json");
         assert!(reply.as_ref().is_some_and(|reply| reply.status == 200), "probe {probe}: {reply:?}");

@@ -14,7 +14,8 @@ fn pairs_posted_as_curl_does_come_back_from_the_collector_and_the_displayer() {
     let (collector, displayer) = (pipeline.collector_address(), pipeline.displayer_address());
     let now = Timestamp::now().nanos() / 1_000_000_000;
     let (first, second, third) = (now - 30, now - 20, now - 10);
-    let reply = post(collector, "/data", &format!("[[{first}, 1.5], [{second}, 2]]")).expect("an answer");
+    let reply =
+        post(collector, "/data?series=data", &format!("[[{first}, 1.5], [{second}, 2]]")).expect("an answer");
     assert_eq!(reply.status, 200, "{}", reply.body);
     let body = format!(r#"[{{"series": "room.temperature", "dots": [[{third}, 21.25]]}}]"#);
     let reply = post(collector, "/data", &body).expect("an answer");
@@ -73,7 +74,8 @@ fn what_was_answered_with_200_survives_kill_9() {
         let address = pipeline.collector_address();
         let time = Timestamp::now().saturating_sub(Duration::from_secs(60 - n)).as_secs_f64();
         until("a 200", || {
-            post(address, "/data", &format!("[[{time}, {n}]]")).is_some_and(|reply| reply.status == 200)
+            post(address, "/data?series=data", &format!("[[{time}, {n}]]"))
+                .is_some_and(|reply| reply.status == 200)
         });
         pipeline.collector.take().expect("just started").kill();
         let values: Vec<f64> = pipeline.store().dots("data").iter().map(|dot| dot.value).collect();

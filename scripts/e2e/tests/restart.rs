@@ -71,7 +71,8 @@ fn a_collector_killed_with_a_full_log_is_ready_within_a_second() {
     println!("ready {took:?} after kill -9 with {count} dots in {} MiB of log", LOG_BYTES >> 20);
     assert!(took < Duration::from_secs(1), "ready after {took:?}");
     let time = Timestamp::now().as_secs_f64();
-    let reply = post(pipeline.collector_address(), "/data", &format!("[[{time}, 1]]")).expect("an answer");
+    let reply = post(pipeline.collector_address(), "/data?series=data", &format!("[[{time}, 1]]"))
+        .expect("an answer");
     assert_eq!(reply.status, 200, "{}", reply.body);
     let mut store = pipeline.store();
     let stored: usize = (0..SERIES).map(|n| store.dots(&format!("full.log.{n}")).len()).sum();
