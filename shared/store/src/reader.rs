@@ -202,14 +202,12 @@ impl Reader {
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
             };
-            let Some(synced) = tail.file.synced()? else { return Ok(changed) };
-            let (until, next) = if synced.bytes > tail.place {
-                (synced.bytes, None)
+            // Damaged words, or none, say nothing, but a later file measures this one all the same.
+            let synced = tail.file.synced()?.map_or(0, |synced| synced.bytes);
+            let (until, next) = if synced > tail.place {
+                (synced, None)
             } else {
-                let next = match LogFile::open(&self.layout, tail.file.id + 1) {
-                    Err(error) if error.is_not_found() => return Ok(changed),
-                    other => other?,
-                };
+                let Some(next) = wal::file_behind(&self.layout, tail.file.id)? else { return Ok(changed) };
                 let measured = next.header.filter(|header| header.before_id == tail.file.id);
                 (measured.map_or(tail.place, |header| header.before_bytes), Some(next))
             };

@@ -93,7 +93,16 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += entry.bytes;
     }
-    for file in wal::files(&layout, manifest.wal_first)? {
+    for file in wal::all_files(&layout, manifest.wal_first)? {
+        if file.is_short()? {
+            let what = format!(
+                "{} bytes, expected at least {HEADER_BYTES}: the header of a WAL file; its frames are gone",
+                file.size()?
+            );
+            verified.note(file.path.clone(), 0, what);
+            verified.files += 1;
+            continue;
+        }
         if file.header.is_none() {
             verified.note(file.path.clone(), 0, "no valid header of a WAL file".to_owned());
         }

@@ -275,3 +275,114 @@ fn a_segment_that_the_list_does_not_name_shows_nothing() {
     assert_eq!(values(), [1.0]);
     assert_eq!(verify(dir.path()).unwrap().damage.len(), 0);
 }
+
+/// Shorter than the header of a WAL file, and than each of its parts.
+const SHORT: [u64; 6] = [0, 10, 71, 72, 300, 531];
+
+fn shorten(path: &Path, bytes: u64) {
+    OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+}
+
+#[test]
+fn a_wal_file_shorter_than_its_header_costs_its_own_frames_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    for n in 0..3 {
+        append(&mut Writer::open(&dir).unwrap(), n * 10..n * 10 + 10);
+    }
+    let whole = Reader::open(&dir).unwrap().snapshot();
+    assert_eq!(whole.read("ring.a", TimeRange::ALL).unwrap().len(), 30);
+    for (lost, bytes) in (0..3).flat_map(|lost| SHORT.map(|bytes| (lost, bytes))) {
+        let told = format!("file {lost} has {bytes} bytes");
+        let short = root.path().join(format!("{lost}-{bytes}"));
+        copy(&dir, &short);
+        let path = wal_files(&short).remove(lost);
+        shorten(&path, bytes);
+        let left = (0..30).filter(|record| *record / 10 != lost as u64).collect::<Vec<_>>();
+        let named = || {
+            let damage = verify(&short).unwrap().damage;
+            damage.iter().any(|damage| damage.path == path) && damage.iter().all(|damage| damage.path == path)
+        };
+        let mut reader = Reader::open(&short).unwrap();
+        assert_eq!(read_checked(&short), left, "{told}");
+        assert!(named(), "{told}");
+        // Commits and deletes of other processes, and a backup.
+        let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
+        dotter_store::add(&short, (0..40).map(row).collect::<dotter_store::Bulk>()).unwrap();
+        let deletion = dotter_store::Deletion {
+            pattern: dotter_store::Pattern::new("rows.b"),
+            first_key: None,
+            last_key: None,
+            range: TimeRange::new(Timestamp::MIN, Timestamp::from_nanos(30)),
+        };
+        dotter_store::delete(&short, &deletion).unwrap();
+        dotter_store::backup(&short, &root.path().join(format!("{lost}-{bytes}.backup")), &|| false).unwrap();
+        assert!(named(), "{told}");
+        // The next writer goes on, and who reads sees what it commits.
+        let mut writer = Writer::open(&short).unwrap();
+        let next = writer.ledger().next(incarnation(1), 0);
+        assert_eq!(next, if lost == 2 { 20 } else { 30 }, "{told}");
+        append(&mut writer, next..40);
+        assert!(path.exists(), "{told}");
+        assert!(named(), "{told}");
+        let expected: Vec<u64> = left.into_iter().filter(|record| *record < next).chain(next..40).collect();
+        assert_eq!(read_checked(&short), expected, "{told}");
+        let mut news = Vec::new();
+        reader.refresh(Some(&mut news)).unwrap();
+        assert_eq!(news.iter().map(|news| news.dots.len()).sum::<usize>(), (next..40).count(), "{told}");
+        let account = writer.ledger().account(incarnation(1)).unwrap().clone();
+        assert_eq!(account.lost(), if lost == 2 { 0 } else { 10 }, "{told}");
+        assert!(account.is_balanced());
+        drop(writer);
+        drop(Writer::open(&short).unwrap());
+        dotter_store::seal_all(&short, &|| false).unwrap();
+        dotter_store::compact(&short, &|| false).unwrap();
+        assert_eq!(read_checked(&short), expected, "{told}");
+        let snapshot = Reader::open(&short).unwrap().snapshot();
+        assert_eq!(snapshot.read("rows.b", TimeRange::ALL).unwrap().len(), 10, "{told}");
+        assert_eq!(snapshot.ledger().account(incarnation(1)), Some(&account), "{told}");
+    }
+}
+
+#[test]
+fn an_old_or_stray_wal_file_that_holds_nothing_never_makes_the_live_one_look_closed() {
+    for (stray, bytes) in [2, 3, 7].into_iter().flat_map(|stray| [0, 300, 5000].map(|bytes| (stray, bytes))) {
+        let told = format!("file {stray} has {bytes} bytes");
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("store");
+        append(&mut Writer::open(&dir).unwrap(), 0..10);
+        // Each transaction fills a file.
+        let mut writer = Writer::open_with(&dir, 1).unwrap();
+        dotter_store::seal_all(&dir, &|| false).unwrap();
+        let mut reader = Reader::open(&dir).unwrap();
+        // One that a seal has done with, the one that comes next, and one of later.
+        let path = dir.join(format!("wal/{:010}.wal", if stray == 2 { 1 } else { stray }));
+        fs::write(&path, vec![1; bytes]).unwrap();
+        let mut all = 10;
+        for _ in 0..8 {
+            append(&mut writer, all..all + 10);
+            all += 10;
+            let mut news = Vec::new();
+            reader.refresh(Some(&mut news)).unwrap();
+            assert_eq!(news.iter().map(|news| news.dots.len()).sum::<usize>(), 10, "{told}, {all}");
+            dotter_store::seal_all(&dir, &|| false).unwrap();
+            assert_eq!(read_checked(&dir), (0..all).collect::<Vec<_>>(), "{told}");
+        }
+        drop(writer);
+        let writer = Writer::open(&dir).unwrap();
+        assert_eq!(writer.ledger().next(incarnation(1), 0), all, "{told}");
+        assert_eq!(read_checked(&dir), (0..all).collect::<Vec<_>>(), "{told}");
+    }
+}
+
+#[test]
+fn a_wal_file_that_the_system_cannot_read_is_an_error_and_no_damage() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    append(&mut Writer::open(&dir).unwrap(), 0..10);
+    fs::create_dir(dir.join("wal/0000000009.wal")).unwrap();
+    for outcome in [Reader::open(&dir).map(|_| ()), Writer::open(&dir).map(|_| ()), verify(&dir).map(|_| ())]
+    {
+        assert!(matches!(outcome, Err(dotter_store::Error::Io { .. })), "{outcome:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The first 4,096 bytes of a WAL file: which file it is, what it says of the one before, and how far it is synced.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -55,6 +56,7 @@ impl Header {
         out
     }
 
+    /// - `bytes`: the first 72 of the file
     fn decode(bytes: &[u8], path: &Path) -> Result<Header, Error> {
         if &bytes[..8] != MAGIC {
             return Err(Error::damaged(path, 0, "no header of a WAL file"));
@@ -99,24 +101,41 @@ impl Synced {
     }
 }
 
-/// Opens a WAL file for reading and checks the part of its header that was written once.
-pub(crate) fn read_header(path: &Path) -> Result<(File, Header), Error> {
-    let file = File::options()
+/// Opens a WAL file for reading.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    File::options()
         .read(true)
         .custom_flags(O_NOFOLLOW | O_CLOEXEC)
         .open(path)
-        .map_err(Error::io("open WAL file", path))?;
-    let mut bytes = [0; 72];
-    file.read_exact_at(&mut bytes, 0).map_err(Error::io("read the header of", path))?;
-    let header = Header::decode(&bytes, path)?;
-    Ok((file, header))
+        .map_err(Error::io("open WAL file", path))
+}
+
+/// The part of a WAL file's header that was written once.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] where there is none, or where the file ends before it does.
+pub(crate) fn read_header(file: &File, path: &Path) -> Result<Header, Error> {
+    match read_part::<72>(file, path, 0)? {
+        Some(bytes) => Header::decode(&bytes, path),
+        None => Err(Error::damaged(path, 0, "too few bytes for the header of a WAL file")),
+    }
 }
 
 /// How far the writer says the file is synced; `None` where the words do not match their checksum, as in the
-/// moment they are being rewritten.
+/// moment they are being rewritten, or where the file ends before them.
 pub(crate) fn read_synced(file: &File, path: &Path) -> Result<Option<Synced>, Error> {
-    let mut bytes = [0; SYNCED_BYTES];
-    file.read_exact_at(&mut bytes, SYNCED_AT).map_err(Error::io("read the header of", path))?;
+    let Some(bytes) = read_part::<SYNCED_BYTES>(file, path, SYNCED_AT)? else { return Ok(None) };
     let valid = crc32c::crc32c(&bytes[..16]) == u32_at(&bytes, 16);
     Ok(valid.then(|| Synced { bytes: u64_at(&bytes, 0), sequence: u64_at(&bytes, 8) }))
+}
+
+/// Some bytes of the header; `None` where the file ends before them.
+fn read_part<const BYTES: usize>(file: &File, path: &Path, at: u64) -> Result<Option<[u8; BYTES]>, Error> {
+    let mut bytes = [0; BYTES];
+    match file.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(Error::io("read the header of", path)(error)),
+    }
 }

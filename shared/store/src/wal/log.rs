@@ -87,6 +87,7 @@ impl Log {
     /// Begins a new file behind the one before.
     ///
     /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
+    /// - `file_id`: the least that the file may have
     pub(crate) fn begin(
         layout: &Layout,
         store: StoreId,
@@ -95,6 +96,7 @@ impl Log {
         next_sequence: u64,
         file_bytes: u64,
     ) -> Result<Log, Error> {
+        let file_id = free_id(layout, file_id);
         let (file, path) = create(layout, store, before, file_id, next_sequence, file_bytes)?;
         Ok(Log {
             layout: layout.clone(),
@@ -326,10 +328,11 @@ impl Log {
     fn rotate(&mut self) -> Result<u64, Error> {
         self.close()?;
         let before = (self.file_id, self.synced);
+        let file_id = free_id(&self.layout, self.file_id + 1);
         let (file, path) =
-            create(&self.layout, self.store, before, self.file_id + 1, self.next_sequence, self.file_bytes)?;
+            create(&self.layout, self.store, before, file_id, self.next_sequence, self.file_bytes)?;
         (self.file, self.path) = (file, path);
-        self.file_id += 1;
+        self.file_id = file_id;
         self.synced = HEADER_BYTES as u64;
         self.opened = Instant::now();
         Ok(before.1)
@@ -349,6 +352,15 @@ impl Drop for Log {
             let _ = self.close();
         }
     }
+}
+
+/// The first id from `file_id` on that no file has. A stray file, or one whose content is lost, keeps its name; what
+/// is no file is in the way, and an error when the new one is to have its name.
+fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
+    while layout.wal(file_id).symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+        file_id += 1;
+    }
+    file_id
 }
 
 /// Makes a file whose header is whole and durable before anybody sees its name.

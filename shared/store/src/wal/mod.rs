@@ -4,7 +4,7 @@
 //!
 //! - a frame counts whole or not at all, and everything before the synced position has been through fdatasync
 //! - of a file that a later header has measured, nothing beyond that length counts, ever
-//! - file ids and sequences only grow
+//! - file ids and sequences only grow, and no file takes the place of another
 //!
 //! Bytes: FORMAT.md, "WAL file".
 
@@ -25,5 +25,6 @@ pub(crate) use log::{FILE_BYTES, Log};
 pub(crate) use names::{ById, Declared, Names};
 pub(crate) use payload::FinishFrame;
 pub(crate) use replay::{
-    Applied, LogFile, apply, count_by_id, count_dots, files, frames, last_synced_sequence,
+    Applied, LogFile, all_files, apply, count_by_id, count_dots, file_behind, files, frames,
+    last_synced_sequence,
 };

@@ -10,7 +10,7 @@ use dotter_dot::Incarnation;
 
 use super::frame::{Frame, FrameKind, Item, Items};
 use super::groups::DotGroups;
-use super::header::{HEADER_BYTES, Header, Synced, read_header, read_synced};
+use super::header::{self, HEADER_BYTES, Header, Synced, read_header, read_synced};
 use super::names::{ById, Names};
 use super::payload::{FinishFrame, RecordsFrame, decode_names};
 use crate::bytes::Fields;
@@ -31,7 +31,23 @@ pub(crate) struct LogFile {
 }
 
 /// The files from `wal_first` on, in order.
+///
+/// Files without a valid header and without a frame that stand behind all others are not among them: no writer has
+/// begun them, or what it had begun is lost. Taken for the last file of the log, they would make the one that is
+/// being written look closed.
 pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Error> {
+    let mut files = all_files(layout, wal_first)?;
+    while let Some(last) = files.last()
+        && last.header.is_none()
+        && !last.has_frames()?
+    {
+        files.pop();
+    }
+    Ok(files)
+}
+
+/// As [`files`], with those that hold nothing.
+pub(crate) fn all_files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Error> {
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
@@ -49,8 +65,9 @@ pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Err
             Err(error) if error.is_not_found() => continue,
             other => other?,
         };
-        if let (Some(before), Some(header)) = (files.last_mut(), file.header)
-            && header.before_id == before.id
+        // A file that holds nothing may stand between the two.
+        if let Some(header) = file.header
+            && let Some(before) = files.iter_mut().rfind(|before| before.id == header.before_id)
         {
             before.measured = Some(header.before_bytes);
         }
@@ -59,27 +76,52 @@ pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Err
     Ok(files)
 }
 
-impl LogFile {
-    /// Opens one file by its id.
-    pub(crate) fn open(layout: &Layout, id: u64) -> Result<LogFile, Error> {
-        LogFile::open_path(id, layout.wal(id))
+/// The file in which the log goes on behind that of an id; `None` as long as there is none.
+pub(crate) fn file_behind(layout: &Layout, id: u64) -> Result<Option<LogFile>, Error> {
+    let next = match LogFile::open_path(id + 1, layout.wal(id + 1)) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        other => other?,
+    };
+    if next.header.is_some() {
+        return Ok(Some(next));
     }
+    // It may hold nothing, and the log go on in the file before it or in a later one.
+    for file in files(layout, id + 1)? {
+        if file.header.is_some() || file.has_frames()? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
 
+impl LogFile {
     fn open_path(id: u64, path: PathBuf) -> Result<LogFile, Error> {
-        let (file, header) = match read_header(&path) {
-            Ok((file, header)) => (file, Some(header)),
-            Err(Error::Damaged { .. }) => {
-                (File::open(&path).map_err(Error::io("open WAL file", &path))?, None)
-            }
+        let file = header::open(&path)?;
+        let header = match read_header(&file, &path) {
+            Ok(header) => Some(header),
+            Err(Error::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
         Ok(LogFile { id, path, header, measured: None, file })
     }
 
+    /// Whether any frame of it is whole.
+    fn has_frames(&self) -> Result<bool, Error> {
+        let bytes = self.read_all()?;
+        let mut items = Items::new(&bytes, HEADER_BYTES as u64, self.id);
+        Ok(items.any(|item| matches!(item, Item::Frame(_))))
+    }
+
+    /// Whether it ends before its header does, which no writer leaves behind.
+    pub(crate) fn is_short(&self) -> Result<bool, Error> {
+        Ok(self.size()? < HEADER_BYTES as u64)
+    }
+
     /// As [`LogFile::synced`], but waits while the words are being rewritten; where they stay damaged, everything
     /// up to the last whole frame counts.
     pub(crate) fn synced_surely(&self) -> Result<Synced, Error> {
-        for _ in 0..100 {
+        let tries = if self.is_short()? { 1 } else { 100 };
+        for _ in 0..tries {
             if let Some(synced) = self.synced()? {
                 return Ok(synced);
             }
