@@ -2,12 +2,14 @@
 //!
 //! A file that others will look for is made under `tmp/`, locked by its maker, synced, and renamed into its
 //! place; the directory is synced after it. A file in `tmp/` that nobody has locked is litter.
+//!
+//! Always true of `tmp/`: a name is used once and never again, and what is locked is unlinked by its maker alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
@@ -99,19 +101,28 @@ impl Layout {
 
     /// A new file under `tmp/`, locked by this process while it is open.
     pub(crate) fn temporary(&self) -> Result<(PathBuf, File), Error> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
-            // The process and a count make the name new; Relaxed, since only the count's own order matters.
-            let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
-            let path = self.dir.join("tmp").join(name);
-            let _ = self.disk.remove(&path);
-            let file = self.disk.create(&path).map_err(Error::io("create", &path))?;
+            let path = self.temporary_path()?;
+            let file = match self.disk.create(&path) {
+                // Somebody else's, locked or not: another name will do.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                other => other.map_err(Error::io("create", &path))?,
+            };
             file.lock().map_err(Error::io("lock", &path))?;
             // A sweep may have taken it for litter before it was locked.
             if file.metadata().map_err(Error::io("look at", &path))?.nlink() > 0 {
                 return Ok((path, file));
             }
         }
+    }
+
+    /// A path under `tmp/` that nobody has had before.
+    ///
+    /// It is random: processes of two containers that share the directory may have the same process id, and so may
+    /// two processes one after the other.
+    pub(crate) fn temporary_path(&self) -> Result<PathBuf, Error> {
+        let name = u64::from_le_bytes(random_bytes()?);
+        Ok(self.dir.join("tmp").join(format!("{name:016x}")))
     }
 
     /// A new file under `tmp/` that holds `bytes`, on disk; it is locked as long as the file is kept.
@@ -141,5 +152,86 @@ impl Layout {
     /// Makes names made in or removed from `dir` survive a power cut.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
         self.disk.sync_dir(dir).map_err(Error::io("sync directory", dir))
+    }
+}
+
+/// Random bytes from the system.
+pub(crate) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; BYTES];
+    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use dotter_dot::Timestamp;
+
+    use super::*;
+    use crate::disk::System;
+    use crate::manifest;
+
+    /// A disk on which another process has just made the first files that are asked for, and has them locked.
+    #[derive(Debug, Default)]
+    struct Taken {
+        asked: AtomicU64,
+        removed: AtomicU64,
+    }
+
+    impl Disk for Taken {
+        fn create(&self, path: &Path) -> io::Result<File> {
+            // Relaxed: one thread.
+            if self.asked.fetch_add(1, Relaxed) < 3 {
+                System.create(path)?;
+            }
+            System.create(path)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.removed.fetch_add(1, Relaxed);
+            System.remove(path)
+        }
+    }
+
+    #[test]
+    fn a_temporary_file_never_takes_the_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Taken::default());
+        let layout = disk::on(disk.clone(), || Layout::new(dir.path()));
+        layout.create().unwrap();
+        let (path, _file) = layout.temporary().unwrap();
+        assert_eq!((disk.asked.load(Relaxed), disk.removed.load(Relaxed)), (4, 0));
+        // The other's files are there, unlocked here, and go with the sweep; this one is locked and stays.
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 4);
+        layout.sweep_temporary().unwrap();
+        let left: Vec<_> =
+            fs::read_dir(dir.path().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [path]);
+    }
+
+    /// A disk on which another process sweeps in the middle of each swap.
+    #[derive(Debug)]
+    struct Swept(Layout);
+
+    impl Disk for Swept {
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.0.sweep_temporary().unwrap();
+            System.rename(from, to)
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_swap_is_litter_to_another_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = Layout::new(dir.path());
+        let layout = disk::on(Arc::new(Swept(plain.clone())), || Layout::new(dir.path()));
+        manifest::open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
+        for generation in 2..4 {
+            assert_eq!(manifest::swap(&layout, |_| Ok(())).unwrap().0.generation, generation);
+        }
+        assert_eq!(manifest::read(&plain).unwrap().generation, 3);
     }
 }

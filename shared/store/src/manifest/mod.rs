@@ -15,7 +15,7 @@ use dotter_dot::Timestamp;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::error::Error;
-use crate::layout::{LEDGER_PREFIX, Layout};
+use crate::layout::{LEDGER_PREFIX, Layout, random_bytes};
 use crate::ledger::{Finished, Ledger, Totals};
 use crate::retention::{Archive, Clock};
 use crate::segment::{Meta, Tail};
@@ -259,9 +259,11 @@ pub(crate) fn keep_as_old(layout: &Layout) -> Result<(), Error> {
 
 fn link_as_old(layout: &Layout) -> Result<(), Error> {
     let (path, old) = (layout.manifest(), layout.manifest_old());
-    let link = layout.dir.join("tmp").join(format!("old-{}", std::process::id()));
+    let link = layout.temporary_path()?;
     let disk = &layout.disk;
-    let _ = disk.remove(&link);
+    // Whoever sweeps beside this swap sees that the second name is not litter.
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    file.lock().map_err(Error::io("lock", &path))?;
     disk.link(&path, &link).map_err(Error::io("link", &link))?;
     disk.rename(&link, &old).map_err(Error::io("rename", &old))?;
     Ok(())
@@ -405,11 +407,9 @@ fn first_entry(dir: &Path, prefix: &str) -> Option<String> {
     names.find(is_it).map(|path| path.display().to_string())
 }
 
-/// 16 random bytes from the system.
+/// The name of a new store.
 fn random_id(now: Timestamp) -> Result<[u8; 16], Error> {
-    let path = Path::new("/dev/urandom");
-    let mut bytes = [0; 16];
-    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::io("read", path))?;
+    let mut bytes: [u8; 16] = random_bytes()?;
     // Where the source is still warming up at boot, the clock keeps two stores apart.
     for (byte, more) in bytes.iter_mut().zip(now.nanos().to_le_bytes()) {
         *byte ^= more;

@@ -126,6 +126,9 @@ impl Trial {
         for folder in ["", "wal", "seg", "tmp"] {
             fs::create_dir_all(to.join(folder)).unwrap();
         }
+        // By file, since names under tmp/ are random: the same dice then fall for the same file.
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_by_key(|(_, file)| *file);
         for (path, file) in &names {
             let content = &state.files[file];
             let mut bytes = content.durable.clone();
