@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dotter_daemon::{Log, StopFlag, chain};
-use dotter_store::{Machine, Retained};
+use dotter_store::{Machine, Retained, Retention};
 
 use crate::Error;
 use crate::history::History;
@@ -103,12 +103,13 @@ impl Worker {
     fn compact(&self, wake: &Receiver<()>) {
         // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
         let _ = rustix::process::setpriority_process(None, NICE);
-        let mut retention = Instant::now() + RETENTION_FIRST;
+        let mut retention = Retention::default();
+        let mut retain = Instant::now() + RETENTION_FIRST;
         let mut tidy = Instant::now() + TIDY;
         while self.wait(wake) {
-            if Instant::now() >= retention {
-                self.retain();
-                retention = Instant::now() + RETENTION;
+            if Instant::now() >= retain {
+                self.retain(&mut retention);
+                retain = Instant::now() + RETENTION;
             }
             if Instant::now() >= tidy {
                 let outcome = Machine::now().and_then(|machine| dotter_store::tidy(&self.dir, &machine));
@@ -132,9 +133,9 @@ impl Worker {
         }
     }
 
-    fn retain(&self) {
-        let outcome = Machine::now()
-            .and_then(|machine| dotter_store::retain(&self.dir, &machine, &|| self.stop.is_set()));
+    fn retain(&self, retention: &mut Retention) {
+        let outcome =
+            Machine::now().and_then(|machine| retention.pass(&self.dir, &machine, &|| self.stop.is_set()));
         match outcome {
             // Another process is at it.
             Err(dotter_store::Error::Locked(_)) => {}
@@ -143,7 +144,10 @@ impl Worker {
             Ok(retained) => {
                 let Retained { clock, only_reported, segments, dots, archives_gone, .. } = retained;
                 let (told, why) = match only_reported {
-                    true => ("would remove", ", and waits: the clock has jumped, or it is the first time"),
+                    true => (
+                        "would remove",
+                        ", and waits for the next look, in an hour: it is the first by these rules, or the clock has jumped",
+                    ),
                     false => ("removed", ""),
                 };
                 self.log.info(&format!(

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_store::{Deletion, Machine, Pattern, Reader, Retained, Snapshot, compact_major, delete, retain};
+use dotter_store::{
+    Deletion, Machine, Pattern, Reader, Retained, Retention, Snapshot, compact_major, delete, retain,
+};
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -302,4 +304,72 @@ fn dots_added_after_their_window_was_made_stay_until_it_is_made_again() {
         }
     }
     assert!(gone > 90 * 60, "{gone}");
+}
+
+#[test]
+fn all_that_goes_is_announced_where_more_windows_are_due_than_one_pass_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"1m:2h, 1h:400d\"\n");
+    let name = SeriesName::new("a").unwrap();
+    for hours in [0..60, 60..100] {
+        let minutes = hours.start * 60..hours.end * 60;
+        let dots = minutes.map(|minute| (name.clone(), at(minute * 60), 1.0));
+        dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+    }
+    let first = pass(dir.path(), 100 * HOUR);
+    assert_eq!((first.only_reported, first.archives_made, first.segments), (true, 64, 1));
+    let mut removed = 0;
+    for minute in 1.. {
+        let retained = pass(dir.path(), 100 * HOUR + minute * 60);
+        removed += retained.dots;
+        if retained.archives_made == 0 {
+            break;
+        }
+    }
+    // The newest dot is at 99:59, so all before 97:00 goes.
+    assert_eq!(removed, 97 * 60);
+    // Of the segment that stays in part it was said as if its dots were even.
+    assert!(first.dots.abs_diff(removed) <= 1, "{} were announced", first.dots);
+}
+
+#[test]
+fn nothing_goes_by_rules_that_were_not_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    let pass = |retention: &mut Retention, seconds: u64| {
+        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+        retention.pass(dir.path(), &machine, &never).unwrap()
+    };
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:6h\"\n");
+    fill(dir.path(), "a", 0..12);
+    let mut retention = Retention::default();
+    // Of the segment that stays in part it is said as if its dots were even, which may be one more.
+    let told = pass(&mut retention, 12 * HOUR);
+    assert_eq!((told.only_reported, told.dots), (true, 360));
+    let removed = pass(&mut retention, 13 * HOUR);
+    assert_eq!((removed.only_reported, removed.dots), (false, 359));
+    // Somebody meant a year and wrote an hour.
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:1h\"\n");
+    let told = pass(&mut retention, 14 * HOUR);
+    assert_eq!((told.only_reported, told.dots), (true, 301));
+    // Another process finds files that are younger than the last pass: the test's clock is years behind.
+    let mut another = Retention::default();
+    let told = pass(&mut another, 15 * HOUR);
+    assert_eq!((told.only_reported, told.dots), (true, 301));
+    let removed = pass(&mut another, 16 * HOUR);
+    assert_eq!((removed.only_reported, removed.dots), (false, 300));
+}
+
+#[test]
+fn a_process_that_starts_goes_on_by_rules_that_another_has_announced() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h\"\n");
+    fill(dir.path(), "a", 0..6);
+    // The files are older than the first pass here, as they are once an hour has gone by.
+    let later = Timestamp::now().saturating_add(Duration::from_secs(HOUR));
+    for (seconds, only_reported, dots) in [(0, true, 240), (HOUR, false, 239)] {
+        let length = Duration::from_secs(seconds);
+        let machine = Machine { wall: later.saturating_add(length), boot: [1; 16], since_boot: length };
+        let retained = Retention::default().pass(dir.path(), &machine, &never).unwrap();
+        assert_eq!((retained.only_reported, retained.dots), (only_reported, dots));
+    }
 }

@@ -19,19 +19,22 @@ pub(super) fn run(
     let Some(shortest) = sight.rules.all().map(|rule| rule.raw).min() else { return Ok(()) };
     let snapshot = sight.snapshot;
     let mut gone: Vec<SegmentEntry> = Vec::new();
-    let mut mostly: Vec<(SegmentEntry, u64)> = Vec::new();
+    let mut mostly: Vec<SegmentEntry> = Vec::new();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
+        // What is announced is all that is too old: archives may have it by the next pass.
         if entry.first_time >= sight.now.saturating_sub(shortest)
-            || !is_archived(&snapshot.inner.manifest, entry, sight)
+            || pass == Pass::Remove && !is_archived(&snapshot.inner.manifest, entry, sight)
         {
             continue;
         }
         let Expired { surely, about } = expired_dots(compaction, sight, segment)?;
         if surely == entry.dots {
             gone.push(entry.clone());
+        } else if pass == Pass::Report {
+            retained.dots += about;
         } else if about * 2 >= entry.dots && about > 0 {
-            mostly.push((entry.clone(), about));
+            mostly.push(entry.clone());
         }
     }
     retained.segments += gone.len() as u64;
@@ -40,7 +43,6 @@ pub(super) fn run(
         snapshot.inner.manifest.archives.iter().filter(|window| is_over(sight, window)).cloned().collect();
     retained.archives_gone += old.len() as u64;
     if pass == Pass::Report {
-        retained.dots += mostly.iter().map(|(_, about)| about).sum::<u64>();
         return Ok(());
     }
     if !gone.is_empty() || !old.is_empty() {
@@ -60,7 +62,7 @@ pub(super) fn run(
         })?;
     }
     let cutoff = |name: &str| sight.rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule));
-    for (entry, _) in mostly {
+    for entry in mostly {
         retained.dots += compaction.expire(&entry, &cutoff)?;
     }
     Ok(())

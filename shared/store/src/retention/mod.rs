@@ -5,7 +5,9 @@
 //! - age is judged by the retention clock and by each series' own newest dot, whichever is earlier: neither a clock
 //!   set wrong nor data from years ago loses anything by surprise
 //! - no dot goes before the archives of its rule hold its window
+//! - nothing goes by rules that no earlier pass has gone through and said what they would remove
 
+mod announced;
 mod archive;
 mod clock;
 mod expiry;
@@ -25,6 +27,7 @@ use crate::manifest;
 use crate::reader::Reader;
 use crate::snapshot::Snapshot;
 
+pub use announced::Retention;
 pub(crate) use archive::Archive;
 pub use clock::Machine;
 pub(crate) use clock::{Clock, Pass};
@@ -37,11 +40,11 @@ pub use rules::{Aggregation, ArchiveRule, Rule, Rules};
 pub struct Retained {
     /// What the retention clock shows.
     pub clock: Timestamp,
-    /// Whether nothing was removed: it is the first pass, or the wall clock has jumped.
+    /// Whether nothing was removed: it is the first pass, the wall clock has jumped, or the rules are new.
     pub only_reported: bool,
     /// Segments that are gone, or would be.
     pub segments: u64,
-    /// Dots that are gone, or would be.
+    /// Dots that are gone, or would be as soon as archives have them: of those about as many.
     pub dots: u64,
     /// Files of archives that are gone, or would be.
     pub archives_gone: u64,
@@ -71,8 +74,9 @@ impl Sight<'_> {
     }
 }
 
-/// One pass of retention: computes the windows of archives that have closed or changed, then removes what is too
-/// old. Nothing is done in a store that never had rules.
+/// One pass of retention by rules that are known to be announced: computes the windows of archives that have closed
+/// or changed, then removes what is too old. The first pass of a store only reports. Nothing is done in a store that
+/// never had rules. A program uses [`Retention`], which finds out whether the rules are announced.
 ///
 /// - `machine`: what its clocks say, [`Machine::now`]
 ///
@@ -80,21 +84,34 @@ impl Sight<'_> {
 ///
 /// [`Error::Rules`] where a rule cannot be read; else as [`crate::compact`], whose lock it takes.
 pub fn retain(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Result<Retained, Error> {
-    let rules = Rules::read(dir)?;
+    run(dir, &Rules::read(dir)?, machine, &|_| true, cancel)
+}
+
+/// - `announced`: whether what the rules remove has been reported, given what the retention clock showed at the last
+///   pass
+fn run(
+    dir: &Path,
+    rules: &Rules,
+    machine: &Machine,
+    announced: &dyn Fn(Timestamp) -> bool,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Retained, Error> {
     if rules.is_empty() && manifest::read(&Layout::new(dir))?.archives.is_empty() {
         return Ok(Retained::default());
     }
     let compaction = Compaction::begin(dir, cancel)?;
-    let (manifest, pass) =
-        manifest::swap(compaction.layout(), |manifest| Ok(manifest.clock.advance(machine)))?;
+    let (manifest, (before, pass)) = manifest::swap(compaction.layout(), |manifest| {
+        Ok((manifest.clock.now, manifest.clock.advance(machine)))
+    })?;
+    let pass = if announced(before) { pass } else { Pass::Report };
     let now = manifest.clock.now;
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight { rules: &rules, snapshot: &snapshot, now };
+    let sight = Sight { rules, snapshot: &snapshot, now };
     retained.archives_made = archive::make(&compaction, &sight)?;
     // What was just made has to be seen to be there.
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight { rules: &rules, snapshot: &snapshot, now };
+    let sight = Sight { rules, snapshot: &snapshot, now };
     expiry::run(&compaction, &sight, pass, &mut retained)?;
     if pass == Pass::Remove {
         archive::gather(&compaction, &sight)?;

@@ -116,6 +116,11 @@ impl Rules {
         Ok(rules)
     }
 
+    /// The files they are read from, whether they are there or not.
+    pub(crate) fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+        [RULES, SCHEMAS, AGGREGATION].into_iter().map(|name| dir.join(name))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
