@@ -373,3 +373,14 @@ fn a_process_that_starts_goes_on_by_rules_that_another_has_announced() {
         assert_eq!((retained.only_reported, retained.dots), (only_reported, dots));
     }
 }
+
+#[test]
+fn a_first_look_that_was_given_up_is_followed_by_another_first_look() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h\"\n");
+    fill(dir.path(), "a", 0..6);
+    let machine = Machine { wall: at(6 * HOUR), boot: [1; 16], since_boot: Duration::from_secs(HOUR) };
+    assert!(retain(dir.path(), &machine, &|| true).is_err());
+    assert!(pass(dir.path(), 7 * HOUR).only_reported);
+    assert!(!pass(dir.path(), 8 * HOUR).only_reported);
+}

@@ -100,11 +100,13 @@ fn run(
         return Ok(Retained::default());
     }
     let compaction = Compaction::begin(dir, cancel)?;
-    let (manifest, (before, pass)) = manifest::swap(compaction.layout(), |manifest| {
-        Ok((manifest.clock.now, manifest.clock.advance(machine)))
-    })?;
-    let pass = if announced(before) { pass } else { Pass::Report };
-    let now = manifest.clock.now;
+    let mut clock = manifest::read(compaction.layout())?.clock;
+    let announced = announced(clock.now);
+    let pass = match clock.advance(machine) {
+        Pass::Remove if announced => Pass::Remove,
+        _ => Pass::Report,
+    };
+    let now = clock.now;
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
     let sight = Sight { rules, snapshot: &snapshot, now };
@@ -116,5 +118,10 @@ fn run(
     if pass == Pass::Remove {
         archive::gather(&compaction, &sight)?;
     }
+    // At last: a pass that was given up has announced nothing.
+    manifest::swap(compaction.layout(), |manifest| {
+        manifest.clock = clock;
+        Ok(())
+    })?;
     Ok(retained)
 }
