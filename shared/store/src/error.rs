@@ -85,6 +85,13 @@ pub enum Error {
         /// What became of it.
         status: std::process::ExitStatus,
     },
+    /// A filter command that ended without having read every row; nothing has changed.
+    Unread {
+        /// Rows that it has read.
+        read: u64,
+        /// Rows there are.
+        rows: u64,
+    },
     /// A line of a filter command that is no row in its place; nothing has changed.
     Line {
         /// Its number, from 1.
@@ -160,6 +167,9 @@ impl fmt::Display for Error {
             Error::Rules { path, line, what } => write!(f, "{} line {line}: {what}", path.display()),
             Error::Command { status } => {
                 write!(f, "the filter command ended with {status}; nothing has changed")
+            }
+            Error::Unread { read, rows } => {
+                write!(f, "the filter command read {read} of {rows} rows; nothing has changed")
             }
             Error::Line { number, what } => {
                 write!(f, "line {number} of the filter command's output: {what}; nothing has changed")

@@ -97,7 +97,7 @@ fn rows_can_be_taken_out_changed_and_put_in() {
     expected[7].2 = 70.0;
     expected.push(("u".to_owned(), 1, 6.0));
     assert_eq!(all(dir.path()), expected);
-    filter(dir.path(), "true").unwrap();
+    filter(dir.path(), "cat >/dev/null").unwrap();
     assert_eq!(all(dir.path()), []);
     filter(dir.path(), "echo once more").unwrap();
     assert_eq!(all(dir.path()), [], "where there is nothing, no command is asked");
@@ -123,6 +123,42 @@ fn a_command_that_fails_or_says_nonsense_changes_nothing() {
 }
 
 #[test]
+fn a_command_that_ends_well_without_having_read_all_rows_changes_nothing() {
+    // All of the small store's rows fit into the pipe.
+    for dots in [300, 60_000] {
+        let dir = store(dots);
+        let rows = all(dir.path()).len();
+        let of_all = format!(" of {rows} rows; nothing has changed");
+        for command in [
+            "true",
+            "exec <&-; echo only 1 1",
+            "no-such-command-anywhere 2>/dev/null | cat",
+            "(exec <&-; exit 1) | sort",
+            // A job in the background reads nothing of what the shell is given.
+            "cat & wait",
+            "{ sleep 600 <&3 >/dev/null 3<&- & } 3<&0; kill $!",
+        ] {
+            let error = unchanged(dir.path(), command);
+            assert_eq!(error, format!("the filter command read 0{of_all}"), "{command}");
+        }
+        // The shell reads byte for byte.
+        let error = unchanged(dir.path(), "read one; read two; read three; echo a 1 1");
+        assert_eq!(error, format!("the filter command read 3{of_all}"));
+        for command in ["sed -n 1,5p", "grep -v nothing-like-it | sort >/dev/null; echo a 1 1"] {
+            let same = store(dots);
+            assert_eq!(filter(same.path(), command).unwrap().rows_out, rows as u64, "{command}");
+        }
+    }
+    // They read ahead, though never so far.
+    let dir = store(60_000);
+    for command in ["head -1", "sed 5q", "grep -m 3 s", "head -1 | cat"] {
+        let error = unchanged(dir.path(), command);
+        assert!(error.ends_with(" of 60010 rows; nothing has changed"), "{command}: {error}");
+        assert!(error.starts_with("the filter command read "), "{command}: {error}");
+    }
+}
+
+#[test]
 fn neither_side_waits_for_the_other_for_ever() {
     let dir = store(60_000);
     // More output than a pipe holds before anything is read.
@@ -130,9 +166,9 @@ fn neither_side_waits_for_the_other_for_ever() {
     let rows = all(dir.path()).len();
     filter(dir.path(), flood).unwrap();
     assert_eq!(all(dir.path()).len(), rows + 20_000);
-    // Nothing is read, and more is written than a pipe holds.
-    filter(dir.path(), "exec <&-; echo only 1 1").unwrap();
-    assert_eq!(all(dir.path()), [("only".to_owned(), 1, 1.0)]);
+    // Its output ends before it reads.
+    filter(dir.path(), "exec >&-; cat >/dev/null").unwrap();
+    assert_eq!(all(dir.path()), []);
 }
 
 #[test]
@@ -145,12 +181,15 @@ fn it_is_given_up_at_once_though_the_command_neither_reads_nor_writes() {
         asked.get() > 20
     };
     let begun = Instant::now();
-    // The shell has a child that holds the pipes.
-    let command = "sleep 600; cat";
-    let outcome = dotter_store::compact_filtered(dir.path(), command, &write, &mut read, &cancel, &|_, _| ());
-    assert!(matches!(outcome, Err(Error::GivenUp)), "{outcome:?}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
-    assert!(all(dir.path()) == before);
+    // The shell has a child that holds the pipes; or nothing more can come of it, and it has not ended.
+    for command in ["sleep 600; cat", "exec >&-; sleep 600"] {
+        asked.set(0);
+        let outcome =
+            dotter_store::compact_filtered(dir.path(), command, &write, &mut read, &cancel, &|_, _| ());
+        assert!(matches!(outcome, Err(Error::GivenUp)), "{command}: {outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(120));
+        assert!(all(dir.path()) == before);
+    }
 }
 
 #[test]
@@ -164,7 +203,7 @@ fn what_a_running_writer_has_not_closed_is_left_and_said_so() {
     writer.sync().unwrap();
     let late = (SeriesName::new("late").unwrap(), Timestamp::from_nanos(5), 5.0);
     dotter_store::add(dir.path(), vec![late]).unwrap();
-    let done = filter(dir.path(), "true").unwrap();
+    let done = filter(dir.path(), "cat >/dev/null").unwrap();
     assert_eq!(done.left, 1, "what was added beside the live log stays with it");
     assert_eq!(all(dir.path()), [("late".to_owned(), 5, 5.0), ("live".to_owned(), 5, 5.0)]);
 }

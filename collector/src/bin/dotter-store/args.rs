@@ -215,7 +215,7 @@ pub(crate) struct CompactOptions {
     #[arg(short = 'M', long)]
     pub(crate) major: bool,
 
-    /// Pass all rows through this command of /bin/sh: rows out, rows in, both in order; what it leaves out is gone
+    /// Pass all rows through this command of /bin/sh: rows out, rows in, both in order; it must read them all, and what it leaves out is gone
     #[arg(long, visible_alias = "gegnum", value_name = "COMMAND")]
     pub(crate) filter: Option<String>,
 

@@ -1,22 +1,23 @@
 //! Compaction through a command: every row goes out as a line, and what comes back stands in their place.
 //!
-//! Always true: nothing changes unless the command has ended well and its output was in order to the last line;
-//! and the command may write before it has read, or end without reading: neither side waits for the other for ever.
+//! Always true:
+//!
+//! - nothing changes unless the command has read every row, has ended with 0, and its output was in order to the last
+//!   line. A shell without `pipefail` ends with 0 though a stage of a pipeline is missing or has died, so the end alone
+//!   says too little
+//! - neither side waits for the other for ever: the command may write before it has read, or end without reading
 
-use std::io::{ErrorKind, Read, Write};
 use std::ops::ControlFlow;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::ChildStdin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp, check_row};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
+use super::command::{ASK, PIPE_BYTES, Pipe, Running, drain};
 use super::rewrite::{self, Outputs, Series};
 use super::{Compaction, LEVEL_TOP, OUTPUTS_MAX, bytes_wanted, chunk_dots, plan};
 use crate::error::Error;
@@ -27,14 +28,10 @@ use crate::segment::Segment;
 use crate::snapshot::{Inner, Snapshot};
 use crate::writer::Writer;
 
-/// Bytes given to a pipe or taken from one at once.
-const PIPE_BYTES: usize = 64 << 10;
 /// Pieces of output that may wait to be read as rows.
 const PIECES_MAX: usize = 16;
 /// The longest line: the longest row with every character escaped has fewer.
 const LINE_BYTES_MAX: usize = 8 << 20;
-/// How often it is asked whether to give up while the command says nothing.
-const ASK: Duration = Duration::from_millis(20);
 
 /// A row as a line said it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +49,7 @@ pub struct FilteredRow {
 /// What a compaction through a command did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filtered {
-    /// Rows that were given to the command, or would have been had it read on.
+    /// Rows that were given to the command.
     pub rows_out: u64,
     /// Rows that it gave back, which are all there are now.
     pub rows_in: u64,
@@ -74,7 +71,8 @@ pub struct Filtered {
 ///
 /// # Errors
 ///
-/// [`Error::Command`] where it does not end with 0; [`Error::Line`] where a line is no row or out of order;
+/// [`Error::Command`] where it does not end with 0; [`Error::Unread`] where it ends without having read every row;
+/// [`Error::Line`] where a line is no row or out of order;
 /// [`Error::Damaged`] where what is there cannot all be read; else as [`super::compact`]. Nothing has changed then.
 pub fn compact_filtered(
     dir: &Path,
@@ -139,83 +137,81 @@ fn pipe(
     progress: &dyn Fn(u64),
     take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<u64, Error> {
-    let shell = Path::new("/bin/sh");
-    let failed = |doing| Error::io(doing, shell);
-    let mut running = Running {
-        child: Command::new(shell)
-            .args(["-c", command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(failed("start"))?,
-        ended: false,
-    };
-    let stdin = running.child.stdin.take().expect("it is piped");
-    let stdout = running.child.stdout.take().expect("it is piped");
+    let mut running = Running::start(command)?;
+    let (stdin, stdout) = running.pipes();
     let (rows, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sender, pieces) = sync_channel(PIECES_MAX);
-    std::thread::scope(|scope| {
+    let (fed, status) = std::thread::scope(|scope| {
         let feeding = scope.spawn(|| feed(snapshot, write, stdin, &rows, &stop));
         // It ends with the command's output, or when nobody wants any more.
         scope.spawn(|| drain(stdout, sender));
-        let outcome = take_lines(pieces, cancel, &|| progress(rows.load(Relaxed)), take);
+        let outcome = take_lines(pieces, cancel, &|| progress(rows.load(Relaxed)), take)
+            .and_then(|()| running.wait(cancel));
         if outcome.is_err() {
-            // Relaxed: whoever reads it only ends the sooner.
-            stop.store(true, Relaxed);
             running.end();
         }
+        // The command has ended: what it has not read by now it never will. Relaxed: the feeding thread only ends the
+        // sooner.
+        stop.store(true, Relaxed);
         let fed = feeding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        outcome?;
-        let status = running.wait().map_err(failed("wait for"))?;
-        if !status.success() {
-            return Err(Error::Command { status });
-        }
-        fed?;
-        Ok(rows.load(Relaxed))
-    })
-}
-
-/// A command that does not outlive its purpose; it leads a process group of its own.
-struct Running {
-    child: Child,
-    /// Whether it was waited for; until then its process id means nobody else.
-    ended: bool,
-}
-
-impl Running {
-    fn wait(&mut self) -> std::io::Result<ExitStatus> {
-        let status = self.child.wait();
-        self.ended = true;
-        status
+        Ok::<_, Error>((fed, outcome?))
+    })?;
+    if !status.success() {
+        return Err(Error::Command { status });
     }
-
-    fn end(&mut self) {
-        if !self.ended {
-            // The whole group: what the shell has started may hold the pipes.
-            let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
-            let _ = self.wait();
-        }
+    match fed? {
+        Fed::All => Ok(rows.load(Relaxed)),
+        Fed::Part { bytes } => Err(unread(snapshot, write, bytes, cancel)?),
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
+/// How much of the rows the command has read.
+enum Fed {
+    All,
+    /// The first `bytes` of their lines.
+    Part {
+        bytes: u64,
+    },
 }
 
-/// Writes all rows to the command, as long as it reads.
+/// Writes all rows to the command and waits until it has read them. It ends early where nobody can read any more, or
+/// where `stop` is set.
 fn feed(
     snapshot: &Snapshot,
     write: &(dyn Fn(&str, &Row<'_>, &mut Vec<u8>) + Sync),
-    mut stdin: ChildStdin,
+    stdin: ChildStdin,
     rows: &AtomicU64,
     stop: &AtomicBool,
+) -> Result<Fed, Error> {
+    let failed =
+        |error: std::io::Error| Error::io("write to the filter command in", Path::new("/bin/sh"))(error);
+    let mut pipe = Pipe::new(stdin, stop).map_err(failed)?;
+    let mut outcome = Ok(true);
+    let mut out = Vec::with_capacity(PIPE_BYTES * 2);
+    each_line(snapshot, write, &mut out, &mut |out| {
+        rows.fetch_add(1, Relaxed);
+        if out.len() < PIPE_BYTES {
+            return ControlFlow::Continue(());
+        }
+        outcome = pipe.put(out);
+        out.clear();
+        if matches!(outcome, Ok(true)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if outcome.map_err(failed)? && pipe.put(&out).map_err(failed)? && pipe.is_read().map_err(failed)? {
+        return Ok(Fed::All);
+    }
+    Ok(Fed::Part { bytes: pipe.read().map_err(failed)? })
+}
+
+/// Appends each row to `out` as a line, in the order of series, then time, and calls `each` after it.
+fn each_line(
+    snapshot: &Snapshot,
+    write: &dyn Fn(&str, &Row<'_>, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+    each: &mut dyn FnMut(&mut Vec<u8>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let mut scan = snapshot.scan();
-    let mut out = Vec::with_capacity(PIPE_BYTES * 2);
-    let mut refused = None;
+    let mut is_over = false;
     for name in snapshot.series() {
         let mut before: Option<Timestamp> = None;
         scan.rows(name.as_str(), TimeRange::ALL, |row| {
@@ -224,51 +220,38 @@ fn feed(
                 before.map_or(Timestamp::MIN, |before| before.saturating_add(Duration::from_nanos(1)));
             let row = row.not_before(least);
             before = Some(row.time());
-            write(name.as_str(), &row, &mut out);
-            rows.fetch_add(1, Relaxed);
-            if out.len() < PIPE_BYTES {
-                return ControlFlow::Continue(());
-            }
-            refused = stdin.write_all(&out).err();
-            out.clear();
-            if refused.is_some() || stop.load(Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            write(name.as_str(), &row, out);
+            let flow = each(out);
+            is_over = flow.is_break();
+            flow
         })?;
-        if refused.is_some() || stop.load(Relaxed) {
+        if is_over {
             break;
         }
     }
-    let refused = refused.or_else(|| stdin.write_all(&out).err());
-    match refused {
-        // It has read what it wanted; how it ends says whether that was well.
-        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Some(error) => Err(Error::io("write to the filter command in", Path::new("/bin/sh"))(error)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-fn drain(mut stdout: ChildStdout, pieces: SyncSender<std::io::Result<Vec<u8>>>) {
-    loop {
-        let mut piece = vec![0; PIPE_BYTES];
-        let told = match stdout.read(&mut piece) {
-            Ok(0) => return,
-            Ok(count) => {
-                piece.truncate(count);
-                pieces.send(Ok(piece))
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => {
-                let _ = pieces.send(Err(error));
-                return;
-            }
-        };
-        if told.is_err() {
-            return;
-        }
-    }
+/// Says how many rows a command has read that ended before it had read them all.
+///
+/// - `bytes`: how much of their lines it has read
+fn unread(
+    snapshot: &Snapshot,
+    write: &dyn Fn(&str, &Row<'_>, &mut Vec<u8>),
+    bytes: u64,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Error, Error> {
+    let (mut rows, mut read, mut end) = (0_u64, 0, 0_u64);
+    let mut given_up = false;
+    each_line(snapshot, write, &mut Vec::new(), &mut |out| {
+        rows += 1;
+        end += out.len() as u64;
+        out.clear();
+        read += (end <= bytes) as u64;
+        given_up = rows.is_multiple_of(1 << 16) && cancel();
+        if given_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if given_up { Err(Error::GivenUp) } else { Ok(Error::Unread { read, rows }) }
 }
 
 fn take_lines(

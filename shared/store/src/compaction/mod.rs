@@ -7,6 +7,7 @@
 //! - memory does not depend on how many series or dots there are: one series is in hand, a chunk of each input
 //! - nothing waits for it; it can be given up at any moment, and what it replaces is unlinked a swap later
 
+mod command;
 mod filtered;
 mod plan;
 mod rewrite;
