@@ -2,45 +2,17 @@
 // fork and sigaction have no safe form.
 #![allow(unsafe_code)]
 
-use std::path::Path;
+mod common;
+
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use dotter_publisher::{Publisher, Series};
 use dotter_ring::directory::{self, Place};
-use dotter_ring::{Drained, LaneCursor, Owner, RingReader};
+use dotter_ring::{Owner, RingReader};
 
-/// Runs `work` in a forked child and waits for its end.
-fn in_child(work: impl FnOnce()) {
-    // SAFETY: the child touches what this thread owns, and leaves by _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
-        // SAFETY: ends the process; nothing of the parent's runs twice.
-        unsafe { libc::_exit(i32::from(!done)) };
-    }
-    let mut status = 0;
-    // SAFETY: the pointer is to an integer that the call fills.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0);
-}
-
-/// Names and values in a ring.
-fn read(path: &Path) -> Vec<(String, f64)> {
-    let mut ring = RingReader::open(path).unwrap();
-    let mut all = Vec::new();
-    for lane in 0..ring.lanes_used() {
-        let (mut cursor, mut out) = (LaneCursor::start(lane), Drained::default());
-        cursor.drain(&mut ring, usize::MAX, &mut out);
-        assert!(out.losses.is_empty());
-        for dot in out.dots {
-            let name = ring.series(dot.series).unwrap().name.as_ref().unwrap().to_string();
-            all.push((name, dot.value));
-        }
-    }
-    all
-}
+use common::{in_child, read};
 
 #[test]
 fn every_process_of_a_prefork_server_has_a_ring_of_its_own() {

@@ -4,9 +4,9 @@
 //! reader makes times of them, between two [`Pair`]s. The counter is used only where the kernel itself
 //! trusts it as its clock source.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
 
 use crate::sys;
 
@@ -165,29 +165,45 @@ fn tsc_pair() -> Pair {
 
 /// Ticks of the time stamp counter in a second, to about 20 in a million; `None` where the kernel does not
 /// use it as its clock. Measured once, for two milliseconds.
+///
+/// Threads that ask at the same time may each measure, and the first answer counts for all. A lock that let only one
+/// of them measure would be a lock that a forked child could find held for ever.
 fn tsc_hz() -> Option<u64> {
-    static HZ: OnceLock<Option<u64>> = OnceLock::new();
-    *HZ.get_or_init(|| {
-        let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        let trusted = cfg!(target_arch = "x86_64")
-            && std::fs::read_to_string(source).is_ok_and(|name| name.trim() == "tsc");
-        if !trusted {
+    /// Zero before it was measured.
+    static HZ: AtomicU64 = AtomicU64::new(0);
+    /// In `HZ`: the counter is no clock. Not a rate that is sane.
+    const NONE: u64 = 1;
+    // Relaxed: one word that stands for itself.
+    let known = match HZ.load(Relaxed) {
+        0 => {
+            let measured = measure_tsc_hz().unwrap_or(NONE);
+            HZ.compare_exchange(0, measured, Relaxed, Relaxed).map_or_else(|first| first, |_| measured)
+        }
+        known => known,
+    };
+    (known != NONE).then_some(known)
+}
+
+fn measure_tsc_hz() -> Option<u64> {
+    let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let trusted = cfg!(target_arch = "x86_64")
+        && std::fs::read_to_string(source).is_ok_and(|name| name.trim() == "tsc");
+    if !trusted {
+        return None;
+    }
+    let start = tsc_pair();
+    loop {
+        let now = tsc_pair();
+        // A wall clock that was set meanwhile makes nonsense of this try; the counter bounds the wait.
+        let (nanos, ticks) = (now.nanos.saturating_sub(start.nanos), now.ticks.wrapping_sub(start.ticks));
+        if ticks > 2_000_000_000 {
             return None;
         }
-        let start = tsc_pair();
-        loop {
-            let now = tsc_pair();
-            // A wall clock that was set meanwhile makes nonsense of this try; the counter bounds the wait.
-            let (nanos, ticks) = (now.nanos.saturating_sub(start.nanos), now.ticks.wrapping_sub(start.ticks));
-            if ticks > 2_000_000_000 {
-                return None;
-            }
-            if nanos >= 2_000_000 {
-                let hz = (ticks as u128 * 1_000_000_000 / nanos as u128) as u64;
-                return (HZ_SANE.contains(&hz)).then_some(hz);
-            }
+        if nanos >= 2_000_000 {
+            let hz = (ticks as u128 * 1_000_000_000 / nanos as u128) as u64;
+            return (HZ_SANE.contains(&hz)).then_some(hz);
         }
-    })
+    }
 }
 
 /// What a tick rate can be.

@@ -2,13 +2,17 @@
 //!
 //! A process and its forked child would be two writers of one lane. [`generation`] is a number that the
 //! child finds changed; every lane compares it before it writes, one load of a word that never changes
-//! otherwise. Everything that is not the hot path (taking a lane, registering a series, making a ring)
-//! runs inside [`SlowPath`], of which there is one at a time: a fork waits for it, so a child never finds
-//! a half-made change or a lock held by a thread it does not have.
+//! otherwise.
+//!
+//! Everything that is not the hot path (taking a lane, registering a series, making a ring) runs inside
+//! [`SlowPath`]. One thread is inside at a time, and a fork waits until it has left. So a child never finds a
+//! change half made, or a lock held by a thread that the child does not have.
+//!
+//! Always true: the handlers are registered before a thread goes inside. A lock of this crate or of the
+//! publisher is taken only inside.
 
 use std::cell::Cell;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, compiler_fence};
 use std::time::Duration;
@@ -21,9 +25,11 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 thread_local! {
     /// Whether this thread is inside.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is forking and has been through [`before`].
+    static FORKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How many forks lie between this process and the one that was started.
+/// A number that is another one in every process that was forked from this one.
 #[inline(always)]
 pub fn generation() -> u32 {
     // Relaxed: only a fork changes it, and then there is one thread.
@@ -43,6 +49,8 @@ impl SlowPath {
         }
         // A handler that interrupts this thread from here on must find the mark.
         compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        // A fork that is not watched would not wait. Where watching fails, making a ring says so.
+        let _ = watch();
         take();
         Some(SlowPath(()))
     }
@@ -68,25 +76,27 @@ fn take() {
 }
 
 /// From now on forks are noticed. Cheap to repeat.
+///
+/// Threads that come at the same time may each register the handlers, which then run more than once at a fork.
+/// A lock that let only one of them register would be a lock that a child could find held.
 pub(crate) fn watch() -> io::Result<()> {
-    static WATCHED: OnceLock<Result<(), i32>> = OnceLock::new();
-    WATCHED
-        .get_or_init(|| {
-            sys::at_fork(before, after_in_parent, after_in_child)
-                .map_err(|error| error.raw_os_error().unwrap_or(libc::ENOMEM))
-        })
-        .map_err(io::Error::from_raw_os_error)
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if !WATCHED.load(Acquire) {
+        sys::at_fork(before, after_in_parent, after_in_child)?;
+        WATCHED.store(true, Release);
+    }
+    Ok(())
 }
 
 extern "C" fn before() {
     // A thread that forks from inside (a handler did) holds it already.
-    if !INSIDE.get() {
+    if !FORKING.replace(true) && !INSIDE.get() {
         take();
     }
 }
 
 extern "C" fn after_in_parent() {
-    if !INSIDE.get() {
+    if FORKING.replace(false) && !INSIDE.get() {
         TAKEN.store(false, Release);
     }
 }
@@ -99,6 +109,19 @@ extern "C" fn after_in_child() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handlers_that_are_registered_twice_do_once_what_they_do() {
+        watch().unwrap();
+        sys::at_fork(before, after_in_parent, after_in_child).unwrap();
+        before();
+        before();
+        assert!(TAKEN.load(Relaxed));
+        after_in_parent();
+        after_in_parent();
+        // Not taken for good: the next one gets in.
+        drop(SlowPath::enter().unwrap());
+    }
 
     #[test]
     fn a_thread_is_inside_once() {

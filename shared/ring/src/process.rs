@@ -1,7 +1,8 @@
 //! What /proc tells about processes: whether the owner of a ring is still the one it was.
 
 use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// The system's name of the current boot; zero where /proc does not tell.
 pub(crate) fn boot_id() -> [u8; 16] {
@@ -12,9 +13,24 @@ pub(crate) fn boot_id() -> [u8; 16] {
 }
 
 /// The same, asked of the system once.
+///
+/// Threads that ask at the same time each ask the system: a lock that let only one of them ask would be a lock
+/// that a forked child could find held for ever.
 pub(crate) fn boot_id_cached() -> [u8; 16] {
-    static BOOT_ID: OnceLock<[u8; 16]> = OnceLock::new();
-    *BOOT_ID.get_or_init(boot_id)
+    static HALVES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    static KNOWN: AtomicBool = AtomicBool::new(false);
+    // Acquire, pair "boot id": whoever sees that it is known sees both halves. The Release half is below.
+    if KNOWN.load(Acquire) {
+        let [high, low] = HALVES.each_ref().map(|half| u128::from(half.load(Relaxed)));
+        return (high << 64 | low).to_be_bytes();
+    }
+    let id = boot_id();
+    let number = u128::from_be_bytes(id);
+    // Whoever else stores here stores the same.
+    HALVES[0].store((number >> 64) as u64, Relaxed);
+    HALVES[1].store(number as u64, Relaxed);
+    KNOWN.store(true, Release);
+    id
 }
 
 /// The inode of this process's process namespace; zero where /proc does not tell.
@@ -52,5 +68,11 @@ mod tests {
         assert_eq!(parse_start_ticks(b"12 (x) S 1 2"), None);
         assert_eq!(parse_start_ticks(b""), None);
         assert!(start_ticks(std::process::id()).is_some());
+    }
+
+    #[test]
+    fn the_boot_id_is_the_same_each_time() {
+        assert_eq!([boot_id_cached(), boot_id_cached()], [boot_id(); 2]);
+        assert_ne!(boot_id(), [0; 16]);
     }
 }
