@@ -15,7 +15,7 @@ use dotter_dot::{Incarnation, Timestamp};
 
 use crate::error::Error;
 use crate::fork::SlowPath;
-use crate::life::{Descriptor, FileId, is_ours};
+use crate::life::{self, Descriptor, FileId, is_ours};
 use crate::reader::RingReader;
 use crate::sys;
 
@@ -356,7 +356,7 @@ fn is_litter(path: &Path) -> bool {
         return false;
     }
     let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    open.is_ok_and(|file| !sys::owner_lock_held(Descriptor::new(file, id).file()).unwrap_or(true))
+    open.is_ok_and(|file| !life::lock_held(&Descriptor::new(file, id)))
 }
 
 #[cfg(test)]

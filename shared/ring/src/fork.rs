@@ -13,6 +13,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, compiler_fence};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::sys;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// What else a child does first.
+static IN_CHILD: OnceLock<fn()> = OnceLock::new();
 
 thread_local! {
     /// Whether this thread is inside.
@@ -88,6 +91,15 @@ pub(crate) fn watch() -> io::Result<()> {
     Ok(())
 }
 
+/// Has `work` done in every forked child, before the child does anything of its own.
+///
+/// `work` runs inside a fork handler: it must be async-signal-safe, and may find a lock held where a signal
+/// handler forked from inside. Only the first `work` counts.
+pub(crate) fn in_child(_inside: &SlowPath, work: fn()) {
+    // Set from inside only: no fork finds it half set.
+    IN_CHILD.get_or_init(|| work);
+}
+
 extern "C" fn before() {
     // A thread that forks from inside (a handler did) holds it already.
     if !FORKING.replace(true) && !INSIDE.get() {
@@ -103,6 +115,9 @@ extern "C" fn after_in_parent() {
 
 extern "C" fn after_in_child() {
     GENERATION.store(generation().wrapping_add(1), Relaxed);
+    if let Some(work) = IN_CHILD.get() {
+        work();
+    }
     after_in_parent();
 }
 

@@ -47,6 +47,8 @@ mod fork;
 #[cfg(not(loom))]
 mod gone;
 #[cfg(not(loom))]
+mod held;
+#[cfg(not(loom))]
 mod life;
 #[cfg(not(loom))]
 mod process;

@@ -26,11 +26,12 @@ use crate::layout::{
 };
 use crate::life::{self, Descriptor, FileId, Owner};
 use crate::map::{Map, Span};
+use crate::process;
 use crate::protocol::{Block, Lane};
 use crate::record::Record;
 use crate::registry::{self, SeriesEntry};
 use crate::sync::{Acquire, AtomicU64, Relaxed};
-use crate::{process, sys};
+use crate::sys::{self, Status};
 
 /// Dots that were refused inside the publishing process, as totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,10 +97,11 @@ impl RingReader {
                 &format!("one of user {us} or of root"),
             ));
         }
-        let start = read_start(descriptor.file(), path)?;
+        let file = descriptor.file().map_err(Error::io("cannot read ring", path))?;
+        let start = read_start(&file, path)?;
         let registry = registry::Reader::default();
         if gone::is_stub(&start) {
-            let (header, gone) = gone::read(descriptor.file(), &start, path)?;
+            let (header, gone) = gone::read(&file, &start, path)?;
             let (path, content, dead) = (path.to_owned(), Content::Gone(gone), AtomicBool::new(true));
             return Ok(RingReader { path, descriptor, header, content, registry, dead });
         }
@@ -109,7 +111,7 @@ impl RingReader {
             return Err(wrong(format!("has {} bytes", meta.len()), &expected));
         }
         let bytes = header.geometry.file_bytes;
-        let map = Map::readable(descriptor.file(), bytes).map_err(Error::io("cannot map ring", path))?;
+        let map = Map::readable(&file, bytes).map_err(Error::io("cannot map ring", path))?;
         Ok(RingReader {
             path: path.to_owned(),
             descriptor,
@@ -153,9 +155,9 @@ impl RingReader {
     /// Whether the file still has all its bytes. Without them nothing here may be trusted any more: the
     /// lanes then look empty.
     pub fn is_intact(&self) -> bool {
-        let whole = |meta: std::fs::Metadata| meta.len() >= self.header.geometry.file_bytes;
         let Content::Mapped(words) = &self.content else { return true };
-        !words.is_broken() && self.descriptor.file().metadata().is_ok_and(whole)
+        let whole = |status: Status| status.bytes >= self.header.geometry.file_bytes;
+        !words.is_broken() && self.descriptor.status().is_some_and(whole)
     }
 
     /// Whether it was cut short between a look at its size and a load: see [`crate::survive_truncation`].
@@ -203,7 +205,7 @@ impl RingReader {
             return Owner::Dead;
         }
         let state = if self.is_intact() { self.state() as u32 } else { 0 };
-        let owner = life::owner(self.descriptor.file(), &self.header.identity, state);
+        let owner = life::owner(&self.descriptor, &self.header.identity, state);
         // Relaxed: whoever asks next may ask the system again.
         self.dead.store(owner == Owner::Dead, Relaxed);
         owner
@@ -219,7 +221,7 @@ impl RingReader {
     }
 
     pub(crate) fn is_before_exec(&self) -> bool {
-        life::is_before_exec(self.descriptor.file(), &self.header.identity)
+        life::is_before_exec(&self.descriptor, &self.header.identity)
     }
 
     /// Whether nobody will write any more, as far as was noticed so far.

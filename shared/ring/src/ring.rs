@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -18,6 +19,7 @@ use crate::directory::{self, NameLock, Place, ring_name};
 use crate::error::Error;
 use crate::fork::{self, SlowPath};
 use crate::header::{Header, Identity, is_application};
+use crate::held::Held;
 use crate::lane::{LaneWriter, Moved, Refusal, Resting, incarnation_word};
 use crate::layout::{
     BLOCK_BYTES, CONTROL_BYTES, CONTROL_STATE, CONTROL_THREAD, Geometry, HEADER_BYTES, HEADER_REFUSED_SERIES,
@@ -158,7 +160,7 @@ impl Ring {
         let make_room = |bytes_max| directory::make_room_beside(place, bytes_max, |id| is_ours(inside, id));
         let _ = make_room(options.dead_bytes_max);
         let incarnation = header.identity.incarnation;
-        let mut unfinished = Unfinished::create(dir)?;
+        let unfinished = Unfinished::create(dir)?;
         let (path, _lock) = match place.name() {
             None => (dir.join(ring_name(OsStr::new(&options.application), incarnation)), None),
             Some(name) if beside => (dir.join(ring_name(name, incarnation)), None),
@@ -168,17 +170,16 @@ impl Ring {
                 (dir.join(name), Some(lock))
             }
         };
-        let (file, map) = match unfinished.fill(&header) {
+        let map = match unfinished.fill(&header) {
             // All the dead go before the living are turned away.
             Err(error) if is_disk_full(&error) && make_room(0).is_ok_and(|gone| !gone.is_empty()) => {
                 unfinished.fill(&header)?
             }
             filled => filled?,
         };
-        let meta = file.metadata().map_err(Error::io("cannot look at ring", &path))?;
-        unfinished.finish(&path)?;
+        let held = unfinished.finish(&path)?;
 
-        let life = Arc::new(Life::hold(inside, file, FileId::of(&meta)));
+        let life = Arc::new(Life::hold(inside, held, &path, &map));
         let shared =
             lane_writer(&map, &header, &options.clock, &life, Resting::fresh(geometry.lanes_max - 1));
         Ok(Ring {
@@ -315,7 +316,8 @@ impl Ring {
             None if state.taken + 1 < geometry.lanes_max => {
                 let lane = state.taken;
                 // The first lane got its room when the file was made.
-                if lane > 0 && self.life.allocate(geometry.lane(lane), geometry.lane_bytes()).is_err() {
+                if lane > 0 && self.life.allocate(inside, geometry.lane(lane), geometry.lane_bytes()).is_err()
+                {
                     self.without_lane.fetch_add(1, Relaxed);
                     return None;
                 }
@@ -429,7 +431,7 @@ fn lane_writer(
 /// A file on its way to be a ring; removed unless it gets there.
 struct Unfinished {
     path: PathBuf,
-    file: Option<File>,
+    held: Option<Held>,
 }
 
 impl Unfinished {
@@ -445,41 +447,44 @@ impl Unfinished {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(Error::io("cannot create ring", &path))?;
-        let unfinished = Unfinished { path, file: Some(file) };
+        let mut unfinished = Unfinished { path, held: None };
         // Before anything else: who finds the file without a lock may take it for litter.
-        sys::lock_owner(unfinished.file()).map_err(Error::io("cannot lock ring", &unfinished.path))?;
+        sys::lock_owner(&file).map_err(Error::io("cannot lock ring", &unfinished.path))?;
+        let meta = file.metadata().map_err(Error::io("cannot look at ring", &unfinished.path))?;
+        unfinished.held = Some(Held::new(file, FileId::of(&meta)));
         Ok(unfinished)
     }
 
-    fn file(&self) -> &File {
-        self.file.as_ref().expect("taken only by `fill`, which is called once")
+    /// The file, looked at each time: the application may have closed the descriptor.
+    fn file(&self) -> Result<ManuallyDrop<File>, Error> {
+        let held = self.held.as_ref().expect("taken only by `finish`, which is called once");
+        held.file().map_err(Error::io("cannot write ring", &self.path))
     }
 
-    /// Gives the file its size, its room and its header; takes the descriptor out.
-    fn fill(&mut self, header: &Header) -> Result<(File, Arc<Map>), Error> {
+    /// Gives the file its size, its room and its header.
+    fn fill(&self, header: &Header) -> Result<Arc<Map>, Error> {
         let geometry = &header.geometry;
         let first_end = geometry.lanes_offset + geometry.lane_bytes();
         let last = geometry.lane(geometry.lanes_max - 1);
         let io = |doing| Error::io(doing, &self.path);
-        sys::allocate(self.file(), 0, first_end).map_err(io("no room for ring"))?;
-        self.file().set_len(geometry.file_bytes).map_err(io("cannot size ring"))?;
-        sys::allocate(self.file(), last, geometry.lane_bytes()).map_err(io("no room for ring"))?;
-        let map = Map::writable(self.file(), geometry.file_bytes).map_err(io("cannot map ring"))?;
+        sys::allocate(&*self.file()?, 0, first_end).map_err(io("no room for ring"))?;
+        self.file()?.set_len(geometry.file_bytes).map_err(io("cannot size ring"))?;
+        sys::allocate(&*self.file()?, last, geometry.lane_bytes()).map_err(io("no room for ring"))?;
+        let map = Map::writable(&*self.file()?, geometry.file_bytes).map_err(io("cannot map ring"))?;
         map.populate(0, first_end);
         let head = Span::new(&map, 0, HEADER_BYTES);
         for (cell, bytes) in head.iter().zip(header.encode().as_chunks::<8>().0) {
             cell.store(u64::from_le_bytes(*bytes), Relaxed);
         }
         head[word(HEADER_STATE)].store(STATE_LIVE as u64, Release);
-        let file = self.file.take().expect("taken only here, and once");
-        Ok((file, map))
+        Ok(map)
     }
 
-    /// Gives the file its name, which must be free.
-    fn finish(mut self, path: &Path) -> Result<(), Error> {
+    /// Gives the file its name, which must be free; gives the descriptor out.
+    fn finish(mut self, path: &Path) -> Result<Held, Error> {
         sys::rename_no_replace(&self.path, path).map_err(Error::io("cannot name ring", path))?;
         self.path = PathBuf::new();
-        Ok(())
+        Ok(self.held.take().expect("taken only here, and once"))
     }
 }
 

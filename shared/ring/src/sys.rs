@@ -4,8 +4,8 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -60,6 +60,53 @@ pub(crate) fn effective_user() -> u32 {
 pub(crate) fn thread_id() -> u64 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::gettid() as u64 }
+}
+
+/// What the system says of the file that a descriptor's number stands for.
+///
+/// Async-signal-safe, as is [`close`]: a forked child calls both before anything else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// How many names the file has.
+    pub(crate) links: u64,
+    /// How long the file is, in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// Asks for the status of a descriptor; `None` where the number stands for no open file.
+pub(crate) fn status(number: RawFd) -> Option<Status> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a number that stands for nothing is an error; the pointer is to a struct that the call fills.
+    if unsafe { libc::fstat(number, status.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, so it filled the struct.
+    let status = unsafe { status.assume_init() };
+    // The types of these fields differ from platform to platform.
+    #[allow(clippy::unnecessary_cast)]
+    Some(Status {
+        device: status.st_dev as u64,
+        inode: status.st_ino as u64,
+        links: status.st_nlink as u64,
+        bytes: status.st_size as u64,
+    })
+}
+
+/// Closes a descriptor by its number, which the caller has just compared with the file it means.
+pub(crate) fn close(number: RawFd) {
+    // SAFETY: takes a number; one that stands for nothing is an error, which changes nothing.
+    unsafe { libc::close(number) };
+}
+
+/// A descriptor as a file, by its number, which the caller has just compared with the file it means. Whoever
+/// holds the number closes it.
+pub(crate) fn file(number: RawFd) -> ManuallyDrop<File> {
+    // SAFETY: the number was open a moment ago; it is not closed from here, as the file is never dropped. Where
+    // another thread closes it now, calls on it answer an error, or reach what that thread opened: as they
+    // would in any library of a program that closes descriptors of others.
+    ManuallyDrop::new(unsafe { File::from_raw_fd(number) })
 }
 
 /// Gives `offset..offset + bytes` of `file` room on its disk; the file grows to the end of that at least.
