@@ -42,6 +42,17 @@ pub(crate) struct Args {
     #[arg(value_parser = graphite)]
     graphite: Lines,
 
+    /// Graphite connections open at once; further ones wait until one ends, or has been silent for a minute. The
+    /// limit on open files may allow fewer
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "DOTTER_COLLECTOR_MAX_GRAPHITE_CONNECTIONS",
+        default_value_t = 1024
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_graphite_connections: u32,
+
     /// File with the token that every request must carry; nobody else may be able to read it
     #[arg(long, value_name = "FILE", env = "DOTTER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -80,16 +91,17 @@ impl Args {
             (None, _) => None,
         };
         Ok(Options {
-            data: self.data,
             listen: self.listen,
             graphite: match self.graphite {
                 Lines::Off => None,
                 Lines::At(addr) => Some(addr),
             },
+            graphite_connections_max: self.max_graphite_connections as usize,
             token,
             hosts: self.hosts,
             body_bytes_max: self.max_body,
             series_max: self.max_series as usize,
+            ..Options::new(self.data)
         })
     }
 }
@@ -165,6 +177,7 @@ mod tests {
             &["--data", "d", "--max-body", "99999999999999999999MB"],
             &["--data", "d", "--max-series", "0"],
             &["--data", "d", "--max-series", "-1"],
+            &["--data", "d", "--max-graphite-connections", "0"],
             &["--data", "d", "more"],
         ] {
             assert_eq!(parse(args).unwrap_err().exit_code(), 2, "{args:?}");

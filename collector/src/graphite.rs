@@ -2,28 +2,32 @@
 //!
 //! Always true:
 //!
-//! - at most [`CONNECTIONS_MAX`] connections, each with a thread, a line and a buffer; one more is closed at once and
-//!   counted
+//! - there are at most [`Limits::places`] connections, each with a thread, a line and a buffer; further ones are not
+//!   accepted and wait in the listening socket's queue, so nothing is closed that was accepted and still speaks
 //! - where the queue is full, sockets are not read: whoever sends is held up, nothing is thrown away
 //! - a bad line is counted and costs nothing but itself
 //! - a connection that speaks HTTP or TLS is closed there and counted; nothing behind that is read
 //! - when the collector stops, what has arrived is read, taken and written
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+mod connections;
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use dotter_daemon::Log;
 use dotter_dot::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, listen};
 
+pub(crate) use self::connections::Limits;
+use self::connections::{Connections, Place};
 use crate::Error;
 use crate::foreign::Foreign;
 use crate::ingest::{LinesRefused, Queue};
@@ -32,7 +36,6 @@ use crate::metrics::Metrics;
 use crate::rows::Rows;
 use crate::thread::spawn_core;
 
-const CONNECTIONS_MAX: usize = 256;
 /// What is read at once, and with it the most lines of one job.
 const READ_BYTES: usize = 64 << 10;
 /// Room for a reading thread's calls; its buffers are on the heap.
@@ -41,8 +44,6 @@ const STACK_BYTES: usize = 256 << 10;
 const LOOK: Duration = Duration::from_millis(100);
 /// After an error of accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A peer that has been silent for so long is asked whether it is still there.
-const KEEPALIVE_S: u32 = 60;
 /// How much of a bad line is shown.
 const SAMPLE_CHARS_MAX: usize = 120;
 
@@ -57,35 +58,41 @@ struct Shared {
     queue: Queue,
     metrics: Arc<Metrics>,
     log: Log,
+    connections: Arc<Connections>,
     stopping: AtomicBool,
     /// From then on lines that find no room in the queue are dropped.
     give_up: Mutex<Option<Instant>>,
-    open: Mutex<HashMap<u64, Arc<TcpStream>>>,
-    /// A connection has ended.
-    ended: Condvar,
+}
+
+/// Who waits once everyone has been let in who could be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Nobody,
+    /// Somebody, for a place.
+    ForPlace,
+    /// Perhaps somebody, for what the system does not give now.
+    ForSystem,
 }
 
 impl Graphite {
     /// Listens.
     pub(crate) fn start(
         addr: SocketAddr,
+        limits: Limits,
         queue: Queue,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Graphite, Error> {
         let failed = |source| Error::Graphite { addr, source };
         let listener = TcpListener::bind(addr).map_err(failed)?;
+        // The standard library asks for a queue of 128; those who wait for a place wait there.
+        listen(&listener, Backlog::MAXCONN).map_err(|error| failed(error.into()))?;
         listener.set_nonblocking(true).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let shared = Arc::new(Shared {
-            queue,
-            metrics,
-            log,
-            stopping: AtomicBool::new(false),
-            give_up: Mutex::default(),
-            open: Mutex::default(),
-            ended: Condvar::new(),
-        });
+        metrics.line_places.store(limits.places as u64, Relaxed);
+        let connections = Arc::new(Connections::new(limits, metrics.clone()));
+        let (stopping, give_up) = (AtomicBool::new(false), Mutex::default());
+        let shared = Arc::new(Shared { queue, metrics, log, connections, stopping, give_up });
         let with = shared.clone();
         let accepting = spawn_core("graphite", move || with.accept_all(&listener))?;
         Ok(Graphite { addr, shared, accepting: Some(accepting) })
@@ -105,94 +112,138 @@ impl Graphite {
             // It does not panic: the process would be gone.
             let _ = accepting.join();
         }
-        let mut open = self.shared.open();
-        for stream in open.values() {
-            // What has arrived can still be read; after it comes the end.
-            let _ = stream.shutdown(Shutdown::Read);
-        }
-        while !open.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let text =
-                    format!("{} graphite connections had more to say than there was time for", open.len());
+        self.shared.connections.end_all();
+        match self.shared.connections.wait_for_end(until.saturating_duration_since(Instant::now())) {
+            0 => {}
+            left => {
+                let text = format!("{left} graphite connections had more to say than there was time for");
                 self.shared.log.info(&text);
-                return;
             }
-            open = self.shared.ended.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
 impl Shared {
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<TcpStream>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn accept_all(self: &Arc<Shared>, listener: &TcpListener) {
-        let mut number = 0;
+        let mut reader = None;
+        let mut before = Waiting::Nobody;
         loop {
             // Looked at first: connections that wait now are still taken.
             let stopping = self.stopping.load(SeqCst);
-            loop {
-                match listener.accept() {
-                    Ok((stream, peer)) => {
-                        number += 1;
-                        self.begin(number, stream, peer.ip());
+            let waiting = self.accept_some(listener, &mut reader);
+            match waiting {
+                Waiting::Nobody if stopping => return,
+                // An interruption or an error: accept will say.
+                Waiting::Nobody => _ = is_ready(listener, LOOK),
+                Waiting::ForPlace => {
+                    self.make_place(stopping, before != Waiting::ForPlace);
+                    self.connections.wait_for_place(LOOK);
+                }
+                Waiting::ForSystem => std::thread::sleep(ACCEPT_PAUSE),
+            }
+            if stopping && self.has_given_up() {
+                return;
+            }
+            before = waiting;
+        }
+    }
+
+    /// Takes connections for as long as there are any, and places for them. A connection is taken only by a thread
+    /// that is there already: what was taken has to be read.
+    ///
+    /// - `reader`: a thread without a connection
+    fn accept_some(
+        self: &Arc<Shared>,
+        listener: &TcpListener,
+        reader: &mut Option<Sender<Place>>,
+    ) -> Waiting {
+        let refused = |what: &str, error: &io::Error| {
+            self.log.warn("graphite-accept", &format!("cannot {what}: {error}; trying again"));
+            Waiting::ForSystem
+        };
+        loop {
+            if !self.connections.has_place() {
+                return if is_ready(listener, Duration::ZERO) { Waiting::ForPlace } else { Waiting::Nobody };
+            }
+            let next = match reader.take() {
+                Some(next) => next,
+                None => match self.start_reader() {
+                    Ok(next) => next,
+                    Err(error) => return refused("start a thread for graphite connections", &error),
+                },
+            };
+            match listener.accept() {
+                Ok((stream, peer)) => match self.connections.add(stream, peer.ip()) {
+                    // Received: the thread waits for nothing else.
+                    Ok(place) => _ = next.send(place),
+                    Err(error) => {
+                        *reader = Some(next);
+                        let text = format!("cannot prepare a graphite connection: {error}; it is closed");
+                        self.log.warn("graphite-accept", &text);
                     }
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                    Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                    Err(e) => {
-                        self.log.warn("graphite-accept", &format!("cannot take a graphite connection: {e}"));
-                        std::thread::sleep(ACCEPT_PAUSE);
-                        break;
+                },
+                Err(error) => {
+                    *reader = Some(next);
+                    match error.kind() {
+                        ErrorKind::WouldBlock => return Waiting::Nobody,
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
+                        _ => return refused("take a graphite connection", &error),
                     }
                 }
             }
-            if stopping {
-                return;
-            }
-            let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-            let wait = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
-            // An interruption or an error: accept will say.
-            let _ = poll(&mut waiting, wait);
         }
     }
 
-    fn begin(self: &Arc<Shared>, number: u64, stream: TcpStream, peer: IpAddr) {
-        let mut open = self.open();
-        if open.len() >= CONNECTIONS_MAX {
-            drop(open);
-            self.metrics.line_connections_refused.fetch_add(1, Relaxed);
-            let text = format!("a graphite connection from {peer} was closed: {CONNECTIONS_MAX} are open");
-            self.log.warn("graphite-connections", &text);
-            return;
-        }
-        if let Err(error) = prepare(&stream) {
-            self.log.warn("graphite-accept", &format!("cannot prepare a graphite connection: {error}"));
-            return;
-        }
-        let stream = Arc::new(stream);
-        open.insert(number, stream.clone());
-        self.metrics.line_connections.store(open.len() as u64, Relaxed);
-        drop(open);
-        let ending = Ending { shared: self.clone(), number };
+    /// Starts a thread that will read the connection it is sent.
+    fn start_reader(self: &Arc<Shared>) -> io::Result<Sender<Place>> {
+        let (give, given) = channel();
+        let shared = self.clone();
         let builder = std::thread::Builder::new().name("graphite-line".into()).stack_size(STACK_BYTES);
-        // Where no thread can be had, the connection ends with what would have been moved into it.
-        let started = builder.spawn(move || ending.shared.read_all(&stream, peer));
-        if let Err(error) = started {
-            self.log.warn(
-                "graphite-accept",
-                &format!("cannot start a thread for a graphite connection: {error}"),
+        builder.spawn(move || {
+            if let Ok(place) = given.recv() {
+                shared.read_all(&place);
+            }
+        })?;
+        Ok(give)
+    }
+
+    /// Somebody waits for a place.
+    ///
+    /// - `is_first`: nobody did a moment ago
+    fn make_place(&self, stopping: bool, is_first: bool) {
+        if is_first {
+            self.metrics.line_connections_full.fetch_add(1, Relaxed);
+            let text = format!(
+                "graphite connections wait: {} are open, --max-graphite-connections or the limit on open files \
+                 allows no more",
+                self.connections.limits().places
             );
+            self.log.warn("graphite-connections", &text);
         }
+        if stopping {
+            // What has arrived behind them is to be read too.
+            self.connections.end_all();
+        } else if let Some((peer, silence)) = self.connections.evict() {
+            let text = format!(
+                "graphite connection from {peer} closed: silent for {} s while another waits for a place",
+                silence.as_secs()
+            );
+            self.log.warn("graphite-evicted", &text);
+        }
+    }
+
+    fn has_given_up(&self) -> bool {
+        let give_up = *self.give_up.lock().unwrap_or_else(PoisonError::into_inner);
+        give_up.is_some_and(|until| until <= Instant::now())
     }
 
     /// Reads one connection to its end.
-    fn read_all(&self, mut stream: &TcpStream, peer: IpAddr) {
+    fn read_all(&self, place: &Place) {
+        let peer = place.peer();
         let mut buffer = vec![0; READ_BYTES];
         let mut lines = Lines::default();
         loop {
-            let count = match stream.read(&mut buffer) {
+            let count = match place.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -245,8 +296,7 @@ impl Shared {
                     return false;
                 }
             };
-            let give_up = *self.give_up.lock().unwrap_or_else(PoisonError::into_inner);
-            if give_up.is_some_and(|until| until <= Instant::now()) {
+            if self.has_given_up() {
                 self.metrics.lines_dropped.fetch_add(rows.len() as u64, Relaxed);
                 return false;
             }
@@ -288,25 +338,12 @@ fn take(line: &[u8], now: Timestamp, rows: &mut Rows) -> Result<(), BadLine> {
     Ok(())
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    // A peer that is gone without a word would hold its place for ever.
-    setsockopt(stream, sockopt::KeepAlive, &true)?;
-    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE_S)?;
-    Ok(())
+/// Whether somebody wants to be accepted, within `wait`.
+fn is_ready(listener: &TcpListener, wait: Duration) -> bool {
+    let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+    poll(&mut waiting, wait).is_ok_and(|count| count > 0)
 }
 
-/// Gives a connection's place back when its thread ends, however it ends.
-struct Ending {
-    shared: Arc<Shared>,
-    number: u64,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let mut open = self.shared.open();
-        open.remove(&self.number);
-        self.shared.metrics.line_connections.store(open.len() as u64, Relaxed);
-        self.shared.ended.notify_all();
-    }
-}
+#[cfg(test)]
+mod tests;

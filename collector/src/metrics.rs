@@ -48,7 +48,9 @@ pub(crate) struct Metrics {
     foreign: [AtomicU64; Foreign::ALL.len()],
     pub(crate) lines_dropped: AtomicU64,
     pub(crate) line_connections: AtomicU64,
-    pub(crate) line_connections_refused: AtomicU64,
+    pub(crate) line_connections_full: AtomicU64,
+    pub(crate) line_connections_evicted: AtomicU64,
+    pub(crate) line_places: AtomicU64,
 }
 
 /// What a group of commits adds up to; counted once it is durable.
@@ -156,7 +158,9 @@ impl Metrics {
             foreign: [const { AtomicU64::new(0) }; Foreign::ALL.len()],
             lines_dropped: zero(),
             line_connections: zero(),
-            line_connections_refused: zero(),
+            line_connections_full: zero(),
+            line_connections_evicted: zero(),
+            line_places: zero(),
         }
     }
 
@@ -282,9 +286,14 @@ impl Metrics {
             &self.lines_dropped,
         );
         counter(
-            "collector_graphite_refused_connections_total",
-            "Graphite connections turned away because there were too many.",
-            &self.line_connections_refused,
+            "collector_graphite_full_total",
+            "Times that Graphite connections had to wait for a place.",
+            &self.line_connections_full,
+        );
+        counter(
+            "collector_graphite_evicted_total",
+            "Graphite connections closed because they were silent while others waited for a place.",
+            &self.line_connections_evicted,
         );
         let bad = BadLine::ALL.iter().map(|why| (why.as_str(), self.bad_lines[*why as usize].load(Relaxed)));
         text.counters("collector_graphite_bad_lines_total", "Graphite lines not taken.", "reason", bad);
@@ -313,6 +322,11 @@ impl Metrics {
             "collector_graphite_connections",
             "Graphite connections open.",
             now(&self.line_connections),
+        );
+        text.gauge(
+            "collector_graphite_connections_max",
+            "Graphite connections that may be open.",
+            now(&self.line_places),
         );
         let healthy = if self.health().is_ok() { 1.0 } else { 0.0 };
         text.gauge("collector_healthy", "Whether /-/healthy says so.", healthy);

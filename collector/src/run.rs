@@ -14,7 +14,7 @@ use dotter_store::Writer;
 use crate::Error;
 use crate::commit::Commit;
 use crate::data::{HEALTH_PATHS, LARGE_AT_ONCE, Site};
-use crate::graphite::Graphite;
+use crate::graphite::{Graphite, Limits};
 use crate::history::History;
 use crate::ingest::{self, Places, Queue};
 use crate::metrics::Metrics;
@@ -43,6 +43,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address for Graphite lines, where they are taken.
     pub graphite: Option<SocketAddr>,
+    /// Graphite connections at once; fewer where the limit on open files is small. Further ones wait.
+    pub graphite_connections_max: usize,
+    /// A Graphite connection that has been silent for longer loses its place to one that waits.
+    pub graphite_silence_max: Duration,
     /// What every request must carry, but for those after the collector's health and those through the socket file.
     pub token: Option<Token>,
     /// Host names answered besides the usual.
@@ -60,6 +64,8 @@ impl Options {
             data: data.into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             graphite: Some(SocketAddr::from(([127, 0, 0, 1], 2003))),
+            graphite_connections_max: 1024,
+            graphite_silence_max: Duration::from_secs(60),
             token: None,
             hosts: Vec::new(),
             body_bytes_max: 4_000_000,
@@ -170,6 +176,7 @@ impl Doors {
             open_reads: HEALTH_PATHS.map(str::to_owned).to_vec(),
             token: options.token,
             threads: ingest::HANDLERS,
+            others_max: options.graphite.map_or(0, |_| options.graphite_connections_max),
             body_bytes_max: options.body_bytes_max,
             socket_file: Some(options.data.join(SOCKET))
                 .filter(|path| path.as_os_str().len() < SOCKET_PATH_BYTES),
@@ -186,8 +193,10 @@ impl Doors {
             answers: Places::new(ANSWERS_AT_ONCE),
         };
         let server = Server::start(config, move |request| site.answer(&request))?;
+        let limits = Limits { places: server.others_max(), silence_max: options.graphite_silence_max };
         let graphite =
-            options.graphite.map(|addr| Graphite::start(addr, queue, metrics, log.clone())).transpose()?;
+            options.graphite.map(|addr| Graphite::start(addr, limits, queue, metrics, log.clone()));
+        let graphite = graphite.transpose()?;
         Ok(Doors { server, graphite })
     }
 }

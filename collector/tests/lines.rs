@@ -198,20 +198,39 @@ fn many_connections_at_once_lose_nothing() {
 }
 
 #[test]
-fn one_connection_too_many_is_closed_and_the_others_go_on() {
+fn more_connections_than_places_wait_and_are_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let collector = Collector::start(dir.path());
-    let mut held: Vec<TcpStream> = (0..256).map(|_| collector.lines()).collect();
-    until("all are open", || collector.metric("graphite_connections") == 256.0);
-    let mut more = collector.lines();
-    assert!(matches!(more.read(&mut [0]), Ok(0) | Err(_)), "closed at once");
-    assert_eq!(collector.metric("graphite_refused_connections_total"), 1.0);
-    held[255].write_all(format!("h.last 1 {NOW}\n").as_bytes()).unwrap();
+    let args = ["--graphite", "127.0.0.1:0", "--max-graphite-connections", "2"];
+    let collector = Collector::with(dir.path(), &args);
+    assert_eq!(collector.metric("graphite_connections_max"), 2.0);
+    let mut held = [collector.lines(), collector.lines()];
+    until("both are open", || collector.metric("graphite_connections") == 2.0);
+    collector.send_lines(format!("h.next 1 {NOW}\n").as_bytes());
+    until("one waits", || collector.metric("graphite_full_total") == 1.0);
+    held[1].write_all(format!("h.last 1 {NOW}\n").as_bytes()).unwrap();
     until("the last of them is heard", || snapshot(dir.path()).contains("h.last"));
+    assert!(!snapshot(dir.path()).contains("h.next"));
+    drop(held);
+    until("the next one is heard", || snapshot(dir.path()).contains("h.next"));
+    assert_eq!(collector.metric("graphite_evicted_total"), 0.0);
+    assert!(collector.said().contains("graphite connections wait: 2 are open"), "{}", collector.said());
+}
+
+#[test]
+fn held_graphite_connections_leave_descriptors_to_http() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::limited(dir.path(), "ulimit -n 300", &["--graphite", "127.0.0.1:0"]);
+    let places = collector.metric("graphite_connections_max") as usize;
+    assert!((8..256).contains(&places), "{places}");
+    // Those without a place fit into the shortest queue that a listening socket may have.
+    let held: Vec<TcpStream> = (0..places + 100).map(|_| collector.lines()).collect();
+    until("the places are taken", || collector.metric("graphite_connections") == places as f64);
+    for _ in 0..20 {
+        assert_eq!(collector.get("/-/healthy").0, 200);
+        assert_eq!(collector.post_json("[[1, 2]]").0, 200);
+    }
     drop(held);
     until("their places are free", || collector.metric("graphite_connections") == 0.0);
-    collector.send_lines(format!("h.next 1 {NOW}\n").as_bytes());
-    until("the next one is heard", || snapshot(dir.path()).contains("h.next"));
 }
 
 /// Shows P27.

@@ -56,7 +56,26 @@ impl Collector {
 
     #[track_caller]
     pub(crate) fn with(data: &Path, args: &[&str]) -> Collector {
-        let mut child = command(data).args(args).stderr(Stdio::piped()).spawn().unwrap();
+        Collector::of(command(data), args)
+    }
+
+    /// Starts it from a shell that has been told something first, such as a limit.
+    #[track_caller]
+    pub(crate) fn limited(data: &Path, limit: &str, args: &[&str]) -> Collector {
+        let program = command(data);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{limit} && exec \"$0\" \"$@\"")).arg(program.get_program());
+        shell.args(program.get_args());
+        for (name, value) in program.get_envs() {
+            assert_eq!(value, None, "nothing is set");
+            shell.env_remove(name);
+        }
+        Collector::of(shell, args)
+    }
+
+    #[track_caller]
+    fn of(mut program: Command, args: &[&str]) -> Collector {
+        let mut child = program.args(args).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let (mut http, mut graphite) = (None, None);
         let has_lines = !args.contains(&"off");

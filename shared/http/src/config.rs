@@ -32,6 +32,9 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// Event streams at once, counted apart from other connections.
     pub streams_max: usize,
+    /// Connections that the process takes at other ports: they share the descriptor limit, see
+    /// [`Server::others_max`](crate::Server::others_max).
+    pub others_max: usize,
 
     /// Longest request line and headers, in bytes.
     pub head_bytes_max: usize,
@@ -77,6 +80,7 @@ impl Config {
             connections_max: 512,
             connections_per_address_max: 128,
             streams_max: 200,
+            others_max: 0,
             head_bytes_max: 16 << 10,
             body_bytes_max: 4 << 20,
             request_bytes_all_max: 64 << 20,

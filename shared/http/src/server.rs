@@ -28,6 +28,7 @@ const UNACKNOWLEDGED_MAX_MS: u32 = 30_000;
 /// A running server. Dropping it is [`stop`](Self::stop) without grace.
 pub struct Server {
     local_addr: SocketAddr,
+    others_max: usize,
     shared: Arc<Shared>,
     counters: LiveCounters,
     gate: Option<JoinHandle<()>>,
@@ -60,6 +61,7 @@ impl Server {
         let config = Config { threads: config.threads.max(1), request_bytes_all_max, ..config };
         let rules = Rules::new(&config)?;
         let caps = descriptors::caps(&config)?;
+        let others_max = caps.others;
         let bind = |source| Error::Bind { addr: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(bind)?;
         prepare(&listener).map_err(|e| bind(e.into()))?;
@@ -105,6 +107,7 @@ impl Server {
         let gate = thread::Builder::new().name("http-gate".into()).spawn(run).map_err(no_thread)?;
         Ok(Server {
             local_addr,
+            others_max,
             shared,
             counters,
             gate: Some(gate),
@@ -117,6 +120,12 @@ impl Server {
     /// Where clients reach it; the port is the real one when the configured one was 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// How many connections the process may take at other ports: [`Config::others_max`], or what the descriptor limit
+    /// leaves of it, one at least where any were asked for.
+    pub fn others_max(&self) -> usize {
+        self.others_max
     }
 
     /// What the door has seen so far.
