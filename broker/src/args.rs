@@ -16,7 +16,8 @@ Examples:
   dotter-broker --once app.dots                  post what is there, then leave
 
 The broker keeps no state: it asks the collector what it has, and reads the rings from there. A ring whose process \
-has ended is removed once the collector has all of it. One broker reads a directory; a second one refuses to start.
+has ended is removed once the collector has all of it. One broker reads a directory; a second one refuses to start, \
+for the directory as for a ring in it. Brokers that are each given the exact name of another ring may run together.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";
 

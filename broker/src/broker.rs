@@ -168,11 +168,13 @@ impl<'a> Broker<'a> {
             self.watch.set_place(self.place.clone());
             self.lock = None;
         }
-        if self.lock.is_none() {
-            if !self.place.directory().is_dir() {
-                return Ok(());
-            }
+        if self.lock.as_ref().is_none_or(|lock| !lock.is_current()) && self.place.directory().is_dir() {
+            // Locks of a directory that was removed, or has another name now, keep nobody from this one.
+            self.lock = None;
             self.lock = Some(directory::lock_broker(&self.place).map_err(Error::Lock)?);
+        }
+        if self.lock.is_none() {
+            return Ok(());
         }
         if let Err(error) = self.watch.scan(now, self.log, &mut self.totals) {
             self.log.warn("scan", &format!("cannot list rings, looking again: {}", chain(&error)));

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use dotter_broker::Error;
+use dotter_broker::{Error, Options};
 use dotter_daemon::{Log, StopFlag};
 use dotter_publisher::Publisher;
 use support::collector::Collector;
@@ -28,6 +28,52 @@ fn a_second_broker_is_refused() {
     lane.dot(&series, 2.0);
     once(directory.path(), &collector.url());
     assert_eq!(collector.only_ring().check_lane(0, 3, |record| record as f64), 0);
+}
+
+#[test]
+fn two_brokers_of_two_exact_names_in_one_directory_run_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    let places = ["one", "two"].map(|name| {
+        let path = directory.path().join(name);
+        let publisher = Publisher::create(&path, 5_000).unwrap();
+        let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+        lane.dot(&series, 0.0);
+        let collector = Collector::start();
+        let broker = Broker::start(&path, &collector.url());
+        (publisher, collector, broker)
+    });
+    // Neither is stopped before both have posted.
+    for (_, collector, broker) in &places {
+        until("its dot", || collector.stored() == 1 || !broker.is_running());
+    }
+    for (_, collector, broker) in places {
+        broker.stop();
+        assert_eq!(collector.only_ring().check_lane(0, 1, |record| record as f64), 0);
+    }
+}
+
+#[test]
+fn a_directory_made_anew_has_no_second_broker_either() {
+    let (top, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let path = top.path().join("rings");
+    fs::create_dir(&path).unwrap();
+    let broker = Broker::start(&path, &collector.url());
+    let publish = || {
+        let publisher = Publisher::create(&path, 5_000).unwrap();
+        let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+        lane.dot(&series, 0.0);
+        publisher
+    };
+    let _removed = publish();
+    until("a dot of the first directory", || collector.stored() == 1);
+    fs::remove_dir_all(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let _there = publish();
+    until("a dot of the second directory", || collector.stored() == 2);
+    let options = Options { once: true, ..options(&path, &collector.url()) };
+    let second = dotter_broker::run(&options, &StopFlag::default(), &Log::new("second"));
+    assert!(matches!(second, Err(Error::Lock(_))), "{second:?}");
+    broker.stop();
 }
 
 #[test]

@@ -60,6 +60,40 @@ fn once_posts_what_is_there_and_ends_with_0_and_a_taken_lock_with_1() {
     first.wait().unwrap();
 }
 
+/// Two brokers of which the second is refused while the first lives, and does its work once the first is killed.
+fn check_exclusion(first: &str, second: &str) {
+    let (top, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let directory = top.path().join("rings");
+    std::fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::symlink(&directory, top.path().join("link")).unwrap();
+    let publisher = Publisher::create(&directory.join("app.dots"), 5_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    lane.dot(&series, 0.0);
+    let path = |name: &str| top.path().join(name).to_str().unwrap().to_owned();
+    let mut child = broker().args([&path(first), "0.01", &collector.url()]).spawn().unwrap();
+    until("the first broker's dot", || collector.stored() == 1);
+    lane.dot(&series, 1.0);
+    let (code, _, stderr) = run(&["--once", &path(second), "0.01", &collector.url()]);
+    assert_eq!(code, 1, "'{first}', then '{second}': {stderr}");
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("dotter-broker: cannot take the broker's lock: another broker"), "{last}");
+    assert!(last.contains("stop") && last.contains(".lock"), "{last}");
+    // As kill -9 does: nothing of it is left that could free the lock.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, _, stderr) = run(&["--once", &path(second), "0.01", &collector.url()]);
+    assert_eq!(code, 0, "'{first}' killed, then '{second}': {stderr}");
+    assert_eq!(collector.only_ring().check_lane(0, 2, |record| record as f64), 0);
+}
+
+#[test]
+fn a_broker_of_a_directory_and_one_of_a_ring_in_it_never_run_together() {
+    check_exclusion("rings", "rings/app.dots");
+    check_exclusion("rings/app.dots", "rings");
+    check_exclusion("link", "rings/./app.dots");
+    check_exclusion("link/app.dots", "rings/");
+}
+
 #[test]
 fn sigterm_drains_what_is_there_and_ends_with_0() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());

@@ -4,7 +4,7 @@
 //! exact name, where a new ring moves the dead one before it aside to `NAME.INCARNATION.dots`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -18,6 +18,8 @@ use crate::fork::SlowPath;
 use crate::life::{self, Descriptor, FileId, is_ours};
 use crate::reader::RingReader;
 use crate::sys;
+
+pub use crate::broker_lock::{BrokerLock, lock_broker};
 
 /// Unfinished files younger than this are left to their makers.
 const LITTER_AGE: Duration = Duration::from_secs(60);
@@ -82,12 +84,12 @@ pub(crate) fn ring_name(prefix: &OsStr, incarnation: Incarnation) -> OsString {
 }
 
 /// What stands before `.INCARNATION.dots` in a name; `None` in any other name.
-fn ring_prefix(name: &OsStr) -> Option<&[u8]> {
+pub(crate) fn ring_prefix(name: &OsStr) -> Option<&[u8]> {
     incarnation_prefix(name, b".dots")
 }
 
 /// The same for `.INCARNATION.gone`.
-fn stub_prefix(name: &OsStr) -> Option<&[u8]> {
+pub(crate) fn stub_prefix(name: &OsStr) -> Option<&[u8]> {
     incarnation_prefix(name, b".gone")
 }
 
@@ -252,7 +254,7 @@ fn lock_file(path: &Path) -> Result<File, Error> {
 }
 
 /// `.NAME.SUFFIX` beside NAME.
-fn lock_path(dir: &Path, name: &OsStr, suffix: &str) -> PathBuf {
+pub(crate) fn lock_path(dir: &Path, name: &OsStr, suffix: &str) -> PathBuf {
     let mut lock = OsString::from(".");
     lock.push(name);
     lock.push(suffix);
@@ -271,31 +273,6 @@ impl NameLock {
         let file = lock_file(&path)?;
         file.lock().map_err(Error::io("cannot take lock", &path))?;
         Ok(NameLock { _file: file })
-    }
-}
-
-/// Says that one broker reads here; falls with it.
-#[derive(Debug)]
-pub struct BrokerLock {
-    _file: File,
-}
-
-/// Makes this process the one broker of a place.
-///
-/// # Errors
-///
-/// [`Error::Broker`] where there is one already, [`Error::Io`] where the lock file cannot be made.
-pub fn lock_broker(place: &Place) -> Result<BrokerLock, Error> {
-    let dir = place.directory();
-    let path = match place.name() {
-        None => dir.join(".broker.lock"),
-        Some(name) => lock_path(dir, name, ".broker.lock"),
-    };
-    let file = lock_file(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(BrokerLock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(Error::Broker { path }),
-        Err(TryLockError::Error(error)) => Err(Error::io("cannot take lock", &path)(error)),
     }
 }
 
@@ -404,17 +381,6 @@ mod tests {
         assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling, stub]);
         assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling, stub]);
         assert!(names(Place::Directory(dir.path().join("none"))).is_empty());
-    }
-
-    #[test]
-    fn a_second_broker_is_refused_until_the_first_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        for place in [Place::Directory(dir.path().into()), Place::Exact(dir.path().join("ring"))] {
-            let first = lock_broker(&place).unwrap();
-            assert!(matches!(lock_broker(&place), Err(Error::Broker { .. })));
-            drop(first);
-            lock_broker(&place).unwrap();
-        }
     }
 
     #[test]

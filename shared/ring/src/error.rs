@@ -64,6 +64,10 @@ pub enum Error {
     Broker {
         /// The lock file it holds.
         path: PathBuf,
+        /// Whether it may hold it with others: brokers that read one exact name each.
+        together: bool,
+        /// Its number where it runs, as far as it is known.
+        process: Option<u32>,
     },
     /// The text is no name of a series.
     Name {
@@ -128,8 +132,19 @@ impl fmt::Display for Error {
             Error::Owned { path, pid } => {
                 write!(f, "cannot make ring {}: process {pid} publishes there", path.display())
             }
-            Error::Broker { path } => {
-                write!(f, "another broker reads here: it holds the lock {}", path.display())
+            Error::Broker { path, together: true, .. } => write!(
+                f,
+                "another broker reads single rings here, by their exact names: it holds the lock {}, perhaps with \
+                 others of its kind; stop them first ('fuser {0}' lists them), or name the rings that are left",
+                path.display()
+            ),
+            Error::Broker { path, process, .. } => {
+                let number = process.map(|number| format!(", process {number},")).unwrap_or_default();
+                let path = path.display();
+                write!(
+                    f,
+                    "another broker{number} reads here: it holds the lock {path}; stop it first, or leave its rings to it"
+                )
             }
             Error::Name { name, .. } => write!(f, "cannot publish series '{name}'"),
             Error::Columns { name, found } => write!(

@@ -41,6 +41,8 @@ mod reader;
 
 // Names, owners, processes.
 #[cfg(not(loom))]
+mod broker_lock;
+#[cfg(not(loom))]
 pub mod directory;
 #[cfg(not(loom))]
 mod fork;
