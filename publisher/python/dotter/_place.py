@@ -157,7 +157,9 @@ class NameLock:
     """The lock under which rings come and go under an exact name."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        path = directory / f".{name}.lock"
+        # `.broker.lock` and `.NAME.broker.lock` are held by a broker for as long as it runs.
+        suffix = "name-lock" if name == "broker" or name.endswith(".broker") else "lock"
+        path = directory / f".{name}.{suffix}"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
     def __enter__(self) -> None:

@@ -1,5 +1,6 @@
 """What an application publishes, a reader of the file finds, through either writer."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -70,6 +71,18 @@ class Cases(WithPublisher):
         self.assertEqual(
             dots, [("data", whole, 1), ("data", whole + 500_000_000, 2.5), ("data", 250_000_000, -1)]
         )
+
+    def test_no_publisher_waits_for_a_broker_whatever_its_ring_is_called(self):
+        made = []
+        for lock, name in ((".broker.lock", "broker"), (".x.broker.lock", "x.broker")):
+            with open(self.directory / lock, "w") as broker:
+                fcntl.flock(broker, fcntl.LOCK_EX)
+                thread = threading.Thread(target=lambda: made.append(self.create(name, 1000)), daemon=True)
+                thread.start()
+                thread.join(60)
+                self.assertFalse(thread.is_alive(), name)
+        for publisher in made:
+            publisher.close()
 
     def test_an_application_has_a_name_of_its_own_in_the_default_directory(self):
         with Publisher.open("shop") as publisher:

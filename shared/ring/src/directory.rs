@@ -267,9 +267,15 @@ pub(crate) struct NameLock {
 }
 
 impl NameLock {
+    /// The lock file of a name. Never one of a [`BrokerLock`], which is held for as long as a broker runs.
+    fn path(dir: &Path, name: &OsStr) -> PathBuf {
+        let like_a_brokers = name == "broker" || name.as_bytes().ends_with(b".broker");
+        lock_path(dir, name, if like_a_brokers { ".name-lock" } else { ".lock" })
+    }
+
     /// Waits for it: whoever holds it is making or removing a file.
     pub(crate) fn take(dir: &Path, name: &OsStr) -> Result<NameLock, Error> {
-        let path = lock_path(dir, name, ".lock");
+        let path = NameLock::path(dir, name);
         let file = lock_file(&path)?;
         file.lock().map_err(Error::io("cannot take lock", &path))?;
         Ok(NameLock { _file: file })
@@ -381,6 +387,25 @@ mod tests {
         assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling, stub]);
         assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling, stub]);
         assert!(names(Place::Directory(dir.path().join("none"))).is_empty());
+    }
+
+    #[test]
+    fn a_publisher_never_waits_for_a_broker_whatever_its_ring_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, wait) = std::sync::mpsc::channel();
+        let places = [
+            (Place::Directory(dir.path().into()), "broker"),
+            (Place::Exact(dir.path().join("broker")), "broker"),
+            (Place::Exact(dir.path().join("x")), "x.broker"),
+        ];
+        for (place, ring) in places {
+            let _broker = lock_broker(&place).unwrap();
+            let (dir, made) = (dir.path().to_owned(), made.clone());
+            std::thread::spawn(move || made.send(NameLock::take(&dir, OsStr::new(ring)).is_ok()));
+            let taken = wait.recv_timeout(Duration::from_secs(60));
+            assert_eq!(taken, Ok(true), "ring {ring} beside the broker of {place:?}");
+        }
+        assert!(dir.path().join(".x.broker.name-lock").exists());
     }
 
     #[test]
