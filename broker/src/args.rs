@@ -1,11 +1,10 @@
 //! The command line.
 
-use std::env::VarError;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use dotter_broker::{Error, Options, TimeUnit, Token, host_name};
+use dotter_broker::{Error, Options, TimeUnit, host_name};
 use dotter_daemon::duration_arg;
 
 const EXAMPLES: &str = "\
@@ -57,12 +56,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn options(self) -> Result<Options, Error> {
-        let token = match (&self.token_file, std::env::var("DOTTER_TOKEN")) {
-            (Some(path), _) => Some(Token::from_file(path)?),
-            (None, Ok(text)) if !text.is_empty() => Some(Token::new(&text)?),
-            (None, Err(VarError::NotUnicode(_))) => return Err(Error::Token),
-            (None, _) => None,
-        };
+        let token = dotter_daemon::token(self.token_file.as_deref()).map_err(Error::Token)?;
         Ok(Options {
             path: self.path,
             poll: self.poll,

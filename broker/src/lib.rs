@@ -32,19 +32,17 @@ mod follow;
 mod lane;
 mod post;
 mod time_unit;
-mod token;
 mod totals;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotter_daemon::{Log, StopFlag};
+use dotter_daemon::{Log, Secret, StopFlag};
 use dotter_ring::directory::{self, Place};
 
 pub use error::Error;
 pub use time_unit::TimeUnit;
-pub use token::Token;
 pub use totals::Totals;
 
 /// What to read, how often, and where to post.
@@ -63,7 +61,7 @@ pub struct Options {
     /// Return as soon as all that is there at the start is acknowledged.
     pub once: bool,
     /// What the collector asks for before it takes anything.
-    pub token: Option<Token>,
+    pub token: Option<Secret>,
 }
 
 impl Options {

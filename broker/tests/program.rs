@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,26 @@ fn help_and_version_are_data_and_wrong_usage_is_code_2() {
     let (code, stdout, stderr) = run(&["/tmp", "soon"]);
     assert_eq!((code, &*stdout), (2, ""));
     assert!(stderr.contains("'soon' is no length of time"), "{stderr}");
+}
+
+#[test]
+fn a_token_that_is_there_and_is_none_is_an_error_and_nothing_is_posted_without_it() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 5_000).unwrap();
+    publisher.lane().unwrap().dot(&publisher.series("a").unwrap(), 0.0);
+    for value in [&b""[..], b" ", b"\xff\xfe", b"a b"] {
+        let mut command = broker();
+        command
+            .env("DOTTER_TOKEN", OsStr::from_bytes(value))
+            .env_remove("DOTTER_BROKER_TOKEN_FILE")
+            .arg("--once")
+            .arg(directory.path());
+        let output = command.args(["0.01", &collector.url()]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{value:?}: {stderr}");
+        assert!(stderr.contains("cannot take the token: $DOTTER_TOKEN"), "{value:?}: {stderr}");
+    }
+    assert_eq!(collector.state().posts, 0);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -81,15 +80,8 @@ enum Lines {
 
 impl Args {
     pub(crate) fn options(self) -> Result<Options, Error> {
-        let token = match (&self.token_file, std::env::var("DOTTER_TOKEN")) {
-            (Some(path), _) => Some(Token::from_file(path)?),
-            (None, Ok(value)) if !value.is_empty() => Some(Token::from_env_value(&value)?),
-            // Refused as what it is: no token could be made of it.
-            (None, Err(VarError::NotUnicode(value))) => {
-                Some(Token::from_env_value(&value.to_string_lossy())?)
-            }
-            (None, _) => None,
-        };
+        let secret = dotter_daemon::token(self.token_file.as_deref()).map_err(Error::Token)?;
+        let token = secret.map(|secret| Token::from_env_value(secret.as_str())).transpose()?;
         Ok(Options {
             listen: self.listen,
             graphite: match self.graphite {

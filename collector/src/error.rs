@@ -16,7 +16,9 @@ pub enum Error {
         /// What the store said.
         source: dotter_store::Error,
     },
-    /// The front door cannot be opened, or the token cannot be read.
+    /// A token is named and cannot be used.
+    Token(dotter_daemon::TokenError),
+    /// The front door cannot be opened, or the token can be guessed.
     Http(dotter_http::Error),
     /// The Graphite port cannot be bound.
     Graphite {
@@ -49,6 +51,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Open { dir, .. } => write!(f, "cannot open the store in {} for writing", dir.display()),
+            Error::Token(_) => f.write_str("cannot take the token"),
             Error::Http(_) => f.write_str("cannot serve"),
             Error::Graphite { addr, .. } => write!(f, "cannot take graphite lines on {addr}"),
             Error::GraphiteNotLoopback(addr) => write!(
@@ -67,6 +70,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Open { source, .. } | Error::NotWritten { source, .. } => Some(source),
+            Error::Token(source) => Some(source),
             Error::Http(source) => Some(source),
             Error::Graphite { source, .. } | Error::Resources { source, .. } => Some(source),
             Error::GraphiteNotLoopback(_) | Error::NotDrained => None,

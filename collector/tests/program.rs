@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
@@ -72,6 +74,22 @@ fn an_address_that_is_taken_or_that_others_reach_is_refused() {
     let output = command.arg("0.0.0.0:0").env_remove("DOTTER_TOKEN").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && text.contains("refused to listen on 0.0.0.0:0"), "{text}");
+}
+
+#[test]
+fn a_token_that_is_there_and_is_none_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    for value in [&b""[..], b" ", b"\xff\xfe"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dotter-collector"));
+        command.arg("--data").arg(dir.path()).env("DOTTER_TOKEN", OsStr::from_bytes(value));
+        // An address at which a collector without a token ends by itself, too.
+        command.args(["--graphite", "off", "--listen", "0.0.0.0:0"]).env_remove("DOTTER_TOKEN_FILE");
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{value:?}: {text}");
+        assert!(text.contains("cannot take the token: $DOTTER_TOKEN"), "{value:?}: {text}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
 }
 
 /// Shows P23.

@@ -6,7 +6,9 @@ use std::io;
 /// Why the displayer cannot start.
 #[derive(Debug)]
 pub enum Error {
-    /// The door cannot be opened, or the token cannot be read.
+    /// A token is named and cannot be used.
+    Token(dotter_daemon::TokenError),
+    /// The door cannot be opened, or the token can be guessed.
     Http(dotter_http::Error),
     /// The thread that follows the store cannot be started.
     Follower(io::Error),
@@ -17,6 +19,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Error::Token(_) => "cannot take the token",
             Error::Http(_) => "cannot serve",
             Error::Follower(_) => "cannot start the thread that follows the store",
             Error::Signals(_) => "cannot take signals",
@@ -27,6 +30,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Error::Token(cause) => Some(cause),
             Error::Http(cause) => Some(cause),
             Error::Follower(cause) | Error::Signals(cause) => Some(cause),
         }

@@ -96,11 +96,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     if let Err(error) = dotter_store::survive_truncation() {
         log.info(&format!("cannot guard against segments that are cut short: {error}"));
     }
-    let token = match (&args.token_file, std::env::var("DOTTER_TOKEN")) {
-        (Some(path), _) => Some(Token::from_file(path)?),
-        (None, Ok(value)) => Some(Token::from_env_value(&value)?),
-        (None, Err(_)) => None,
-    };
+    let secret = dotter_daemon::token(args.token_file.as_deref()).map_err(Error::Token)?;
+    let token = secret.map(|secret| Token::from_env_value(secret.as_str())).transpose()?;
     let stop = stop_on_signals().map_err(Error::Signals)?;
     let settings = Settings { listen: args.listen, hosts: args.hosts, token };
     let displayer = Displayer::start(settings, Box::new(StoreFeed::new(args.data.clone())), log.clone())?;

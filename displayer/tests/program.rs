@@ -1,7 +1,9 @@
 //! The program over a real store that another process's code writes: what is committed is seen, streamed and drawn.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -195,6 +197,24 @@ fn seals_and_compactions_do_not_show() {
     displayer.wait_for("all dots", all);
     while dotter_store::compact(root.path(), &|| false).unwrap() {}
     assert!(all(&displayer), "after the compaction");
+}
+
+#[test]
+fn a_token_that_is_there_and_is_none_is_an_error_and_nothing_is_served_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for value in [&b""[..], b" ", b"\xff\xfe"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dotter-displayer"));
+        command
+            .arg("--data")
+            .arg(dir.path())
+            .env("DOTTER_TOKEN", OsStr::from_bytes(value))
+            .env_remove("DOTTER_TOKEN_FILE");
+        // An address at which a displayer without a token ends by itself, too.
+        let output = command.args(["--listen", "0.0.0.0:0"]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{value:?}: {text}");
+        assert!(text.contains("cannot take the token: $DOTTER_TOKEN"), "{value:?}: {text}");
+    }
 }
 
 #[test]

@@ -1,13 +1,16 @@
-//! What every program shares: the stop flag, log lines, numbers on the command line, self-metrics, exit codes.
+//! What every program shares: the stop flag, log lines, numbers on the command line, the token, self-metrics, exit
+//! codes.
 
 mod args;
 mod exit;
 mod log;
 mod metrics;
 mod stop;
+mod token;
 
 pub use args::duration_arg;
 pub use exit::{chain, exit_code};
 pub use log::Log;
 pub use metrics::Exposition;
 pub use stop::{StopFlag, stop_on_signals};
+pub use token::{Origin, Secret, TokenError, token};

@@ -22,8 +22,9 @@ use dotter_http::{Config, EventSender, Request, Response, Server, Token, event_s
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
     let mut config = Config::new(listen.parse()?);
-    if let Ok(token) = std::env::var("DOTTER_TOKEN") {
-        config.token = Some(Token::from_env_value(&token)?);
+    if let Some(token) = std::env::var_os("DOTTER_TOKEN") {
+        // What is not UTF-8 is refused as what it is: no token.
+        config.token = Some(Token::from_env_value(&token.to_string_lossy())?);
     }
     let viewers: Arc<Mutex<Vec<EventSender>>> = Arc::default();
 

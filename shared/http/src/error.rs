@@ -61,20 +61,6 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The token's file could not be read.
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The token's file is not a regular file, or others than its owner may read it.
-    TokenFileOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
     /// The token can be guessed, or holds what `Authorization` cannot carry.
     TokenWeak {
         /// Why, in words that do not repeat the token.
@@ -106,12 +92,6 @@ impl fmt::Display for Error {
                 write!(f, "open file limit is {found}, expected at least {expected}; raise it with ulimit -n")
             }
             Error::Resources { what, .. } => write!(f, "cannot make {what}"),
-            Error::TokenFile { path, .. } => write!(f, "cannot read token file {}", path.display()),
-            Error::TokenFileOpen { path, mode } => write!(
-                f,
-                "token file {} has mode {mode:04o}, expected a regular file that only its owner may read (0600)",
-                path.display()
-            ),
             Error::TokenWeak { found } => write!(
                 f,
                 "token {found}, expected 128 random bits or more, such as from `openssl rand -hex 32`"
@@ -127,12 +107,10 @@ impl std::error::Error for Error {
             | Error::SocketFile { source, .. }
             | Error::SocketDir { source, .. }
             | Error::Private { source, .. }
-            | Error::Resources { source, .. }
-            | Error::TokenFile { source, .. } => Some(source),
+            | Error::Resources { source, .. } => Some(source),
             Error::NotLoopback { .. }
             | Error::HostName { .. }
             | Error::Descriptors { .. }
-            | Error::TokenFileOpen { .. }
             | Error::TokenWeak { .. } => None,
         }
     }

@@ -1,23 +1,17 @@
 //! The shared secret that a request carries.
 //!
-//! It comes from a file only its owner may read or from the environment, never from a command line or a
-//! URL, is never printed, and is compared in constant time.
+//! It must be hard to guess, is never printed, and is compared in constant time. Where it comes from is the program's
+//! business.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::hint::black_box;
-use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-
-use nix::fcntl::OFlag;
 
 use crate::Error;
 
 const BITS_MIN: f64 = 128.0;
 /// Fewer different characters than this and a long token is a pattern, not chance.
 const DIFFERENT_MIN: usize = 8;
-const BYTES_MAX: u64 = 4096;
+const BYTES_MAX: usize = 4096;
 
 /// A secret of at least 128 bits, as it stands in `Authorization: Bearer`.
 #[derive(Clone)]
@@ -26,27 +20,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Reads a token from a file; blanks and line ends around it do not count.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, is a link or not a regular file, can be read by others than its
-    /// owner, or holds a token that [`from_env_value`](Self::from_env_value) refuses.
-    pub fn from_file(path: &Path) -> Result<Token, Error> {
-        let failed = |source: io::Error| Error::TokenFile { path: path.to_owned(), source };
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_file() || mode & 0o077 != 0 {
-            return Err(Error::TokenFileOpen { path: path.to_owned(), mode });
-        }
-        let mut text = String::new();
-        file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-        Token::from_env_value(&text)
-    }
-
-    /// Takes a token from the value of an environment variable; blanks and line ends around it do not
+    /// Takes a token as a file or an environment variable holds it; blanks and line ends around it do not
     /// count.
     ///
     /// # Errors
@@ -59,7 +33,7 @@ impl Token {
         if secret.is_empty() {
             return weak("is empty");
         }
-        if secret.len() as u64 > BYTES_MAX {
+        if secret.len() > BYTES_MAX {
             return weak("is longer than 4096 characters");
         }
         let sent_as_is = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(b);
@@ -126,25 +100,5 @@ mod tests {
         assert!(!token.matches(GOOD.to_uppercase().as_bytes()));
         assert!(!token.matches(b""));
         assert!(!format!("{token:?}").contains(GOOD));
-    }
-
-    #[test]
-    fn a_file_others_can_read_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        std::fs::write(&path, GOOD).unwrap();
-        let set = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        for mode in [0o644, 0o640, 0o604, 0o660] {
-            set(mode);
-            assert!(
-                matches!(Token::from_file(&path), Err(Error::TokenFileOpen { mode: found, .. }) if found == mode)
-            );
-        }
-        set(0o600);
-        assert!(Token::from_file(&path).unwrap().matches(GOOD.as_bytes()));
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(Token::from_file(&link), Err(Error::TokenFile { .. })), "a link is not followed");
-        assert!(matches!(Token::from_file(dir.path()), Err(Error::TokenFileOpen { .. })), "a directory");
     }
 }
