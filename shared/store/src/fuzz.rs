@@ -140,6 +140,8 @@ pub fn segment(bytes: &[u8]) {
     file.extend_from_slice(&tail.encode(checksum));
     let path = std::env::temp_dir().join(format!("dotter-fuzz-{}.seg", std::process::id()));
     std::fs::write(&path, &file).expect("there is room for a small file");
+    // Listed as what it says of itself.
+    let Ok(tail) = Tail::read(&path) else { return };
     let Ok(segment) = Segment::open(&path, &tail.entry("fuzz")) else { return };
     let mut run = Run::default();
     for name in ["a", "b", "c"] {

@@ -56,6 +56,13 @@ impl Layout {
         self.dir.join("seg").join(name)
     }
 
+    /// The generation that a segment's name says first listed it; `None` where the name is none of ours.
+    pub(crate) fn segment_generation(name: &str) -> Option<u64> {
+        let mut parts = name.strip_suffix(".seg")?.split('-');
+        let (level, _hour) = (parts.next()?, parts.next()?);
+        parts.next().filter(|_| level.starts_with('L'))?.parse().ok()
+    }
+
     /// Makes the directories where they are missing.
     pub(crate) fn create(&self) -> Result<(), Error> {
         for dir in [self.dir.clone(), self.dir.join("wal"), self.dir.join("seg"), self.dir.join("tmp")] {

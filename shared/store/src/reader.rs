@@ -450,7 +450,7 @@ fn open_segments(
 ) -> Result<Vec<Arc<Segment>>, Error> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
-        if let Some(segment) = open.iter().find(|segment| segment.name() == entry.name) {
+        if let Some(segment) = open.iter().find(|segment| segment.entry() == entry) {
             segments.push(segment.clone());
             continue;
         }
@@ -474,7 +474,7 @@ fn open_archives(
     let mut archives = Vec::with_capacity(manifest.archives.len());
     for window in &manifest.archives {
         let Some(entry) = &window.segment else { continue };
-        let segment = match open.iter().find(|open| open.segment.name() == entry.name) {
+        let segment = match open.iter().find(|open| open.segment.entry() == entry) {
             Some(open) => open.segment.clone(),
             None => match Segment::open(&layout.segment(&entry.name), entry) {
                 Ok(segment) => Arc::new(segment),

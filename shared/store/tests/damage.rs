@@ -386,3 +386,52 @@ fn a_wal_file_that_the_system_cannot_read_is_an_error_and_no_damage() {
         assert!(matches!(outcome, Err(dotter_store::Error::Io { .. })), "{outcome:?}");
     }
 }
+
+#[test]
+fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(name);
+    let add = |to: &Path, from: u64| {
+        let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
+        dotter_store::add(to, (from..from + 40).map(row).collect::<dotter_store::Bulk>()).unwrap();
+    };
+    let segments = |of: &Path| {
+        let entries = fs::read_dir(of.join("seg")).unwrap();
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    // Two stores with the same history, but for their names and their rows; of one, a later moment as well.
+    add(&dir("one"), 0);
+    add(&dir("other"), 1000);
+    copy(&dir("one"), &dir("later"));
+    add(&dir("one"), 2000);
+    add(&dir("later"), 3000);
+    add(&dir("later"), 4000);
+    let [first, second] = &segments(&dir("one"))[..] else { panic!("two segments") };
+    let other = segments(&dir("other")).remove(0);
+    let later = segments(&dir("later"));
+    assert_eq!(other.file_name(), first.file_name());
+    // Another store's; one of the same store, of another moment under the same name, and under another name.
+    for (from, to) in [(&other, first), (&later[2], second), (&later[0], second), (second, first)] {
+        let told = format!("{} as {}", from.display(), to.display());
+        let spoiled = tempfile::tempdir().unwrap();
+        copy(&dir("one"), spoiled.path());
+        let path = spoiled.path().join("seg").join(to.file_name().unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::copy(from, &path).unwrap();
+        let snapshot = Reader::open(spoiled.path()).unwrap().snapshot();
+        let times = snapshot.read("rows.b", TimeRange::ALL).unwrap();
+        let kept = if to == first { 2000..2040 } else { 0..40 };
+        assert!(times.iter().map(|dot| dot.time.nanos()).eq(kept), "{told}");
+        assert_eq!(snapshot.stat().damaged_segments, 1, "{told}");
+        let damage = verify(spoiled.path()).unwrap().damage;
+        assert_eq!(damage.len(), 1, "{told}");
+        assert_eq!(damage[0].path, path);
+        assert!(damage[0].what.contains(", expected "), "{}", damage[0].what);
+        // A compaction leaves it where it is: it may be needed to see what happened.
+        dotter_store::compact_major(spoiled.path(), &|| false, &|_, _| ()).unwrap();
+        assert!(path.exists(), "{told}");
+        assert_eq!(verify(spoiled.path()).unwrap().damage[0].path, path);
+    }
+}

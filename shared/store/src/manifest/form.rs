@@ -45,6 +45,7 @@ impl SegmentEntry {
             dots: fields.varint()?,
             series: fields.varint()?,
             purged: fields.varint()?,
+            store: StoreId::default(),
         })
     }
 }
@@ -99,7 +100,13 @@ impl Manifest {
         };
         let mut fields = Fields(&bytes[FIXED_BYTES..]);
         match manifest.decode_rest(&mut fields) {
-            Some(()) if fields.0.is_empty() => Ok(manifest),
+            Some(()) if fields.0.is_empty() => {
+                let archived = manifest.archives.iter_mut().filter_map(|archive| archive.segment.as_mut());
+                for entry in manifest.segments.iter_mut().chain(archived) {
+                    entry.store = manifest.store;
+                }
+                Ok(manifest)
+            }
             _ => {
                 let offset = (bytes.len() - fields.0.len()) as u64;
                 Err(Error::damaged(path, offset, "fields end too soon or make no sense"))

@@ -65,6 +65,8 @@ pub(crate) struct SegmentEntry {
     pub(crate) series: u64,
     /// What tombstones up to this generation hide is no longer in it.
     pub(crate) purged: u64,
+    /// The store it belongs to. No listing says it: that of the list.
+    pub(crate) store: StoreId,
 }
 
 /// The file of finished rings.
@@ -438,6 +440,7 @@ mod tests {
                 dots: 10,
                 series: 2,
                 purged: 11,
+                store: StoreId([9; 16]),
             }],
             obsolete: vec!["wal/0000000003.wal".into()],
             clock: Clock::default(),

@@ -1,6 +1,7 @@
 //! A mapped segment.
 //!
-//! Index and fst were checked against their checksum when it was opened; a chunk is checked when it is read.
+//! When it was opened, the file was compared with its listing, and index and fst were checked against their checksum;
+//! a chunk is checked when it is read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,14 +93,20 @@ thread_local! {
 }
 
 impl Segment {
+    /// Opens the segment that `entry` lists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the file is not whole, or is another segment than the one listed.
     pub(crate) fn open(path: &Path, entry: &SegmentEntry) -> Result<Segment, Error> {
         let file = tail::open(path)?;
         let map = Arc::new(Map::new(&file).map_err(Error::io("map", path))?);
         let (Some((body, last)), length) = (map.split_last_chunk::<TAIL_BYTES>(), map.len() as u64) else {
             return Err(Error::damaged(path, 0, format!("{} bytes are too few for a segment", map.len())));
         };
-        let (tail, checksum) = Tail::decode(last, path, length)?;
-        tail.check(&body[tail.index_at as usize..], checksum, path)?;
+        let (mut tail, checksum) = Tail::decode(last, path, length)?;
+        tail.meta = tail.check(&body[tail.index_at as usize..], checksum, path)?;
+        tail.compare(entry, path)?;
         let (fst_at, meta_at) = (tail.fst_at as usize, tail.meta_at as usize);
         let keys = fst::Map::new(Part { map: map.clone(), from: fst_at, until: meta_at })
             .map_err(|error| Error::damaged(path, tail.fst_at, format!("no series map: {error}")))?;
@@ -128,10 +135,6 @@ impl Segment {
     /// When its dots of a series are hidden.
     pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
         tombstone::hidden(tombstones, name, self.entry.order, self.entry.purged)
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.entry.name
     }
 
     pub(crate) fn meets(&self, range: TimeRange) -> bool {

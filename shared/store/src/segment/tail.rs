@@ -9,6 +9,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::error::Error;
+use crate::layout::Layout;
 use crate::ledger::{Ledger, Totals};
 use crate::manifest::{Order, SegmentEntry, StoreId};
 use crate::retention::Archive;
@@ -211,7 +212,39 @@ impl Tail {
             dots: self.dots,
             series: self.series,
             purged: self.meta.purged,
+            store: self.store,
         }
+    }
+
+    /// That the file is the one a list means by `listed`, and not one of another store or another moment.
+    pub(crate) fn compare(&self, listed: &SegmentEntry, path: &Path) -> Result<(), Error> {
+        let found = self.entry(&listed.name);
+        let generation = Layout::segment_generation(&listed.name).unwrap_or(self.generation);
+        if found == *listed && generation == self.generation {
+            return Ok(());
+        }
+        let fields = |of: &SegmentEntry, generation: u64| {
+            let order = format!("{}.{}", of.order.sequence, of.order.generation);
+            [
+                ("store", of.store.to_string()),
+                ("generation", generation.to_string()),
+                ("order", order),
+                ("bytes", of.bytes.to_string()),
+                ("dots", of.dots.to_string()),
+                ("series", of.series.to_string()),
+                ("level", of.level.to_string()),
+                ("purged", of.purged.to_string()),
+                ("first time", of.first_time.nanos().to_string()),
+                ("last time", of.last_time.nanos().to_string()),
+            ]
+        };
+        let both = fields(&found, self.generation).into_iter().zip(fields(listed, generation));
+        let differs: Vec<String> = both
+            .filter(|(found, expected)| found != expected)
+            .map(|((field, found), (_, expected))| format!("{field} {found}, expected {expected}"))
+            .collect();
+        let what = format!("another segment than the one listed: {}", differs.join("; "));
+        Err(Error::damaged(path, self.bytes - TAIL_BYTES as u64, what))
     }
 }
 
