@@ -106,6 +106,7 @@ impl Worker {
         let mut retention = Retention::default();
         let mut retain = Instant::now() + RETENTION_FIRST;
         let mut tidy = Instant::now() + TIDY;
+        let mut has_told = self.tell_rebuilt();
         while self.wait(wake) {
             if Instant::now() >= retain {
                 self.retain(&mut retention);
@@ -116,6 +117,7 @@ impl Worker {
                 if let Err(error) = outcome {
                     self.note("tidy", &error);
                 }
+                has_told = has_told || self.tell_rebuilt();
                 tidy = Instant::now() + TIDY;
             }
             while !self.stop.is_set() {
@@ -131,6 +133,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Says so where the list of what counts had to be rebuilt.
+    fn tell_rebuilt(&self) -> bool {
+        let rebuilt = dotter_store::rebuilt(&self.dir).unwrap_or_default();
+        if let Some(told) = &rebuilt {
+            self.log.warn("manifest", told);
+        }
+        rebuilt.is_some()
     }
 
     fn retain(&self, retention: &mut Retention) {

@@ -46,6 +46,19 @@ fn a_second_collector_on_a_store_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_list_that_had_to_be_rebuilt_is_told_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(dotter_store::Writer::open(dir.path()).unwrap());
+    let row = |n| (dotter_dot::SeriesName::new("a").unwrap(), dotter_dot::Timestamp::from_nanos(n), 1.0);
+    (1..3).for_each(|n| assert_eq!(dotter_store::add(dir.path(), vec![row(n)]).unwrap(), 1));
+    std::fs::write(dir.path().join("MANIFEST"), "not a list").unwrap();
+    let collector = Collector::start(dir.path());
+    until("it is told", || collector.said().contains("was rebuilt: MANIFEST at byte 0"));
+    assert_eq!(collector.post_json("[[1, 2]]").0, 200);
+    assert!(snapshot(dir.path()).contains("a"));
+}
+
+#[test]
 fn a_directory_that_cannot_be_one_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

@@ -155,3 +155,36 @@ fn damage_is_named_and_told_by_the_exit_status() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("0 segments and 1 chunks are damaged and left out"), "{told}");
 }
+
+#[test]
+fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    for row in ["a 1 1\n", "a 2 5\n"] {
+        assert!(store(dir.path(), &["add"], row).status.success());
+        assert!(store(dir.path(), &["compact", "--major"], "").status.success());
+    }
+    let manifest = dir.path().join("MANIFEST");
+    std::fs::OpenOptions::new().write(true).open(&manifest).unwrap().write_all_at(b"no", 60).unwrap();
+    let told = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+    let rows = "a\t1\t1\na\t2\t5\n";
+    for has_gone_on in [false, true] {
+        for command in [&["read", "a", "--times", "nanos"][..], &["export", "--csv", "a"], &["verify"]] {
+            let output = store(dir.path(), command, "");
+            assert_eq!(output.status.code(), Some(3), "{command:?}");
+            assert!(told(&output).contains("was rebuilt: "), "{}", told(&output));
+            assert!(told(&output).contains("MANIFEST.damaged"), "{}", told(&output));
+            let said = String::from_utf8(output.stdout).unwrap();
+            match command[0] {
+                "verify" => assert!(said.contains("/MANIFEST"), "{said}"),
+                "export" => assert_eq!(said.lines().count(), 3, "{said}"),
+                _ => assert_eq!(said, rows),
+            }
+        }
+        // The next commit makes the rebuilt list the list.
+        let output = store(dir.path(), &["delete", "a", "--after", "100"], "");
+        assert!(output.status.success() && told(&output).contains("was rebuilt"), "{has_gone_on}");
+    }
+    std::fs::remove_file(dir.path().join("MANIFEST.damaged")).unwrap();
+    assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), rows);
+    assert_eq!(store(dir.path(), &["verify"], "").status.code(), Some(0));
+}

@@ -20,8 +20,9 @@ use crate::wal::{self, HEADER_BYTES, LogFile, Synced};
 
 /// How often it begins anew because a compaction was quicker.
 const TRIES_MAX: u32 = 20;
-/// Files beside the store's own that belong to it.
-const EXTRA_FILES: [&str; 3] = ["retention.toml", "storage-schemas.conf", "storage-aggregation.conf"];
+/// Files beside the store's own that belong to it; the last says that its list was rebuilt.
+const EXTRA_FILES: [&str; 4] =
+    ["retention.toml", "storage-schemas.conf", "storage-aggregation.conf", "MANIFEST.damaged"];
 /// What the displayer keeps.
 const EXTRA_DIR: &str = "displayer";
 const COPY_BYTES: usize = 1 << 20;

@@ -39,6 +39,12 @@ impl Layout {
         self.dir.join("MANIFEST.old")
     }
 
+    /// There from the moment on in which a rebuilt list took the place of MANIFEST, until somebody removes it: what
+    /// was MANIFEST, or an empty file where there was none.
+    pub(crate) fn rebuilt_mark(&self) -> PathBuf {
+        self.dir.join("MANIFEST.damaged")
+    }
+
     pub(crate) fn wal_name(file_id: u64) -> String {
         format!("wal/{file_id:010}.wal")
     }

@@ -56,7 +56,7 @@ pub use filter::{DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Sear
 pub use ledger::{
     Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals, tidy,
 };
-pub use manifest::StoreId;
+pub use manifest::{StoreId, rebuilt};
 pub use pattern::Pattern;
 pub use reader::{LossNews, News, Reader};
 pub use retention::{Aggregation, ArchiveRule, Machine, Retained, Retention, Rollup, Rule, Rules, retain};

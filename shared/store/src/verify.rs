@@ -62,6 +62,14 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         other => other?,
     };
     verified.files += 1;
+    let mark = layout.rebuilt_mark();
+    if mark.exists() {
+        let what =
+            "MANIFEST was damaged or missing, and was rebuilt: the last deletes may be missing; remove this \
+                    file once you have looked"
+                .to_owned();
+        verified.note(mark, 0, what);
+    }
     if let Some(file) = &manifest.ledger_file {
         for (at, what) in manifest.ledger.finished().damage() {
             verified.note(layout.dir.join(&file.name), at, what);

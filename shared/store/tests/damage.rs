@@ -218,6 +218,11 @@ fn a_lost_manifest_is_made_again_from_the_one_before_and_the_segments() {
     drop(Writer::open(&dir).unwrap());
     dotter_store::seal_all(&dir, &|| false).unwrap();
     assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
+    // Until somebody has looked.
+    let verified = verify(&dir).unwrap();
+    assert!(verified.damage.iter().all(|damage| damage.path.ends_with("MANIFEST.damaged")));
+    assert_eq!(fs::read(dir.join("MANIFEST.damaged")).unwrap(), b"rubbish");
+    fs::remove_file(dir.join("MANIFEST.damaged")).unwrap();
     assert!(verify(&dir).unwrap().damage.is_empty());
 }
 

@@ -69,13 +69,18 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
     let dir = &args.data;
     sonnerie::check(dir)?;
+    // Where there is no store, or it cannot be opened, the command says so itself.
+    let rebuilt = dotter_store::rebuilt(dir).unwrap_or_default();
+    if let Some(told) = &rebuilt {
+        eprintln!("dotter-store: {told}");
+    }
     let mut input = BufReader::with_capacity(PIPE_BYTES, io::stdin());
     let whole = match &args.command {
         Command::Add(options) => {
             add::run(dir, options, &mut input, input_bytes())?;
             true
         }
-        Command::Read(options) => read::run(dir, options, out)?,
+        Command::Read(options) => read::run(dir, options, out)? && rebuilt.is_none(),
         Command::Delete(options) => {
             delete::run(dir, options)?;
             true
@@ -101,7 +106,7 @@ fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
             backup::run(dir, dest)?;
             true
         }
-        Command::Export(options) => export::run(dir, options, out)?,
+        Command::Export(options) => export::run(dir, options, out)? && rebuilt.is_none(),
         Command::Import(options) => {
             import::run(dir, options, &mut input)?;
             true

@@ -1,9 +1,11 @@
 //! The list of what counts: live segments, the first live WAL file, and the ledger as of its start.
 //!
 //! Always true on disk: MANIFEST is whole (it is replaced by rename), and everything it lists exists. What a
-//! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it.
+//! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it. No two
+//! swaps have the same generation, those that a crash cut short included: file names hold it.
 
 mod form;
+mod rebuild;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -16,14 +18,15 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::error::Error;
 use crate::layout::{LEDGER_PREFIX, Layout, random_bytes};
-use crate::ledger::{Finished, Ledger, Totals};
+use crate::ledger::{Finished, Ledger};
 use crate::retention::{Archive, Clock};
-use crate::segment::{Meta, Tail};
 use crate::tombstone::Tombstone;
 use crate::wal;
 
 /// The name of the lock held for the moment of a swap.
 const LOCK: &str = "MANIFEST.lock";
+
+pub use rebuild::rebuilt;
 
 /// The name of a store: 16 random bytes, shown as 32 hex digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -101,6 +104,8 @@ pub(crate) struct Manifest {
     pub(crate) ledger_file: Option<LedgerFile>,
     /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
     pub(crate) ledger: Ledger,
+    /// What was wrong with MANIFEST, where this list was rebuilt without it; no list on disk says it of itself.
+    pub(crate) rebuilt: Option<String>,
 }
 
 /// Tells one MANIFEST file from the next without reading it.
@@ -116,6 +121,10 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
     let path = layout.manifest();
     match fs::metadata(&path) {
         Ok(meta) => Ok(Stamp { inode: meta.ino(), mtime: meta.mtime(), mtime_nanos: meta.mtime_nsec() }),
+        // Somebody removed it: the list is rebuilt, until the next swap puts it there again.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && layout.manifest_old().exists() => {
+            Ok(Stamp { inode: 0, mtime: 0, mtime_nanos: 0 })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NoStore(layout.dir.clone())),
         Err(error) => Err(Error::io("look at", &path)(error)),
     }
@@ -132,13 +141,14 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
             // A swap renames over MANIFEST, so it is never missing for a moment: with an old one beside the
             // gap, somebody removed it.
             if layout.manifest_old().exists() {
-                rebuild(layout)
+                rebuild::rebuild(layout, "MANIFEST is missing".to_owned())
             } else {
                 Err(Error::NoStore(layout.dir.clone()))
             }
         }
         Err(Error::Damaged { path, offset, what }) => {
-            rebuild(layout).map_err(|_| Error::Damaged { path, offset, what })
+            let why = format!("MANIFEST at byte {offset}: {what}");
+            rebuild::rebuild(layout, why).map_err(|_| Error::Damaged { path, offset, what })
         }
         other => other,
     }
@@ -147,6 +157,9 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
 /// Reads MANIFEST and nothing else.
 pub(crate) fn read_as_is(layout: &Layout) -> Result<Manifest, Error> {
     match read_file(layout, &layout.manifest()) {
+        Err(error) if error.is_not_found() && layout.manifest_old().exists() => {
+            Err(Error::damaged(&layout.manifest(), 0, "missing; rebuilt from MANIFEST.old and the segments"))
+        }
         Err(error) if error.is_not_found() => Err(Error::NoStore(layout.dir.clone())),
         other => other,
     }
@@ -173,7 +186,8 @@ pub(crate) fn swap<T>(
 ) -> Result<(Manifest, T), Error> {
     let _lock = layout.lock(LOCK)?;
     let mut manifest = read(layout)?;
-    manifest.generation += 1;
+    // What a crash or a lost list has left keeps its generation, and with it its name.
+    manifest.generation = manifest.generation.max(rebuild::generation_in_use(layout)?) + 1;
     let before = std::mem::take(&mut manifest.obsolete);
     let outcome = change(&mut manifest)?;
     manifest.segments.sort_by_key(|segment| segment.order);
@@ -210,6 +224,10 @@ pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest
 pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
     let _lock = layout.lock(LOCK)?;
     let manifest = read(layout)?;
+    // A list that was rebuilt may not know of what counts: only a person can tell.
+    if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
+        return Ok(());
+    }
     for folder in ["seg", "wal"] {
         let dir = layout.dir.join(folder);
         for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
@@ -240,10 +258,13 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
 }
 
 pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
+    if manifest.rebuilt.is_some() {
+        rebuild::mark(layout)?;
+    }
     let (temporary, _file) = layout.temporary_with(&manifest.encode())?;
     let path = layout.manifest();
-    // A damaged one is no predecessor; whether the file of finished rings can be read now has no say in it.
-    if read_bytes(&path).is_ok_and(|bytes| Manifest::decode(&bytes, &path).is_ok()) {
+    // A damaged one is no predecessor.
+    if is_whole(&path) {
         link_as_old(layout)?;
     }
     layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
@@ -271,34 +292,6 @@ fn link_as_old(layout: &Layout) -> Result<(), Error> {
     Ok(())
 }
 
-fn rebuild(layout: &Layout) -> Result<Manifest, Error> {
-    let mut manifest = read_file(layout, &layout.manifest_old())?;
-    let dir = layout.dir.join("seg");
-    let mut later = Vec::new();
-    for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-        if let Ok(tail) = Tail::read(&entry.path())
-            && tail.store == manifest.store
-            && tail.generation > manifest.generation
-            && let Some(name) = entry.file_name().to_str()
-        {
-            later.push((tail.generation, tail.entry(name), tail.meta));
-        }
-    }
-    later.sort_by_key(|(generation, ..)| *generation);
-    for swap in later.chunk_by(|a, b| a.0 == b.0) {
-        // A swap that lists several segments counts when all of them are there; before, it had not happened.
-        if swap.iter().any(|(_, _, meta)| meta.together != swap.len() as u64) {
-            continue;
-        }
-        for (generation, entry, meta) in swap {
-            manifest.take_over(*generation, entry, meta);
-        }
-    }
-    manifest.segments.sort_by_key(|segment| segment.order);
-    manifest.obsolete.clear();
-    Ok(manifest)
-}
-
 fn read_file(layout: &Layout, path: &Path) -> Result<Manifest, Error> {
     let mut bytes = read_bytes(path)?;
     loop {
@@ -317,6 +310,11 @@ fn read_file(layout: &Layout, path: &Path) -> Result<Manifest, Error> {
         // Another list has come meanwhile, and its file of finished rings has taken the place of this one.
         bytes = now;
     }
+}
+
+/// Whether there is a list that is not damaged; whether its file of finished rings can be read has no say in it.
+fn is_whole(path: &Path) -> bool {
+    read_bytes(path).is_ok_and(|bytes| Manifest::decode(&bytes, path).is_ok())
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
@@ -372,33 +370,6 @@ impl Manifest {
     pub(crate) fn last_sequence(&self) -> u64 {
         self.splits().last().copied().unwrap_or(0)
     }
-
-    /// Lists a segment that a lost list had, and drops what it stands for.
-    fn take_over(&mut self, generation: u64, entry: &SegmentEntry, meta: &Meta) {
-        self.segments.retain(|segment| !meta.replaced.contains(&segment.name));
-        let totals = &mut self.ledger.totals;
-        if entry.order.generation == generation && meta.archive.is_none() {
-            // Another process's commit: MANIFEST had counted it when it listed it.
-            totals.stored_other += entry.dots;
-        }
-        totals.add(&meta.gone);
-        self.generation = generation;
-        if let Some(window) = &meta.archive {
-            self.archives.retain(|old| !old.meets(window));
-            self.archives.push(Archive { segment: Some(entry.clone()), ..window.clone() });
-            self.archives.sort_by_key(|window| (window.step, window.from));
-            return;
-        }
-        self.segments.push(entry.clone());
-        if let Some((wal_first, ledger)) = &meta.log
-            && *wal_first > self.wal_first
-        {
-            self.wal_first = *wal_first;
-            let stored_other = ledger.totals.stored_other.max(self.ledger.totals.stored_other);
-            self.ledger.replace_accounts(ledger);
-            self.ledger.totals = Totals { stored_other, ..ledger.totals };
-        }
-    }
 }
 
 /// Something in a directory whose name begins so.
@@ -448,6 +419,7 @@ mod tests {
             tombstones: vec![Tombstone::decode(&mut Fields(b"\x4d\x0b\x02a%\0\x01\x01b\x05\x09")).unwrap()],
             ledger_file: Some(LedgerFile { name: "ledger-0000000012".into(), bytes: 300 }),
             ledger: Ledger::default(),
+            rebuilt: None,
         }
     }
 
@@ -487,11 +459,13 @@ mod tests {
         let (second, ()) = swap(&layout, |_| Ok(())).unwrap();
         assert_eq!(second.generation, made.generation + 1);
         fs::write(layout.manifest(), b"rubbish").unwrap();
-        assert_eq!(read(&layout).unwrap(), made);
+        let rebuilt = |why: &str| Manifest { rebuilt: Some(why.to_owned()), ..made.clone() };
+        let why = "MANIFEST at byte 0: no manifest of a Dotter store";
+        assert_eq!(read(&layout).unwrap(), rebuilt(why));
         let (third, ()) = swap(&layout, |_| Ok(())).unwrap();
         assert_eq!(third.generation, made.generation + 1);
         fs::remove_file(layout.manifest()).unwrap();
-        assert_eq!(read(&layout).unwrap(), made);
+        assert_eq!(read(&layout).unwrap(), rebuilt("MANIFEST is missing"));
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! The list of what counts is damaged or gone: what was acknowledged is there, nothing is there twice, nothing is
+//! removed, and everybody is told.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Bulk, Dots, Reader, Transaction, Writer, add, rebuilt, seal_all, verify};
+use support::copy;
+
+/// Adds 40 rows of a series, from another process as it were; a day apart, their segments have names of their own.
+fn add_rows(dir: &Path, name: &str, day: u64) {
+    let row =
+        |n: u64| (SeriesName::new(name).unwrap(), Timestamp::from_secs(day * 86_400 + n).unwrap(), n as f64);
+    add(dir, (0..40).map(row).collect::<Bulk>()).unwrap();
+}
+
+/// Commits clock stamps through the log: were they there twice, one would see it.
+fn log(writer: &mut Writer, seconds: std::ops::Range<u64>) {
+    let key = writer.series(&SeriesName::new("log").unwrap(), &Shape::number());
+    let mut dots = Dots::default();
+    seconds.for_each(|n| dots.push(key, true, Timestamp::from_secs(n).unwrap(), n as f64));
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+    writer.sync().unwrap();
+}
+
+fn rows(dir: &Path, name: &str) -> usize {
+    Reader::open(dir).unwrap().snapshot().read(name, TimeRange::ALL).unwrap().len()
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(dir.join("seg")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// A store, and the segment that an add would leave there which is killed just before it is listed.
+fn store_and_leftover(root: &Path) -> (PathBuf, PathBuf) {
+    let (dir, killed) = (root.join("store"), root.join("killed"));
+    add_rows(&dir, "base", 1);
+    copy(&dir, &killed);
+    add_rows(&killed, "killed", 2);
+    let leftover =
+        segments(&killed).into_iter().find(|path| !dir.join("seg").join(path.file_name().unwrap()).exists());
+    (dir, leftover.unwrap())
+}
+
+fn leave(leftover: &Path, dir: &Path) -> PathBuf {
+    let path = dir.join("seg").join(leftover.file_name().unwrap());
+    fs::copy(leftover, &path).unwrap();
+    path
+}
+
+fn spoil_manifest(dir: &Path) {
+    let mut bytes = fs::read(dir.join("MANIFEST")).unwrap();
+    bytes[60] ^= 0xff;
+    fs::write(dir.join("MANIFEST"), bytes).unwrap();
+}
+
+#[test]
+fn a_commit_beside_what_a_killed_one_left_survives_a_damaged_list() {
+    for leftover_first in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, leftover) = store_and_leftover(root.path());
+        // Left behind before the commit, it keeps its generation for itself. Behind it, the two have the same one, as
+        // where a build that gave generations out again has written.
+        if leftover_first {
+            leave(&leftover, &dir);
+            add_rows(&dir, "acked", 3);
+        } else {
+            add_rows(&dir, "acked", 3);
+            leave(&leftover, &dir);
+        }
+        let names = segments(&dir).into_iter().map(|path| path.display().to_string());
+        let generations: BTreeSet<_> =
+            names.map(|name| name.rsplit('-').next().unwrap().to_owned()).collect();
+        assert_eq!(generations.len(), if leftover_first { 3 } else { 2 });
+        spoil_manifest(&dir);
+        for _ in 0..2 {
+            assert_eq!((rows(&dir, "base"), rows(&dir, "acked")), (40, 40), "{leftover_first}");
+            // The next commit makes the rebuilt list the list, and a writer that begins sweeps.
+            add_rows(&dir, "more", 4);
+            drop(Writer::open(&dir).unwrap());
+        }
+        assert_eq!(rows(&dir, "more"), 40);
+    }
+}
+
+#[test]
+fn a_rebuilt_list_is_told_of_and_nothing_is_swept_until_somebody_has_looked() {
+    for missing in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, leftover) = store_and_leftover(root.path());
+        add_rows(&dir, "acked", 3);
+        add_rows(&dir, "acked too", 4);
+        // Of a generation that MANIFEST.old knows of, so it is not listed again.
+        let unlisted = leave(&leftover, &dir);
+        assert_eq!(rebuilt(&dir).unwrap(), None);
+        assert!(verify(&dir).unwrap().damage.is_empty());
+        if missing {
+            fs::remove_file(dir.join("MANIFEST")).unwrap();
+        } else {
+            spoil_manifest(&dir);
+        }
+        let named =
+            |place: &str| verify(&dir).unwrap().damage.iter().any(|damage| damage.path.ends_with(place));
+        assert!(named("MANIFEST"));
+        assert!(rebuilt(&dir).unwrap().unwrap().contains("was rebuilt: MANIFEST "));
+        assert_eq!((rows(&dir, "acked"), rows(&dir, "acked too")), (40, 40));
+        drop(Writer::open(&dir).unwrap());
+        add_rows(&dir, "more", 5);
+        drop(Writer::open(&dir).unwrap());
+        assert!(!named("MANIFEST") && named("MANIFEST.damaged"));
+        assert!(rebuilt(&dir).unwrap().unwrap().contains("MANIFEST.damaged"));
+        assert!(unlisted.exists(), "nothing is removed for not being listed");
+        let backup = root.path().join("backup");
+        dotter_store::backup(&dir, &backup, &|| false).unwrap();
+        assert!(rebuilt(&backup).unwrap().is_some(), "a copy of it may miss the same deletes");
+        fs::remove_file(dir.join("MANIFEST.damaged")).unwrap();
+        assert_eq!(rebuilt(&dir).unwrap(), None);
+        assert!(verify(&dir).unwrap().damage.is_empty());
+        drop(Writer::open(&dir).unwrap());
+        assert!(!unlisted.exists(), "what a killed commit left goes as ever");
+        assert_eq!((rows(&dir, "acked"), rows(&dir, "more")), (40, 40));
+    }
+}
+
+#[test]
+fn half_of_a_swap_that_listed_several_segments_is_not_listed_again() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let mut writer = Writer::open(&dir).unwrap();
+    log(&mut writer, 0..10);
+    // A commit of another process in the middle of the file: its seal makes two segments, listed together.
+    add_rows(&dir, "other", 1);
+    log(&mut writer, 10..20);
+    drop(writer);
+    drop(Writer::open(&dir).unwrap());
+    let before = segments(&dir);
+    seal_all(&dir, &|| false).unwrap();
+    let made: Vec<_> = segments(&dir).into_iter().filter(|path| !before.contains(path)).collect();
+    assert_eq!(made.len(), 2);
+    let ledger = Reader::open(&dir).unwrap().snapshot().ledger().clone();
+    for lost in &made {
+        let spoiled = root.path().join(lost.file_name().unwrap());
+        copy(&dir, &spoiled);
+        fs::remove_file(spoiled.join("seg").join(lost.file_name().unwrap())).unwrap();
+        spoil_manifest(&spoiled);
+        // The log they were made from is still there: all its dots, each once.
+        for _ in 0..2 {
+            assert_eq!((rows(&spoiled, "log"), rows(&spoiled, "other")), (20, 40), "{}", lost.display());
+            assert_eq!(*Reader::open(&spoiled).unwrap().snapshot().ledger(), ledger);
+            drop(Writer::open(&spoiled).unwrap());
+            seal_all(&spoiled, &|| false).unwrap();
+        }
+    }
+    // With both of them there, the swap counts.
+    spoil_manifest(&dir);
+    assert_eq!((rows(&dir, "log"), rows(&dir, "other")), (20, 40));
+    assert_eq!(Reader::open(&dir).unwrap().snapshot().stat().wal_dots, 0);
+}
