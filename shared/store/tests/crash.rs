@@ -346,10 +346,24 @@ fn a_sync_that_fails_is_no_ack_and_what_it_lost_is_written_again() {
     let mut failing = 0;
     loop {
         let scratch = scratch();
-        let (dir, cut) = (scratch.path().join("0"), scratch.path().join("cut"));
+        let (dir, cut, early) =
+            (scratch.path().join("0"), scratch.path().join("cut"), scratch.path().join("early"));
         let disk = Arc::new(Trial::new(Fault::SyncFails(failing)));
         let mut work = Work::new(&dir);
-        disk::on(disk.clone() as Arc<dyn Disk>, || persist(&mut work));
+        // The power goes twice: right behind the first commit that is acknowledged after the failure, when the log
+        // alone holds it, and at the end, when all of it has been sealed.
+        let mut acknowledged = None;
+        disk::on(disk.clone() as Arc<dyn Disk>, || {
+            persist(&mut work, &mut |work| {
+                if acknowledged.is_none() && disk.syncs() > failing {
+                    disk.cut(&dir, &early, &mut |below| random.below(below));
+                    acknowledged = Some((work.commits.clone(), work.rounds));
+                }
+            })
+        });
+        if let Some((commits, rounds)) = acknowledged {
+            check(&early, &commits, rounds, true, &format!("sync {failing} failed, then one succeeded"));
+        }
         disk.cut(&dir, &cut, &mut |below| random.below(below));
         check(&cut, &work.commits, work.rounds, true, &format!("sync {failing} failed"));
         if disk.syncs() <= failing {
@@ -370,7 +384,7 @@ fn a_full_disk_takes_nothing_and_once_there_is_room_all_goes_on() {
         let (dir, cut) = (scratch.path().join("0"), scratch.path().join("cut"));
         let disk = Arc::new(Trial::new(Fault::Full(from, until)));
         let mut work = Work::new(&dir);
-        disk::on(disk.clone() as Arc<dyn Disk>, || persist(&mut work));
+        disk::on(disk.clone() as Arc<dyn Disk>, || persist(&mut work, &mut |_| ()));
         disk.cut(&dir, &cut, &mut |below| random.below(below));
         check(&cut, &work.commits, work.rounds, true, &format!("full from step {from} to {until}"));
     }
@@ -399,7 +413,9 @@ fn a_disk_that_never_has_room_again_still_shows_what_was_acknowledged() {
 }
 
 /// The work by somebody who tries again after each error, as the collector does.
-fn persist(work: &mut Work<'_>) {
+///
+/// - `committed`: called whenever a commit has been acknowledged
+fn persist(work: &mut Work<'_>, committed: &mut dyn FnMut(&Work<'_>)) {
     fn again<'a>(work: &mut Work<'a>, mut what: impl FnMut(&mut Work<'a>) -> Result<(), Error>) {
         for _ in 0..1000 {
             match what(work) {
@@ -424,12 +440,14 @@ fn persist(work: &mut Work<'_>) {
         });
     }
     for round in 0..ROUNDS {
-        commit(work, 60, true);
-        commit(work, 10, false);
-        commit(work, DOTS_MAX, true);
+        for (dots, in_ring) in [(60, true), (10, false), (DOTS_MAX, true)] {
+            commit(work, dots, in_ring);
+            committed(work);
+        }
         let added = work.begin(100, false);
         again(work, |work| work.add_again(&added));
         work.commits[added.number as usize].happened = Has::Surely;
+        committed(work);
         again(work, Work::seal);
         again(work, |work| work.delete(round * 4));
         again(work, Work::close);
