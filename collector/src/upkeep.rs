@@ -121,7 +121,7 @@ impl Worker {
                 tidy = Instant::now() + TIDY;
             }
             while !self.stop.is_set() {
-                match dotter_store::compact(&self.dir, &|| self.stop.is_set()) {
+                match retention.compact(&self.dir, &|| self.stop.is_set()) {
                     Ok(true) => _ = self.metrics.compactions.fetch_add(1, Relaxed),
                     Ok(false) => break,
                     // Another process is at it.
@@ -151,9 +151,10 @@ impl Worker {
             // Another process is at it.
             Err(dotter_store::Error::Locked(_)) => {}
             Err(error) => self.note("retain", &error),
-            Ok(Retained { segments: 0, dots: 0, archives_gone: 0, .. }) => {}
+            Ok(Retained { segments: 0, dots: 0, archives_gone: 0, archives_thinned: 0, .. }) => {}
             Ok(retained) => {
                 let Retained { clock, only_reported, segments, dots, archives_gone, .. } = retained;
+                let thinned = retained.archives_thinned;
                 let (told, why) = match only_reported {
                     true => (
                         "would remove",
@@ -162,7 +163,7 @@ impl Worker {
                     false => ("removed", ""),
                 };
                 self.log.info(&format!(
-                    "retention as of {clock} {told} {dots} dots in {segments} segments, {archives_gone} archive windows{why}"
+                    "retention as of {clock} {told} {dots} dots, {segments} segments as a whole, {archives_gone} archive windows, parts of {thinned}{why}"
                 ));
             }
         }

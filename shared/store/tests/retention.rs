@@ -384,3 +384,98 @@ fn a_first_look_that_was_given_up_is_followed_by_another_first_look() {
     assert!(pass(dir.path(), 7 * HOUR).only_reported);
     assert!(!pass(dir.path(), 8 * HOUR).only_reported);
 }
+
+/// Sixty hours, a commit, compaction and a pass each: four series that are kept for two hours, and for four in
+/// minutes, among five that `long` keeps.
+fn what_a_rule_says_holds_for_a_minority_too(long: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = |pattern: &str, keep: &str| format!("[[rule]]\npattern = \"{pattern}\"\nkeep = \"{keep}\"\n");
+    rules(dir.path(), &(rule("short.%", "raw:2h, 1m:4h") + &rule("long.%", long)));
+    let names: Vec<SeriesName> = (0..9)
+        .map(|n| SeriesName::new(&format!("{}.{n}", if n < 4 { "short" } else { "long" })).unwrap())
+        .collect();
+    let mut retention = Retention::default();
+    let mut pass = |seconds: u64| {
+        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+        retention.pass(dir.path(), &machine, &never).unwrap();
+        while retention.compact(dir.path(), &never).unwrap() {}
+    };
+    let hours = 60;
+    for hour in 0..hours {
+        let minutes = hour * 60..(hour + 1) * 60;
+        let dots =
+            minutes.flat_map(|minute| names.iter().map(move |name| (name.clone(), at(minute * 60), 1.0)));
+        dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+        pass((hour + 1) * HOUR + 1000);
+    }
+    let oldest = |series: &str| {
+        let dots = open(dir.path()).read(series, TimeRange::ALL).unwrap();
+        (dots[0].time.nanos() / 1_000_000_000 - START) / HOUR
+    };
+    let check_ledger = || {
+        let snapshot = open(dir.path());
+        let (stat, totals) = (snapshot.stat(), snapshot.ledger().totals);
+        assert_eq!(stat.dots + totals.expired, totals.stored_other);
+    };
+    // No more than two hours, and a day in which a segment may wait to be written anew.
+    assert!(oldest("short.0") >= hours - 2 - 24 - 1, "dots of hour {} are still there", oldest("short.0"));
+    let kept_steps = |until: u64| counted(dir.path(), "short.0", range(0, until * HOUR));
+    assert_eq!(kept_steps(hours - 4 - 24 - 1), 0, "steps that were kept for four hours are still there");
+    check_ledger();
+    let long_before = counted(dir.path(), "long.5", range(0, hours * HOUR));
+    let progress = |_, _| ();
+    retention.compact_major(dir.path(), &never, &progress).unwrap();
+    assert!(oldest("short.0") >= hours - 3, "dots of hour {} are still there", oldest("short.0"));
+    assert_eq!(kept_steps(hours - 5), 0);
+    assert_eq!(counted(dir.path(), "long.5", range(0, hours * HOUR)), long_before);
+    assert_eq!(long_before, hours * 60);
+    check_ledger();
+    assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_minority_of_a_segment_goes_when_its_rule_says() {
+    what_a_rule_says_holds_for_a_minority_too("raw:1y, 1m:2y");
+}
+
+#[test]
+fn of_an_archive_that_two_rules_share_each_series_goes_by_its_own() {
+    what_a_rule_says_holds_for_a_minority_too("raw:2h, 1m:1y");
+}
+
+#[test]
+fn merges_leave_out_what_is_too_old_only_when_a_pass_was_allowed_to_remove_it() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"short%\"\nkeep = \"raw:2h, 1m:1y\"\n");
+    for hour in 0..6 {
+        fill(dir.path(), "short", hour..hour + 1);
+        fill(dir.path(), "long", hour..hour + 1);
+    }
+    let pass = |retention: &mut Retention, seconds: u64| {
+        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+        retention.pass(dir.path(), &machine, &never).unwrap()
+    };
+    let major =
+        |retention: &Retention| retention.compact_major(dir.path(), &never, &|_, _| ()).unwrap().expired;
+    let mut retention = Retention::default();
+    assert!(pass(&mut retention, 6 * HOUR).only_reported);
+    assert_eq!(major(&retention), 0, "it was only announced");
+    assert_eq!(pass(&mut retention, 7 * HOUR).dots, 0, "less than half of the segment is too old");
+    // Late dots that no archive has yet keep what they are merged with.
+    fill(dir.path(), "short.late", 1..2);
+    fill(dir.path(), "short.late", 5..6);
+    assert_eq!(major(&retention), 0);
+    assert_eq!(open(dir.path()).read("short.late", TimeRange::ALL).unwrap().len(), 120);
+    pass(&mut retention, 7 * HOUR + 60);
+    // Rules that have changed since are not those that were announced.
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:1y\"\n");
+    assert_eq!(major(&retention), 0);
+    rules(dir.path(), "[[rule]]\npattern = \"short%\"\nkeep = \"raw:2h, 1m:1y\"\n");
+    pass(&mut retention, 7 * HOUR + 120);
+    assert_eq!(major(&retention), 0);
+    pass(&mut retention, 7 * HOUR + 180);
+    assert_eq!(major(&retention), 239 + 60);
+    assert_eq!(open(dir.path()).ledger().totals.expired, 299);
+    assert_eq!(counted(dir.path(), "short", range(0, 6 * HOUR)), 360);
+    assert_eq!(counted(dir.path(), "short.late", range(0, 6 * HOUR)), 120);
+}

@@ -211,7 +211,7 @@ pub(crate) struct DeleteOptions {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompactOptions {
-    /// All segments into one, and everything deleted removed
+    /// All segments into one, and everything deleted removed, and what is older than its rule keeps it
     #[arg(short = 'M', long)]
     pub(crate) major: bool,
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use dotter_daemon::stop_on_signals;
-use dotter_store::{Compacted, Machine, Reader, Writer};
+use dotter_store::{Compacted, Machine, Reader, Retention, Writer};
 
 use crate::args::CompactOptions;
 use crate::error::Error;
@@ -34,8 +34,9 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     close_log(dir)?;
     if options.major {
         dotter_store::seal_all(dir, &cancel)?;
+        let retention = grow_old(dir, &cancel)?;
         let Compacted { before, after, replaced, deleted, expired, damaged } =
-            dotter_store::compact_major(dir, &cancel, &progress)?;
+            retention.compact_major(dir, &cancel, &progress)?;
         drop(line);
         eprintln!(
             "{before} segments became {after}: {replaced} dots replaced, {deleted} deleted, {expired} expired, \
@@ -50,6 +51,26 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     }
     eprintln!("{sealed} dots sealed, {rounds} rounds of merging");
     Ok(())
+}
+
+/// Passes of retention until archives hold all that they are to hold; where what it would remove was not announced
+/// before, that is told and nothing goes.
+fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
+    let mut retention = Retention::default();
+    loop {
+        let retained = retention.pass(dir, &Machine::now()?, cancel)?;
+        if retained.only_reported && retained.dots + retained.archives_gone + retained.archives_thinned > 0 {
+            eprintln!(
+                "{} dots, {} archive windows and parts of {} are older than they are kept, by rules that no look has \
+                 announced before this one, or by a clock that has jumped: they stay, and go the next time",
+                retained.dots, retained.archives_gone, retained.archives_thinned
+            );
+        }
+        // A second look in one run would find the rules announced, with nobody having read it.
+        if retained.only_reported || retained.archives_made == 0 {
+            return Ok(retention);
+        }
+    }
 }
 
 /// Where nobody writes the log its last file is closed, so that it can be sealed with the others.

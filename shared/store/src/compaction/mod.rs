@@ -1,4 +1,5 @@
-//! Compaction: neighbours in the order of commits become fewer, larger segments; what is hidden by tombstones goes.
+//! Compaction: neighbours in the order of commits become fewer, larger segments; what is hidden by tombstones goes,
+//! and what is too old where retention allows it.
 //!
 //! Always true:
 //!
@@ -68,9 +69,7 @@ fn bytes_wanted(level: u32) -> u64 {
 ///
 /// [`Error::Locked`] while another process compacts; [`Error::GivenUp`] after `cancel`.
 pub fn compact(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
-    let compaction = Compaction::begin(dir, cancel)?;
-    let outcome = compaction.round(&plan::minor, &|_, _| ())?;
-    Ok(outcome.is_some())
+    Compaction::begin(dir, cancel)?.minor(&|_, _| Ok(None))
 }
 
 /// Compacts everything into as few segments as windows and sizes allow, whatever was merged before, and purges
@@ -87,25 +86,7 @@ pub fn compact_major(
     cancel: &dyn Fn() -> bool,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Compacted, Error> {
-    let compaction = Compaction::begin(dir, cancel)?;
-    let mut compacted = Compacted::default();
-    // What one round made is not taken up again by the next, unless there was too much for one round.
-    let done = std::cell::RefCell::new(BTreeSet::new());
-    let choose = |manifest: &Manifest, first_live, damaged: &BTreeSet<String>| {
-        plan::major(manifest, first_live, damaged, &done.borrow())
-    };
-    while let Some(round) = compaction.round(&choose, progress)? {
-        compacted.before += round.compacted.before;
-        compacted.after += round.compacted.after;
-        compacted.replaced += round.compacted.replaced;
-        compacted.deleted += round.compacted.deleted;
-        compacted.expired += round.compacted.expired;
-        compacted.damaged += round.compacted.damaged;
-        if round.is_last {
-            done.borrow_mut().extend(round.made);
-        }
-    }
-    Ok(compacted)
+    Compaction::begin(dir, cancel)?.major(&|_, _| Ok(None), progress)
 }
 
 /// The right to compact, as long as it lives.
@@ -125,6 +106,12 @@ struct Round {
 /// Chooses what to do next: from the list, the first sequence the live log may hold, and what is damaged.
 type Choose<'a> = &'a dyn Fn(&Manifest, u64, &BTreeSet<String>) -> Option<Job>;
 
+/// The moment before which dots of a series are too old and may go; zero where none may.
+pub(crate) type Cutoff<'a> = Box<dyn Fn(&str) -> u64 + 'a>;
+
+/// What may go where these segments are merged; `None` where nothing may.
+pub(crate) type Expiry<'a> = &'a dyn Fn(&Manifest, &[SegmentEntry]) -> Result<Option<Cutoff<'a>>, Error>;
+
 impl<'a> Compaction<'a> {
     pub(crate) fn begin(dir: &Path, cancel: &'a dyn Fn() -> bool) -> Result<Compaction<'a>, Error> {
         let layout = Layout::new(dir);
@@ -140,15 +127,45 @@ impl<'a> Compaction<'a> {
         (self.cancel)()
     }
 
+    /// One round of [`compact`].
+    pub(crate) fn minor(&self, expiry: Expiry<'_>) -> Result<bool, Error> {
+        Ok(self.round(&plan::minor, expiry, &|_, _| ())?.is_some())
+    }
+
+    /// All of [`compact_major`].
+    pub(crate) fn major(&self, expiry: Expiry<'_>, progress: &dyn Fn(u64, u64)) -> Result<Compacted, Error> {
+        let mut compacted = Compacted::default();
+        // What one round made is not taken up again by the next, unless there was too much for one round.
+        let done = std::cell::RefCell::new(BTreeSet::new());
+        let choose = |manifest: &Manifest, first_live, damaged: &BTreeSet<String>| {
+            plan::major(manifest, first_live, damaged, &done.borrow())
+        };
+        while let Some(round) = self.round(&choose, expiry, progress)? {
+            compacted.before += round.compacted.before;
+            compacted.after += round.compacted.after;
+            compacted.replaced += round.compacted.replaced;
+            compacted.deleted += round.compacted.deleted;
+            compacted.expired += round.compacted.expired;
+            compacted.damaged += round.compacted.damaged;
+            if round.is_last {
+                done.borrow_mut().extend(round.made);
+            }
+        }
+        Ok(compacted)
+    }
+
     /// Segments that do not overlap as one, in the making; `None` where they hold nothing.
+    ///
+    /// - `cutoff`: the moment before which what a series has is left out
     pub(crate) fn concatenate(
         &self,
         segments: &[Arc<Segment>],
         chunk_dots: usize,
+        cutoff: &dyn Fn(&str) -> u64,
     ) -> Result<Option<SegmentWriter>, Error> {
         let mut outputs = Outputs::new(&self.layout, chunk_dots, Vec::new());
         let (cancel, progress) = (self.cancel, &|_, _| ());
-        Rewrite { segments, tombstones: &[], cutoff: &|_| 0, cancel, progress }.run(&mut outputs)?;
+        Rewrite { segments, tombstones: &[], cutoff, cancel, progress }.run(&mut outputs)?;
         Ok(outputs.into_writers().pop())
     }
 
@@ -165,7 +182,12 @@ impl<'a> Compaction<'a> {
         self.run(&manifest, &job, &[segment], cutoff, &|_, _| ()).map(|round| round.compacted.expired)
     }
 
-    fn round(&self, choose: Choose<'_>, progress: &dyn Fn(u64, u64)) -> Result<Option<Round>, Error> {
+    fn round(
+        &self,
+        choose: Choose<'_>,
+        expiry: Expiry<'_>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Option<Round>, Error> {
         let (manifest, first_live) =
             manifest::read_with(&self.layout, |manifest| manifest.first_live(&self.layout))?;
         let mut damaged = BTreeSet::new();
@@ -183,7 +205,8 @@ impl<'a> Compaction<'a> {
                 }
             }
             if segments.len() == job.inputs.len() {
-                return self.run(&manifest, &job, &segments, &|_| 0, progress).map(Some);
+                let cutoff = expiry(&manifest, &job.inputs)?.unwrap_or_else(|| Box::new(|_| 0));
+                return self.run(&manifest, &job, &segments, &*cutoff, progress).map(Some);
             }
         }
     }

@@ -10,14 +10,19 @@ use std::path::Path;
 
 use dotter_dot::Timestamp;
 
-use super::{Machine, Retained, Rules, run};
+use super::{Machine, Pass, Retained, Rules, Sight, archive, expiry, run};
+use crate::compaction::{Compacted, Compaction, Cutoff};
 use crate::error::Error;
+use crate::manifest::SegmentEntry;
+use crate::reader::Reader;
 
 /// The passes of retention of one store by one process.
 #[derive(Debug, Default)]
 pub struct Retention {
     /// The files of the rules at the last pass.
     seen: Option<Stamps>,
+    /// What the last pass went by, where it was one that removes: merges may go by it until the next.
+    granted: Option<(Rules, Timestamp)>,
 }
 
 /// Tells the files of rules from what they were before.
@@ -59,7 +64,61 @@ impl Retention {
         };
         let retained = run(dir, &rules, machine, &announced, cancel)?;
         self.seen = Some(stamps);
+        let may_remove = !retained.only_reported && !rules.is_empty();
+        self.granted = may_remove.then_some((rules, retained.clock));
         Ok(retained)
+    }
+
+    /// One round of compaction, as [`crate::compact`], in which also goes what the last pass was allowed to remove.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::compact`].
+    pub fn compact(&self, dir: &Path, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+        Compaction::begin(dir, cancel)?.minor(&|_, entries| self.cutoff(dir, entries))
+    }
+
+    /// Compacts everything, as [`crate::compact_major`]; what is older than its rule keeps it goes, from archives too,
+    /// as far as the last pass was allowed to remove it.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::compact_major`].
+    pub fn compact_major(
+        &self,
+        dir: &Path,
+        cancel: &dyn Fn() -> bool,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Compacted, Error> {
+        let compaction = Compaction::begin(dir, cancel)?;
+        if let Some((rules, now)) = self.granted(dir)? {
+            let snapshot = Reader::open(dir)?.snapshot();
+            archive::thin(&compaction, &Sight::new(rules, &snapshot, now), true, Pass::Remove)?;
+        }
+        compaction.major(&|_, entries| self.cutoff(dir, entries), progress)
+    }
+
+    /// The rules and the time that the last pass removed by, as long as the rules have not changed since.
+    fn granted(&self, dir: &Path) -> Result<Option<(&Rules, Timestamp)>, Error> {
+        let Some((rules, now)) = &self.granted else { return Ok(None) };
+        let is_same = self.seen.as_ref() == Some(&Stamps::of(dir)?);
+        Ok(is_same.then_some((rules, *now)))
+    }
+
+    /// What may go where these segments are merged.
+    fn cutoff(&self, dir: &Path, entries: &[SegmentEntry]) -> Result<Option<Cutoff<'_>>, Error> {
+        let Some((rules, now)) = self.granted(dir)? else { return Ok(None) };
+        if !expiry::is_any_old(rules, now, entries) {
+            return Ok(None);
+        }
+        let snapshot = Reader::open(dir)?.snapshot();
+        if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(move |name| {
+            let sight = Sight::new(rules, &snapshot, now);
+            rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule))
+        })))
     }
 }
 

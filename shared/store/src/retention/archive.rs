@@ -4,14 +4,14 @@
 //! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
 //! are still there, else the step stays as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp, put_varint};
 
 use super::rollup::{Fold, Rollup};
-use super::{Rule, Sight};
+use super::{Pass, Rule, Sight, overdue};
 use crate::bytes::Fields;
 use crate::compaction::Compaction;
 use crate::error::Error;
@@ -188,9 +188,12 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
         if compaction.is_cancelled() {
             return Err(Error::GivenUp);
         }
-        let has_step =
-            |rule: &&Rule| rule.archives.iter().any(|archive| archive.step.as_nanos() as u64 == window.step);
+        let has_step = |rule: &&Rule| rule.keep(window.step).is_some();
         let rule = sight.rules.of(name.as_str()).filter(has_step);
+        let keep = rule.and_then(|rule| rule.keep(window.step));
+        if keep.is_some_and(|keep| window.until <= sight.cutoff(name.as_str(), keep)) {
+            continue;
+        }
         let mut steps = BTreeMap::new();
         if rule.is_some() {
             let mut fold = Fold::new(window.step);
@@ -284,6 +287,72 @@ fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlist
     Ok(())
 }
 
+/// Writes windows anew without the steps of those series that are kept for less than others of the same step; returns
+/// how many windows those are.
+///
+/// - `exactly`: whatever is too old goes; else only where all that a series has in a window is, or where it has been
+///   so for long
+/// - `pass`: where it only reports, nothing changes
+pub(super) fn thin(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    exactly: bool,
+    pass: Pass,
+) -> Result<u64, Error> {
+    let mut thinned = 0;
+    for (step, keeps) in keeps(sight) {
+        let (Some(shortest), Some(longest)) = (keeps.first(), keeps.last()) else { continue };
+        let oldest = sight.now.saturating_sub(*shortest).nanos();
+        if shortest == longest && !exactly {
+            continue;
+        }
+        let windows = &sight.snapshot.inner.archives;
+        for open in windows.iter().filter(|open| open.window.step == step && open.window.from < oldest) {
+            if compaction.is_cancelled() {
+                return Err(Error::GivenUp);
+            }
+            let cutoff = |name: &str| {
+                let keep = sight.rules.of(name).and_then(|rule| rule.keep(step))?;
+                Some((sight.cutoff(name, keep), keep))
+            };
+            let is_due = |name: &SeriesName| -> Result<bool, Error> {
+                let Some((cutoff, keep)) = cutoff(name.as_str()) else { return Ok(false) };
+                let chunks = open.segment.all_chunks(name.as_str())?;
+                let first = chunks.iter().map(|chunk| chunk.first.nanos()).min();
+                let last = chunks.iter().map(|chunk| chunk.last.nanos()).max();
+                let (Some(first), Some(last)) = (first, last) else { return Ok(false) };
+                Ok(last < cutoff || first < if exactly { cutoff } else { overdue(cutoff, keep) })
+            };
+            let mut names = open.segment.names("");
+            if !names.try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name)?))? {
+                continue;
+            }
+            thinned += 1;
+            if pass == Pass::Report {
+                continue;
+            }
+            let before = |name: &str| cutoff(name).map_or(0, |(cutoff, _)| cutoff);
+            let writer = compaction.concatenate(std::slice::from_ref(&open.segment), CHUNK_DOTS, &before)?;
+            let window = Archive { segment: None, ..open.window.clone() };
+            let unlisted = writer.map(|writer| writer.finish(&meta(&window))).transpose()?;
+            replace(compaction, window, unlisted)?;
+            if thinned >= WINDOWS_MAX as u64 && !exactly {
+                return Ok(thinned);
+            }
+        }
+    }
+    Ok(thinned)
+}
+
+/// How long the steps of each width are kept, by all rules.
+fn keeps(sight: &Sight<'_>) -> BTreeMap<u64, BTreeSet<Duration>> {
+    let mut keeps: BTreeMap<u64, BTreeSet<Duration>> = BTreeMap::new();
+    for archive in sight.rules.all().flat_map(|rule| &rule.archives) {
+        keeps.entry(archive.step.as_nanos() as u64).or_default().insert(archive.keep);
+    }
+    keeps
+}
+
 /// Makes one file of windows that lie in the same wider one and can no longer change, so that they stay few.
 pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
     for (step, (raw, keep)) in steps(sight) {
@@ -335,7 +404,7 @@ fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> 
     };
     let order = windows.iter().map(|window| window.order).min().unwrap_or_default();
     let window = Archive { step: first.step, from: first.from, until: last.until, order, segment: None };
-    let writer = compaction.concatenate(&segments, CHUNK_DOTS)?;
+    let writer = compaction.concatenate(&segments, CHUNK_DOTS, &|_| 0)?;
     let unlisted = writer.map(|writer| writer.finish(&meta(&window))).transpose()?;
     replace(compaction, window, unlisted)
 }

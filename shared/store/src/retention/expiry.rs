@@ -1,9 +1,9 @@
-//! Removing what is too old: whole segments by their names, and those that are mostly too old by writing the rest
-//! anew.
+//! Removing what is too old: whole segments by their names, and those that are mostly too old, or hold something that
+//! has been so for long, by writing the rest anew. Merges leave out what is too old by the same measure.
 
 use dotter_dot::Timestamp;
 
-use super::{Pass, Retained, Sight};
+use super::{Pass, Retained, Rules, Sight, overdue};
 use crate::compaction::Compaction;
 use crate::error::Error;
 use crate::manifest::{self, Manifest, SegmentEntry};
@@ -16,24 +16,23 @@ pub(super) fn run(
     pass: Pass,
     retained: &mut Retained,
 ) -> Result<(), Error> {
-    let Some(shortest) = sight.rules.all().map(|rule| rule.raw).min() else { return Ok(()) };
     let snapshot = sight.snapshot;
     let mut gone: Vec<SegmentEntry> = Vec::new();
     let mut mostly: Vec<SegmentEntry> = Vec::new();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
         // What is announced is all that is too old: archives may have it by the next pass.
-        if entry.first_time >= sight.now.saturating_sub(shortest)
+        if !is_any_old(sight.rules, sight.now, std::slice::from_ref(entry))
             || pass == Pass::Remove && !is_archived(&snapshot.inner.manifest, entry, sight)
         {
             continue;
         }
-        let Expired { surely, about } = expired_dots(compaction, sight, segment)?;
+        let Expired { surely, about, is_overdue } = expired_dots(compaction, sight, segment)?;
         if surely == entry.dots {
             gone.push(entry.clone());
         } else if pass == Pass::Report {
             retained.dots += about;
-        } else if about * 2 >= entry.dots && about > 0 {
+        } else if about * 2 >= entry.dots && about > 0 || is_overdue {
             mostly.push(entry.clone());
         }
     }
@@ -68,6 +67,21 @@ pub(super) fn run(
     Ok(())
 }
 
+/// Whether dots that are older than they are kept may go where these segments are merged.
+pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> bool {
+    let manifest = &sight.snapshot.inner.manifest;
+    is_any_old(sight.rules, sight.now, entries)
+        && entries.iter().all(|entry| is_archived(manifest, entry, sight))
+}
+
+/// Whether any of these segments reaches back beyond the shortest time that a rule keeps dots.
+pub(super) fn is_any_old(rules: &Rules, now: Timestamp, entries: &[SegmentEntry]) -> bool {
+    let shortest = rules.all().map(|rule| rule.raw).min();
+    let is_old =
+        |shortest| entries.iter().any(|entry: &SegmentEntry| entry.first_time < now.saturating_sub(shortest));
+    shortest.is_some_and(is_old)
+}
+
 /// Dots of a segment that are too old.
 #[derive(Default)]
 struct Expired {
@@ -75,6 +89,8 @@ struct Expired {
     surely: u64,
     /// With those of chunks that are so in part, as if these were even.
     about: u64,
+    /// Whether some have been too old for long.
+    is_overdue: bool,
 }
 
 fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segment) -> Result<Expired, Error> {
@@ -85,7 +101,9 @@ fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segmen
         }
         let Some(rule) = sight.rules.of(name.as_str()) else { continue };
         let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
+        let overdue = Timestamp::from_nanos(overdue(cutoff.nanos(), rule.raw));
         segment.chunks(name.as_str(), None, |chunk| {
+            expired.is_overdue |= chunk.first < overdue;
             if chunk.last < cutoff {
                 expired.surely += chunk.dots;
                 expired.about += chunk.dots;

@@ -15,6 +15,8 @@ mod read;
 mod rollup;
 mod rules;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ pub struct Retained {
     pub dots: u64,
     /// Files of archives that are gone, or would be.
     pub archives_gone: u64,
+    /// Windows of archives that lose the steps of those series that are kept for less, or would.
+    pub archives_thinned: u64,
     /// Windows of archives that were computed.
     pub archives_made: u64,
 }
@@ -57,12 +61,23 @@ struct Sight<'a> {
     rules: &'a Rules,
     snapshot: &'a Snapshot,
     now: Timestamp,
+    /// The newest dots that were asked for before: each is looked for in every segment.
+    newest: RefCell<HashMap<Box<str>, Timestamp>>,
 }
 
-impl Sight<'_> {
+impl<'a> Sight<'a> {
+    fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> Sight<'a> {
+        Sight { rules, snapshot, now, newest: RefCell::default() }
+    }
+
     /// Everything of a series before this moment is older than `keep`.
     fn cutoff(&self, name: &str, keep: Duration) -> u64 {
-        let newest = self.snapshot.newest(name).unwrap_or(Timestamp::MIN);
+        let known = self.newest.borrow().get(name).copied();
+        let newest = known.unwrap_or_else(|| {
+            let newest = self.snapshot.newest(name).unwrap_or(Timestamp::MIN);
+            self.newest.borrow_mut().insert(name.into(), newest);
+            newest
+        });
         self.now.min(newest).saturating_sub(keep).nanos()
     }
 
@@ -72,6 +87,13 @@ impl Sight<'_> {
         let coarsest = rule.archives.last().map_or(1, |archive| archive.step.as_nanos() as u64);
         self.cutoff(name, rule.raw) / coarsest * coarsest
     }
+}
+
+/// What is kept for less than the rest of its file goes once it has been too old for as long as it was kept, and for a
+/// day: a file is not written anew for each of its hours. A merge, or a major compaction, takes it before.
+fn overdue(cutoff: u64, keep: Duration) -> u64 {
+    const LEAST: Duration = Duration::from_secs(86_400);
+    Timestamp::from_nanos(cutoff).saturating_sub(keep.max(LEAST)).nanos()
 }
 
 /// One pass of retention by rules that are known to be announced: computes the windows of archives that have closed
@@ -109,14 +131,17 @@ fn run(
     let now = clock.now;
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight { rules, snapshot: &snapshot, now };
+    let sight = Sight::new(rules, &snapshot, now);
     retained.archives_made = archive::make(&compaction, &sight)?;
     // What was just made has to be seen to be there.
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight { rules, snapshot: &snapshot, now };
+    let sight = Sight::new(rules, &snapshot, now);
     expiry::run(&compaction, &sight, pass, &mut retained)?;
+    retained.archives_thinned = archive::thin(&compaction, &sight, false, pass)?;
     if pass == Pass::Remove {
-        archive::gather(&compaction, &sight)?;
+        // What has just gone does not come back in a wider window.
+        let snapshot = Reader::open(dir)?.snapshot();
+        archive::gather(&compaction, &Sight::new(rules, &snapshot, now))?;
     }
     // At last: a pass that was given up has announced nothing.
     manifest::swap(compaction.layout(), |manifest| {

@@ -45,6 +45,14 @@ pub struct Rule {
     pub x_files_factor: f64,
 }
 
+impl Rule {
+    /// How long steps of that many nanoseconds are kept; `None` where it has no such archive.
+    pub(crate) fn keep(&self, step: u64) -> Option<Duration> {
+        let archive = self.archives.iter().find(|archive| archive.step.as_nanos() as u64 == step);
+        archive.map(|archive| archive.keep)
+    }
+}
+
 /// How many numbers become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aggregation {
