@@ -479,3 +479,15 @@ fn merges_leave_out_what_is_too_old_only_when_a_pass_was_allowed_to_remove_it() 
     assert_eq!(counted(dir.path(), "short", range(0, 6 * HOUR)), 360);
     assert_eq!(counted(dir.path(), "short.late", range(0, 6 * HOUR)), 120);
 }
+
+#[test]
+fn the_first_dots_of_a_store_go_though_their_step_begins_in_the_month_before() {
+    let dir = tempfile::tempdir().unwrap();
+    rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:6h, 1w:9y\"\n");
+    // The second of April; its week began in March.
+    fill(dir.path(), "a", 18 * 24..18 * 24 + 1);
+    fill(dir.path(), "a", 36 * 24..36 * 24 + 1);
+    pass(dir.path(), 37 * DAY);
+    assert_eq!(pass(dir.path(), 37 * DAY + 60).dots, 60);
+    assert_eq!(steps(&open(dir.path()), "a", range(13 * DAY, 20 * DAY), 7 * DAY)[0].1, 60);
+}

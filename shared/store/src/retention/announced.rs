@@ -112,7 +112,7 @@ impl Retention {
             return Ok(None);
         }
         let snapshot = Reader::open(dir)?.snapshot();
-        if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries) {
+        if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries)? {
             return Ok(None);
         }
         Ok(Some(Box::new(move |name| {

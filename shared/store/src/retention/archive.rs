@@ -49,11 +49,18 @@ impl Archive {
         self.step == other.step && self.from < other.until && other.from < self.until
     }
 
-    fn is_dirty(&self, manifest: &Manifest) -> bool {
-        let within = |first: u64, last: u64| first < self.until && self.from <= last;
-        manifest.segments.iter().any(|segment| {
-            segment.order > self.order && within(segment.first_time.nanos(), segment.last_time.nanos())
-        }) || manifest.tombstones.iter().any(|tombstone| self.misses(tombstone))
+    /// Whether something has come into it since.
+    fn is_dirty(&self, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let manifest = &sight.snapshot.inner.manifest;
+        for segment in manifest.segments.iter().filter(|segment| segment.order > self.order) {
+            if segment.first_time.nanos() < self.until
+                && self.from <= segment.last_time.nanos()
+                && sight.occupied(segment, cancel)?.meets(self.from, self.until)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(manifest.tombstones.iter().any(|tombstone| self.misses(tombstone)))
     }
 
     /// Whether a tombstone reaches into it that it does not know of.
@@ -113,24 +120,46 @@ fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
 
 /// Computes windows that have closed since, or into which something has come; returns how many.
 pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64, Error> {
-    let mut made = 0;
-    let manifest = &sight.snapshot.inner.manifest;
-    let steps = steps(sight);
+    let cancel = || compaction.is_cancelled();
+    let mut dirty = Vec::new();
     // Also of steps that are in no rule any more: a delete reaches them all the same.
-    let dirty = manifest.archives.iter().filter(|window| window.is_dirty(manifest)).cloned();
-    let mut due: Vec<Archive> = dirty.collect();
-    for (step, (raw, keep)) in &steps {
-        due.extend(missing(manifest, sight.now, *step, *raw, *keep));
+    for window in &sight.snapshot.inner.manifest.archives {
+        if window.is_dirty(sight, &cancel)? {
+            dirty.push(window.clone());
+        }
     }
-    for window in due.into_iter().take(WINDOWS_MAX) {
-        compute(compaction, sight, window)?;
-        made += 1;
+    let mut missing = Vec::new();
+    for (step, (raw, keep)) in &steps(sight) {
+        missing.extend(self::missing(sight, *step, *raw, *keep, &cancel)?);
     }
+    let due = chosen(missing, dirty, WINDOWS_MAX);
+    let made = due.len() as u64;
+    due.into_iter().try_for_each(|window| compute(compaction, sight, window))?;
     Ok(made)
 }
 
-/// Windows of a step that have closed and are not there, oldest first; their order is that of nothing.
-fn missing(manifest: &Manifest, now: Timestamp, step: u64, raw: Duration, keep: Duration) -> Vec<Archive> {
+/// Which windows a pass computes: of those that are missing the newest, since nothing goes before they are there; of
+/// those that must be computed again some of the newest and some of the oldest. Neither kind can hold up the other.
+fn chosen(mut missing: Vec<Archive>, mut dirty: Vec<Archive>, most: usize) -> Vec<Archive> {
+    missing.sort_by_key(|window| std::cmp::Reverse(window.from));
+    dirty.sort_by_key(|window| std::cmp::Reverse(window.from));
+    let again = dirty.len().min(most.saturating_sub(missing.len()).max(most / 4));
+    missing.truncate(most - again);
+    let newest = again.div_ceil(2);
+    missing.extend_from_slice(&dirty[..newest]);
+    missing.extend_from_slice(&dirty[dirty.len() - (again - newest)..]);
+    missing
+}
+
+/// Windows of a step that have closed, may hold something, and are not there; their order is that of nothing.
+fn missing(
+    sight: &Sight<'_>,
+    step: u64,
+    raw: Duration,
+    keep: Duration,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Vec<Archive>, Error> {
+    let (manifest, now) = (&sight.snapshot.inner.manifest, sight.now);
     let rung = rung(Duration::from_nanos(step), raw);
     let mut due: Vec<Archive> = Vec::new();
     // What is older than it is kept is not looked at: it would go at once. Of old data, measured by its own newest
@@ -142,24 +171,28 @@ fn missing(manifest: &Manifest, now: Timestamp, step: u64, raw: Duration, keep: 
     {
         done.add(window.from, window.until - 1);
     }
+    let closed = now.saturating_sub(GRACE).nanos();
     for segment in &manifest.segments {
-        let mut time = segment.first_time.nanos().max(oldest);
-        while time <= segment.last_time.nanos() && due.len() <= WINDOWS_MAX {
-            let Some(next) = rung.next(time) else { break };
-            if now.saturating_sub(GRACE).nanos() < up(next, step) {
-                break;
-            }
-            let (from, until) = (up(rung.start(time), step), up(next, step));
+        let (first, last) = (segment.first_time.nanos().max(oldest), segment.last_time.nanos().min(closed));
+        if first > last || done.covers(first, last) {
+            continue;
+        }
+        let occupied = sight.occupied(segment, cancel)?;
+        let mut time = first;
+        while let Some(at) = occupied.next(time).filter(|at| *at <= last) {
+            // A step lies in the window in which it begins.
+            let begins = at / step * step;
+            let Some(next) = rung.next(begins).filter(|next| up(*next, step) <= closed) else { break };
+            let (from, until) = (up(rung.start(begins), step), up(next, step));
             for (from, until) in done.gaps(from, until) {
                 let window = Archive { step, from, until, ..Archive::default() };
                 done.add(from, until - 1);
                 due.push(window);
             }
-            time = next;
+            time = until;
         }
     }
-    due.sort_by_key(|window| window.from);
-    due
+    Ok(due)
 }
 
 /// Computes a window and puts it in the place of what was there.
@@ -372,15 +405,16 @@ pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(
             {
                 let (first, last) = (windows[0], windows[windows.len() - 1]);
                 let whole = wider.next(first.from).is_some_and(|next| up(next, step) <= settled);
-                let is_dirty = windows.iter().any(|window| window.is_dirty(manifest));
-                if windows.len() < 2
-                    || !whole
-                    || is_dirty
-                    || keep.as_nanos() < 2 * (last.until - first.from) as u128
-                {
+                if windows.len() < 2 || !whole || keep.as_nanos() < 2 * (last.until - first.from) as u128 {
                     continue;
                 }
-                join(compaction, windows)?;
+                let mut is_dirty = false;
+                for window in windows {
+                    is_dirty |= window.is_dirty(sight, &|| compaction.is_cancelled())?;
+                }
+                if !is_dirty {
+                    join(compaction, windows)?;
+                }
             }
         }
     }
@@ -424,6 +458,22 @@ mod tests {
         check(60, 400 * 86_400, Rung::Month);
         check(86_400, 3_600, Rung::Day);
         check(7 * 86_400, 86_400, Rung::Month);
+    }
+
+    #[test]
+    fn neither_missing_nor_changed_windows_hold_up_the_others() {
+        let windows = |range: std::ops::Range<u64>| -> Vec<Archive> {
+            range.map(|from| Archive { from, ..Archive::default() }).collect()
+        };
+        let check = |missing, dirty, expected: &[u64]| {
+            let found = chosen(windows(missing), windows(dirty), 8);
+            assert_eq!(found.iter().map(|window| window.from).collect::<Vec<_>>(), expected);
+        };
+        check(0..0, 0..0, &[]);
+        check(0..3, 100..102, &[2, 1, 0, 101, 100]);
+        check(0..50, 100..150, &[49, 48, 47, 46, 45, 44, 149, 100]);
+        check(0..2, 100..150, &[1, 0, 149, 148, 147, 102, 101, 100]);
+        check(0..50, 100..101, &[49, 48, 47, 46, 45, 44, 43, 100]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use dotter_dot::Timestamp;
 use super::{Pass, Retained, Rules, Sight, overdue};
 use crate::compaction::Compaction;
 use crate::error::Error;
-use crate::manifest::{self, Manifest, SegmentEntry};
+use crate::manifest::{self, SegmentEntry};
 use crate::segment::Segment;
 
 /// Removes, or counts what it would.
@@ -23,7 +23,7 @@ pub(super) fn run(
         let entry = segment.entry();
         // What is announced is all that is too old: archives may have it by the next pass.
         if !is_any_old(sight.rules, sight.now, std::slice::from_ref(entry))
-            || pass == Pass::Remove && !is_archived(&snapshot.inner.manifest, entry, sight)
+            || pass == Pass::Remove && !is_archived(entry, sight, &|| compaction.is_cancelled())?
         {
             continue;
         }
@@ -68,10 +68,12 @@ pub(super) fn run(
 }
 
 /// Whether dots that are older than they are kept may go where these segments are merged.
-pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> bool {
-    let manifest = &sight.snapshot.inner.manifest;
-    is_any_old(sight.rules, sight.now, entries)
-        && entries.iter().all(|entry| is_archived(manifest, entry, sight))
+pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> Result<bool, Error> {
+    let mut may = is_any_old(sight.rules, sight.now, entries);
+    for entry in entries {
+        may = may && is_archived(entry, sight, &|| false)?;
+    }
+    Ok(may)
 }
 
 /// Whether any of these segments reaches back beyond the shortest time that a rule keeps dots.
@@ -117,28 +119,35 @@ fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segmen
 }
 
 /// Whether the windows of every step hold what there is in a segment, as far as it is old enough to go.
-fn is_archived(manifest: &Manifest, entry: &SegmentEntry, sight: &Sight<'_>) -> bool {
-    let steps =
-        sight.rules.all().flat_map(|rule| rule.archives.iter().map(move |archive| (rule.raw, archive)));
-    steps.into_iter().all(|(raw, archive)| {
-        let step = archive.step.as_nanos() as u64;
-        let last = entry.last_time.min(sight.now.saturating_sub(raw)).nanos();
-        // Steps older than they are kept are in no window, nor need they be.
-        let first = entry.first_time.max(sight.now.saturating_sub(archive.keep)).nanos();
-        let mut time = first / step * step;
-        while time <= last {
-            let holds = |window: &&crate::retention::Archive| {
-                window.step == step
-                    && window.order >= entry.order
-                    && (window.from..window.until).contains(&time)
-            };
-            match manifest.archives.iter().find(holds) {
-                Some(window) => time = window.until,
-                None => return false,
+fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+    let archives = &sight.snapshot.inner.manifest.archives;
+    for rule in sight.rules.all() {
+        for archive in &rule.archives {
+            let step = archive.step.as_nanos() as u64;
+            let last = entry.last_time.min(sight.now.saturating_sub(rule.raw)).nanos();
+            // Steps older than they are kept are in no window, nor need they be.
+            let first = entry.first_time.max(sight.now.saturating_sub(archive.keep)).nanos();
+            let mut time = first / step * step;
+            while time <= last {
+                let holds = |window: &&crate::retention::Archive| {
+                    window.step == step
+                        && window.order >= entry.order
+                        && (window.from..window.until).contains(&time)
+                };
+                if let Some(window) = archives.iter().find(holds) {
+                    time = window.until;
+                    continue;
+                }
+                // Where it has no dots no window need be.
+                match sight.occupied(entry, cancel)?.next(time) {
+                    None => break,
+                    Some(next) if next / step * step <= time => return Ok(false),
+                    Some(next) => time = next / step * step,
+                }
             }
         }
-        true
-    })
+    }
+    Ok(true)
 }
 
 /// Whether a window is older than any rule keeps its step.

@@ -11,6 +11,7 @@ mod announced;
 mod archive;
 mod clock;
 mod expiry;
+mod occupied;
 mod read;
 mod rollup;
 mod rules;
@@ -18,6 +19,7 @@ mod rules;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use dotter_dot::Timestamp;
@@ -25,7 +27,7 @@ use dotter_dot::Timestamp;
 use crate::compaction::Compaction;
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::manifest;
+use crate::manifest::{self, SegmentEntry};
 use crate::reader::Reader;
 use crate::snapshot::Snapshot;
 
@@ -33,6 +35,7 @@ pub use announced::Retention;
 pub(crate) use archive::Archive;
 pub use clock::Machine;
 pub(crate) use clock::{Clock, Pass};
+use occupied::Occupied;
 pub(crate) use read::OpenArchive;
 pub use rollup::Rollup;
 pub use rules::{Aggregation, ArchiveRule, Rule, Rules};
@@ -63,11 +66,28 @@ struct Sight<'a> {
     now: Timestamp,
     /// The newest dots that were asked for before: each is looked for in every segment.
     newest: RefCell<HashMap<Box<str>, Timestamp>>,
+    /// When the segments have dots that were asked for before, by their names.
+    occupied: RefCell<HashMap<String, Rc<Occupied>>>,
 }
 
 impl<'a> Sight<'a> {
     fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> Sight<'a> {
-        Sight { rules, snapshot, now, newest: RefCell::default() }
+        Sight { rules, snapshot, now, newest: RefCell::default(), occupied: RefCell::default() }
+    }
+
+    /// When a segment has dots.
+    fn occupied(&self, entry: &SegmentEntry, cancel: &dyn Fn() -> bool) -> Result<Rc<Occupied>, Error> {
+        if let Some(known) = self.occupied.borrow().get(&entry.name) {
+            return Ok(known.clone());
+        }
+        let open = self.snapshot.inner.segments.iter().find(|segment| segment.entry().name == entry.name);
+        let occupied = Rc::new(match open {
+            Some(segment) => Occupied::of(segment, cancel)?,
+            // What cannot be opened may have dots at any time between its ends.
+            None => Occupied::all(entry.first_time.nanos(), entry.last_time.nanos()),
+        });
+        self.occupied.borrow_mut().insert(entry.name.clone(), occupied.clone());
+        Ok(occupied)
     }
 
     /// Everything of a series before this moment is older than `keep`.
