@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use dotter_dot::{Format, Letter, SeriesName, Shape, Timestamp, Value, check_row, put_row};
+use dotter_dot::{Format, Letter, SeriesName, Shape, Timestamp, Value, check_row, parse_number, put_row};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -252,9 +252,6 @@ fn put_value(letter: Letter, raw: &str, row: &mut Vec<u8>) -> Result<(), String>
         (Letter::F64, _) => put_row([Value::F64(read_value(raw)?)], row),
         (letter, b'-' | b'0'..=b'9') if letter != Letter::Text => {
             let value = Value::parse(letter, raw).map_err(|error| error.to_string())?;
-            if value.number().is_some_and(f64::is_infinite) {
-                return Err(format!("value {} does not fit into 32 bits of a float", clip(raw)));
-            }
             put_row([value], row);
         }
         (Letter::Text, _) => return Err(format!("found {} as a value, expected a text", kind(raw))),
@@ -279,10 +276,7 @@ fn read_value(raw: &str) -> Result<f64, String> {
     if !matches!(raw.as_bytes()[0], b'-' | b'0'..=b'9') {
         return Err(format!("found {} as a value, expected a number", kind(raw)));
     }
-    match raw.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(format!("value {} does not fit into 64 bits of a float", clip(raw))),
-    }
+    parse_number(raw).map_err(|error| error.to_string())
 }
 
 fn kind(raw: &str) -> String {
@@ -395,7 +389,7 @@ mod tests {
         check(b"[[\"yesterday\", 1]]", "time 'yesterday' is not of the form");
         check(b"[[-1, 1]]", "time '-1' lies outside 1970 to 2554");
         check(b"[[1e400, 1]]", "lies outside 1970 to 2554");
-        check(b"[[1, 1e400]]", "value 1e400 does not fit");
+        check(b"[[1, 1e400]]", "'1e400' does not fit into 64 bits of a float");
         check(b"[[1, NaN]]", "expected value at line 1 column 6");
         check(b"[[1, 01]]", "at line 1 column 7");
         check(b"[[1, 2]] x", "trailing characters at line 1 column 10");

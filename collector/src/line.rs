@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use dotter_dot::{SeriesName, Timestamp};
+use dotter_dot::{SeriesName, Timestamp, parse_number};
 
 /// The longest line, in bytes, without its end.
 pub(crate) const LINE_BYTES_MAX: usize = 64 << 10;
@@ -85,7 +85,8 @@ pub(crate) struct Line<'a> {
 ///
 /// # Errors
 ///
-/// What is wrong with the line. A value that is not a number is, an infinite one is not.
+/// What is wrong with the line. A value that is not a number is, and so is one too large for a float; an infinite one
+/// that is written as such is not.
 pub(crate) fn read_line(line: &[u8], now: Timestamp) -> Result<Option<Line<'_>>, BadLine> {
     if line.len() > LINE_BYTES_MAX {
         return Err(BadLine::TooLong);
@@ -96,7 +97,7 @@ pub(crate) fn read_line(line: &[u8], now: Timestamp) -> Result<Option<Line<'_>>,
         return Err(BadLine::Fields);
     };
     let text = |field| std::str::from_utf8(field);
-    let value: f64 = text(value).ok().and_then(|text| text.parse().ok()).ok_or(BadLine::Value)?;
+    let value = parse_number(text(value).map_err(|_| BadLine::Value)?).map_err(|_| BadLine::Value)?;
     if value.is_nan() {
         return Err(BadLine::Value);
     }
@@ -211,8 +212,8 @@ mod tests {
         check("9007199254740993", Ok(9007199254740992.0));
         check("inf", Ok(f64::INFINITY));
         check("-Infinity", Ok(f64::NEG_INFINITY));
-        check("1e999", Ok(f64::INFINITY));
-        for text in ["nan", "NaN", "0x10", "abc", "true", "1,5", "\"\"", "1_000", "e", "."] {
+        for text in ["1e999", "-1e400", "nan", "NaN", "0x10", "abc", "true", "1,5", "\"\"", "1_000", "e", "."]
+        {
             check(text, Err(BadLine::Value));
         }
     }

@@ -189,6 +189,7 @@ fn read_values(format: &Format, mut fields: Fields<'_>, out: &mut Vec<u8>) -> Re
 /// A sentence that says what was found.
 pub fn read_value(letter: Letter, text: &str) -> Result<Value<'_>, String> {
     Value::parse(letter, text).map_err(|error| match letter {
+        _ if error.is_too_large => error.to_string(),
         Letter::F64 => format!("'{}' is not a number", error.found),
         letter => format!("'{}' is not a value of format {letter}", error.found),
     })

@@ -5,6 +5,7 @@
 
 #[path = "../../src/random.rs"]
 pub(crate) mod random;
+pub(crate) mod tool;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};

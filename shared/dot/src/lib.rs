@@ -20,7 +20,9 @@ pub use incarnation::{Incarnation, IncarnationError};
 pub use name::{NAME_BYTES_MAX, NameError, SeriesName};
 pub use range::TimeRange;
 pub use reason::Reason;
-pub use row::{Cells, ROW_BYTES_MAX, RowError, Value, ValueError, check_row, put_row, put_row_of};
+pub use row::{
+    Cells, ROW_BYTES_MAX, RowError, Value, ValueError, check_row, parse_number, put_row, put_row_of,
+};
 pub use shape::{LABEL_BYTES_MAX, Shape, ShapeError};
 pub use timestamp::{TimeError, Timestamp};
 pub use varint::{get_varint, put_varint, unzigzag, zigzag};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use dotter_dot::SeriesName;
+use dotter_dot::{SeriesName, parse_number};
 use dotter_publisher::Timestamp;
 use regex::Regex;
 
@@ -147,7 +147,7 @@ fn read_fields(line: &str) -> Result<Reading<'_>, Bad> {
     if fields.next().is_some() {
         return Err(Bad::Fields);
     }
-    let value = Some(value.parse().map_err(|_| Bad::Value)?);
+    let value = Some(parse_number(value).map_err(|_| Bad::Value)?);
     let time = time.map(|time| parse_time(time).ok_or(Bad::Time)).transpose()?;
     Ok(Reading { series, value, time })
 }
@@ -222,7 +222,7 @@ fn measured(field: &str) -> Result<Option<f64>, Bad> {
         if part == "-" {
             continue;
         }
-        let number: f64 = part.parse().map_err(|_| Bad::Value)?;
+        let number = parse_number(part).map_err(|_| Bad::Value)?;
         sum = Some(sum.unwrap_or(0.0) + number);
     }
     if sum.is_none_or(f64::is_finite) { Ok(sum) } else { Err(Bad::Value) }
@@ -288,6 +288,16 @@ mod tests {
         check(r#" """#, Err(Bad::Value));
         check(" ,", Err(Bad::Value));
         check(" 0.1,", Err(Bad::Value));
+    }
+
+    #[test]
+    fn a_value_too_large_for_a_float_is_no_infinity() {
+        let value = |line| Input::Lines.read(line).map(|reading| reading.value);
+        for line in ["a 1e400", "a -1e309 5"] {
+            assert_eq!(value(line), Err(Bad::Value), "{line}");
+        }
+        assert_eq!(value("a inf"), Ok(Some(f64::INFINITY)));
+        assert_eq!(value("a 1e-400"), Ok(Some(0.0)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::io::BufRead;
 
 use csv_core::ReadRecordResult;
 use dotter_collector::row_text::{Cell, TimeReader, TimeUnit, read_value};
-use dotter_dot::{COLUMNS_MAX, Format, Letter, ROW_BYTES_MAX, Shape, Value, put_row};
+use dotter_dot::{COLUMNS_MAX, Format, Letter, ROW_BYTES_MAX, Shape, Value, parse_number, put_row};
 
 use super::Import;
 use crate::error::Error;
@@ -87,9 +87,9 @@ pub(super) fn read(import: &mut Import<'_>, input: &mut dyn BufRead) -> Result<(
                 if text.is_empty() {
                     continue;
                 }
-                match text.parse::<f64>() {
+                match parse_number(text) {
                     Ok(value) => import.row(line, name, &number, time, Cell::Word(value.to_bits()))?,
-                    Err(_) => import.bad(line, format!("'{}' is not a number", clip(text)))?,
+                    Err(error) => import.bad(line, error.to_string())?,
                 }
             }
             continue;
@@ -299,10 +299,6 @@ impl Records {
         }
         Ok(())
     }
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::io::BufRead;
 
 use dotter_collector::row_text::{Cell, TimeUnit};
-use dotter_dot::{Shape, Timestamp};
+use dotter_dot::{Shape, Timestamp, parse_number};
 
 use super::Import;
 use crate::error::Error;
@@ -65,7 +65,7 @@ fn sample(line: &str, unit: TimeUnit, at: Option<Timestamp>) -> Result<(String, 
     let rest = rest.split_once(" #").map_or(rest, |(rest, _)| rest);
     let mut fields = rest.split(is_blank).filter(|field| !field.is_empty());
     let value = fields.next().ok_or("a sample without a value")?;
-    let value: f64 = value.parse().map_err(|_| format!("'{}' is not a number", clip(value)))?;
+    let value = parse_number(value).map_err(|error| error.to_string())?;
     let time = match (fields.next(), at) {
         (Some(time), _) => unit.read(time)?,
         (None, Some(at)) => at,
@@ -172,6 +172,7 @@ mod tests {
             ("up", "without a value"),
             ("up 1", "--at"),
             ("up x 5", "'x' is not a number"),
+            ("up 1e400 5", "'1e400' does not fit into 64 bits"),
             ("up 1 x", "'x' is not a number that says a time"),
             ("up 1 5 6", "'6' behind"),
             ("up{x=\"1\" 1 5", "without their '}'"),
