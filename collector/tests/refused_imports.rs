@@ -29,3 +29,85 @@ fn a_number_too_large_for_its_float_is_no_infinity() {
         "a\t1\tinf\na\t2\tf\t-inf\na\t3\t0\n"
     );
 }
+
+/// Imports comma-separated text into a store of its own, where lines that do not fit are skipped: what was said, and
+/// what is there now.
+fn skipping(args: &[&str], input: &str) -> (String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["import", "--csv", "--skip-bad"], args].concat();
+    let said = told(dir.path(), &args, input);
+    (said, printed(dir.path(), &["read", "%", "--timestamp-seconds"]))
+}
+
+#[test]
+fn a_record_has_as_many_fields_as_its_head_line() {
+    let check = |args: &[&str], input: &str, told: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let (code, said) = failed(dir.path(), &[&["import", "--csv"], args].concat(), input);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(&format!("{told}; nothing was stored")), "{said}");
+    };
+    let comma = "time,series,value\n1,room.t,20\n2,room.t,21,7\n3,room.t,22\n";
+    check(&[], comma, "line 3: 4 fields, expected 3 as in the head line");
+    check(
+        &["-f", "s"],
+        "time,series,value\n1,log,hello, world\n",
+        "line 2: 4 fields, expected 3 as in the head line",
+    );
+    check(&["-f", "s"], "time,series,value\n1,log\n", "line 2: 2 fields, expected 3 as in the head line");
+    check(&["--wide"], "time,a\n1,2,3\n", "line 2: 3 fields, expected 2 as in the head line");
+    check(&["--wide"], "time,a,b\n1,2\n", "line 2: 2 fields, expected 3 as in the head line");
+    let (said, rows) = skipping(&[], comma);
+    assert!(said.contains("line 3: 4 fields") && said.contains("1 skipped"), "{said}");
+    assert_eq!(rows, "room.t\t1\t20\nroom.t\t3\t22\n");
+}
+
+#[test]
+fn rows_shorter_than_the_head_line_by_their_format_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "a 1 F 1.5\nb 1 sUs x 2 \"\"\nc 1 s \"\"\nd 1 FF 1 2\n";
+    told(dir.path(), &["add"], rows);
+    let csv = printed(dir.path(), &["export", "--csv"]);
+    assert!(csv.starts_with("series,time,format,value,c2,c3\n") && csv.contains("F,1.5\n"), "{csv}");
+    let all = printed(dir.path(), &["read", "%", "--print-format"]);
+    // Other programs write all fields of a record.
+    let columns = csv.lines().next().unwrap().matches(',').count();
+    let padded: String = csv
+        .lines()
+        .map(|line| line.to_owned() + &",".repeat(columns - line.matches(',').count()) + "\n")
+        .collect();
+    for csv in [&csv, &padded] {
+        let other = tempfile::tempdir().unwrap();
+        told(other.path(), &["import", "--csv"], csv);
+        assert_eq!(printed(other.path(), &["read", "%", "--print-format"]), all);
+    }
+    let head = "series,time,format,value,c2\n";
+    for (row, told) in [
+        ("a,1,FF,1\n", "line 2: 4 fields, expected 'c2' and all others of format FF"),
+        ("a,1,s\n", "line 2: 3 fields, expected 'value' and all others of format s"),
+        ("a,1\n", "line 2: 2 fields, expected at least 3 as in the head line"),
+        ("a,1,F,21,7\n", "line 2: '7' in column 'c2', expected nothing behind format F"),
+        ("a,1,F,1,2,3\n", "line 2: 6 fields, expected 5 as in the head line"),
+    ] {
+        let (code, said) = failed(dir.path(), &["import", "--csv"], &format!("{head}{row}"));
+        assert_eq!(code, 1, "{row}: {said}");
+        assert!(said.contains(&format!("{told}; nothing was stored")), "{row}: {said}");
+    }
+}
+
+#[test]
+fn a_quote_that_does_not_end_hides_no_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = "time,series,msg\n1,q1,ok\n2,q2,\"x\n3,q3,lost\n4,q4,lost\n";
+    let (code, said) = failed(dir.path(), &["import", "--csv", "-f", "s"], texts);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("line 3: a quote that does not end begins here; the rest of the file, lines 3 to 5"),
+        "{said}"
+    );
+    assert!(said.contains("nothing was stored"), "{said}");
+    let numbers = "time,series,value\n1,q1,5\n2,\"q2,6\n3,q3,7\n";
+    let (said, rows) = skipping(&[], numbers);
+    assert!(said.contains("line 3: a quote that does not end") && said.contains("2 skipped"), "{said}");
+    assert_eq!(rows, "q1\t1\t5\n");
+}

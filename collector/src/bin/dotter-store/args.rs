@@ -293,7 +293,8 @@ pub(crate) struct ImportOptions {
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Comma-separated files with a head line: a column of times, one of series, the others values
+    /// Comma-separated files with a head line: a column of times, one of series, the others values; records of as many
+    /// fields
     #[arg(long)]
     pub(crate) csv: bool,
 

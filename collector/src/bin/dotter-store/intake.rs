@@ -55,12 +55,24 @@ impl<'a> Intake<'a> {
         place: impl FnOnce() -> Place,
         what: impl Into<String>,
     ) -> Result<(), Error> {
+        self.bad_rows(place, 1, what)
+    }
+
+    /// As [`Intake::bad`], for so many rows at once, which are told together.
+    pub(crate) fn bad_rows(
+        &mut self,
+        place: impl FnOnce() -> Place,
+        count: u64,
+        what: impl Into<String>,
+    ) -> Result<(), Error> {
         let what = what.into();
         if !self.skip_bad {
             return Err(Error::Line { place: place(), what, stored: self.stored.dots });
         }
-        self.bad += 1;
-        if self.bad <= TOLD_MAX {
+        let told = self.bad;
+        self.bad += count;
+        // What takes many rows at once is always told.
+        if told < TOLD_MAX || count > 1 {
             eprintln!("{}: {what}; skipped", place());
         }
         Ok(())

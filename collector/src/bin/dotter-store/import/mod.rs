@@ -97,6 +97,12 @@ impl Import<'_> {
         self.intake.bad(place, what)
     }
 
+    /// Notes lines that are no rows, for one reason.
+    fn bad_lines(&mut self, line: u64, lines: u64, what: String) -> Result<(), Error> {
+        let place = || Place { file: self.file.clone(), line };
+        self.intake.bad_rows(place, lines, what)
+    }
+
     /// What the system said of the input.
     fn input_error(&self) -> impl FnOnce(io::Error) -> Error + use<> {
         let file = self.file.clone();
