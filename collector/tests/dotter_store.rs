@@ -404,7 +404,7 @@ fn of_a_whisper_file_the_finest_archive_counts() {
 #[test]
 fn the_text_that_prometheus_reads_becomes_series_with_tags() {
     let dir = tempfile::tempdir().unwrap();
-    let text = "# TYPE up gauge\nup{job=\"a\",zone=\"x y\"} 1 1500.5\nup{job=\"b\"} 0 1500\n# EOF\nup 9 9\n";
+    let text = "# TYPE up gauge\nup{job=\"a\",zone=\"x y\"} 1 1500.5\nup{job=\"b\"} 0 1500\n# EOF\n";
     told(dir.path(), &["import", "--openmetrics"], text);
     assert_eq!(
         printed(dir.path(), &["read", "%", "--timestamp-seconds"]),

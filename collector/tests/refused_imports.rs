@@ -111,3 +111,42 @@ fn a_quote_that_does_not_end_hides_no_rows() {
     assert!(said.contains("line 3: a quote that does not end") && said.contains("2 skipped"), "{said}");
     assert_eq!(rows, "q1\t1\t5\n");
 }
+
+#[test]
+fn open_metrics_that_were_cut_short_are_refused() {
+    let whole = "up{job=\"x\"} 1 1710504000\nup{job=\"x\"} 1234567 1710504060\n# EOF\n";
+    let import = ["import", "--openmetrics", "--at", "2024-03-15"];
+    for end in 1..whole.len() - 1 {
+        let dir = tempfile::tempdir().unwrap();
+        let (code, said) = failed(dir.path(), &import, &whole[..end]);
+        assert_eq!(code, 1, "{:?}: {said}", &whole[..end]);
+        let line = 1 + whole[..end].matches('\n').count();
+        let how = if whole[..end].ends_with('\n') { "before" } else { "within" };
+        let told = format!(
+            "line {line}: the file ends {how} this line, expected '# EOF' as its last: it was cut short; nothing was \
+             stored"
+        );
+        assert!(said.contains(&told), "{:?}: {said}", &whole[..end]);
+    }
+    for text in [whole, &whole[..whole.len() - 1], &format!("{whole}\n \n")] {
+        let dir = tempfile::tempdir().unwrap();
+        told(dir.path(), &import, text);
+        assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 2);
+    }
+    // Who takes what can be had does not take half a number, and is told.
+    let dir = tempfile::tempdir().unwrap();
+    let said = told(dir.path(), &["import", "--openmetrics", "--skip-bad"], &whole[..50]);
+    assert!(said.contains("line 2: the file ends within this line") && said.contains("1 skipped"), "{said}");
+    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 1);
+    // What stands behind the end would be lost otherwise.
+    let (code, said) = failed(dir.path(), &import, &whole.repeat(2));
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("line 4: 'up{job=\"x\"} 1 1710504000' behind '# EOF', expected the end of the file"),
+        "{said}"
+    );
+    // Prometheus' own text has no such mark.
+    let dir = tempfile::tempdir().unwrap();
+    let said = told(dir.path(), &["import", "--prometheus"], "up 1 1500\n# EOF\nup 2 2500");
+    assert!(said.contains("stored 2 dots"), "{said}");
+}

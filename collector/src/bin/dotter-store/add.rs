@@ -30,8 +30,8 @@ pub(crate) fn run(
         match lines.next().map_err(Error::Input)? {
             None => break,
             Some(Line::Bad(what)) => intake.bad(place, what)?,
-            Some(Line::Text(text)) if text.trim_ascii().is_empty() => continue,
-            Some(Line::Text(text)) => match reader.read(text) {
+            Some(Line::Text { text, .. }) if text.trim_ascii().is_empty() => continue,
+            Some(Line::Text { text, .. }) => match reader.read(text) {
                 Ok(row) => intake.push(place, &row.name, row.shape, row.time, row.cell)?,
                 Err(what) => intake.bad(place, what)?,
             },

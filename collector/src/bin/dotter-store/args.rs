@@ -302,7 +302,7 @@ pub(crate) struct ImportOptions {
     #[arg(long)]
     pub(crate) whisper: bool,
 
-    /// OpenMetrics text: times are seconds
+    /// OpenMetrics text, up to its `# EOF`: times are seconds
     #[arg(long)]
     pub(crate) openmetrics: bool,
 

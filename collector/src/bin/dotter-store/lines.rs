@@ -18,7 +18,11 @@ pub(crate) struct Lines<R> {
 /// What was found where a line should be.
 pub(crate) enum Line<'a> {
     /// Without its end.
-    Text(&'a str),
+    Text {
+        text: &'a str,
+        /// `false` of a last line that the input ends within.
+        has_end: bool,
+    },
     /// What is wrong with it.
     Bad(&'static str),
 }
@@ -46,14 +50,15 @@ impl<R: BufRead> Lines<R> {
         }
         self.number += 1;
         self.bytes += read as u64;
-        let is_whole = self.line.pop_if(|byte| *byte == b'\n').is_some() || read < LINE_BYTES_MAX;
+        let has_end = self.line.pop_if(|byte| *byte == b'\n').is_some();
+        let is_whole = has_end || read < LINE_BYTES_MAX;
         if !is_whole {
             self.bytes += self.input.skip_until(b'\n')? as u64;
             return Ok(Some(Line::Bad("longer than 8 MiB")));
         }
         self.line.pop_if(|byte| *byte == b'\r');
         Ok(Some(match std::str::from_utf8(&self.line) {
-            Ok(text) => Line::Text(text),
+            Ok(text) => Line::Text { text, has_end },
             Err(_) => Line::Bad("not UTF-8"),
         }))
     }
@@ -70,12 +75,12 @@ mod tests {
         input.extend_from_slice(b"\nlast");
         let mut lines = Lines::new(&input[..]);
         let mut next = || match lines.next().unwrap() {
-            Some(Line::Text(text)) => text.to_owned(),
+            Some(Line::Text { text, has_end }) => format!("{text}{}", if has_end { "" } else { ", cut" }),
             Some(Line::Bad(what)) => format!("bad: {what}"),
             None => "end".to_owned(),
         };
         let found: Vec<String> = (0..5).map(|_| next()).collect();
-        assert_eq!(found, ["one", "bad: not UTF-8", "bad: longer than 8 MiB", "last", "end"]);
+        assert_eq!(found, ["one", "bad: not UTF-8", "bad: longer than 8 MiB", "last, cut", "end"]);
         assert_eq!((lines.number(), lines.bytes()), (4, input.len() as u64));
     }
 }

@@ -3,6 +3,9 @@
 //! A sample becomes a dot of the series `name;label=value`, as Graphite writes tags. Metadata and exemplars are
 //! left out.
 //!
+//! OpenMetrics ends with `# EOF`: a file without it was cut short, maybe within a number, and none of it is taken. In
+//! the Prometheus text that is a comment like others, and no end can be missed.
+//!
 //! Source: OpenMetrics 1.0 and the Prometheus text format 0.0.4, with names in quotes as Prometheus 3 writes them.
 
 use std::io::BufRead;
@@ -21,18 +24,33 @@ const LABELS_MAX: usize = 256;
 pub(super) fn read(import: &mut Import<'_>, input: &mut dyn BufRead, unit: TimeUnit) -> Result<(), Error> {
     let mut lines = Lines::new(input);
     let shape = Shape::number();
+    let has_mark = import.options.openmetrics;
+    let mut is_over = false;
     loop {
         let number = lines.number() + 1;
-        let text = match lines.next().map_err(import.input_error())? {
+        let (text, has_end) = match lines.next().map_err(import.input_error())? {
+            None if has_mark && !is_over => {
+                let what = "the file ends before this line, expected '# EOF' as its last: it was cut short";
+                return import.bad(number, what);
+            }
             None => return Ok(()),
             Some(Line::Bad(what)) => {
                 import.bad(number, what)?;
                 continue;
             }
-            Some(Line::Text(text)) => text.trim_matches(is_blank),
+            Some(Line::Text { text, has_end }) => (text.trim_matches(is_blank), has_end),
         };
-        if text == "# EOF" {
-            return Ok(());
+        if is_over && !text.is_empty() {
+            import.bad(number, format!("'{}' behind '# EOF', expected the end of the file", clip(text)))?;
+            continue;
+        }
+        if has_mark && text == "# EOF" {
+            is_over = true;
+            continue;
+        }
+        if has_mark && !has_end && !is_over {
+            let what = "the file ends within this line, expected '# EOF' as its last: it was cut short";
+            return import.bad(number, what);
         }
         if text.is_empty() || text.starts_with('#') {
             continue;

@@ -33,8 +33,8 @@ pub(super) fn read(import: &mut Import<'_>, input: &mut dyn BufRead) -> Result<(
                 import.bad(number, what)?;
                 continue;
             }
-            Some(Line::Text(text)) if text.trim_ascii().is_empty() => continue,
-            Some(Line::Text(text)) => {
+            Some(Line::Text { text, .. }) if text.trim_ascii().is_empty() => continue,
+            Some(Line::Text { text, .. }) => {
                 line.clear();
                 line.push_str(text);
             }
