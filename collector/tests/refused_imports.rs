@@ -150,3 +150,21 @@ fn open_metrics_that_were_cut_short_are_refused() {
     let said = told(dir.path(), &["import", "--prometheus"], "up 1 1500\n# EOF\nup 2 2500");
     assert!(said.contains("stored 2 dots"), "{said}");
 }
+
+#[test]
+fn the_name_of_a_zone_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let date = "time,series,value\nFri Mar 15 12:00:00 EST 2024,a,1\n";
+    for (args, input) in [
+        (&["add", "--timestamp-format", "%FT%T%Z"][..], "a 2024-03-15T12:00:00EST 1\n"),
+        (&["import", "--csv", "--timestamp-format", "%a %b %e %T %Z %Y"], date),
+        (&["compact", "--filter", "cat", "--timestamp-format", "%FT%T%Z"], ""),
+    ] {
+        let (code, said) = failed(dir.path(), args, input);
+        assert_eq!(code, 2, "{args:?}: {said}");
+        assert!(said.contains("has %Z in it") && said.contains("use %z"), "{args:?}: {said}");
+    }
+    told(dir.path(), &["add", "--timestamp-format", "%FT%T%z"], "a 2024-03-15T12:00:00-0500 1\n");
+    let read = ["read", "a", "--timestamp-format", "%FT%T%Z"];
+    assert_eq!(printed(dir.path(), &read), "a\t2024-03-15T17:00:00UTC\t1\n");
+}

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use chrono::format::{Item, Parsed, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems};
 use chrono::{DateTime, NaiveDateTime};
 use clap::ValueEnum;
 use dotter_dot::Timestamp;
@@ -32,11 +32,13 @@ pub enum TimeUnit {
     Ns,
 }
 
-/// A form of times as strftime(3) describes it, such as `%FT%T`; without a time zone in it, it is UTC.
+/// A form of times as strftime(3) describes it, such as `%FT%T`; in UTC unless `%z` says another zone.
 #[derive(Clone, Debug)]
 pub struct TimeFormat {
     text: String,
     items: Vec<Item<'static>>,
+    /// As they are read; or why times of this form can only be written.
+    reading: Result<Vec<Item<'static>>, String>,
 }
 
 /// Reads times of one form.
@@ -75,7 +77,20 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
 }
 
 impl TimeFormat {
-    /// Reads a form.
+    /// A form in which times are to be read, too.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong with it, or which part of it cannot be read.
+    pub fn for_reading(text: &str) -> Result<TimeFormat, String> {
+        let format = TimeFormat::new(text)?;
+        match format.reading {
+            Ok(_) => Ok(format),
+            Err(what) => Err(what),
+        }
+    }
+
+    /// A form in which times are to be written.
     ///
     /// # Errors
     ///
@@ -83,15 +98,19 @@ impl TimeFormat {
     pub fn new(text: &str) -> Result<TimeFormat, String> {
         let items = StrftimeItems::new(text).parse_to_owned();
         match items {
-            Ok(items) if !items.is_empty() => Ok(TimeFormat { text: text.to_owned(), items }),
+            Ok(items) if !items.is_empty() => {
+                let reading = reading(text, &items);
+                Ok(TimeFormat { text: text.to_owned(), items, reading })
+            }
             _ => Err(format!("'{}' is not a form of times such as %FT%T", clip(text))),
         }
     }
 
     fn read(&self, text: &str) -> Result<Timestamp, String> {
         let wrong = || format!("'{}' is not a time of the form {}", clip(text), self.text);
+        let items = self.reading.as_ref().map_err(String::clone)?;
         let mut parsed = Parsed::new();
-        chrono::format::parse(&mut parsed, text, self.items.iter()).map_err(|_| wrong())?;
+        chrono::format::parse(&mut parsed, text, items.iter()).map_err(|_| wrong())?;
         let offset = parsed.offset().unwrap_or(0);
         let time = match parsed.timestamp() {
             // `%s` stands for itself.
@@ -125,6 +144,41 @@ impl TimeFormat {
         // Writing to a vector cannot fail, and the form was checked when it was read.
         let _ = write!(out, "{}", moment.format_with_items(self.items.iter()));
     }
+}
+
+/// What chrono reads as something else than it means, or not at all, is replaced or refused.
+fn reading(text: &str, items: &[Item<'static>]) -> Result<Vec<Item<'static>>, String> {
+    let mut reading: Vec<Item<'static>> = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            // It would be passed over, and every time be taken for UTC.
+            Item::Fixed(Fixed::TimezoneName) => {
+                return Err(format!(
+                    "'{}' has %Z in it, and the name of a zone such as EST is not read: use %z for +0100, or write the \
+                     name UTC itself where all times are in UTC",
+                    clip(text)
+                ));
+            }
+            // A count of nanoseconds, so that `.5` would be 5 of them.
+            Item::Numeric(Numeric::Nanosecond, _) => {
+                let before = match reading.last() {
+                    Some(Item::Literal(literal)) => literal.strip_suffix('.'),
+                    Some(Item::OwnedLiteral(literal)) => literal.strip_suffix('.'),
+                    _ => None,
+                };
+                let Some(before) = before.map(Box::<str>::from) else {
+                    return Err(format!(
+                        "'{}' has %f in it without a point before it: use %3f, %6f or %9f for so many digits of a second",
+                        clip(text)
+                    ));
+                };
+                reading.pop();
+                reading.extend([Item::OwnedLiteral(before), Item::Fixed(Fixed::Nanosecond)]);
+            }
+            item => reading.push(item.clone()),
+        }
+    }
+    Ok(reading)
 }
 
 impl TimeUnit {
@@ -284,6 +338,63 @@ mod tests {
         }
         assert!(TimeFormat::new("%Q").is_err());
         assert!(TimeFormat::new("").is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_zone_is_written_and_not_read_as_utc() {
+        for form in ["%FT%T%Z", "%a %b %e %T %Z %Y"] {
+            let told = TimeFormat::for_reading(form).unwrap_err();
+            assert!(told.contains(form) && told.contains("use %z"), "{told}");
+            let format = TimeFormat::new(form).unwrap();
+            assert_eq!(format.read("2024-03-15T12:00:00EST"), Err(told));
+        }
+        let mut out = Vec::new();
+        let zoned = TimeFormat::new("%FT%T%Z").unwrap();
+        TimeWriter::new(Times::Nanos, Some(&zoned)).write(Timestamp::from_nanos(0), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "1970-01-01T00:00:00UTC");
+        let check = |form: &str, text: &str, seconds: &str| {
+            let format = TimeFormat::for_reading(form).unwrap();
+            assert_eq!(format.read(text).unwrap().seconds_text(), seconds, "{form} {text}");
+        };
+        check("%a %b %e %T UTC %Y", "Fri Mar 15 12:00:00 UTC 2024", "1710504000");
+        check("%F %T%:z", "2024-03-15 12:00:00-05:00", "1710522000");
+        check("%F %T%#z", "2024-03-15 12:00:00+05", "1710486000");
+        check("%+", "2024-03-15T12:00:00+01:00", "1710500400");
+    }
+
+    #[test]
+    fn digits_behind_a_point_are_a_fraction_however_many_there_are() {
+        let check = |form: &str, text: &str, seconds: &str| {
+            let format = TimeFormat::for_reading(form).unwrap();
+            assert_eq!(format.read(text).unwrap().seconds_text(), seconds, "{form} {text}");
+        };
+        check("%F %T.%f", "2024-03-15 12:00:00.5", "1710504000.5");
+        check("%F %T.%f", "2024-03-15 12:00:00.000005", "1710504000.000005");
+        check("%F %T.%fZ", "2024-03-15 12:00:00.000000005Z", "1710504000.000000005");
+        check("%F %T%.f", "2024-03-15 12:00:00.5", "1710504000.5");
+        check("%F %T,%3f", "2024-03-15 12:00:00,005", "1710504000.005");
+        check("%s.%f", "1710504000.25", "1710504000.25");
+        let told = TimeFormat::for_reading("%F %T,%f").unwrap_err();
+        assert!(told.contains("%3f, %6f or %9f"), "{told}");
+    }
+
+    #[test]
+    fn parts_of_a_time_that_say_different_things_are_refused() {
+        for (form, text) in [
+            ("%a %F", "Mon 2024-03-15"),
+            ("%F %j", "2024-03-15 076"),
+            ("%F %q", "2024-03-15 2"),
+            ("%F w%V", "2024-03-15 w12"),
+            ("%F w%U", "2024-03-15 w11"),
+            ("%C %F", "19 2024-03-15"),
+            ("%y %F", "23 2024-03-15"),
+            ("%F %p %H", "2024-03-15 PM 01"),
+            ("%F %I:%M", "2024-03-15 01:30"),
+            ("%F %z %:z", "2024-03-15 +0100 +02:00"),
+            ("%s %F", "1710504000 2024-03-16"),
+        ] {
+            assert!(TimeFormat::for_reading(form).unwrap().read(text).is_err(), "{form} {text}");
+        }
     }
 
     #[test]

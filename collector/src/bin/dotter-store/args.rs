@@ -98,8 +98,8 @@ pub(crate) struct RowOptions {
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) unit: String,
 
-    /// Form of times as strftime describes it, such as %FT%T; in UTC unless there is a zone in it
-    #[arg(long, value_name = "FORM", value_parser = TimeFormat::new)]
+    /// Form of times as strftime describes it, such as %FT%T; in UTC unless %z says another zone
+    #[arg(long, value_name = "FORM", value_parser = TimeFormat::for_reading)]
     pub(crate) timestamp_format: Option<TimeFormat>,
 
     /// Store the good rows and count the bad ones, instead of storing nothing where one is bad
@@ -220,7 +220,7 @@ pub(crate) struct CompactOptions {
     pub(crate) filter: Option<String>,
 
     /// With --filter: form of times, instead of whole nanoseconds
-    #[arg(long, value_name = "FORM", value_parser = TimeFormat::new, requires = "filter")]
+    #[arg(long, value_name = "FORM", value_parser = TimeFormat::for_reading, requires = "filter")]
     pub(crate) timestamp_format: Option<TimeFormat>,
 }
 
