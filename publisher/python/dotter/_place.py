@@ -46,6 +46,63 @@ def forget_all() -> None:
     _ours.clear()
 
 
+class Held:
+    """A ring's descriptor, used only while its number still stands for the ring's file.
+
+    An application may close descriptors that it did not open itself, as daemons do, and give the numbers to
+    files of its own.
+    """
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd = fd
+        self._path = path
+        self.id = hold(fd)
+        self._directory = _id_of(path.parent)
+        self._root = _id_of(Path("/"))
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            meta = os.fstat(self._fd)
+        except OSError:
+            return None
+        return meta if file_id(meta) == self.id else None
+
+    def is_lost(self) -> bool:
+        """Whether the application has closed it."""
+        return self._status() is None
+
+    def is_unlinked(self) -> bool:
+        """Whether the file has lost its last name."""
+        meta = self._status()
+        if meta is not None:
+            return meta.st_nlink == 0
+        # The name is what is left to ask. What a change of root or of the current directory could explain as
+        # well proves nothing.
+        directory = _id_of(self._path.parent)
+        if directory is None:
+            return self._path.is_absolute() and self._root is not None and _id_of(Path("/")) == self._root
+        try:
+            return directory == self._directory and file_id(os.lstat(self._path)) != self.id
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        if not self.is_lost():
+            os.close(self._fd)
+
+
+def _id_of(path: Path) -> FileId | None:
+    """Which file has that name; None where none has it."""
+    try:
+        return file_id(os.stat(path))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return -1, -1
+
+
 def default_directory() -> Path:
     """`$DOTTER_DIR`, else `/run/dotter` where that can be used, else `/dev/shm/dotter-UID`."""
     named = os.environ.get("DOTTER_DIR")

@@ -18,6 +18,7 @@ that, the record never was; after it, the next one's `head` covers both.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import platform
@@ -105,8 +106,7 @@ class Ring:
         self.path = path
         self._header = header
         self._clock = clock
-        self._fd = fd
-        self._id = place.hold(fd)
+        self._held = place.Held(fd, path)
         # It has a descriptor of its own, so it, too, stays until the ring is closed.
         self._map = mmap.mmap(fd, geometry.file_bytes)
         self._bytes = memoryview(self._map)
@@ -291,7 +291,7 @@ class Ring:
         ticks = self._clock.ticks() if ticks is None else ticks
         pair = self._pair
         if pair is None or abs(ticks - pair.ticks) > self._clock.hz // 50:
-            if os.fstat(self._fd).st_nlink == 0:
+            if self._held.is_unlinked():
                 raise Moved
             self._pair = pair = self._clock.pair()
         nanos = pair.nanos if nanos is None else nanos
@@ -330,7 +330,7 @@ class Ring:
         """Says that nobody will write any more, and unmaps the file."""
         self._words[self._head] = self._at[0]
         self._words[HEADER_STATE // 8] = self._words[HEADER_STATE // 8] >> 32 << 32 | STATE_CLOSED
-        place.release(self._id)
+        place.release(self._held.id)
         self._unmap()
 
     def leave_to_parent(self, interrupted: bool) -> None:
@@ -349,8 +349,13 @@ class Ring:
     def _unmap(self) -> None:
         for view in (self._words, self._signed, self._doubles, self._floats, self._bytes):
             view.release()
-        self._map.close()
-        os.close(self._fd)
+        if self._held.is_lost():
+            # Whoever closed it closed the mapping's own descriptor, too, whose number may be another file's by
+            # now, and the mapping closes that number when it goes. So it stays, until the process ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._map))
+        else:
+            self._map.close()
+            self._held.close()
 
 
 assert HEADER_STATE < HEADER_BYTES, "the state lies in the header"

@@ -1,6 +1,7 @@
 """What an application publishes, a reader of the file finds, through either writer."""
 
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -281,6 +282,47 @@ class Cases(WithPublisher):
             for path in directory.iterdir():
                 if path.is_file():
                     path.unlink()
+
+    def test_a_daemonised_child_publishes_and_its_log_stays_open(self):
+        with self.create("rings/") as publisher:
+            series = publisher.series("a")
+            series.dot(1)
+
+            def work():
+                os.closerange(3, 256)
+                with open(self.directory / "log", "w", buffering=1, encoding="utf-8") as log:
+                    print("one", file=log)
+                    series.dot(2)
+                    print("two", file=log)
+                self.assertEqual((self.directory / "log").read_text(encoding="utf-8"), "one\ntwo\n")
+                self.assertEqual([dot.value for dot in read(publisher.path).dots], [2])
+
+            self.in_child(work)
+
+    def test_a_ring_whose_descriptors_the_application_closed_goes_on_and_closes_no_file_of_the_applications(
+        self,
+    ):
+        def work():
+            publisher = self.create("rings/")
+            series = publisher.series("a")
+            series.dot(1)
+            os.closerange(3, 256)
+            files = [os.open(self.directory / f"own-{number}", os.O_RDWR | os.O_CREAT) for number in range(8)]
+            path = publisher.path
+            os.unlink(path)
+            while publisher.path == path:
+                series.dot(2)
+            publisher.close()
+            for file in files:
+                os.write(file, b"mine")
+                self.assertEqual(os.fstat(file).st_size, 4)
+            # The interpreter's own end closes none, either.
+            del publisher, series
+            gc.collect()
+            for file in files:
+                os.write(file, b"mine")
+
+        self.in_child(work)
 
     def test_a_fork_in_a_signal_handler_leaves_the_parents_ring_alone(self):
         with self.create("rings/") as publisher:
