@@ -65,7 +65,8 @@ pub(crate) struct Args {
     #[arg(value_parser = body_bytes)]
     max_body: usize,
 
-    /// Different series taken from one start to the next; dots of any further one are refused
+    /// New series taken from one start to the next; dots of any further one are refused, those of series that the
+    /// store has never
     #[arg(long, value_name = "COUNT", env = "DOTTER_COLLECTOR_MAX_SERIES", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_series: u32,

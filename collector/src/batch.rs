@@ -10,6 +10,7 @@ use dotter_store::{
 use dotter_wire::{Answer, Batch, Finish, LaneBatch, Message, RefusalTotals, SeriesEntry};
 
 use crate::metrics::Tally;
+use crate::series_limit::SeriesLimit;
 
 /// Lanes a ring may have; who names others is no broker of ours, and what the ledger holds is kept for long.
 const LANES_LIMIT: u32 = 4096;
@@ -77,7 +78,7 @@ pub(crate) fn names(message: &Message) -> Vec<Result<SeriesName, NameError>> {
 /// Decides about a message and appends what is new in it.
 ///
 /// - `names`: as [`names`] gives them for this message
-/// - `series_max`: no series is made beyond it
+/// - `limit`: of the series that may be made
 ///
 /// # Errors
 ///
@@ -86,13 +87,13 @@ pub(crate) fn decide(
     writer: &mut Writer,
     message: Message,
     names: &[Result<SeriesName, NameError>],
-    series_max: usize,
+    limit: &mut SeriesLimit,
     columns: &mut Columns,
     now: Timestamp,
 ) -> Result<Decision, Error> {
     let incarnation = message.sender().incarnation;
     match message {
-        Message::Batch(batch) => decide_batch(writer, batch, names, series_max, columns, now),
+        Message::Batch(batch) => decide_batch(writer, batch, names, limit, columns, now),
         Message::Finish(finish) => decide_finish(writer, &finish, now),
         Message::Question(_) => {
             let known = writer.ledger().account(incarnation);
@@ -108,7 +109,7 @@ fn decide_batch(
     writer: &mut Writer,
     mut batch: Batch,
     names: &[Result<SeriesName, NameError>],
-    series_max: usize,
+    limit: &mut SeriesLimit,
     columns: &mut Columns,
     now: Timestamp,
 ) -> Result<Decision, Error> {
@@ -121,7 +122,7 @@ fn decide_batch(
         lane.trim_below(writer.ledger().next(incarnation, lane.lane));
     }
     batch.lanes.retain(|lane| lane.first < lane.next);
-    columns.find_keys(writer, &batch, names, series_max);
+    columns.find_keys(writer, &batch, names, limit);
     let refused = columns.fill(&batch.lanes);
     let mut tally = Tally::default();
     if !batch.lanes.is_empty() || has_news(writer.ledger().account(incarnation), &batch.refusals) {
@@ -197,7 +198,7 @@ impl Columns {
         writer: &mut Writer,
         batch: &Batch,
         names: &[Result<SeriesName, NameError>],
-        series_max: usize,
+        limit: &mut SeriesLimit,
     ) {
         self.keys.clear();
         self.keys.resize(batch.series.len(), Key::Unused);
@@ -206,7 +207,7 @@ impl Columns {
         }
         for ((key, name), entry) in self.keys.iter_mut().zip(names).zip(&batch.series) {
             if matches!(key, Key::Used) {
-                *key = find_key(writer, name, entry, series_max);
+                *key = find_key(writer, name, entry, limit);
             }
         }
     }
@@ -306,7 +307,7 @@ fn find_key(
     writer: &mut Writer,
     name: &Result<SeriesName, NameError>,
     entry: &SeriesEntry,
-    series_max: usize,
+    limit: &mut SeriesLimit,
 ) -> Key {
     let Ok(name) = name else { return Key::Refused(Reason::NAME) };
     // What a format that is none means by its bytes is not ours to guess.
@@ -314,11 +315,7 @@ fn find_key(
         .ok()
         .and_then(|format| Shape::new(format, &entry.unit, &entry.columns).ok());
     let Some(shape) = shape else { return Key::Refused(Reason::OTHER) };
-    let key = match writer.find_series(name, &shape) {
-        Some(key) => key,
-        None if writer.series_count() >= series_max => return Key::Refused(Reason::SERIES_LIMIT),
-        None => writer.series(name, &shape),
-    };
+    let Some(key) = limit.key(writer, name, &shape) else { return Key::Refused(Reason::SERIES_LIMIT) };
     match shape.word() {
         Some(Letter::F64 | Letter::I64 | Letter::U64) => Key::Plain(key),
         _ => Key::Checked(key, shape.format().clone()),

@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// What the thread is given.
 pub(crate) struct Commit {
     pub(crate) dir: PathBuf,
-    /// No series is made beyond so many.
+    /// So many series that are new to the store may be made.
     pub(crate) series_max: usize,
     pub(crate) jobs: Jobs,
     /// Nothing is ever sent: once the other end is dropped, nothing more will be queued.

@@ -164,7 +164,7 @@ impl Site {
             }
             Outcome::SeriesLimit(most) => Response::text(
                 422,
-                format!("nothing stored: more series than the {most} that --max-series allows\n"),
+                format!("nothing stored: more new series than the {most} that --max-series allows\n"),
             ),
             Outcome::NotNow(why) => not_now(&why),
             other @ (Outcome::Ack(_) | Outcome::Conflict(_)) => {

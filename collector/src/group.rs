@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
-use dotter_dot::{SeriesName, Shape, Timestamp};
-use dotter_store::{Dots, Error, SeriesKey, Transaction, Writer};
+use dotter_dot::Timestamp;
+use dotter_store::{Dots, Error, Transaction, Writer};
 
 use crate::batch::{self, Columns};
 use crate::commit::{Commit, not_now};
@@ -20,6 +20,7 @@ use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
 use crate::line::BadLine;
 use crate::metrics::Tally;
 use crate::rows::Rows;
+use crate::series_limit::SeriesLimit;
 
 const GROUP_BYTES: usize = 1_000_000;
 const GROUP_DOTS: u64 = 10_000;
@@ -80,6 +81,7 @@ pub(crate) struct Serving<'a> {
     with: &'a Commit,
     writer: &'a mut Writer,
     group: &'a mut Group,
+    limit: SeriesLimit,
     columns: Columns,
     /// Rows of a post, while they are appended.
     row_dots: Dots,
@@ -99,6 +101,7 @@ impl<'a> Serving<'a> {
             with,
             writer,
             group,
+            limit: SeriesLimit::new(with.dir.clone(), with.series_max, with.log.clone()),
             columns: Columns::default(),
             row_dots: Dots::default(),
             line_dots: Dots::default(),
@@ -134,7 +137,7 @@ impl<'a> Serving<'a> {
                 Step::Post(post) => self.post(post)?,
                 Step::Lines(rows) => self.take_lines(rows),
                 Step::Sync => self.sync()?,
-                Step::Nothing => {}
+                Step::Nothing => self.limit.begin(),
                 Step::Last => return self.end(),
             }
         }
@@ -210,11 +213,12 @@ impl<'a> Serving<'a> {
     }
 
     fn append(&mut self, work: Work) -> Result<Outcome, Error> {
+        self.limit.begin();
         match work {
             Work::Rows(rows) => self.append_rows(rows),
             Work::Message(message, names) => {
-                let (max, now) = (self.with.series_max, Timestamp::now());
-                let done = batch::decide(self.writer, message, &names, max, &mut self.columns, now)?;
+                let (limit, columns, now) = (&mut self.limit, &mut self.columns, Timestamp::now());
+                let done = batch::decide(self.writer, message, &names, limit, columns, now)?;
                 if done.conflict {
                     self.with.metrics.conflicts.fetch_add(1, Relaxed);
                     return Ok(Outcome::Conflict(done.answer));
@@ -233,10 +237,8 @@ impl<'a> Serving<'a> {
     }
 
     fn append_rows(&mut self, rows: Rows) -> Result<Outcome, Error> {
-        let is_new = |(name, shape): &&(SeriesName, Shape)| self.writer.find_series(name, shape).is_none();
-        let new = rows.series_list().iter().filter(is_new).count();
-        if new > 0 && self.writer.series_count() + new > self.with.series_max {
-            return Ok(Outcome::SeriesLimit(self.with.series_max));
+        if !self.limit.admit(self.writer, rows.series_list().iter().map(|(name, shape)| (name, shape))) {
+            return Ok(Outcome::SeriesLimit(self.limit.max()));
         }
         let count = rows.len() as u64;
         if count == 0 {
@@ -258,25 +260,20 @@ impl<'a> Serving<'a> {
 
     /// Gathers lines for the next sync. Those of a series above the limit are dropped and counted.
     fn take_lines(&mut self, rows: Rows) {
+        self.limit.begin();
         let series = rows.series_list().iter();
-        let keys: Vec<_> = series.map(|(name, shape)| self.line_key(name, shape)).collect();
+        let keys: Vec<_> = series.map(|(name, shape)| self.limit.key(self.writer, name, shape)).collect();
         let over = rows.put(&keys, &mut self.line_dots);
         if over > 0 {
             self.with.metrics.bad_line(BadLine::SeriesLimit, over);
-            let text =
-                format!("{over} graphite lines dropped: {} series are there already", self.with.series_max);
+            let text = format!(
+                "{over} graphite lines dropped: {} new series were made already, see --max-series",
+                self.limit.max()
+            );
             self.with.log.warn("graphite-series-limit", &text);
         }
         self.group.lines.push(rows);
         self.group.begun.get_or_insert_with(Instant::now);
-    }
-
-    fn line_key(&mut self, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
-        match self.writer.find_series(name, shape) {
-            Some(key) => Some(key),
-            None if self.writer.series_count() >= self.with.series_max => None,
-            None => Some(self.writer.series(name, shape)),
-        }
     }
 
     /// Makes all durable that was appended or gathered, and answers those who waited for it.
@@ -375,7 +372,7 @@ mod tests {
 
     use crossbeam_channel::{Sender, bounded};
     use dotter_daemon::Log;
-    use dotter_dot::{Incarnation, Reason, TimeRange};
+    use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange};
     use dotter_wire::{Batch, LaneBatch, LossRange, Message, Question, Run, Sender as Broker, SeriesEntry};
 
     use super::*;

@@ -38,6 +38,7 @@ mod row_pages;
 pub mod row_text;
 mod rows;
 mod run;
+mod series_limit;
 mod thread;
 mod upkeep;
 

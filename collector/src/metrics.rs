@@ -19,6 +19,14 @@ use crate::rows::Rows;
 /// The thread that commits shows itself far more often; after this long it hangs.
 const BEAT_MAX: Duration = Duration::from_secs(5);
 
+/// The series of the collector itself, besides those of what was lost.
+pub(crate) const OWN_SERIES: [&str; 4] = [
+    "dotter.collector.dots",
+    "dotter.collector.batches",
+    "dotter.collector.sync_seconds",
+    "dotter.collector.series",
+];
+
 /// What has happened since the start, and how things stand.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -242,10 +250,13 @@ impl Metrics {
                 rows.push(series, now, value);
             }
         };
-        put("dotter.collector.dots", self.dots.load(Relaxed) as f64);
-        put("dotter.collector.batches", self.batches.load(Relaxed) as f64);
-        put("dotter.collector.sync_seconds", self.sync_longest_ns.swap(0, Relaxed) as f64 / 1e9);
-        put("dotter.collector.series", self.series.load(Relaxed) as f64);
+        let own = [
+            self.dots.load(Relaxed) as f64,
+            self.batches.load(Relaxed) as f64,
+            self.sync_longest_ns.swap(0, Relaxed) as f64 / 1e9,
+            self.series.load(Relaxed) as f64,
+        ];
+        OWN_SERIES.iter().zip(own).for_each(|(name, value)| put(name, value));
         let mut lost = BTreeMap::<&str, u64>::new();
         let rings = ledger.iter().map(|(_, account)| (account.application.as_str(), account.lost()));
         let long_ago = ledger.applications().map(|(name, application)| (name, application.lost()));

@@ -53,7 +53,7 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Longest body of a request, in bytes.
     pub body_bytes_max: usize,
-    /// Different series taken from one start to the next.
+    /// Series taken that are new to the store, from one start to the next.
     pub series_max: usize,
 }
 

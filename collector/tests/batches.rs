@@ -160,6 +160,62 @@ fn one_series_too_many_is_refused_and_the_known_ones_go_on() {
 }
 
 #[test]
+fn series_that_the_store_has_are_taken_however_many_new_ones_came_first() {
+    const KNOWN: u64 = 5;
+    let dir = tempfile::tempdir().unwrap();
+    let all: &[&str] = &["--graphite", "127.0.0.1:0"];
+    let few = [all, &["--max-series", "3"]].concat();
+    // Of all ways in, into the store by different ways: some sealed, some still in the log, some put there by another.
+    let collector = Collector::with(dir.path(), all);
+    collector.send(&batch(RING, series("known", KNOWN), vec![lane(0, 0, 10, KNOWN)])).unwrap();
+    collector.terminate();
+    dotter_store::seal_all(dir.path(), &|| false).unwrap();
+    let collector = Collector::with(dir.path(), all);
+    collector.send_lines(b"known.line 1 1\n");
+    let text = "[{\"series\": \"known.text\", \"format\": \"s\", \"dots\": [[1, \"a\"]]}]";
+    assert_eq!(collector.post_json(text).0, 200);
+    until("the line is there", || snapshot(dir.path()).contains("known.line"));
+    collector.kill();
+
+    let collector = Collector::with(dir.path(), &few);
+    let junk = |count| series("junk", count);
+    let other = Incarnation([8; 16]);
+    let (_, answer) = collector.send(&batch(other, junk(6), vec![lane(0, 0, 6, 6)])).unwrap();
+    assert_eq!(answer.refused, [(0, 3, 6, Reason::SERIES_LIMIT)]);
+    let (_, answer) =
+        collector.send(&batch(RING, series("known", KNOWN), vec![lane(0, 10, 20, KNOWN)])).unwrap();
+    assert_eq!((answer.lanes, answer.refused), (vec![(0, 20)], vec![]));
+    let line = "[{\"series\": \"known.line\", \"dots\": [[2, 1]]}]";
+    assert_eq!(collector.post_json(line).0, 200);
+    let text = "[{\"series\": \"known.text\", \"format\": \"s\", \"dots\": [[2, \"b\"]]}]";
+    assert_eq!(collector.post_json(text).0, 200);
+    // A series may change its shape.
+    let number = "[{\"series\": \"known.text\", \"dots\": [[3, 1]]}]";
+    assert_eq!(collector.post_json(number).0, 200);
+    let (status, text) = collector.post_json("[{\"series\": \"junk.9\", \"dots\": [[1, 1]]}]");
+    assert!(status == 422 && text.contains("more new series than the 3"), "{status} {text}");
+    let row = |name: &str| (dotter_dot::SeriesName::new(name).unwrap(), dotter_dot::Timestamp::MIN, 1.0);
+    dotter_store::add(dir.path(), vec![row("known.beside")]).unwrap();
+    collector.send_lines(b"junk.8 1 3\nknown.beside 1 3\nknown.0 1 3\njunk.0 1 3\n");
+    until("the lines are there", || dots(&snapshot(dir.path()), "junk.0").len() == 2);
+    let view = snapshot(dir.path());
+    assert_eq!(dots(&view, "known.beside").len(), 2);
+    assert!(dots(&view, "known.0").contains(&(3_000_000_000, 1.0)));
+    assert!(!view.contains("junk.8") && !view.contains("junk.9"));
+    assert_eq!(view.series_with_prefix("junk.").len(), 3);
+
+    // The same before a restart as after it: what was let in is the store's.
+    collector.kill();
+    let collector = Collector::with(dir.path(), &few);
+    let (_, answer) = collector.send(&batch(other, junk(9), vec![lane(0, 6, 15, 9)])).unwrap();
+    assert_eq!(
+        answer.refused,
+        [(0, 6, 9, Reason::SERIES_LIMIT)],
+        "three more are new to the store, three are not"
+    );
+}
+
+#[test]
 fn an_answer_stays_short_however_much_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path());

@@ -284,6 +284,12 @@ impl Writer {
         key
     }
 
+    /// With how many shapes this writer has seen a name.
+    pub fn shapes_seen(&self, name: &SeriesName) -> usize {
+        let newest = self.keys.get(name).copied();
+        std::iter::successors(newest, |key| self.older[key.id as usize]).count()
+    }
+
     /// Series this writer has seen; a name counts once for each shape it had.
     pub fn series_count(&self) -> usize {
         self.older.len()

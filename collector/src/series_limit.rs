@@ -1,0 +1,131 @@
+//! How many series may be made, and which may always.
+//!
+//! Always true: a series that the store has is never refused, however many others have come. The store is asked only
+//! where the writer meets a name for the first time, and finds the name without reading dots.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dotter_daemon::{Log, chain};
+use dotter_dot::{SeriesName, Shape};
+use dotter_store::{Reader, SeriesKey, Writer};
+
+use crate::metrics::OWN_SERIES;
+
+/// The reader keeps the part of the log in memory that is not sealed: it goes when no new name has come for so long.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// A series may change its shape. Beyond so many each counts as a series: what a writer keeps is bounded.
+const SHAPES_FREE: usize = 16;
+
+/// For so long a look holds, while there is room for new series: what the writer itself has taken it knows, and what
+/// another process has stored since then counts as new at worst.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The limit of one life of the writer.
+pub(crate) struct SeriesLimit {
+    dir: PathBuf,
+    /// So many that are new to the store.
+    max: usize,
+    made: usize,
+    store: Option<Store>,
+    /// Whether the store was looked at for the work at hand.
+    is_fresh: bool,
+    log: Log,
+}
+
+/// The store as of the last look.
+struct Store {
+    reader: Reader,
+    looked: Instant,
+    used: Instant,
+}
+
+impl SeriesLimit {
+    pub(crate) fn new(dir: PathBuf, max: usize, log: Log) -> SeriesLimit {
+        SeriesLimit { dir, max, made: 0, store: None, is_fresh: false, log }
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Work begins, or there is none.
+    pub(crate) fn begin(&mut self) {
+        self.is_fresh = false;
+        if self.store.as_ref().is_some_and(|store| store.used.elapsed() > IDLE_MAX) {
+            self.store = None;
+        }
+    }
+
+    /// The key of a series, made where it may be; `None` where it is one too many.
+    pub(crate) fn key(&mut self, writer: &mut Writer, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
+        let known = writer.find_series(name, shape);
+        known.or_else(|| self.admit(writer, [(name, shape)]).then(|| writer.series(name, shape)))
+    }
+
+    /// Counts those of `series` that are new, unless they are too many; says whether all of them may be made.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        writer: &Writer,
+        series: impl IntoIterator<Item = (&'a SeriesName, &'a Shape)> + Clone,
+    ) -> bool {
+        let mut new = self.new_among(writer, series.clone());
+        if self.made + new > self.max && new > 0 && !self.is_fresh {
+            self.renew();
+            new = self.new_among(writer, series);
+        }
+        let fits = new == 0 || self.made + new <= self.max;
+        self.made += if fits { new } else { 0 };
+        fits
+    }
+
+    fn new_among<'a>(
+        &mut self,
+        writer: &Writer,
+        series: impl IntoIterator<Item = (&'a SeriesName, &'a Shape)>,
+    ) -> usize {
+        let unseen = series.into_iter().filter(|(name, shape)| writer.find_series(name, shape).is_none());
+        unseen.filter(|(name, _)| self.counts(writer, name)).count()
+    }
+
+    /// Whether another shape of a name counts.
+    fn counts(&mut self, writer: &Writer, name: &SeriesName) -> bool {
+        match writer.shapes_seen(name) {
+            // The collector's own numbers tell of the limit that was reached.
+            0 => !OWN_SERIES.contains(&name.as_str()) && !self.is_stored(name),
+            seen => seen >= SHAPES_FREE,
+        }
+    }
+
+    fn is_stored(&mut self, name: &SeriesName) -> bool {
+        let now = Instant::now();
+        if self.store.as_ref().is_none_or(|store| now.duration_since(store.looked) > LOOK) {
+            self.renew();
+        }
+        // Where the store cannot be looked at, rather one series too many than one that is known and shut out.
+        let Some(store) = &mut self.store else { return true };
+        store.used = now;
+        store.reader.snapshot().contains(name.as_str())
+    }
+
+    /// Looks at the store as it is now.
+    fn renew(&mut self) {
+        // Put back only when all went well: after an error the next look begins anew.
+        let looked = match self.store.take() {
+            Some(Store { mut reader, .. }) => reader.refresh(None).map(|_| reader),
+            None => Reader::open(&self.dir),
+        };
+        match looked {
+            Ok(reader) => {
+                let now = Instant::now();
+                self.store = Some(Store { reader, looked: now, used: now });
+                self.is_fresh = true;
+            }
+            Err(error) => {
+                let text =
+                    format!("cannot look which series are stored: {}; new ones are taken", chain(&error));
+                self.log.warn("series-limit", &text);
+            }
+        }
+    }
+}
