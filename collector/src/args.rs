@@ -14,10 +14,13 @@ Examples:
   dotter-collector --data store --listen 0.0.0.0:8000 --host collector --token-file token
   curl -d '[[1710504000, 21.5]]' 'http://127.0.0.1:8000/data?series=room.temperature'
   curl 'http://127.0.0.1:8000/data?series=room.temperature&last=10'
+  curl 'http://127.0.0.1:8000/data?series=room.temperature&from=2024-03-15T12:00:00Z'
   echo \"room.temperature 21.5 $(date +%s)\" | nc -N 127.0.0.1 2003
 
 A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post \
-to /data. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach \
+to /data. GET /data gives all dots from 'from' until 'until' (seconds since 1970 or RFC 3339), up to 200000; where only \
+'series' is named the newest 500, and with 'last' the newest so many: where older ones are left out, a header \
+X-Dotter-Cut says so. GET /store/KEY gives lines of any length. A parameter that is not known is refused. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach \
 needs a token. Where one is set, every request carries it as 'Authorization: Bearer ...', requests that read too; only \
 /-/healthy, /-/ready and DIR/collector.sock do without. DOTTER_TOKEN may hold it instead of a file. Graphite lines carry \
 none: let their port be reached by those alone who may write.
@@ -65,8 +68,8 @@ pub(crate) struct Args {
     #[arg(value_parser = body_bytes)]
     max_body: usize,
 
-    /// New series taken from one start to the next; dots of any further one are refused, those of series that the
-    /// store has never
+    /// New series taken from one start to the next; dots of any further one are refused. Series that the store has do
+    /// not count
     #[arg(long, value_name = "COUNT", env = "DOTTER_COLLECTOR_MAX_SERIES", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_series: u32,

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use dotter_daemon::{Exposition, Log, chain};
 use dotter_dot::SeriesName;
 use dotter_http::{LiveCounters, Method, Request, Response};
+use dotter_store::Dot;
 use dotter_wire::{CONTENT_TYPE, Message};
 
-use crate::history::{self, History};
+use crate::history::{self, History, Newest};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;
 use crate::rows::Rows;
@@ -21,9 +22,11 @@ pub(crate) const PAGES: &str =
 /// Whoever starts and watches the collector asks here, without the token.
 pub(crate) const HEALTH_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-/// Dots that a read gives out unless told otherwise, and at most.
+/// Dots that a read gives out where nothing was said of how many, and at most.
 const LAST: usize = 500;
-const LAST_MAX: usize = 200_000;
+const DOTS_MAX: usize = 200_000;
+/// Says that older dots were left out.
+const CUT_HEADER: &str = "X-Dotter-Cut";
 /// A larger body of JSON or rows is one of few at once: in memory its dots take several times its bytes.
 const LARGE_BYTES: usize = 256 << 10;
 /// That many.
@@ -178,28 +181,62 @@ impl Site {
             let query = &request.query;
             parameters::check(query, &["series", "last", "from", "until"])?;
             let series = read_series(request)?.ok_or("found no parameter 'series', expected one")?;
+            let (from, until) = (query.get("from"), query.get("until"));
             let count = match query.get("last") {
-                None => LAST,
-                Some(text) => text
-                    .parse()
-                    .ok()
-                    .filter(|count| (1..=LAST_MAX).contains(count))
-                    .ok_or_else(|| format!("last '{text}' is no number from 1 to {LAST_MAX}"))?,
+                None if from.or(until).is_some() => None,
+                None => Some(LAST),
+                Some(text) => Some(
+                    text.parse()
+                        .ok()
+                        .filter(|count| (1..=DOTS_MAX).contains(count))
+                        .ok_or_else(|| format!("last '{text}' is no number from 1 to {DOTS_MAX}"))?,
+                ),
             };
-            Ok((series, history::read_range(query.get("from"), query.get("until"))?, count))
+            Ok((series, history::read_range(from, until)?, count))
         };
         let (series, range, count) = match asked() {
             Ok(asked) => asked,
             Err(text) => return wrong(&text),
         };
-        match self.history.newest(series.as_str(), range, count) {
-            Ok(dots) => Response::json(200, history::to_json(&dots)),
+        let found = match count {
+            Some(count) => self.history.newest(series.as_str(), range, count).map(newest),
+            None => self.history.all(series.as_str(), range, DOTS_MAX).map(all),
+        };
+        match found {
+            Ok(response) => response,
             Err(error) => {
                 let text = chain(&error);
                 self.log.warn("read", &format!("series {series} could not be read: {text}"));
                 Response::text(503, format!("{text}\n")).header("Retry-After", "1")
             }
         }
+    }
+}
+
+fn newest(Newest { dots, older }: Newest) -> Response {
+    let response = Response::json(200, history::to_json(&dots));
+    match older {
+        0 => response,
+        _ => {
+            let text = format!(
+                "the newest {} dots, about {older} older ones are left out; see from, until and last",
+                dots.len()
+            );
+            response.header(CUT_HEADER, &text)
+        }
+    }
+}
+
+fn all(found: Result<Vec<Dot>, u64>) -> Response {
+    match found {
+        Ok(dots) => Response::json(200, history::to_json(&dots)),
+        Err(count) => Response::text(
+            413,
+            format!(
+                "found about {count} dots from 'from' until 'until', expected at most {DOTS_MAX}; ask for a shorter \
+                 range, for the newest of it with last={DOTS_MAX}, or for all as lines at /store/KEY\n"
+            ),
+        ),
     }
 }
 

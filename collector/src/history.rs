@@ -1,8 +1,9 @@
-//! Reading back what was stored: the newest dots of a series.
+//! Reading back what was stored: the newest dots of a series, or all of a range.
 //!
 //! Always true: a read sees every commit that was acknowledged before it began, and holds a bounded number of dots
 //! in memory at once, however dense they lie.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,10 @@ const PIECE: Duration = Duration::from_secs(1);
 const PIECE_DOTS_MIN: usize = 4096;
 /// Pieces with more are too long.
 const PIECE_DOTS_MAX: usize = 131_072;
+/// Pieces with more than this are not read to their end.
+const PIECE_DOTS_LIMIT: usize = 4 * PIECE_DOTS_MAX;
+/// No piece is shorter.
+const MOMENT: Duration = Duration::from_nanos(1);
 
 /// The store as it is read.
 pub(crate) struct History {
@@ -30,16 +35,39 @@ impl History {
         History { dir, open: Mutex::new(None) }
     }
 
-    /// The newest `count` dots of a series within `range`, oldest first; none where the series is unknown.
-    pub(crate) fn newest(&self, series: &str, range: TimeRange, count: usize) -> Result<Vec<Dot>, Error> {
+    /// The newest `count` dots of a series within `range`; none where the series is unknown.
+    pub(crate) fn newest(&self, series: &str, range: TimeRange, count: usize) -> Result<Newest, Error> {
         let snapshot = self.snapshot()?;
-        if range == TimeRange::ALL {
-            return snapshot.last(series, count);
-        }
-        let Some((first, last)) = snapshot.span(series) else { return Ok(Vec::new()) };
-        let after_last = last.saturating_add(Duration::from_nanos(1));
-        let range = TimeRange::new(range.from.max(first), range.until.min(after_last));
-        newest_in(range, count, |piece| snapshot.read(series, piece))
+        // One more tells whether there is one.
+        let mut dots = if range == TimeRange::ALL {
+            snapshot.last(series, count + 1)?
+        } else if let Some((first, last)) = snapshot.span(series) {
+            let after_last = last.saturating_add(MOMENT);
+            let range = TimeRange::new(range.from.max(first), range.until.min(after_last));
+            newest_in(range, count + 1, |piece, most| read_up_to(&snapshot, series, piece, most))?
+        } else {
+            Vec::new()
+        };
+        let older = match dots.len() > count {
+            true => dots_in(&snapshot, series, range)?.saturating_sub(count as u64).max(1),
+            false => 0,
+        };
+        dots.drain(..dots.len().saturating_sub(count));
+        Ok(Newest { dots, older })
+    }
+
+    /// All dots of a series within `range`, oldest first, or about how many there are where they are more than `most`.
+    pub(crate) fn all(
+        &self,
+        series: &str,
+        range: TimeRange,
+        most: usize,
+    ) -> Result<Result<Vec<Dot>, u64>, Error> {
+        let snapshot = self.snapshot()?;
+        Ok(match read_up_to(&snapshot, series, range, most)? {
+            Some(dots) => Ok(dots),
+            None => Err(dots_in(&snapshot, series, range)?.max(most as u64 + 1)),
+        })
     }
 
     /// Lets go of what is kept for the next read, unless there was one not long ago.
@@ -65,21 +93,61 @@ impl History {
     }
 }
 
+/// The newest dots of a range.
+pub(crate) struct Newest {
+    /// Oldest first.
+    pub(crate) dots: Vec<Dot>,
+    /// How many older ones the range holds, or a few more than that.
+    pub(crate) older: u64,
+}
+
+/// How many dots a range holds by what is known without reading them, which may be more than there are: some may be
+/// replaced or deleted, others lie beside it in one chunk with those within.
+fn dots_in(snapshot: &Snapshot, series: &str, range: TimeRange) -> Result<u64, Error> {
+    Ok(snapshot.chunks(series, range)?.iter().map(|chunk| chunk.dots).sum())
+}
+
+/// The dots of a range, oldest first; `None` where it holds more than `most`: then no more than these were read.
+fn read_up_to(
+    snapshot: &Snapshot,
+    series: &str,
+    range: TimeRange,
+    most: usize,
+) -> Result<Option<Vec<Dot>>, Error> {
+    let (mut dots, mut fits) = (Vec::new(), true);
+    snapshot.scan().rows(series, range, |row| {
+        // Texts have no number, and count for no dots here.
+        if let Some(value) = row.number() {
+            fits = dots.len() < most;
+            dots.push(Dot { time: row.time(), value });
+        }
+        if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(fits.then_some(dots))
+}
+
 /// Reads `range` from its end on, in pieces that grow and shrink with how dense the dots lie, until there are `count`.
+///
+/// - `read`: the dots of a piece; `None` where they are more than it is told
 fn newest_in(
     range: TimeRange,
     count: usize,
-    mut read: impl FnMut(TimeRange) -> Result<Vec<Dot>, Error>,
+    mut read: impl FnMut(TimeRange, usize) -> Result<Option<Vec<Dot>>, Error>,
 ) -> Result<Vec<Dot>, Error> {
     let (mut pieces, mut found) = (Vec::new(), 0);
     let (mut until, mut length) = (range.until, PIECE);
     while range.from < until && found < count {
         let from = range.from.max(until.saturating_sub(length));
-        let mut dots = read(TimeRange::new(from, until))?;
+        // A moment is not cut in two, however many dots it holds.
+        let most = if length > MOMENT { PIECE_DOTS_LIMIT } else { usize::MAX };
+        let Some(mut dots) = read(TimeRange::new(from, until), most)? else {
+            length = (length / 16).max(MOMENT);
+            continue;
+        };
         length = match dots.len() {
             len if len < PIECE_DOTS_MIN / 16 => length.saturating_mul(16),
             len if len < PIECE_DOTS_MIN => length.saturating_mul(2),
-            len if len > PIECE_DOTS_MAX => (length / 2).max(Duration::from_nanos(1)),
+            len if len > PIECE_DOTS_MAX => (length / 2).max(MOMENT),
             _ => length,
         };
         let surplus = dots.len().saturating_sub(count - found);
@@ -137,10 +205,10 @@ mod tests {
         {
             let all: Vec<Dot> = (0..total).map(|n| dot(n * gap_ns)).collect();
             let mut most = 0;
-            let mut read = |piece: TimeRange| {
+            let mut read = |piece: TimeRange, limit: usize| {
                 let dots: Vec<Dot> = all.iter().filter(|dot| piece.contains(dot.time)).copied().collect();
-                most = most.max(dots.len());
-                Ok(dots)
+                most = most.max(dots.len().min(limit));
+                Ok((dots.len() <= limit).then_some(dots))
             };
             let range =
                 TimeRange::new(Timestamp::from_nanos(5), Timestamp::from_nanos((total - 10) * gap_ns));
@@ -150,6 +218,23 @@ mod tests {
             assert_eq!(found.len(), expected.len().min(700), "gap of {gap_ns} ns");
             assert!(found.iter().zip(expected).all(|(a, b)| a.time == b.time), "gap of {gap_ns} ns");
         }
+    }
+
+    #[test]
+    fn a_crowd_behind_a_silence_is_read_in_pieces() {
+        // A second with a million dots, and long after it one.
+        let crowd = 1_000_000;
+        let all: Vec<Dot> = (0..crowd).map(|n| dot(n * 1000)).chain([dot(86_400_000_000_000_000)]).collect();
+        let index = |time: Timestamp| all.partition_point(|dot| dot.time < time);
+        let mut most = 0;
+        let read = |piece: TimeRange, limit: usize| {
+            let dots = &all[index(piece.from)..index(piece.until)];
+            most = most.max(dots.len().min(limit));
+            Ok((dots.len() <= limit).then(|| dots.to_vec()))
+        };
+        let found = newest_in(TimeRange::ALL, 700, read).unwrap();
+        assert_eq!(found, all[all.len() - 700..]);
+        assert!(most <= PIECE_DOTS_LIMIT, "{most} dots in memory at once");
     }
 
     #[test]

@@ -72,6 +72,55 @@ fn a_read_takes_a_count_and_a_range() {
 }
 
 #[test]
+fn a_range_is_given_out_whole_or_not_at_all_and_a_cut_is_told() {
+    const DOTS: u64 = 200_001;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("store");
+    let series = dotter_dot::SeriesName::new("a").unwrap();
+    let dot = |n: u64| (series.clone(), dotter_dot::Timestamp::from_secs(n).unwrap(), n as f64);
+    dotter_store::add(&data, (0..DOTS).map(dot).collect::<Vec<_>>()).unwrap();
+    let collector = Collector::start(&data);
+    // Status, how many dots, the first of them, and what was said of a cut.
+    let ask = |query: &str| {
+        let url = format!("http://{}/data?series=a{query}", collector.http());
+        let answer = ureq::get(url).config().http_status_as_error(false).build().call();
+        let mut answer = answer.unwrap();
+        let cut = answer.headers().get("X-Dotter-Cut").map(|text| text.to_str().unwrap().to_owned());
+        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().unwrap();
+        let first = text.trim_start_matches('[').split(',').next().unwrap().to_owned();
+        (answer.status().as_u16(), text.matches("],[").count() + 1, first, cut, text)
+    };
+    let whole = |query: &str, count: usize, first: &str| {
+        let (status, found, begins, cut, _) = ask(query);
+        assert_eq!((status, found, begins.as_str(), cut), (200, count, first, None), "{query}");
+    };
+    // More than the 500 that are given out where nothing is said of how many.
+    whole("&from=100", 199_901, "100");
+    whole("&from=1", 200_000, "1");
+    whole("&until=200000", 200_000, "0");
+    whole("&from=50&until=1950", 1900, "50");
+    whole("&from=50&until=60&last=10", 10, "50");
+    for query in ["&from=0", "&until=200001"] {
+        let (status, _, _, _, text) = ask(query);
+        assert_eq!(status, 413, "{query}: {text}");
+        assert!(text.contains("found about 200001 dots") && text.contains("last=200000"), "{query}: {text}");
+    }
+    let cut = |query: &str, count: usize, first: &str, older: usize| {
+        let (status, found, begins, cut, _) = ask(query);
+        assert_eq!((status, found, begins.as_str()), (200, count, first), "{query}");
+        let expected = format!("the newest {count} dots, about {older} older ones are left out");
+        assert!(cut.as_ref().is_some_and(|text| text.starts_with(&expected)), "{query}: {cut:?}");
+    };
+    cut("", 500, "199501", 199_501);
+    cut("&last=200000", 200_000, "1", 1);
+    let (.., told, _) = ask("&from=50&until=60&last=9");
+    assert!(told.is_some_and(|text| text.starts_with("the newest 9 dots")));
+    // What the answer to HEAD says is what the one to GET would.
+    let url = format!("http://{}/data?series=a", collector.http());
+    assert!(ureq::head(url).call().unwrap().headers().contains_key("X-Dotter-Cut"));
+}
+
+#[test]
 fn what_names_no_series_is_never_the_series_data() {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path());
