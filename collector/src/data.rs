@@ -40,7 +40,10 @@ pub(crate) struct Site {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) door: LiveCounters,
     pub(crate) log: Log,
+    /// Large bodies, and deletions.
     pub(crate) large: Places,
+    /// Requests that read.
+    pub(crate) reads: Places,
     /// Answers that are made as they are sent.
     pub(crate) answers: Places,
 }
@@ -51,7 +54,7 @@ impl Site {
         let reads = matches!(request.method, Method::Get | Method::Head);
         match request.path.as_str() {
             "/data" if request.method == Method::Post => self.post(request),
-            "/data" if reads => self.read(request),
+            "/data" if reads => self.read_in_turn(|| self.read(request)),
             "/data" => only("GET, HEAD, POST"),
             "/-/healthy" | "/-/ready" | "/metrics" if !reads => only("GET, HEAD"),
             path @ ("/-/healthy" | "/-/ready" | "/metrics") => match parameters::check(&request.query, &[]) {
@@ -62,14 +65,29 @@ impl Site {
             path if request.method == Method::Put && !path.starts_with("/store/") => self.put_rows(request),
             "/" => Response::text(404, PAGES),
             path => match (path.strip_prefix("/store/"), request.method) {
-                (Some(key), _) if reads => self.rows(key, request),
+                (Some(key), _) if reads => self.read_in_turn(|| self.rows(key, request)),
                 (Some(key), Method::Delete) => self.delete_rows(key, request),
                 (Some(_), _) => only("GET, HEAD, DELETE"),
                 // The word is free where it is no page.
-                (None, _) if reads => self.rows_if_any(&path[1..], request),
+                (None, _) if reads => self.read_in_turn(|| self.rows_if_any(&path[1..], request)),
                 (None, _) => Response::text(404, PAGES),
             },
         }
+    }
+
+    /// Reads, where few enough others do: a read may take long, and every thread it takes is one less for posts and for
+    /// questions after health.
+    fn read_in_turn(&self, read: impl FnOnce() -> Response) -> Response {
+        match self.reads.try_take() {
+            Some(_place) => read(),
+            None => self.put_off(),
+        }
+    }
+
+    /// The answer to a read that is one too many.
+    pub(crate) fn put_off(&self) -> Response {
+        self.metrics.reads_put_off.fetch_add(1, Relaxed);
+        not_now(&NotNow::Reads)
     }
 
     /// A page about the collector itself.
@@ -266,7 +284,7 @@ fn state(state: Result<(), String>) -> Response {
 
 pub(crate) fn not_now(why: &NotNow) -> Response {
     let (status, seconds) = match why {
-        NotNow::QueueFull => (429, "1"),
+        NotNow::QueueFull | NotNow::Reads => (429, "1"),
         // Sealing takes a fraction of a second; who posts has a pause of its own.
         NotNow::Unsealed => (429, "0"),
         NotNow::DiskFull(_) => (507, "1"),

@@ -70,6 +70,12 @@ impl History {
         })
     }
 
+    /// As long as this is held, nothing can be read.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> std::sync::MutexGuard<'_, Option<(Reader, Instant)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets go of what is kept for the next read, unless there was one not long ago.
     pub(crate) fn forget_if_idle(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,8 +3,8 @@
 //! Always true:
 //!
 //! - a post holds a place from before it is queued until it is answered, whoever has stopped waiting for it; there
-//!   are [`PLACES`] of them, fewer than threads of the front door, so that questions after the collector's health
-//!   are answered while posts wait
+//!   are [`PLACES`] of them, and [`READS`] for requests that read; together fewer than threads of the front door, so
+//!   that questions after the collector's health are answered while posts wait and reads run
 //! - lines wait in their sender once [`LINES_QUEUED`] jobs are queued
 
 use std::fmt;
@@ -18,6 +18,8 @@ use crate::rows::Rows;
 
 /// Posts under way at once.
 const PLACES: usize = 8;
+/// Requests that read under way at once.
+pub(crate) const READS: usize = 3;
 /// Jobs of lines that wait at once, each of a socket's buffer at most.
 const LINES_QUEUED: usize = 64;
 /// How long a post waits for a place before it is told to come again: longer than commits take, short enough that
@@ -28,7 +30,7 @@ const PLACE_WAIT: Duration = Duration::from_millis(250);
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
 
 /// Threads of the front door that go with it.
-pub(crate) const HANDLERS: usize = PLACES + 4;
+pub(crate) const HANDLERS: usize = PLACES + READS + 4;
 
 /// The sending end. Cheap to clone.
 #[derive(Clone)]
@@ -85,6 +87,8 @@ pub(crate) enum Outcome {
 pub(crate) enum NotNow {
     /// Too many posts wait.
     QueueFull,
+    /// As many requests read as may.
+    Reads,
     /// The log grows faster than it is sealed.
     Unsealed,
     /// The collector is on its way out.
@@ -101,6 +105,7 @@ impl fmt::Display for NotNow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotNow::QueueFull => f.write_str("too many posts wait for the disk"),
+            NotNow::Reads => f.write_str("as many requests read as may at once; try again"),
             NotNow::Unsealed => f.write_str("the log grows faster than it is sealed"),
             NotNow::Stopping => f.write_str("the collector is stopping"),
             NotNow::Slow => {
@@ -135,6 +140,11 @@ impl Places {
     /// Waits for a place, for a while.
     pub(crate) fn take(&self) -> Option<Place> {
         self.free.recv_timeout(PLACE_WAIT).ok().map(|()| Place(self.give.clone()))
+    }
+
+    /// A place, where one is free.
+    pub(crate) fn try_take(&self) -> Option<Place> {
+        self.free.try_recv().ok().map(|()| Place(self.give.clone()))
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     lost: ByReason,
     refused: ByReason,
     pub(crate) held_back: AtomicU64,
+    pub(crate) reads_put_off: AtomicU64,
     pub(crate) failures: AtomicU64,
     syncs: AtomicU64,
     sync_ns: AtomicU64,
@@ -151,6 +152,7 @@ impl Metrics {
             lost: ByReason::new(),
             refused: ByReason::new(),
             held_back: zero(),
+            reads_put_off: zero(),
             failures: zero(),
             syncs: zero(),
             sync_ns: zero(),
@@ -287,6 +289,11 @@ impl Metrics {
             "collector_held_back_total",
             "Posts put off because the log waits to be sealed.",
             &self.held_back,
+        );
+        counter(
+            "collector_reads_put_off_total",
+            "Reads put off because as many ran as may at once.",
+            &self.reads_put_off,
         );
         counter("collector_sealed_dots_total", "Dots moved from the log into segments.", &self.sealed);
         counter("collector_compactions_total", "Rounds of compaction.", &self.compactions);

@@ -63,7 +63,7 @@ impl Site {
         if request.method == Method::Head {
             return Response::text(200, "");
         }
-        let Some(place) = self.answers.take() else { return not_now(&NotNow::QueueFull) };
+        let Some(place) = self.answers.try_take() else { return self.put_off() };
         let (sender, response) = byte_stream("text/plain; charset=utf-8", QUEUE_BYTES);
         let log = self.log.clone();
         let making = std::thread::Builder::new().name("rows".into()).spawn(move || {
@@ -84,6 +84,8 @@ impl Site {
             Err(text) => return wrong(&text),
         };
         let deletion = Deletion { pattern: Pattern::new(key), first_key: None, last_key: None, range };
+        // It waits for the disk in a thread of the front door.
+        let Some(_place) = self.large.try_take() else { return not_now(&NotNow::QueueFull) };
         match dotter_store::delete(&self.dir, &deletion) {
             Ok(()) => Response::text(200, "deleted\n"),
             Err(error @ (dotter_store::Error::Key { .. } | dotter_store::Error::TooManyDeletions { .. })) => {

@@ -16,7 +16,7 @@ use crate::commit::Commit;
 use crate::data::{HEALTH_PATHS, LARGE_AT_ONCE, Site};
 use crate::graphite::{Graphite, Limits};
 use crate::history::History;
-use crate::ingest::{self, Places, Queue};
+use crate::ingest::{self, Places, Queue, READS};
 use crate::metrics::Metrics;
 use crate::row_pages::ANSWERS_AT_ONCE;
 use crate::thread::spawn_core;
@@ -190,6 +190,7 @@ impl Doors {
             door: config.counters.clone(),
             log: log.clone(),
             large: Places::new(LARGE_AT_ONCE),
+            reads: Places::new(READS),
             answers: Places::new(ANSWERS_AT_ONCE),
         };
         let server = Server::start(config, move |request| site.answer(&request))?;
@@ -222,4 +223,93 @@ pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     while !stop.wait(Duration::from_secs(3600)) {}
     log.info("stopping");
     collector.stop()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::ingest::HANDLERS;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Status, `Retry-After` and body.
+    type Reply = (u16, Option<String>, String);
+
+    fn ask(addr: SocketAddr, target: &str, body: Option<&str>) -> Reply {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let (agent, url) = (config.build().new_agent(), format!("http://{addr}{target}"));
+        let answer = match body {
+            Some(body) => agent.post(url).send(body),
+            None => agent.get(url).call(),
+        };
+        let mut answer = answer.unwrap();
+        let again = answer.headers().get("Retry-After").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), again, answer.body_mut().read_to_string().unwrap())
+    }
+
+    #[test]
+    fn reads_that_hang_leave_posts_and_health_their_threads() {
+        const READERS: usize = 3 * HANDLERS;
+        let dir = tempfile::tempdir().unwrap();
+        let (queue, jobs) = ingest::queue();
+        let (seal, _sealing) = bounded(1);
+        let (last, last_seen) = bounded(0);
+        let (metrics, log) = (Arc::new(Metrics::new()), Log::new("test"));
+        let commit = Commit {
+            dir: dir.path().to_owned(),
+            series_max: 100,
+            jobs,
+            last: last_seen,
+            seal,
+            metrics: metrics.clone(),
+            log: log.clone(),
+        };
+        let committing = std::thread::spawn(move || {
+            let writer = Writer::open(&commit.dir);
+            commit.run(writer)
+        });
+        let options =
+            Options { listen: ([127, 0, 0, 1], 0).into(), graphite: None, ..Options::new(dir.path()) };
+        let history = Arc::new(History::new(dir.path().to_owned()));
+        let doors = Doors::open(options, queue, history.clone(), metrics.clone(), &log).unwrap();
+        let addr = doors.server.local_addr();
+        let post = || ask(addr, "/data?series=a", Some("[[1, 2]]"));
+        assert_eq!(post().0, 200);
+
+        let held = history.hold();
+        let (tell, told) = channel();
+        let readers: Vec<_> = (0..READERS)
+            .map(|number| {
+                let tell = tell.clone();
+                std::thread::spawn(move || {
+                    let target = ["/data?series=a", "/data?series=a&from=0", "/store/a", "/a"][number % 4];
+                    tell.send(ask(addr, target, None)).unwrap();
+                })
+            })
+            .collect();
+        let next = || -> Reply { told.recv_timeout(PATIENCE).unwrap() };
+        for _ in READS..READERS {
+            let (status, again, text) = next();
+            assert_eq!((status, again.as_deref()), (429, Some("1")), "{text}");
+        }
+        // The others run, and will not end by themselves.
+        assert_eq!(ask(addr, "/-/healthy", None).0, 200);
+        assert_eq!(post().0, 200);
+        let put_off = format!("dotter_collector_reads_put_off_total {}\n", READERS - READS);
+        assert!(ask(addr, "/metrics", None).2.contains(&put_off));
+        drop(held);
+        for _ in 0..READS {
+            let (status, _, text) = next();
+            assert_eq!(status, 200, "{text}");
+        }
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        for _ in 0..3 * READS {
+            assert_eq!(ask(addr, "/data?series=a", None).0, 200, "their places are free again");
+        }
+        doors.server.stop(PATIENCE);
+        drop(last);
+        committing.join().unwrap().unwrap();
+    }
 }
