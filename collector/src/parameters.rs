@@ -36,6 +36,22 @@ pub(crate) fn check(query: &Query, known: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a parameter without a value is there.
+///
+/// # Errors
+///
+/// A sentence for whoever asked, where it has one: `human=no` would be taken for `human`.
+pub(crate) fn flag(query: &Query, name: &str) -> Result<bool, String> {
+    match query.get(name) {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(value) => {
+            let value: String = value.chars().take(NAME_CHARS_MAX).collect();
+            Err(format!("parameter '{name}' has the value '{value}', expected none"))
+        }
+    }
+}
+
 /// How many characters are put in, taken out or replaced on the way from one word to another.
 ///
 /// Source: Wagner and Fischer, "The string-to-string correction problem", 1974.

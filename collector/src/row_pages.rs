@@ -45,20 +45,25 @@ impl Site {
     /// The rows of the series that `key` means, one by its name, or some by a pattern with `%`; no lines where
     /// there is none.
     pub(crate) fn rows(&self, key: &str, request: &Request) -> Response {
-        let range = match read_range(request, &["after", "before", "human", "format"]) {
-            Ok(range) => range,
+        let asked = || -> Result<_, String> {
+            let range = read_range(request, &["after", "before", "human", "format"])?;
+            let flag = |name| parameters::flag(&request.query, name);
+            Ok((range, flag("human")?, flag("format")?))
+        };
+        let (range, is_human, has_format) = match asked() {
+            Ok(asked) => asked,
             Err(text) => return wrong(&text),
         };
         let snapshot = match self.history.snapshot() {
             Ok(snapshot) => snapshot,
             Err(error) => return self.unreadable(key, &chain(&error)),
         };
-        let times = if request.query.get("human").is_some() { Times::Rfc3339 } else { Times::Nanos };
+        let times = if is_human { Times::Rfc3339 } else { Times::Nanos };
         let answer = Answer {
             names: snapshot.matching(&Pattern::new(key)),
             snapshot,
             range,
-            writer: RowWriter::new(TimeWriter::new(times, None), request.query.get("format").is_some()),
+            writer: RowWriter::new(TimeWriter::new(times, None), has_format),
         };
         if request.method == Method::Head {
             return Response::text(200, "");

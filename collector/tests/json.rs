@@ -159,6 +159,7 @@ fn what_names_no_series_is_never_the_series_data() {
     check("GET", "/data?series=data&last=1&last=2", "", "'last' stands there 2 times");
     check("GET", "/store/data?last=2", "", &unknown("last", "after"));
     check("GET", "/store/data?humann", "", &unknown("humann", "human"));
+    check("GET", "/store/data?human=no", "", "'human' has the value 'no', expected none");
     check("GET", "/store/data?fromat", "", &unknown("fromat", "format"));
     for target in ["/metrics", "/-/healthy", "/-/ready"] {
         check("GET", &format!("{target}?verbose=1"), "", &unknown("verbose", ""));
