@@ -4,7 +4,7 @@ mod support;
 
 use dotter_publisher::Publisher;
 use support::collector::{Collector, Trick};
-use support::{Broker, until};
+use support::{Broker, once, until};
 
 /// Resident memory of this process that is no file's, in KiB.
 fn resident() -> u64 {
@@ -62,6 +62,51 @@ fn half_an_answer_is_no_ack() {
 #[test]
 fn an_answer_about_another_ring_is_no_ack() {
     check(Trick::OtherRing, 2);
+}
+
+#[test]
+fn a_batch_answered_with_less_than_all_is_no_ack() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the first dots", || collector.stored() == 100);
+    collector.state().batch_tricks.push_back(Trick::Behind);
+    (100..200).for_each(|n| lane.dot(&series, n as f64));
+    until("the lie", || collector.state().batch_tricks.is_empty());
+    until("all dots", || collector.stored() == 200);
+    let totals = broker.stop();
+    assert_eq!(totals.dots, 201, "the one that is wanted again counts again, and no other: {totals}");
+    assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0);
+}
+
+#[test]
+fn once_does_not_leave_before_all_is_acknowledged() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    once(directory.path(), &collector.url());
+    // What is sent again is not acknowledged at once either.
+    collector.state().batch_tricks.extend([Trick::Behind, Trick::Status(503, 0)]);
+    (100..200).for_each(|n| lane.dot(&series, n as f64));
+    once(directory.path(), &collector.url());
+    assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0);
+}
+
+#[test]
+fn a_finish_answered_with_less_than_all_keeps_the_ring() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    drop((lane, series, publisher));
+    collector.state().finish_tricks.push_back(Trick::Behind);
+    let totals = once(directory.path(), &collector.url());
+    assert!(collector.state().finish_tricks.is_empty(), "the lie was told");
+    assert_eq!(collector.only_ring().finished, 1, "the ring was removed without an ack");
+    assert_eq!((totals.rings_finished, totals.conflicts), (1, 1), "{totals}");
 }
 
 #[test]

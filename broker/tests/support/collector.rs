@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason};
 use dotter_wire::{Answer, CONTENT_TYPE, LaneBatch, Message};
@@ -37,6 +38,10 @@ pub(crate) enum Trick {
     Reset,
     /// Stored, then closed without an answer.
     AckLost,
+    /// 200 for what was not taken: each lane is wanted from a record below those it has.
+    Behind,
+    /// Another store's answer, which has taken nothing.
+    OtherStore,
 }
 
 /// A dot as it was stored.
@@ -80,11 +85,18 @@ pub(crate) struct State {
     pub(crate) tricks: VecDeque<Trick>,
     /// The same for posts of a finish alone.
     pub(crate) finish_tricks: VecDeque<Trick>,
+    /// The same for posts of a batch alone.
+    pub(crate) batch_tricks: VecDeque<Trick>,
     /// Batches larger than this get a 413.
     pub(crate) dots_max: Option<usize>,
     /// Dots of each batch, in the order they came.
     pub(crate) batch_dots: Vec<usize>,
     pub(crate) posts: u64,
+    /// For each post, how many were under way when it came, itself included.
+    pub(crate) at_once: Vec<usize>,
+    under_way: usize,
+    /// How long each answer takes.
+    pub(crate) delay: Duration,
     pub(crate) gets: u64,
     pub(crate) conflicts: u64,
     /// Bytes written to clients.
@@ -146,7 +158,7 @@ impl Collector {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn trick(&self, tricks: &[Trick]) {
@@ -213,11 +225,13 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")?;
             continue;
         }
-        let mut trick = {
+        let (mut trick, delay) = {
             let mut state = state.lock().unwrap();
             state.posts += 1;
-            state.tricks.pop_front()
+            (state.tricks.pop_front(), state.delay)
         };
+        let under_way = UnderWay::begin(state);
+        std::thread::sleep(delay);
         if trick == Some(Trick::Reset) {
             return Ok(());
         }
@@ -243,14 +257,18 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             if too_many {
                 trick = Some(Trick::Status(413, 0));
             }
-            if matches!(message, Message::Finish(_)) {
-                trick = trick.or_else(|| state.finish_tricks.pop_front());
-            }
+            trick = trick.or_else(|| match message {
+                Message::Question(_) => None,
+                Message::Batch(_) => state.batch_tricks.pop_front(),
+                Message::Finish(_) => state.finish_tricks.pop_front(),
+            });
             match trick {
                 None | Some(Trick::AckLost) => state.take(message),
                 Some(_) => (200, state.answer(message.sender().incarnation, None)),
             }
         };
+        // Before the answer goes: whatever it brings about comes after this post.
+        drop(under_way);
         let json = answer.to_json();
         let plain = |status: &str, body: &str| {
             format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
@@ -269,6 +287,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
                 plain("200 OK", &answer.to_json())
             }
             Some(Trick::NoLanes) => plain("200 OK", &Answer { lanes: vec![], ..answer }.to_json()),
+            Some(Trick::Behind) => {
+                let lanes = answer.lanes.iter().map(|(lane, next)| (*lane, next.saturating_sub(1))).collect();
+                plain("200 OK", &Answer { lanes, ..answer }.to_json())
+            }
+            Some(Trick::OtherStore) => {
+                let store = "00000000-0000-4000-8000-000000000009".into();
+                plain("200 OK", &Answer { store, ..answer }.to_json())
+            }
             Some(Trick::ShortBody) => {
                 let long = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{json}", json.len() + 100);
                 writer.write_all(long.as_bytes())?;
@@ -288,6 +314,25 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             Some(Trick::Reset | Trick::AckLost) => return Ok(()),
         };
         writer.write_all(text.as_bytes())?;
+    }
+}
+
+/// A post that has come and is not answered yet.
+struct UnderWay<'a>(&'a Mutex<State>);
+
+impl UnderWay<'_> {
+    fn begin(state: &Mutex<State>) -> UnderWay<'_> {
+        let mut counts = state.lock().unwrap();
+        counts.under_way += 1;
+        let under_way = counts.under_way;
+        counts.at_once.push(under_way);
+        UnderWay(state)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).under_way -= 1;
     }
 }
 
