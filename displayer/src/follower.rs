@@ -18,6 +18,8 @@ use crate::watched::{Moment, Watched};
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two looks while there is nothing to read.
 const WAIT_INTERVAL: Duration = Duration::from_millis(200);
+/// For how long the live stream is held at a time while it is worked out who follows what: a millisecond or two.
+const MATCH_STEPS: u64 = 20_000;
 
 /// What the follower keeps up to date.
 pub(crate) struct Followed {
@@ -113,6 +115,10 @@ impl Follower {
         }
         self.followed.watched.looked(None);
         self.followed.pulse().tick(now);
+        // Whoever joins or asks for numbers in between is let in.
+        while self.followed.live().match_some(MATCH_STEPS) {
+            thread::yield_now();
+        }
         self.followed.live().flush(now);
         true
     }

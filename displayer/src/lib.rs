@@ -14,9 +14,11 @@
 
 mod args;
 mod error;
+mod events;
 mod feed;
 mod find_page;
 mod follower;
+mod follows;
 mod form;
 mod live;
 mod losses;

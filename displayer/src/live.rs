@@ -5,15 +5,17 @@
 //! which only carries an id. The id is the position in the store's log; a viewer who comes back with it, as
 //! `Last-Event-ID` or as `after=`, continues there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::SeriesName;
 use dotter_http::EventSender;
-use dotter_query::{Dot, Envelope, Pattern, write_number, write_seconds, write_string};
+use dotter_query::Dot;
 
+use crate::events::{gap_event, hello, loss_event, object, series_event, write_series};
 use crate::feed::{LossNews, News};
+use crate::follows::{Follows, Full, Interest, Places};
 use crate::recent::{Recent, Resume};
 
 /// A viewer is sent nothing more often than this.
@@ -22,28 +24,10 @@ pub(crate) const EVENT_INTERVAL: Duration = Duration::from_millis(50);
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
 /// What waits for a slow viewer before its oldest is dropped, in bytes.
 pub(crate) const QUEUE_BYTES_MAX: usize = 2 << 20;
-/// Names in one `series` event.
-const NAMES_MAX: usize = 100;
 /// Losses in one flush; they are counted in the ledger, whatever is told here.
 const LOSSES_MAX: usize = 1_000;
-
-/// What a viewer follows.
-#[derive(Clone, Debug)]
-pub(crate) enum Interest {
-    /// These series.
-    Names(HashSet<SeriesName>),
-    /// Whatever matches one of these.
-    Patterns(Vec<Pattern>),
-}
-
-impl Interest {
-    fn includes(&self, name: &SeriesName) -> bool {
-        match self {
-            Interest::Names(names) => names.contains(name),
-            Interest::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(name.as_str())),
-        }
-    }
-}
+/// Comparisons that a viewer who comes back may take for what it missed; beyond, it is told of a gap.
+const RESUME_COMPARISONS_MAX: u64 = 500_000;
 
 /// One request for the stream.
 #[derive(Clone, Debug)]
@@ -81,6 +65,9 @@ pub(crate) struct Live<W = EventSender> {
     recent: Recent,
     /// Commits not sent yet.
     pending: Vec<Arc<News>>,
+    follows: Follows,
+    /// The first dot of those that nobody was looked for: which commit of the pending, which dot of it.
+    unmatched: (usize, usize),
     new_names: Vec<SeriesName>,
     losses: Vec<LossNews>,
     series_count: usize,
@@ -92,15 +79,16 @@ pub(crate) struct Live<W = EventSender> {
 
 struct Viewer<W> {
     way: W,
-    interest: Interest,
+    /// In [`Follows`].
+    place: usize,
     dots_max: Option<usize>,
     /// The last position it was told, and when.
     told: u64,
     told_at: Instant,
 }
 
-/// Dots by series, in the order the series first appear.
-type BySeries<'a> = Vec<(&'a SeriesName, Vec<Dot>)>;
+/// Dots by series with those who follow it, in the order the series first appear.
+type BySeries<'a> = Vec<(&'a SeriesName, Places, Vec<Dot>)>;
 
 impl<W> Default for Live<W> {
     fn default() -> Live<W> {
@@ -108,6 +96,8 @@ impl<W> Default for Live<W> {
             viewers: Vec::new(),
             recent: Recent::default(),
             pending: Vec::new(),
+            follows: Follows::default(),
+            unmatched: (0, 0),
             new_names: Vec::new(),
             losses: Vec::new(),
             series_count: 0,
@@ -122,6 +112,7 @@ impl<W: Way> Live<W> {
     /// A store was opened, or took another's place, at this position.
     pub(crate) fn restart(&mut self, sequence: u64, series_count: usize) {
         self.pending.clear();
+        self.unmatched = (0, 0);
         self.recent.restart(sequence);
         self.series_count = series_count;
         let first = !std::mem::replace(&mut self.has_store, true);
@@ -153,13 +144,38 @@ impl<W: Way> Live<W> {
         self.new_names.extend(new_names);
     }
 
+    /// Looks who follows the series that have news, in about `steps_max` steps; whether more is left. Whoever calls it
+    /// until nothing is left, before each flush, lets others have the lock in between.
+    pub(crate) fn match_some(&mut self, steps_max: u64) -> bool {
+        if self.viewers.is_empty() {
+            return false;
+        }
+        let (first, at) = self.unmatched;
+        let begun = self.follows.comparisons();
+        let mut steps = 0;
+        for (index, news) in self.pending.iter().enumerate().skip(first) {
+            let at = if index == first { at } else { 0 };
+            for (dot, (name, ..)) in news.dots.iter().enumerate().skip(at) {
+                if steps + (self.follows.comparisons() - begun) >= steps_max {
+                    self.unmatched = (index, dot);
+                    return true;
+                }
+                self.follows.of(name);
+                steps += 1;
+            }
+        }
+        self.unmatched = (self.pending.len(), 0);
+        false
+    }
+
     /// Sends what has come in, where it is time to.
     pub(crate) fn flush(&mut self, now: Instant) {
         if self.flushed.is_some_and(|flushed| now.saturating_duration_since(flushed) < EVENT_INTERVAL) {
             return;
         }
-        self.viewers.retain(|viewer| !viewer.way.is_closed());
+        self.let_go();
         let pending = std::mem::take(&mut self.pending);
+        self.unmatched = (0, 0);
         let new_names = std::mem::take(&mut self.new_names);
         let losses = std::mem::take(&mut self.losses);
         let last = self.recent.last();
@@ -169,19 +185,24 @@ impl<W: Way> Live<W> {
         if self.viewers.is_empty() {
             return;
         }
-        let grouped =
-            group(&pending, |name| self.viewers.iter().any(|viewer| viewer.interest.includes(name)));
+        let grouped = group(&pending, |name| self.follows.of(name));
+        // By place: which of the series a viewer gets.
+        let mut followed: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (index, (_, followed_by, _)) in grouped.iter().enumerate() {
+            followed_by.iter().for_each(|place| followed.entry(place).or_default().push(index));
+        }
         // Many viewers follow the same series: each is written once for all who take as many dots.
         let mut written: HashMap<(usize, Option<usize>), Arc<Vec<u8>>> = HashMap::new();
         let series = (!new_names.is_empty()).then(|| series_event(&new_names, self.series_count));
         for viewer in &mut self.viewers {
-            let parts: Vec<Arc<Vec<u8>>> = grouped
-                .iter()
-                .enumerate()
-                .filter(|(_, (name, _))| viewer.interest.includes(name))
-                .map(|(index, (name, dots))| {
+            let parts: Vec<Arc<Vec<u8>>> = followed
+                .get(&viewer.place)
+                .into_iter()
+                .flatten()
+                .map(|index| {
+                    let (name, _, dots) = &grouped[*index];
                     let write = || Arc::new(write_series(name, dots, viewer.dots_max));
-                    written.entry((index, viewer.dots_max)).or_insert_with(write).clone()
+                    written.entry((*index, viewer.dots_max)).or_insert_with(write).clone()
                 })
                 .collect();
             if !parts.is_empty() {
@@ -198,10 +219,18 @@ impl<W: Way> Live<W> {
     }
 
     /// Begins a stream for a viewer.
-    pub(crate) fn join(&mut self, ask: Ask, way: W, now: Instant) {
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where those who are there follow as much as can be followed.
+    pub(crate) fn join(&mut self, ask: Ask, way: W, now: Instant) -> Result<(), Full> {
+        // Between two flushes, or while there is no store, many may have come and gone.
+        self.let_go();
+        let place = self.follows.join(ask.interest)?;
+        self.unmatched = (0, 0);
         let last = self.recent.last();
         let told = ask.after.unwrap_or(last);
-        let mut viewer = Viewer { way, interest: ask.interest, dots_max: ask.dots_max, told, told_at: now };
+        let mut viewer = Viewer { way, place, dots_max: ask.dots_max, told, told_at: now };
         viewer.send("hello", &hello(self.has_store, last, self.series_count));
         // What is pending will be sent at the next flush; it is not to be sent twice.
         let unsent = self.pending.first().map_or(u64::MAX, |news| news.sequence);
@@ -211,12 +240,25 @@ impl<W: Way> Live<W> {
                 viewer.tell(last.min(unsent.saturating_sub(1)), "gap", &gap_event(earliest), now);
             }
             Some(Resume::Kept(news)) => {
-                for news in news.iter().filter(|news| news.sequence < unsent) {
+                let begun = self.follows.comparisons();
+                let mut missed = news.iter().filter(|news| news.sequence < unsent);
+                for news in missed.by_ref() {
                     let one = [news.clone()];
-                    let parts: Vec<_> = group(&one, |name| viewer.interest.includes(name))
-                        .iter()
-                        .map(|(name, dots)| Arc::new(write_series(name, dots, viewer.dots_max)))
-                        .collect();
+                    let mut too_many = false;
+                    let parts: Vec<_> = group(&one, |name| {
+                        too_many |= self.follows.comparisons() - begun >= RESUME_COMPARISONS_MAX;
+                        if too_many { Places::default() } else { self.follows.of(name) }
+                    })
+                    .iter()
+                    .filter(|(_, followed_by, _)| followed_by.contains(place))
+                    .map(|(name, _, dots)| Arc::new(write_series(name, dots, viewer.dots_max)))
+                    .collect();
+                    if too_many {
+                        let left = std::iter::once(news).chain(missed.by_ref());
+                        let earliest = left.flat_map(|news| &news.dots).map(|(_, time, _)| *time).min();
+                        viewer.tell(last.min(unsent.saturating_sub(1)), "gap", &gap_event(earliest), now);
+                        break;
+                    }
                     if !parts.is_empty() {
                         viewer.tell(news.sequence, "dots", &object(&parts), now);
                     }
@@ -224,11 +266,31 @@ impl<W: Way> Live<W> {
             }
         }
         self.viewers.push(viewer);
+        Ok(())
+    }
+
+    /// Forgets viewers that are gone.
+    fn let_go(&mut self) {
+        let mut gone = Places::default();
+        self.viewers.retain(|viewer| {
+            let closed = viewer.way.is_closed();
+            if closed {
+                gone.insert(viewer.place);
+            }
+            !closed
+        });
+        self.follows.leave(&gone);
     }
 
     /// How many viewers there are.
     pub(crate) fn viewers(&self) -> usize {
         self.viewers.len()
+    }
+
+    /// Comparisons of names with viewers' patterns since the start.
+    #[cfg(test)]
+    pub(crate) fn comparisons(&self) -> u64 {
+        self.follows.comparisons()
     }
 
     /// Events of dots queued since the start.
@@ -249,100 +311,23 @@ impl<W: Way> Viewer<W> {
     }
 }
 
-/// Dots of the wanted series, commit order within each.
-fn group<'a>(news: &'a [Arc<News>], mut wanted: impl FnMut(&SeriesName) -> bool) -> BySeries<'a> {
+/// Dots of the series that somebody follows, commit order within each.
+fn group<'a>(news: &'a [Arc<News>], mut follows: impl FnMut(&SeriesName) -> Places) -> BySeries<'a> {
     let mut places: HashMap<&SeriesName, Option<usize>> = HashMap::new();
     let mut grouped: BySeries<'_> = Vec::new();
     for (name, time, value) in news.iter().flat_map(|news| &news.dots) {
         let place = *places.entry(name).or_insert_with(|| {
-            wanted(name).then(|| {
-                grouped.push((name, Vec::new()));
+            let followed_by = follows(name);
+            (!followed_by.is_empty()).then(|| {
+                grouped.push((name, followed_by, Vec::new()));
                 grouped.len() - 1
             })
         });
         if let Some(place) = place {
-            grouped[place].1.push(Dot { time: *time, value: *value });
+            grouped[place].2.push(Dot { time: *time, value: *value });
         }
     }
     grouped
-}
-
-/// `"name": [[seconds, value], ...]`.
-fn write_series(name: &SeriesName, dots: &[Dot], dots_max: Option<usize>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.as_str().len() + 8 + dots.len() * 32);
-    write_string(name.as_str(), &mut out);
-    out.extend_from_slice(b": ");
-    match dots_max {
-        Some(max) if dots.len() > max => write_dots(&thin(dots, max), &mut out),
-        _ => write_dots(dots, &mut out),
-    }
-    out
-}
-
-/// The envelope of dots in any order.
-fn thin(dots: &[Dot], dots_max: usize) -> Vec<Dot> {
-    let mut sorted = dots.to_vec();
-    sorted.sort_by_key(|dot| dot.time);
-    let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return sorted };
-    let until = Timestamp::from_nanos(last.time.nanos().saturating_add(1));
-    let columns = u32::try_from(dots_max / 4).unwrap_or(u32::MAX).max(1);
-    let mut envelope = Envelope::new(TimeRange::new(first.time, until), columns);
-    envelope.add(&sorted);
-    envelope.finish()
-}
-
-/// `[[seconds, value], ...]`.
-pub(crate) fn write_dots(dots: &[Dot], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (index, dot) in dots.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { b"[" } else { b", [" });
-        write_seconds(dot.time, out);
-        out.extend_from_slice(b", ");
-        write_number(dot.value, out);
-        out.push(b']');
-    }
-    out.push(b']');
-}
-
-fn object(parts: &[Arc<Vec<u8>>]) -> String {
-    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 2).sum::<usize>() + 2);
-    text.push(b'{');
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(part);
-    }
-    text.push(b'}');
-    String::from_utf8(text).expect("names and numbers are UTF-8")
-}
-
-fn hello(has_store: bool, sequence: u64, series_count: usize) -> String {
-    let now = Timestamp::now().seconds_text();
-    format!(
-        "{{\"now\": {now}, \"store\": {has_store}, \"sequence\": {sequence}, \"series\": {series_count}}}"
-    )
-}
-
-fn gap_event(earliest: Option<Timestamp>) -> String {
-    let (from, until) = (earliest.map(Timestamp::seconds_text), Timestamp::now().seconds_text());
-    format!("{{\"from\": {}, \"until\": {until}}}", from.as_deref().unwrap_or("null"))
-}
-
-fn series_event(names: &[SeriesName], total: usize) -> String {
-    let listed: Vec<&str> = names.iter().take(NAMES_MAX).map(SeriesName::as_str).collect();
-    serde_json::json!({"total": total, "new": names.len(), "names": listed}).to_string()
-}
-
-fn loss_event(loss: &LossNews) -> String {
-    serde_json::json!({
-        "application": loss.application,
-        "reason": loss.reason.to_string(),
-        "lost": loss.lost,
-        "from": loss.times.map(|times| times.from.as_secs_f64()),
-        "until": loss.times.map(|times| times.until.as_secs_f64()),
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -351,7 +336,8 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use dotter_dot::Reason;
+    use crate::follows::COMPARISONS_MAX;
+    use dotter_dot::{Reason, TimeRange, Timestamp};
 
     fn name(text: &str) -> SeriesName {
         SeriesName::new(text).unwrap()
@@ -388,7 +374,7 @@ mod tests {
 
     fn join(live: &mut Live<Seen>, ask: Ask, now: Instant) -> Seen {
         let seen = Seen::default();
-        live.join(ask, seen.clone(), now);
+        live.join(ask, seen.clone(), now).unwrap();
         seen
     }
 
@@ -425,6 +411,37 @@ mod tests {
         let seen = join(&mut live, ask(&["a"], Some(1)), start);
         live.flush(start + EVENT_INTERVAL);
         assert_eq!(told(&seen), ["2 dots {\"a\": [[2, 2.0]]}", "3 dots {\"a\": [[3, 3.0]]}"]);
+    }
+
+    #[test]
+    fn a_viewer_who_comes_back_with_too_much_to_compare_is_told_of_a_gap() {
+        let (mut live, start) = (live(), Instant::now());
+        let interest = || {
+            let texts = (0..COMPARISONS_MAX).map(|n| format!("*{n}.x"));
+            Interest::Patterns(texts.map(|text| dotter_query::Pattern::new(&text).unwrap()).collect())
+        };
+        let names: Vec<String> = (0..20_000).map(|n| format!("{n}.y")).collect();
+        let dots: Vec<_> = (1..).zip(&names).map(|(second, name)| (&**name, second, 1.0)).collect();
+        live.add(vec![news(1, &[("0.x", 7, 1.0)]), news(2, &dots)], vec![], 1);
+        live.flush(start);
+        let ask = Ask { interest: interest(), dots_max: None, after: Some(0) };
+        let told = told(&join(&mut live, ask, start));
+        assert_eq!(told[0], "1 dots {\"0.x\": [[7, 1.0]]}");
+        assert!(told.len() == 2 && told[1].starts_with("2 gap {\"from\": 1, "), "{told:?}");
+        let most = RESUME_COMPARISONS_MAX + COMPARISONS_MAX as u64;
+        assert!(live.comparisons() <= most, "{}", live.comparisons());
+    }
+
+    #[test]
+    fn who_follows_what_is_worked_out_in_small_steps() {
+        let (mut live, start) = (live(), Instant::now());
+        let seen = join(&mut live, ask(&["7"], None), start);
+        let names: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+        let dots: Vec<_> = names.iter().map(|name| (&**name, 1, 1.0)).collect();
+        live.add(vec![news(1, &dots[..500]), news(2, &dots[500..])], vec![], 1_000);
+        assert_eq!((0..).take_while(|_| live.match_some(100)).count(), 9);
+        live.flush(start);
+        assert_eq!(told(&seen), ["2 dots {\"7\": [[1, 1.0]]}"]);
     }
 
     #[test]
@@ -478,16 +495,5 @@ mod tests {
         assert!(told(&seen).is_empty());
         live.flush(start + MARK_INTERVAL);
         assert_eq!(told(&seen), ["5 mark {}"]);
-    }
-
-    #[test]
-    fn a_burst_keeps_its_extremes() {
-        let dots: Vec<Dot> = (0..10_000)
-            .map(|n| Dot { time: Timestamp::from_nanos(n), value: if n == 7_777 { 1e9 } else { n as f64 } })
-            .collect();
-        let thinned = thin(&dots, 64);
-        assert!(thinned.len() <= 64);
-        assert!(thinned.iter().any(|dot| dot.value == 1e9));
-        assert_eq!(thinned.last(), dots.last());
     }
 }

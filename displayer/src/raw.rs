@@ -12,8 +12,8 @@ use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_http::Response;
 use dotter_query::{Budget, Dot, Error, Source, Window, envelope, gap_after, write_seconds, write_string};
 
+use crate::events::write_dots;
 use crate::form::{Form, wrong};
-use crate::live::write_dots;
 use crate::watched::Moment;
 
 const COLUMNS: u64 = 1_000;

@@ -9,8 +9,9 @@ use dotter_http::{Counters, LiveCounters, Method, Request, Response, event_strea
 use dotter_query::{Error, Pattern, Steps};
 
 use crate::follower::Followed;
+use crate::follows::{COMPARISONS_MAX, Interest};
 use crate::form::{Form, refusal, wrong};
-use crate::live::{Ask, Interest, QUEUE_BYTES_MAX};
+use crate::live::{Ask, QUEUE_BYTES_MAX};
 use crate::watched::Moment;
 use crate::{find_page, losses, metrics, page, raw, render_page, series_list};
 
@@ -120,13 +121,13 @@ impl Site {
                 reason: error.reason,
             })?);
         }
-        let found = names.len() + patterns.len();
-        if found > FOLLOWED_MAX {
-            return Err(Error::OverBudget {
-                what: "series",
-                found: found as u64,
-                limit: FOLLOWED_MAX as u64,
-            });
+        let over_budget = |what, found: usize, limit: usize| Error::OverBudget {
+            what,
+            found: found as u64,
+            limit: limit as u64,
+        };
+        if names.len() > FOLLOWED_MAX {
+            return Err(over_budget("series", names.len(), FOLLOWED_MAX));
         }
         if !names.is_empty() && !patterns.is_empty() {
             return Err(wrong(
@@ -137,6 +138,11 @@ impl Site {
         }
         let interest =
             if patterns.is_empty() { Interest::Names(names) } else { Interest::Patterns(patterns) };
+        let comparisons = interest.comparisons();
+        if comparisons > COMPARISONS_MAX {
+            let what = "patterns, braces with wildcards written out";
+            return Err(over_budget(what, comparisons, COMPARISONS_MAX));
+        }
         let after = match request.headers.get("Last-Event-ID") {
             Some(text) => text.trim().parse().ok(),
             None => form.number("after", u64::MAX)?,
@@ -144,8 +150,11 @@ impl Site {
         let dots_max =
             form.number("max", u64::MAX)?.map(|max| usize::try_from(max.max(4)).unwrap_or(usize::MAX));
         let (sender, response) = event_stream(QUEUE_BYTES_MAX);
-        self.followed.live().join(Ask { interest, dots_max, after }, sender, Instant::now());
-        Ok(response)
+        let joined = self.followed.live().join(Ask { interest, dots_max, after }, sender, Instant::now());
+        Ok(match joined {
+            Ok(()) => response,
+            Err(full) => Response::text(429, format!("cannot follow: {full}\n")).header("Retry-After", "10"),
+        })
     }
 }
 
@@ -153,6 +162,7 @@ impl Site {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use crate::feed::{ApplicationLosses, LossSpan};
     use crate::fixture::Memory;
@@ -279,6 +289,14 @@ mod tests {
         check("/dots?series=", 400, "series");
         check("/live?series=a&match=b", 400, "not both");
         check("/live?match=a..b", 400, "column 3");
+        let many = |parameter: &str, count: usize| {
+            let each: Vec<String> = (0..count).map(|n| format!("{parameter}=s{n}")).collect();
+            format!("/live?{}", each.join("&"))
+        };
+        check(&many("match", 33), 413, "33 patterns, braces with wildcards written out, at most 32");
+        check(&many("match", 600), 413, "600 patterns");
+        check("/live?match={a*,b*,c*}.{a*,b*,c*}{1,2,3,4,5,6,7,8,9,10,11}", 413, "35 patterns");
+        check(&many("series", 1001), 413, "1001 series, at most 1000");
         check("/api/series?sort=x", 400, "name or rate");
         check("/nosuch", 404, "/nosuch");
     }
@@ -382,6 +400,38 @@ mod tests {
         let found = shown.json("/metrics/find?query=host.*");
         let texts: Vec<_> = found.as_array().unwrap().iter().map(|node| node["text"].clone()).collect();
         assert_eq!(texts, ["cpu", "new"]);
+    }
+
+    /// One viewer with as many patterns as it may have, one with a single series, a store of 100,000 series.
+    #[test]
+    fn patterns_are_compared_with_a_name_once_however_often_it_has_news() {
+        const NAMES: u64 = 100_000;
+        let mut shown = Shown::new(Memory::open());
+        shown.look();
+        let follow = |shown: &Shown, target: &str| {
+            let response = shown.site.answer(&Request::new(Method::Get, target));
+            assert_eq!(response.status(), 200);
+            response
+        };
+        let patterns: Vec<String> = (0..32).map(|n| format!("match=*.{n}.q*")).collect();
+        let one = follow(&shown, &format!("/live?{}", patterns.join("&")));
+        let other = follow(&shown, "/live?series=web.31.q7");
+        let names: Vec<String> = (0..NAMES).map(|n| format!("web.{}.q{}", n / 1_000, n % 1_000)).collect();
+        for burst in 1..=4_u32 {
+            let second = 1000.0 + f64::from(burst);
+            let dots: Vec<_> = names.iter().map(|name| (&**name, second, 1.0)).collect();
+            shown.memory.commit(&dots);
+            // Past the interval between two events.
+            shown.follower.look(Instant::now() + Duration::from_secs(burst.into()));
+            let live = shown.site.followed.live();
+            assert_eq!(live.comparisons(), 32 * NAMES, "after burst {burst}");
+            assert_eq!(live.events(), 2 * u64::from(burst), "both viewers were told");
+        }
+        drop((one, other));
+        let _again = follow(&shown, "/live?match=*");
+        shown.memory.commit(&[("web.0.q0", 2000.0, 1.0)]);
+        shown.follower.look(Instant::now() + Duration::from_secs(9));
+        assert_eq!(shown.site.followed.live().comparisons(), 32 * NAMES + 1, "those who left cost nothing");
     }
 
     #[test]

@@ -102,6 +102,13 @@ impl Pattern {
         Some(name)
     }
 
+    /// How many patterns this one stands for, where each alternative with a wildcard that braces make counts as one:
+    /// what a comparison with one name costs at most.
+    pub fn alternatives(&self) -> usize {
+        let more = |node: &NodePattern| node.globs.len().saturating_sub(1);
+        1 + self.nodes.iter().chain(&self.tags).map(more).sum::<usize>()
+    }
+
     /// Whether `name` is one of those meant.
     pub fn matches(&self, name: &str) -> bool {
         let (path, tags) = match name.split_once(';') {
