@@ -77,15 +77,21 @@ impl Pulse {
         self.series.get(name).copied()
     }
 
-    /// Series that have news these seconds, busiest first, equals by name.
-    pub(crate) fn busiest(&self) -> Vec<SeriesName> {
-        // Rates that differ by less than a tenth count as equal, or the order would never rest.
-        let class = |beat: &Beat| (beat.rate.max(beat.since_tick.into()).log10() * 10.0).round() as i64;
+    /// Series that have news these seconds with their dots a second, in no order: the follower waits meanwhile, so
+    /// whoever wants them sorted does that with [`busiest_first`], when the pulse is let go.
+    pub(crate) fn active(&self) -> Vec<(f64, SeriesName)> {
         let active = self.series.iter().filter(|(_, beat)| beat.rate > 0.0 || beat.since_tick > 0);
-        let mut active: Vec<_> = active.map(|(name, beat)| (class(beat), name)).collect();
-        active.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-        active.into_iter().map(|(_, name)| name.clone()).collect()
+        active.map(|(name, beat)| (beat.rate.max(beat.since_tick.into()), name.clone())).collect()
     }
+}
+
+/// Busiest first, equals by name.
+pub(crate) fn busiest_first(active: Vec<(f64, SeriesName)>) -> Vec<SeriesName> {
+    // Rates that differ by less than a tenth count as equal, or the order would never rest.
+    let class = |rate: f64| (rate.log10() * 10.0).round() as i64;
+    let mut classed: Vec<_> = active.into_iter().map(|(rate, name)| (class(rate), name)).collect();
+    classed.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    classed.into_iter().map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +109,7 @@ mod tests {
         }
         pulse.add(&name("slow"), at(5), 1.0);
         pulse.add(&name("slow"), at(3), 2.0);
-        assert_eq!(pulse.busiest(), [name("fast"), name("slow")]);
+        assert_eq!(busiest_first(pulse.active()), [name("fast"), name("slow")]);
         pulse.tick(start + TICK);
         assert_eq!(pulse.get("fast").unwrap().rate, 10.0);
         let slow = pulse.get("slow").unwrap();
@@ -112,7 +118,7 @@ mod tests {
             pulse.tick(start + TICK * n);
         }
         assert_eq!(pulse.get("fast").unwrap().rate, 0.0);
-        assert!(pulse.busiest().is_empty());
+        assert!(pulse.active().is_empty());
         pulse.retain(|name| name == "slow");
         assert_eq!(pulse.get("fast"), None);
     }

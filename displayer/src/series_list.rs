@@ -12,7 +12,9 @@ use dotter_http::Response;
 use dotter_query::{Error, Pattern, write_number, write_seconds, write_string};
 
 use crate::follower::Followed;
+use crate::follows::COMPARISONS_MAX;
 use crate::form::{Form, wrong};
+use crate::pulse::busiest_first;
 use crate::watched::Moment;
 
 const LIMIT: u64 = 100;
@@ -21,6 +23,11 @@ const LIMIT_MAX: u64 = 1_000;
 /// The answer to `/api/series`.
 pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Result<Response, Error> {
     let search = Search::new(form.get("q").unwrap_or_default());
+    let comparisons = search.comparisons();
+    if comparisons > COMPARISONS_MAX {
+        let what = "patterns, braces with wildcards written out";
+        return Err(Error::OverBudget { what, found: comparisons as u64, limit: COMPARISONS_MAX as u64 });
+    }
     let offset = form.number("offset", u64::MAX)?.unwrap_or(0);
     let limit = form.number("limit", LIMIT_MAX)?.unwrap_or(LIMIT) as usize;
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -36,7 +43,8 @@ pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Resul
     let page: Vec<SeriesName> = match form.get("sort").unwrap_or("name") {
         "name" | "" => by_name().skip(offset).take(limit).cloned().collect(),
         "rate" => {
-            let mut busiest = followed.pulse().busiest();
+            let active = followed.pulse().active();
+            let mut busiest = busiest_first(active);
             busiest.retain(|name| search.meets(name.as_str()) && moment.catalogue.contains(name.as_str()));
             let busy: HashSet<&SeriesName> = busiest.iter().collect();
             let quiet = by_name().filter(|name| !busy.contains(name));
@@ -90,6 +98,15 @@ impl Search {
 
     fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// With how many patterns a name is compared at most.
+    fn comparisons(&self) -> usize {
+        let patterns = self.words.iter().map(|word| match word {
+            Word::Part(_) => 0,
+            Word::Whole(pattern) => pattern.alternatives(),
+        });
+        patterns.sum()
     }
 
     fn meets(&self, name: &str) -> bool {

@@ -12,6 +12,7 @@ use crate::follower::Followed;
 use crate::follows::{COMPARISONS_MAX, Interest};
 use crate::form::{Form, refusal, wrong};
 use crate::live::{Ask, QUEUE_BYTES_MAX};
+use crate::pulse::busiest_first;
 use crate::watched::Moment;
 use crate::{find_page, losses, metrics, page, raw, render_page, series_list};
 
@@ -102,7 +103,8 @@ impl Site {
             return page::index(request);
         }
         let moment = self.followed.watched.moment();
-        let busiest = self.followed.pulse().busiest();
+        let active = self.followed.pulse().active();
+        let busiest = busiest_first(active);
         page::pictures(moment.as_deref().map_err(String::as_str), &busiest, form)
     }
 
@@ -298,6 +300,7 @@ mod tests {
         check("/live?match={a*,b*,c*}.{a*,b*,c*}{1,2,3,4,5,6,7,8,9,10,11}", 413, "35 patterns");
         check(&many("series", 1001), 413, "1001 series, at most 1000");
         check("/api/series?sort=x", 400, "name or rate");
+        check("/api/series?q={a,b,c,d,e,f}{a,b,c,d,e,f}*", 413, "36 patterns");
         check("/nosuch", 404, "/nosuch");
     }
 
