@@ -29,7 +29,7 @@ const CHUNK_DOTS: usize = 4096;
 ///
 /// # Errors
 ///
-/// The system's; whatever is half done then is litter, and the log is as it was.
+/// [`Error::NoStore`], and the system's; whatever is half done then is litter, and the log is as it was.
 pub fn seal(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
     let enough = |closed: &[LogFile], bytes| {
         bytes >= FILE_BYTES || closed.len() as u64 >= SMALL_FILES_MAX || is_stale(closed)
@@ -52,6 +52,8 @@ fn seal_where(
     enough: &dyn Fn(&[LogFile], u64) -> bool,
 ) -> Result<u64, Error> {
     let layout = Layout::new(dir);
+    // Before any lock, which would be a file made where there is no store.
+    manifest::stamp(&layout)?;
     let _lock = match layout.try_lock("SEAL.lock") {
         Err(Error::Locked(_)) => return Ok(0),
         other => other?,

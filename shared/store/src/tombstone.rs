@@ -60,6 +60,8 @@ pub(crate) struct Spans(Vec<(u64, u64)>);
 /// [`Error::Key`] where a key or pattern is longer than any name.
 pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
     let layout = Layout::new(dir);
+    // Before any lock, which would be a file made where there is no store.
+    manifest::stamp(&layout)?;
     let Deletion { pattern, first_key, last_key, range } = deletion;
     for text in [Some(pattern.as_str()), first_key.as_deref(), last_key.as_deref()].into_iter().flatten() {
         if text.len() > NAME_BYTES_MAX {

@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
@@ -542,8 +542,23 @@ fn a_second_writer_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_directory_without_a_store_is_said_to_be_none() {
-    let dir = tempfile::tempdir().unwrap();
-    let missing: &Path = &dir.path().join("none");
-    let error = Reader::open(missing).err().expect("no store");
-    assert_eq!(error.to_string(), format!("no store in {}: MANIFEST is missing", missing.display()));
+    let root = tempfile::tempdir().unwrap();
+    let (missing, empty) = (root.path().join("none"), root.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let all = Deletion { pattern: Pattern::new("%"), first_key: None, last_key: None, range: TimeRange::ALL };
+    for dir in [missing, empty] {
+        let expected = format!("no store in {}: MANIFEST is missing", dir.display());
+        let outcomes = [
+            Reader::open(&dir).map(drop),
+            dotter_store::delete(&dir, &all),
+            dotter_store::seal(&dir, &|| false).map(drop),
+            dotter_store::seal_all(&dir, &|| false).map(drop),
+            dotter_store::verify(&dir).map(drop),
+            dotter_store::backup(&dir, &root.path().join("backup"), &|| false).map(drop),
+        ];
+        for outcome in outcomes {
+            assert_eq!(outcome.expect_err("no store").to_string(), expected);
+        }
+        assert!(std::fs::read_dir(&dir).map_or(0, |entries| entries.count()) == 0, "nothing was made");
+    }
 }
