@@ -138,6 +138,7 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
     backed_up.generation = manifest.generation;
     // They are no files of the copy.
     manifest.obsolete.clear();
+    to.sync_name(&to.dir)?;
     manifest::replace(to, &manifest)?;
     Ok(backed_up)
 }

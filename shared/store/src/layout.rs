@@ -69,8 +69,11 @@ impl Layout {
         parts.next().filter(|_| level.starts_with('L'))?.parse().ok()
     }
 
-    /// Makes the directories where they are missing.
+    /// Makes the directories where they are missing, and those above them.
+    ///
+    /// The name of a new store survives a power cut from here on.
     pub(crate) fn create(&self) -> Result<(), Error> {
+        let missing: Vec<&Path> = self.dir.ancestors().take_while(|dir| !is_there(dir)).collect();
         for dir in [self.dir.clone(), self.dir.join("wal"), self.dir.join("seg"), self.dir.join("tmp")] {
             DirBuilder::new()
                 .recursive(true)
@@ -78,7 +81,18 @@ impl Layout {
                 .create(&dir)
                 .map_err(Error::io("create directory", &dir))?;
         }
-        Ok(())
+        missing.into_iter().rev().try_for_each(|dir| self.sync_name(dir))
+    }
+
+    /// Makes the name of a directory survive a power cut.
+    pub(crate) fn sync_name(&self, dir: &Path) -> Result<(), Error> {
+        let parent = dir.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
+        let Some(parent) = parent else { return Ok(()) };
+        match self.sync_dir(parent) {
+            // A directory may be made where nothing may be listed; the name is as durable as the system makes it.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
+            other => other,
+        }
     }
 
     /// Takes a lock file, waiting for it.
@@ -168,6 +182,11 @@ impl Layout {
     }
 }
 
+/// Whether a path is there, as far as anybody can tell; the empty one is where we are.
+fn is_there(dir: &Path) -> bool {
+    dir == Path::new("") || !dir.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// Random bytes from the system.
 pub(crate) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
     let path = Path::new("/dev/urandom");
@@ -179,6 +198,7 @@ pub(crate) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use dotter_dot::Timestamp;
@@ -246,5 +266,39 @@ mod tests {
             assert_eq!(manifest::swap(&layout, |_| Ok(())).unwrap().0.generation, generation);
         }
         assert_eq!(manifest::read(&plain).unwrap().generation, 3);
+    }
+
+    /// A disk that notes which directories are synced.
+    #[derive(Debug, Default)]
+    struct Noting(Mutex<Vec<PathBuf>>);
+
+    impl Disk for Noting {
+        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+            self.0.lock().unwrap().push(dir.to_owned());
+            System.sync_dir(dir)
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_new_store_is_on_disk_before_anything_is_acknowledged() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b/store");
+        let disk = Arc::new(Noting::default());
+        disk::on(disk.clone(), || drop(crate::Writer::open(&dir).unwrap()));
+        let synced = std::mem::take(&mut *disk.0.lock().unwrap());
+        for parent in [root.path().to_owned(), root.path().join("a"), root.path().join("a/b"), dir.clone()] {
+            assert!(synced.contains(&parent), "{}: {synced:?}", parent.display());
+        }
+        // A directory that is there, such as an empty one that somebody has just made, may be as new.
+        let dir = root.path().join("made");
+        fs::create_dir(&dir).unwrap();
+        disk::on(disk.clone(), || drop(crate::Writer::open(&dir).unwrap()));
+        let synced = std::mem::take(&mut *disk.0.lock().unwrap());
+        assert!(synced.contains(&root.path().to_owned()), "{synced:?}");
+        // A store has its name.
+        disk::on(disk.clone(), || drop(crate::Writer::open(&dir).unwrap()));
+        assert!(!disk.0.lock().unwrap().contains(&root.path().to_owned()));
+        let here = Layout::new(Path::new("store"));
+        assert!(here.sync_name(&here.dir).is_ok());
     }
 }

@@ -216,6 +216,8 @@ pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest
     }
     let manifest =
         Manifest { store: StoreId(random_id(now)?), generation: 1, wal_first: 1, ..Manifest::default() };
+    // Once more, for a directory that was there already or that a process made which died right then.
+    layout.sync_name(&layout.dir)?;
     replace(layout, &manifest)?;
     Ok(manifest)
 }
