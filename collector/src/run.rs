@@ -1,13 +1,13 @@
 //! Starting and stopping: the parts of a collector and the order they come and go in.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use dotter_daemon::{Log, StopFlag};
+use dotter_daemon::{Log, StopFlag, chain};
 use dotter_http::{Config, Server, Token};
 use dotter_store::Writer;
 
@@ -28,6 +28,12 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 const STOP_LINES: Duration = Duration::from_millis(1500);
 /// Of that, for requests that have begun.
 const STOP_REQUESTS: Duration = Duration::from_millis(1500);
+
+/// How long another process may keep the log before that is an error. One that adds a few rows has it for a moment;
+/// another collector keeps it.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How often it is tried meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// In the store's directory: the front door for other processes of the same user.
 const SOCKET: &str = "collector.sock";
@@ -94,15 +100,15 @@ struct Doors {
 }
 
 impl Collector {
-    /// Opens the store, then the doors.
+    /// Opens the doors.
     ///
-    /// A disk that is full is no error: the collector answers 507 until there is room.
-    fn start(options: Options, log: &Log) -> Result<Collector, Error> {
+    /// - `writer`: of the store, or what it said where the disk was too full to open it
+    fn start(
+        options: Options,
+        writer: Result<Writer, dotter_store::Error>,
+        log: &Log,
+    ) -> Result<Collector, Error> {
         let dir = options.data.clone();
-        let writer = match Writer::open(&dir) {
-            Err(source) if !source.is_disk_full() => return Err(Error::Open { dir, source }),
-            writer => writer,
-        };
         let stop = StopFlag::default();
         let metrics = Arc::new(Metrics::new());
         if writer.is_ok() {
@@ -215,7 +221,8 @@ pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     if let Err(error) = dotter_store::survive_truncation() {
         log.info(&format!("cannot guard against segments that are cut short: {error}"));
     }
-    let collector = Collector::start(options, log)?;
+    let Some(writer) = open(&options.data, stop, log)? else { return Ok(()) };
+    let collector = Collector::start(options, writer, log)?;
     log.info(&format!("listening on http://{}", collector.doors.server.local_addr()));
     if let Some(graphite) = &collector.doors.graphite {
         log.info(&format!("graphite lines on {}", graphite.addr()));
@@ -223,6 +230,33 @@ pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     while !stop.wait(Duration::from_secs(3600)) {}
     log.info("stopping");
     collector.stop()
+}
+
+/// Opens the store for writing; `None` where the collector is stopped before another process lets go of its log.
+///
+/// A disk that is full is no error: the collector answers 507 until there is room.
+fn open(
+    dir: &Path,
+    stop: &StopFlag,
+    log: &Log,
+) -> Result<Option<Result<Writer, dotter_store::Error>>, Error> {
+    let until = Instant::now() + LOCK_WAIT;
+    let mut is_told = false;
+    loop {
+        match Writer::open(dir) {
+            Err(error @ dotter_store::Error::Locked(_)) if Instant::now() < until => {
+                if !is_told {
+                    log.info(&format!("waiting up to {LOCK_WAIT:?}: {}", chain(&error)));
+                    is_told = true;
+                }
+                if stop.wait(LOCK_PAUSE) {
+                    return Ok(None);
+                }
+            }
+            Err(source) if !source.is_disk_full() => return Err(Error::Open { dir: dir.to_owned(), source }),
+            writer => return Ok(Some(writer)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
 
 use dotter_dot::Incarnation;
 use support::*;
@@ -41,8 +41,39 @@ fn a_second_collector_on_a_store_is_refused_and_the_first_goes_on() {
     assert_eq!(code, Some(1), "{text}");
     let expected = format!("cannot open the store in {} for writing", dir.path().display());
     assert!(text.contains(&expected) && text.contains("LOCK is locked by another process"), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
+    // That it waits, and that it was in vain.
+    assert_eq!(text.lines().count(), 2, "{text}");
     assert_eq!(collector.post_json("[[1, 2]]").0, 200);
+}
+
+#[test]
+fn it_waits_for_one_that_has_the_log_for_a_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = || {
+        let args = ["--graphite", "off"];
+        let mut child = command(dir.path()).args(args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.next().unwrap_or_default();
+        assert!(said.contains("waiting up to 10s: ") && said.contains("LOCK is locked"), "{said}");
+        (child, move |expected: &str| {
+            let said = lines.next().unwrap_or_default();
+            assert!(said.contains(expected), "{said}");
+        })
+    };
+    let terminate = |child: &Child| {
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+    };
+    let writer = dotter_store::Writer::open(dir.path()).unwrap();
+    let (mut child, _) = begin();
+    terminate(&child);
+    assert!(child.wait().unwrap().success(), "it may be stopped meanwhile");
+    let (mut child, mut says) = begin();
+    drop(writer);
+    says("listening on http://");
+    terminate(&child);
+    says("stopping");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
