@@ -146,7 +146,7 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
 impl Moment {
     fn now(layout: &Layout) -> Result<Moment, Error> {
         let (manifest, (files, lengths, synced)) = manifest::read_with(layout, |manifest| {
-            let files = wal::files(layout, manifest.wal_first)?;
+            let files = wal::files(layout, manifest.store, manifest.wal_first)?;
             let mut lengths = Vec::with_capacity(files.len());
             let mut synced = None;
             for file in &files {

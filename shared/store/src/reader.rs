@@ -197,7 +197,8 @@ impl Reader {
         loop {
             let Some(tail) = &mut self.tail else {
                 // A store without a log: nobody has written through one yet.
-                let files = wal::files(&self.layout, self.inner.manifest.wal_first)?;
+                let list = &self.inner.manifest;
+                let files = wal::files(&self.layout, list.store, list.wal_first)?;
                 let Some(file) = files.into_iter().next() else { return Ok(changed) };
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
@@ -207,7 +208,10 @@ impl Reader {
             let (until, next) = if synced > tail.place {
                 (synced, None)
             } else {
-                let Some(next) = wal::file_behind(&self.layout, tail.file.id)? else { return Ok(changed) };
+                let Some(next) = wal::file_behind(&self.layout, self.inner.manifest.store, tail.file.id)?
+                else {
+                    return Ok(changed);
+                };
                 let measured = next.header.filter(|header| header.before_id == tail.file.id);
                 (measured.map_or(tail.place, |header| header.before_bytes), Some(next))
             };
@@ -284,7 +288,7 @@ fn try_load(
     let archives = open_archives(layout, &manifest, archives, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
     names.add_segments(&segments, old);
-    let files = wal::files(layout, manifest.wal_first)?;
+    let files = wal::files(layout, manifest.store, manifest.wal_first)?;
     if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));

@@ -58,11 +58,12 @@ fn seal_where(
         Err(Error::Locked(_)) => return Ok(0),
         other => other?,
     };
+    let store = manifest::read(&layout)?.store;
     let mut sealed = 0;
     loop {
         // The files before the list: a commit of another process that is not in the list yet can then only
         // stand behind every frame of a closed file.
-        let files = wal::files(&layout, 0)?;
+        let files = wal::files(&layout, store, 0)?;
         let manifest = manifest::read(&layout)?;
         let files: Vec<LogFile> = files.into_iter().filter(|file| file.id >= manifest.wal_first).collect();
         let closed = &files[..files.len().saturating_sub(1)];

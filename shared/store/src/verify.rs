@@ -101,7 +101,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += entry.bytes;
     }
-    for file in wal::all_files(&layout, manifest.wal_first)? {
+    for file in wal::all_files(&layout, manifest.store, manifest.wal_first)? {
         if file.is_short()? {
             let what = format!(
                 "{} bytes, expected at least {HEADER_BYTES}: the header of a WAL file; its frames are gone",
@@ -111,8 +111,12 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
             verified.files += 1;
             continue;
         }
-        if file.header.is_none() {
-            verified.note(file.path.clone(), 0, "no valid header of a WAL file".to_owned());
+        if let Some(flaw) = &file.flaw {
+            verified.note(file.path.clone(), 0, format!("no valid header of this WAL file: {flaw}"));
+        }
+        if file.is_foreign {
+            verified.files += 1;
+            continue;
         }
         let until = match file.measured {
             Some(bytes) => bytes,

@@ -207,7 +207,7 @@ impl Writer {
         let manifest = manifest::read(&layout)?;
         let mut ledger = manifest.ledger.clone();
         let mut last_sequence = manifest.last_sequence();
-        let files = wal::files(&layout, manifest.wal_first)?;
+        let files = wal::files(&layout, manifest.store, manifest.wal_first)?;
         let mut before = (0, 0);
         let mut closed = Vec::with_capacity(files.len() + 1);
         let mut bytes = Vec::new();

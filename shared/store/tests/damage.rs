@@ -440,3 +440,42 @@ fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
         assert_eq!(verify(spoiled.path()).unwrap().damage[0].path, path);
     }
 }
+
+#[test]
+fn a_wal_file_of_another_store_or_name_is_damage_and_never_gives_its_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(name);
+    for n in 0..9 {
+        append(&mut Writer::open(&dir("other")).unwrap(), n * 10..n * 10 + 10);
+    }
+    for n in 0..3 {
+        append(&mut Writer::open(&dir("one")).unwrap(), n * 10..n * 10 + 10);
+    }
+    let (one, other) = (wal_files(&dir("one")), wal_files(&dir("other")));
+    // In place of the file of that name, in the middle or at the end; behind the last; and one under a name not its own.
+    for (from, to) in [(&other[1], 2), (&other[2], 3), (&other[8], 9), (&one[0], 3), (&one[2], 9)] {
+        let told = format!("{} as {to}", from.display());
+        let spoiled = tempfile::tempdir().unwrap();
+        copy(&dir("one"), spoiled.path());
+        let path = spoiled.path().join(format!("wal/{to:010}.wal"));
+        fs::copy(from, &path).unwrap();
+        let mut records: Vec<u64> = (0..30).filter(|record| record / 10 + 1 != to).collect();
+        assert_eq!(read_checked(spoiled.path()), records, "{told}");
+        let damage = verify(spoiled.path()).unwrap().damage;
+        assert_eq!(damage.iter().map(|damage| &damage.path).collect::<Vec<_>>(), [&path], "{told}");
+        assert!(damage[0].what.contains(" of store "), "{}", damage[0].what);
+        // Each transaction fills a file, and each but the last is sealed.
+        let mut writer = Writer::open_with(spoiled.path(), 1).unwrap();
+        let mut reader = Reader::open(spoiled.path()).unwrap();
+        for _ in 0..8 {
+            let next = writer.ledger().next(incarnation(1), 0);
+            append(&mut writer, next..next + 10);
+            records.extend(next..next + 10);
+            let mut news = Vec::new();
+            reader.refresh(Some(&mut news)).unwrap();
+            assert_eq!(news.iter().map(|news| news.dots.len()).sum::<usize>(), 10, "{told}");
+            dotter_store::seal_all(spoiled.path(), &|| false).unwrap();
+            assert_eq!(read_checked(spoiled.path()), records, "{told}");
+        }
+    }
+}

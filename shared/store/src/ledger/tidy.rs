@@ -11,7 +11,7 @@ use super::finished::{Finished, Moved};
 use super::{Account, Ledger};
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::manifest::{self, LedgerFile, Manifest};
+use crate::manifest::{self, LedgerFile, Manifest, StoreId};
 use crate::retention::{Clock, Machine};
 use crate::wal::{self, HEADER_BYTES, Items, Names};
 
@@ -47,7 +47,7 @@ fn move_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) ->
     records.clock.advance(machine);
     let at = records.clock.now;
     // Of what the live log still has to tell of nobody knows the end.
-    let live = live_incarnations(layout, manifest.wal_first)?;
+    let live = live_incarnations(layout, manifest.store, manifest.wal_first)?;
     let is_over =
         |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
     records.fold(told_apart_since(&records.clock), is_over);
@@ -75,10 +75,14 @@ fn told_apart_since(clock: &Clock) -> Timestamp {
 }
 
 /// Incarnations that the live log mentions.
-fn live_incarnations(layout: &Layout, wal_first: u64) -> Result<BTreeSet<Incarnation>, Error> {
+fn live_incarnations(
+    layout: &Layout,
+    store: StoreId,
+    wal_first: u64,
+) -> Result<BTreeSet<Incarnation>, Error> {
     let mut found = BTreeSet::new();
     let mut bytes = Vec::new();
-    for file in wal::files(layout, wal_first)? {
+    for file in wal::files(layout, store, wal_first)? {
         file.read_all_into(&mut bytes)?;
         let mut names = Names::default();
         wal::frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);

@@ -340,7 +340,7 @@ impl Manifest {
     ///
     /// - `layout`: where the log lies, whose last synced sequence it sees
     pub(crate) fn next_order(&self, layout: &Layout) -> Result<Order, Error> {
-        let sequence = wal::last_synced_sequence(layout)?.max(self.last_sequence());
+        let sequence = wal::last_synced_sequence(layout, self.store)?.max(self.last_sequence());
         Ok(Order { sequence, generation: self.generation })
     }
 
@@ -348,7 +348,7 @@ impl Manifest {
     ///
     /// To be asked under the lock of a swap: a seal moves it.
     pub(crate) fn first_live(&self, layout: &Layout) -> Result<u64, Error> {
-        let files = wal::files(layout, self.wal_first)?;
+        let files = wal::files(layout, self.store, self.wal_first)?;
         Ok(match files.first() {
             // Its frames will come behind everything that is there.
             None => u64::MAX,

@@ -18,15 +18,21 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::ledger::{LaneRecords, Ledger};
+use crate::manifest::StoreId;
 
 /// One WAL file as it lies there.
 pub(crate) struct LogFile {
     pub(crate) id: u64,
     pub(crate) path: PathBuf,
-    /// Missing where its bytes are damaged; the frames behind it may be whole all the same.
+    /// Missing where its bytes are damaged, the frames behind it may be whole all the same; or where it is that of
+    /// another file, none of whose frames count.
     pub(crate) header: Option<Header>,
+    /// What is wrong with its header, where that is missing.
+    pub(crate) flaw: Option<String>,
     /// How many of its bytes count, where a later header says so.
     pub(crate) measured: Option<u64>,
+    /// Whether its header is that of another file: of another store, or under another name.
+    pub(crate) is_foreign: bool,
     file: File,
 }
 
@@ -35,8 +41,8 @@ pub(crate) struct LogFile {
 /// Files without a valid header and without a frame that stand behind all others are not among them: no writer has
 /// begun them, or what it had begun is lost. Taken for the last file of the log, they would make the one that is
 /// being written look closed.
-pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Error> {
-    let mut files = all_files(layout, wal_first)?;
+pub(crate) fn files(layout: &Layout, store: StoreId, wal_first: u64) -> Result<Vec<LogFile>, Error> {
+    let mut files = all_files(layout, store, wal_first)?;
     while let Some(last) = files.last()
         && last.header.is_none()
         && !last.has_frames()?
@@ -47,7 +53,7 @@ pub(crate) fn files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Err
 }
 
 /// As [`files`], with those that hold nothing.
-pub(crate) fn all_files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>, Error> {
+pub(crate) fn all_files(layout: &Layout, store: StoreId, wal_first: u64) -> Result<Vec<LogFile>, Error> {
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
@@ -60,7 +66,7 @@ pub(crate) fn all_files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>,
     }
     let mut files: Vec<LogFile> = Vec::new();
     for (id, path) in found {
-        let file = match LogFile::open_path(id, path) {
+        let file = match LogFile::open(id, path, store) {
             // A seal has just unlinked it.
             Err(error) if error.is_not_found() => continue,
             other => other?,
@@ -77,8 +83,8 @@ pub(crate) fn all_files(layout: &Layout, wal_first: u64) -> Result<Vec<LogFile>,
 }
 
 /// The file in which the log goes on behind that of an id; `None` as long as there is none.
-pub(crate) fn file_behind(layout: &Layout, id: u64) -> Result<Option<LogFile>, Error> {
-    let next = match LogFile::open_path(id + 1, layout.wal(id + 1)) {
+pub(crate) fn file_behind(layout: &Layout, store: StoreId, id: u64) -> Result<Option<LogFile>, Error> {
+    let next = match LogFile::open(id + 1, layout.wal(id + 1), store) {
         Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
     };
@@ -86,7 +92,7 @@ pub(crate) fn file_behind(layout: &Layout, id: u64) -> Result<Option<LogFile>, E
         return Ok(Some(next));
     }
     // It may hold nothing, and the log go on in the file before it or in a later one.
-    for file in files(layout, id + 1)? {
+    for file in files(layout, store, id + 1)? {
         if file.header.is_some() || file.has_frames()? {
             return Ok(Some(file));
         }
@@ -95,14 +101,18 @@ pub(crate) fn file_behind(layout: &Layout, id: u64) -> Result<Option<LogFile>, E
 }
 
 impl LogFile {
-    fn open_path(id: u64, path: PathBuf) -> Result<LogFile, Error> {
+    fn open(id: u64, path: PathBuf, store: StoreId) -> Result<LogFile, Error> {
         let file = header::open(&path)?;
-        let header = match read_header(&file, &path) {
-            Ok(header) => Some(header),
-            Err(Error::Damaged { .. }) => None,
+        let (header, flaw, is_foreign) = match read_header(&file, &path) {
+            Ok(header) if (header.store, header.file_id) == (store, id) => (Some(header), None, false),
+            Ok(Header { store: found, file_id, .. }) => {
+                let flaw = format!("file {file_id} of store {found}, expected file {id} of store {store}");
+                (None, Some(flaw), true)
+            }
+            Err(Error::Damaged { what, .. }) => (None, Some(what), false),
             Err(error) => return Err(error),
         };
-        Ok(LogFile { id, path, header, measured: None, file })
+        Ok(LogFile { id, path, header, flaw, measured: None, is_foreign, file })
     }
 
     /// Whether any frame of it is whole.
@@ -120,7 +130,7 @@ impl LogFile {
     /// As [`LogFile::synced`], but waits while the words are being rewritten; where they stay damaged, everything
     /// up to the last whole frame counts.
     pub(crate) fn synced_surely(&self) -> Result<Synced, Error> {
-        let tries = if self.is_short()? { 1 } else { 100 };
+        let tries = if self.is_foreign || self.is_short()? { 1 } else { 100 };
         for _ in 0..tries {
             if let Some(synced) = self.synced()? {
                 return Ok(synced);
@@ -140,7 +150,7 @@ impl LogFile {
 
     /// How far its writer says it is synced.
     pub(crate) fn synced(&self) -> Result<Option<Synced>, Error> {
-        read_synced(&self.file, &self.path)
+        if self.is_foreign { Ok(None) } else { read_synced(&self.file, &self.path) }
     }
 
     /// How long ago it was last written to; zero where the clock has gone back since.
@@ -153,7 +163,7 @@ impl LogFile {
         Ok(self.file.metadata().map_err(Error::io("look at", &self.path))?.len())
     }
 
-    /// The bytes from `from` until `until`, fewer where the file ends before.
+    /// The bytes from `from` until `until`, fewer where the file ends before; none of a file that is another's.
     pub(crate) fn read(&self, from: u64, until: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         self.read_into(from, until, &mut bytes)?;
@@ -162,7 +172,8 @@ impl LogFile {
 
     /// As [`LogFile::read`], in place of what `bytes` held: memory that is there already costs no page faults.
     pub(crate) fn read_into(&self, from: u64, until: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let count = until.min(self.size()?).saturating_sub(from) as usize;
+        let length = if self.is_foreign { 0 } else { self.size()? };
+        let count = until.min(length).saturating_sub(from) as usize;
         if bytes.capacity() < count {
             *bytes = vec![0; count];
         }
@@ -204,9 +215,9 @@ impl LogFile {
 }
 
 /// The last sequence that has been through fdatasync, as far as the log's files say.
-pub(crate) fn last_synced_sequence(layout: &Layout) -> Result<u64, Error> {
+pub(crate) fn last_synced_sequence(layout: &Layout, store: StoreId) -> Result<u64, Error> {
     let mut last = 0;
-    for file in files(layout, 0)?.iter().rev() {
+    for file in files(layout, store, 0)?.iter().rev() {
         last = last.max(file.synced_surely()?.sequence);
         if last > 0 {
             break;
