@@ -1,7 +1,8 @@
 //! Which parts of a long series are read at once, and which need not be: known from the chunks' index alone.
 //!
 //! Equal clock stamps are given out spread by a nanosecond each, so a chunk's dots may come to lie behind its last
-//! stamp, by as many nanoseconds as there are stamps at most. As far as that a chunk *reaches*.
+//! stamp, by as many nanoseconds as it has stamps at most. As far as that a chunk *reaches*; one that begins before
+//! that is pushed on, by no more than its own stamps.
 
 use dotter_dot::{TimeRange, Timestamp};
 use dotter_query::{Numbers, Stretch};
@@ -16,7 +17,6 @@ const DOTS_MAX: u64 = 256 << 10;
 #[derive(Default)]
 struct Reach {
     until: Option<u64>,
-    stamps: u64,
 }
 
 impl Reach {
@@ -26,13 +26,8 @@ impl Reach {
     }
 
     fn take(&mut self, chunk: &Chunk) {
-        if self.ends_before(chunk) {
-            self.stamps = 0;
-        }
-        if chunk.is_clock {
-            self.stamps = self.stamps.saturating_add(chunk.dots);
-        }
-        self.until = self.until.max(Some(chunk.last.nanos().saturating_add(self.stamps)));
+        let last = self.until.unwrap_or_default().max(chunk.last.nanos());
+        self.until = Some(if chunk.is_clock { last.saturating_add(chunk.dots) } else { last });
     }
 }
 
@@ -149,7 +144,7 @@ mod tests {
     #[test]
     fn what_reaches_into_another_is_one_stretch_of_which_nothing_is_known() {
         let clock = |chunk: Chunk| Chunk { is_clock: true, ..chunk };
-        // Twenty equal stamps at 100 are given out up to 119.
+        // Twenty equal stamps at 100 are given out up to 119, and push five more up to 124.
         let chunks = [
             chunk(0, 50, 9),
             clock(chunk(90, 100, 20)),
@@ -159,10 +154,23 @@ mod tests {
         ];
         let found = stretches(range(0, 350), &chunks);
         let spans: Vec<_> = found.iter().map(|stretch| (stretch.range, stretch.dots)).collect();
-        let (first, second) = ((range(0, 51), 9), (range(90, 141), 25));
+        let (first, second) = ((range(0, 51), 9), (range(90, 126), 25));
         assert_eq!(spans, [first, second, (range(200, 301), 7), (range(301, 350), 8)]);
         let known: Vec<bool> = found.iter().map(|stretch| stretch.numbers.is_some()).collect();
         assert_eq!(known, [true, false, true, false]);
+    }
+
+    #[test]
+    fn stamps_as_dense_as_can_be_reach_no_further_than_they_lie() {
+        let clock = |first: u64, last: u64| Chunk { is_clock: true, ..chunk(first, last, 4096) };
+        // A thousand chunks of a dot a microsecond, then ten of a dot in a hundred.
+        let mut chunks: Vec<Chunk> =
+            (0..1000).map(|n| clock(n * 4_096_000, n * 4_096_000 + 4_095_000)).collect();
+        let slow = 1000 * 4_096_000;
+        chunks.extend((0..10).map(|n| slow + n * 409_600_000).map(|first| clock(first, first + 409_500_000)));
+        let found = stretches(range(0, 10_000_000_000), &chunks);
+        assert_eq!((found.len(), found[0].dots), (10, 1001 * 4096));
+        assert!(found[1..].iter().all(|stretch| stretch.numbers.is_some()));
     }
 
     #[test]
