@@ -52,6 +52,7 @@ pub(crate) struct Metrics {
     unsealed_files: AtomicU64,
     pub(crate) sealed: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    pub(crate) retention_bad_rules: AtomicU64,
     pub(crate) lines: AtomicU64,
     bad_lines: [AtomicU64; BadLine::ALL.len()],
     foreign: [AtomicU64; Foreign::ALL.len()],
@@ -163,6 +164,7 @@ impl Metrics {
             unsealed_files: zero(),
             sealed: zero(),
             compactions: zero(),
+            retention_bad_rules: zero(),
             lines: zero(),
             bad_lines: [const { AtomicU64::new(0) }; BadLine::ALL.len()],
             foreign: [const { AtomicU64::new(0) }; Foreign::ALL.len()],
@@ -334,6 +336,11 @@ impl Metrics {
             "collector_unsealed_files",
             "Files of the log that wait to be sealed.",
             now(&self.unsealed_files),
+        );
+        text.gauge(
+            "collector_retention_bad_rules",
+            "Retention rules that cannot be read and are skipped.",
+            now(&self.retention_bad_rules),
         );
         text.gauge("collector_series", "Series known to the log.", now(&self.series));
         text.gauge(

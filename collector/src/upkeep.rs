@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use dotter_daemon::{Log, StopFlag, chain};
-use dotter_store::{Machine, Retained, Retention};
+use dotter_store::{Machine, Retained, Retention, WatchedRules};
 
 use crate::Error;
 use crate::history::History;
@@ -26,6 +26,8 @@ const RETENTION: Duration = Duration::from_secs(3600);
 const RETENTION_FIRST: Duration = Duration::from_secs(60);
 /// How often the files that were replaced last are unlinked, and finished rings moved out of the list.
 const TIDY: Duration = Duration::from_secs(60);
+/// Skipped rules that are named in the log.
+const NAMED_MAX: usize = 16;
 /// How much compaction and retention step back for everyone else: as far as can be.
 const NICE: i32 = 19;
 
@@ -95,7 +97,7 @@ impl Worker {
                     // Full where it has been woken and has not yet looked.
                     let _ = compact.try_send(());
                 }
-                Err(error) => self.note("seal", &error),
+                Err(error) => self.note("seal", &error, SELDOM),
             }
         }
     }
@@ -103,11 +105,14 @@ impl Worker {
     fn compact(&self, wake: &Receiver<()>) {
         // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
         let _ = rustix::process::setpriority_process(None, NICE);
+        let mut rules = WatchedRules::new(&self.dir);
+        self.look_at(&mut rules);
         let mut retention = Retention::default();
         let mut retain = Instant::now() + RETENTION_FIRST;
         let mut tidy = Instant::now() + TIDY;
         let mut has_told = self.tell_rebuilt();
         while self.wait(wake) {
+            self.look_at(&mut rules);
             if Instant::now() >= retain {
                 self.retain(&mut retention);
                 retain = Instant::now() + RETENTION;
@@ -115,7 +120,7 @@ impl Worker {
             if Instant::now() >= tidy {
                 let outcome = Machine::now().and_then(|machine| dotter_store::tidy(&self.dir, &machine));
                 if let Err(error) = outcome {
-                    self.note("tidy", &error);
+                    self.note("tidy", &error, TIDY);
                 }
                 has_told = has_told || self.tell_rebuilt();
                 tidy = Instant::now() + TIDY;
@@ -127,7 +132,7 @@ impl Worker {
                     // Another process is at it.
                     Err(dotter_store::Error::Locked(_)) => break,
                     Err(error) => {
-                        self.note("compact", &error);
+                        self.note("compact", &error, SELDOM);
                         break;
                     }
                 }
@@ -144,13 +149,31 @@ impl Worker {
         rebuilt.is_some()
     }
 
+    /// Names the rules that cannot be read, at the start and when their files have changed.
+    fn look_at(&self, rules: &mut WatchedRules) {
+        if !rules.look() {
+            return;
+        }
+        let skipped = rules.rules().skipped();
+        for rule in skipped.iter().take(NAMED_MAX) {
+            self.log.info(&format!(
+                "warning: retention rules: {rule}; skipped: nothing is removed of series that it means, or may mean"
+            ));
+        }
+        if skipped.len() > NAMED_MAX {
+            self.log
+                .info(&format!("warning: retention rules: {} more are skipped", skipped.len() - NAMED_MAX));
+        }
+        self.metrics.retention_bad_rules.store(skipped.len() as u64, Relaxed);
+    }
+
     fn retain(&self, retention: &mut Retention) {
         let outcome =
             Machine::now().and_then(|machine| retention.pass(&self.dir, &machine, &|| self.stop.is_set()));
         match outcome {
             // Another process is at it.
             Err(dotter_store::Error::Locked(_)) => {}
-            Err(error) => self.note("retain", &error),
+            Err(error) => self.note("retain", &error, RETENTION),
             Ok(Retained { segments: 0, dots: 0, archives_gone: 0, archives_thinned: 0, .. }) => {}
             Ok(retained) => {
                 let Retained { clock, only_reported, segments, dots, archives_gone, .. } = retained;
@@ -178,9 +201,10 @@ impl Worker {
         }
     }
 
-    fn note(&self, doing: &str, error: &dotter_store::Error) {
+    /// - `next`: when it is tried again
+    fn note(&self, doing: &str, error: &dotter_store::Error, next: Duration) {
         if !matches!(error, dotter_store::Error::GivenUp) {
-            self.log.warn(doing, &format!("{doing}: {}; next try in {PAUSE:?}", chain(error)));
+            self.log.warn(doing, &format!("{doing}: {}; next try in {next:?}", chain(error)));
         }
         self.stop.wait(PAUSE);
     }

@@ -289,3 +289,20 @@ fn a_log_that_fails_is_opened_anew_and_keeps_its_word() {
     let (_, answer) = collector.send(&question(ring)).unwrap();
     assert_eq!(answer.lanes, [(0, acked)]);
 }
+
+#[test]
+fn a_retention_rule_that_cannot_be_read_is_named_at_the_start_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = |keep: &str| {
+        let good = "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\n";
+        let text = format!("{good}[[rule]]\npattern = \"b\"\nkeep = \"{keep}\"\n");
+        std::fs::write(dir.path().join("retention.toml"), text).unwrap();
+    };
+    rules("raw:30d, 1m:1y, 1h");
+    let collector = Collector::start(dir.path());
+    until("it is counted", || collector.metric("retention_bad_rules") == 1.0);
+    let named = "retention.toml line 6: '1h' is no retention";
+    until("it is named", || collector.said().contains(named));
+    rules("raw:30d, 1m:1y");
+    until("it is well again", || collector.metric("retention_bad_rules") == 0.0);
+}

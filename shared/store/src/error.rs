@@ -71,15 +71,6 @@ pub enum Error {
         /// How many wait.
         count: usize,
     },
-    /// A retention rule that cannot be read.
-    Rules {
-        /// In which file.
-        path: PathBuf,
-        /// In which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        what: String,
-    },
     /// A filter command that did not end well; nothing has changed.
     Command {
         /// What became of it.
@@ -164,7 +155,6 @@ impl fmt::Display for Error {
                     "{count} deletes wait to be purged and no more are kept; compact the store, then delete again"
                 )
             }
-            Error::Rules { path, line, what } => write!(f, "{} line {line}: {what}", path.display()),
             Error::Command { status } => {
                 write!(f, "the filter command ended with {status}; nothing has changed")
             }

@@ -59,7 +59,10 @@ pub use ledger::{
 pub use manifest::{StoreId, rebuilt};
 pub use pattern::Pattern;
 pub use reader::{LossNews, News, Reader};
-pub use retention::{Aggregation, ArchiveRule, Machine, Retained, Retention, Rollup, Rule, Rules, retain};
+pub use retention::{
+    Aggregation, ArchiveRule, Machine, Retained, Retention, Rollup, Rule, Rules, SkippedRule, WatchedRules,
+    retain,
+};
 pub use scan::{Row, Scan};
 pub use seal::{seal, seal_all};
 pub use snapshot::{Chunk, Dot, Snapshot};

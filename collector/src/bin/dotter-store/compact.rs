@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use dotter_daemon::stop_on_signals;
-use dotter_store::{Compacted, Machine, Reader, Retention, Writer};
+use dotter_store::{Compacted, Machine, Reader, Retention, Rules, Writer};
 
 use crate::args::CompactOptions;
 use crate::error::Error;
@@ -56,6 +56,11 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
 /// Passes of retention until archives hold all that they are to hold; where what it would remove was not announced
 /// before, that is told and nothing goes.
 fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
+    for rule in Rules::read(dir).skipped() {
+        eprintln!(
+            "retention rules: {rule}; skipped: nothing is removed of series that it means, or may mean"
+        );
+    }
     let mut retention = Retention::default();
     loop {
         let retained = retention.pass(dir, &Machine::now()?, cancel)?;

@@ -4,12 +4,11 @@
 //! that have not changed since the last pass of any process were announced by that one, whose time is what the
 //! retention clock shows.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use dotter_dot::Timestamp;
 
+use super::rules::Stamps;
 use super::{Machine, Pass, Retained, Rules, Sight, archive, expiry, run};
 use crate::compaction::{Compacted, Compaction, Cutoff};
 use crate::error::Error;
@@ -25,18 +24,6 @@ pub struct Retention {
     granted: Option<(Rules, Timestamp)>,
 }
 
-/// Tells the files of rules from what they were before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamps(Vec<Stamp>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    bytes: u64,
-    /// When the file or its name changed last; nobody can set it back.
-    changed: Timestamp,
-}
-
 impl Retention {
     /// One pass: computes the windows of archives that have closed or changed, then removes what is too old; or says
     /// what it would remove, where that has not been said before. Nothing is done in a store that never had rules.
@@ -45,21 +32,21 @@ impl Retention {
     ///
     /// # Errors
     ///
-    /// [`Error::Rules`] where a rule cannot be read; else as [`crate::compact`], whose lock it takes.
+    /// As [`crate::compact`], whose lock it takes.
     pub fn pass(
         &mut self,
         dir: &Path,
         machine: &Machine,
         cancel: &dyn Fn() -> bool,
     ) -> Result<Retained, Error> {
-        let stamps = Stamps::of(dir)?;
-        let rules = Rules::read(dir)?;
-        let is_settled = Stamps::of(dir)? == stamps;
+        let stamps = Stamps::of(dir);
+        let rules = Rules::read(dir);
+        let is_settled = Stamps::of(dir) == stamps;
         let announced = |last: Timestamp| {
             is_settled
                 && match &self.seen {
                     Some(seen) => *seen == stamps,
-                    None => stamps.0.iter().all(|stamp| stamp.changed <= last),
+                    None => stamps.changed() <= last,
                 }
         };
         let retained = run(dir, &rules, machine, &announced, cancel)?;
@@ -91,7 +78,7 @@ impl Retention {
         progress: &dyn Fn(u64, u64),
     ) -> Result<Compacted, Error> {
         let compaction = Compaction::begin(dir, cancel)?;
-        if let Some((rules, now)) = self.granted(dir)? {
+        if let Some((rules, now)) = self.granted(dir) {
             let snapshot = Reader::open(dir)?.snapshot();
             archive::thin(&compaction, &Sight::new(rules, &snapshot, now), true, Pass::Remove)?;
         }
@@ -99,15 +86,14 @@ impl Retention {
     }
 
     /// The rules and the time that the last pass removed by, as long as the rules have not changed since.
-    fn granted(&self, dir: &Path) -> Result<Option<(&Rules, Timestamp)>, Error> {
-        let Some((rules, now)) = &self.granted else { return Ok(None) };
-        let is_same = self.seen.as_ref() == Some(&Stamps::of(dir)?);
-        Ok(is_same.then_some((rules, *now)))
+    fn granted(&self, dir: &Path) -> Option<(&Rules, Timestamp)> {
+        let (rules, now) = self.granted.as_ref()?;
+        (self.seen.as_ref() == Some(&Stamps::of(dir))).then_some((rules, *now))
     }
 
     /// What may go where these segments are merged.
     fn cutoff(&self, dir: &Path, entries: &[SegmentEntry]) -> Result<Option<Cutoff<'_>>, Error> {
-        let Some((rules, now)) = self.granted(dir)? else { return Ok(None) };
+        let Some((rules, now)) = self.granted(dir) else { return Ok(None) };
         if !expiry::is_any_old(rules, now, entries) {
             return Ok(None);
         }
@@ -119,27 +105,5 @@ impl Retention {
             let sight = Sight::new(rules, &snapshot, now);
             rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule))
         })))
-    }
-}
-
-impl Stamps {
-    /// Those of a store, now.
-    fn of(dir: &Path) -> Result<Stamps, Error> {
-        let mut stamps = Vec::new();
-        for path in Rules::files(dir) {
-            // A link may be changed, or the file that it leads to.
-            for meta in [fs::symlink_metadata(&path), fs::metadata(&path)] {
-                match meta {
-                    Ok(meta) => {
-                        let since = meta.ctime() as i128 * 1_000_000_000 + meta.ctime_nsec() as i128;
-                        let changed = Timestamp::from_nanos(since.clamp(0, u64::MAX.into()) as u64);
-                        stamps.push(Stamp { inode: meta.ino(), bytes: meta.len(), changed });
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(Error::io("look at", &path)(error)),
-                }
-            }
-        }
-        Ok(Stamps(stamps))
     }
 }

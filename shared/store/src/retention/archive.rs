@@ -4,7 +4,7 @@
 //! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
 //! are still there, else the step stays as it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -333,12 +333,8 @@ pub(super) fn thin(
     pass: Pass,
 ) -> Result<u64, Error> {
     let mut thinned = 0;
-    for (step, keeps) in keeps(sight) {
-        let (Some(shortest), Some(longest)) = (keeps.first(), keeps.last()) else { continue };
-        let oldest = sight.now.saturating_sub(*shortest).nanos();
-        if shortest == longest && !exactly {
-            continue;
-        }
+    for (step, shortest) in shortest(sight) {
+        let oldest = sight.now.saturating_sub(shortest).nanos();
         let windows = &sight.snapshot.inner.archives;
         for open in windows.iter().filter(|open| open.window.step == step && open.window.from < oldest) {
             if compaction.is_cancelled() {
@@ -377,13 +373,14 @@ pub(super) fn thin(
     Ok(thinned)
 }
 
-/// How long the steps of each width are kept, by all rules.
-fn keeps(sight: &Sight<'_>) -> BTreeMap<u64, BTreeSet<Duration>> {
-    let mut keeps: BTreeMap<u64, BTreeSet<Duration>> = BTreeMap::new();
+/// The shortest time that the steps of each width are kept.
+fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
+    let mut shortest = BTreeMap::new();
     for archive in sight.rules.all().flat_map(|rule| &rule.archives) {
-        keeps.entry(archive.step.as_nanos() as u64).or_default().insert(archive.keep);
+        let keep = shortest.entry(archive.step.as_nanos() as u64).or_insert(archive.keep);
+        *keep = archive.keep.min(*keep);
     }
-    keeps
+    shortest
 }
 
 /// Makes one file of windows that lie in the same wider one and can no longer change, so that they stay few.

@@ -38,8 +38,13 @@ pub(super) fn run(
     }
     retained.segments += gone.len() as u64;
     retained.dots += gone.iter().map(|entry| entry.dots).sum::<u64>();
+    let is_foreign = |window: &crate::retention::Archive| {
+        let open = snapshot.inner.archives.iter().find(|open| open.window == *window);
+        window.segment.is_some() && open.is_some_and(|open| has_foreign(sight, open))
+    };
+    let windows = snapshot.inner.manifest.archives.iter();
     let old: Vec<_> =
-        snapshot.inner.manifest.archives.iter().filter(|window| is_over(sight, window)).cloned().collect();
+        windows.filter(|window| is_over(sight, window) && !is_foreign(window)).cloned().collect();
     retained.archives_gone += old.len() as u64;
     if pass == Pass::Report {
         return Ok(());
@@ -148,6 +153,13 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
         }
     }
     Ok(true)
+}
+
+/// Whether a window has steps of a series whose rule does not say how long they are kept: it has no rule any more, or
+/// one that is skipped. What the others have in that window goes by itself.
+fn has_foreign(sight: &Sight<'_>, open: &crate::retention::OpenArchive) -> bool {
+    let keep = |name: &str| sight.rules.of(name).and_then(|rule| rule.keep(open.window.step));
+    open.segment.names("").any(|name| keep(name.as_str()).is_none())
 }
 
 /// Whether a window is older than any rule keeps its step.

@@ -38,7 +38,7 @@ pub(crate) use clock::{Clock, Pass};
 use occupied::Occupied;
 pub(crate) use read::OpenArchive;
 pub use rollup::Rollup;
-pub use rules::{Aggregation, ArchiveRule, Rule, Rules};
+pub use rules::{Aggregation, ArchiveRule, Rule, Rules, SkippedRule, WatchedRules};
 
 /// What a pass of retention did, or would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,9 +124,9 @@ fn overdue(cutoff: u64, keep: Duration) -> u64 {
 ///
 /// # Errors
 ///
-/// [`Error::Rules`] where a rule cannot be read; else as [`crate::compact`], whose lock it takes.
+/// As [`crate::compact`], whose lock it takes.
 pub fn retain(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Result<Retained, Error> {
-    run(dir, &Rules::read(dir)?, machine, &|_| true, cancel)
+    run(dir, &Rules::read(dir), machine, &|_| true, cancel)
 }
 
 /// - `announced`: whether what the rules remove has been reported, given what the retention clock showed at the last
