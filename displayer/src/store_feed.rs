@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_query::{Dot, Numbers, Rollup, Stretch};
-use dotter_store::{Reader, Snapshot};
+use dotter_query::{Dot, Method, Numbers, Rollup, Stretch};
+use dotter_store::{Aggregation, Reader, Rules, Snapshot, WatchedRules};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
 use crate::pieces::{pieces, stretches};
+
+/// How often the files of the retention rules are looked at.
+const RULES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A store directory, which may not be there yet.
 pub struct StoreFeed {
@@ -21,12 +24,27 @@ pub struct StoreFeed {
     epoch: u64,
     /// The reader's own count of the latter.
     lost: u64,
+    /// They say how one number is made of a step of an archive. What cannot be read of them is left out; the collector
+    /// names it.
+    rules: WatchedRules,
+    /// When they were looked at; `None` before the first time.
+    looked: Option<Instant>,
 }
 
 impl StoreFeed {
     /// Opens nothing yet.
     pub fn new(dir: PathBuf) -> StoreFeed {
-        StoreFeed { dir, reader: None, epoch: 0, lost: 0 }
+        let rules = WatchedRules::new(&dir);
+        StoreFeed { dir, reader: None, epoch: 0, lost: 0, rules, looked: None }
+    }
+
+    /// Whether the rules have changed.
+    fn look_at_rules(&mut self) -> bool {
+        if self.looked.is_some_and(|looked| looked.elapsed() < RULES_INTERVAL) {
+            return false;
+        }
+        self.looked = Some(Instant::now());
+        self.rules.look()
     }
 }
 
@@ -39,7 +57,7 @@ impl Feed for StoreFeed {
             None => Reader::open(&self.dir)?,
         };
         let mut committed = Vec::new();
-        let changed = reader.refresh(Some(&mut committed))?;
+        let changed = reader.refresh(Some(&mut committed))? | self.look_at_rules();
         let snapshot = reader.snapshot();
         self.reader = Some(reader);
         if opened || snapshot.epoch() != self.lost {
@@ -48,7 +66,8 @@ impl Feed for StoreFeed {
         }
         news.extend(committed.into_iter().map(told));
         let epoch = self.epoch;
-        Ok((changed || opened).then(|| Arc::new(StoreView { snapshot, epoch }) as Arc<dyn View>))
+        let rules = self.rules.rules().clone();
+        Ok((changed || opened).then(|| Arc::new(StoreView { snapshot, epoch, rules }) as Arc<dyn View>))
     }
 }
 
@@ -65,6 +84,7 @@ fn told(news: dotter_store::News) -> News {
 struct StoreView {
     snapshot: Snapshot,
     epoch: u64,
+    rules: Arc<Rules>,
 }
 
 impl View for StoreView {
@@ -113,9 +133,11 @@ impl View for StoreView {
     }
 
     fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, FeedError> {
+        let one = self.rules.one_number(name);
         let rollup = |rollup: dotter_store::Rollup| {
-            let dotter_store::Rollup { time, min, max, sum, count, last } = rollup;
-            Rollup { time, numbers: Numbers { count, min, max, sum }, last }
+            let method = one.of(&rollup).map(method);
+            let dotter_store::Rollup { time, min, max, sum, count, last, steps, .. } = rollup;
+            Rollup { time, numbers: Numbers { count, min, max, sum }, last, steps, method }
         };
         Ok(self.snapshot.rollups(name, range, step)?.into_iter().map(rollup).collect())
     }
@@ -159,6 +181,17 @@ impl View for StoreView {
             }
         }
         applications
+    }
+}
+
+fn method(aggregation: Aggregation) -> Method {
+    match aggregation {
+        Aggregation::Average => Method::Average,
+        Aggregation::Min => Method::Min,
+        Aggregation::Max => Method::Max,
+        Aggregation::Sum => Method::Sum,
+        Aggregation::Last => Method::Last,
+        Aggregation::Count => Method::Count,
     }
 }
 

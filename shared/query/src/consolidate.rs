@@ -5,7 +5,7 @@ use std::time::Duration;
 use dotter_dot::{TimeRange, Timestamp};
 
 use crate::slots::nanos;
-use crate::{Dot, Numbers, Slots, Stretch};
+use crate::{Dot, Numbers, Rollup, Slots, Stretch};
 
 /// The points of one series as they go out.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,6 +128,11 @@ impl Drawing {
         }
     }
 
+    /// Whether a slot each is a point.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Drawing::Plain(_))
+    }
+
     /// Takes out the numbers of those stretches that must be read.
     pub(crate) fn choose(&self, stretches: &mut [Stretch]) {
         for stretch in stretches {
@@ -155,7 +160,16 @@ impl Drawing {
         match self {
             Drawing::Plain(_) if count == 0 => {}
             Drawing::Plain(slots) => slots.add(&[Dot { time, value: sum / count as f64 }]),
-            Drawing::Merged(averages) => averages.add_numbers(time, numbers),
+            Drawing::Merged(averages) => averages.add_share(time, (sum, count), count),
+        }
+    }
+
+    /// Adds a step of an archive, where it has a number.
+    pub(crate) fn add_rollup(&mut self, rollup: &Rollup) {
+        let (Some(value), Some(share)) = (rollup.one(), rollup.share()) else { return };
+        match self {
+            Drawing::Plain(slots) => slots.add(&[Dot { time: rollup.time, value }]),
+            Drawing::Merged(averages) => averages.add_share(rollup.time, share, rollup.numbers.count),
         }
     }
 
@@ -228,13 +242,15 @@ impl Averages {
         }
     }
 
-    fn add_numbers(&mut self, time: Timestamp, numbers: Numbers) {
-        let Some((slot, point)) = self.place(time).filter(|_| numbers.count > 0) else { return };
+    /// - `share`: a sum, and of how many numbers
+    /// - `dots`: how many there were
+    fn add_share(&mut self, time: Timestamp, share: (f64, u64), dots: u64) {
+        let Some((slot, point)) = self.place(time).filter(|_| share.1 > 0) else { return };
         let average = &mut self.points[point];
-        average.sum += numbers.sum;
-        average.count += numbers.count;
-        // As many as there are numbers, at most: of a step of an archive no one knows better.
-        average.slots += numbers.count.min(self.merge.slots_per_point);
+        average.sum += share.0;
+        average.count += share.1;
+        // As many as there are dots, at most: of a step of an archive no one knows better.
+        average.slots += dots.min(self.merge.slots_per_point);
         self.last_slot = Some(slot);
     }
 }

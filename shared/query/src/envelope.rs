@@ -50,7 +50,7 @@ pub fn envelope(
 ) -> Result<Envelope, Error> {
     let mut envelope = Envelope::new(range, columns);
     let width = range.until.since(range.from) / columns.max(1);
-    let (rollups, live) = fetch_expired(source, name, range, width, budget)?;
+    let (rollups, live) = fetch_expired(source, name, range, width, false, budget)?;
     for rollup in rollups {
         let time = rollup.time.max(range.from);
         let Numbers { count, min, max, .. } = rollup.numbers;

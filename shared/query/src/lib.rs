@@ -39,6 +39,6 @@ pub use render::{Render, render};
 pub use slots::Slots;
 pub use source::{Dot, Source, SourceError};
 pub use step::{Precision, Steps, gap_after, median_gap, step_for};
-pub use stretch::{Numbers, Rollup, Stretch};
+pub use stretch::{Method, Numbers, Rollup, Stretch};
 pub use target::Target;
 pub use time::{Clock, TimeFormError, Window, Zone, parse_time};

@@ -81,10 +81,8 @@ fn draw(
     if range.is_empty() {
         return Ok(drawing);
     }
-    let (rollups, live) = fetch_expired(source, name, range, drawing.width(), budget)?;
-    for rollup in rollups {
-        drawing.add_numbers(rollup.time, rollup.numbers);
-    }
+    let (rollups, live) = fetch_expired(source, name, range, drawing.width(), drawing.is_plain(), budget)?;
+    rollups.iter().for_each(|rollup| drawing.add_rollup(rollup));
     let range = TimeRange::new(live, range.until);
     if range.is_empty() {
         return Ok(drawing);

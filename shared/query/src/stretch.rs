@@ -45,6 +45,54 @@ pub struct Rollup {
     pub numbers: Numbers,
     /// The latest of them.
     pub last: f64,
+    /// Of how many steps, as they are kept, this one is put together; at least one.
+    pub steps: u64,
+    /// How one number is made of it; `None` where too little of it is known for one.
+    pub method: Option<Method>,
+}
+
+/// How many numbers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Their mean.
+    Average,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// All added up.
+    Sum,
+    /// The latest.
+    Last,
+    /// How many.
+    Count,
+}
+
+impl Rollup {
+    /// Its one number; `None` where it has none.
+    pub(crate) fn one(&self) -> Option<f64> {
+        let Numbers { count, min, max, sum } = self.numbers;
+        let one = match self.method.filter(|_| count > 0)? {
+            Method::Average => sum / count as f64,
+            Method::Min => min,
+            Method::Max => max,
+            Method::Sum => sum,
+            Method::Last => self.last,
+            Method::Count => count as f64,
+        };
+        Some(one)
+    }
+
+    /// What it adds to the average of a point: a sum, and of how many. As Graphite has it the numbers of steps are
+    /// averaged, but for the dots of averages, which count as often as they are.
+    pub(crate) fn share(&self) -> Option<(f64, u64)> {
+        let one = self.one()?;
+        Some(match self.method? {
+            Method::Average => (self.numbers.sum, self.numbers.count),
+            Method::Sum | Method::Count => (one, self.steps.max(1)),
+            Method::Min | Method::Max | Method::Last => (one, 1),
+        })
+    }
 }
 
 /// A part of a series.
@@ -107,11 +155,13 @@ const STEPS_SECS: [u64; 9] = [1, 10, 60, 300, 600, 1_800, 3_600, 21_600, 86_400]
 ///
 /// - `width`: of a column or a point; the coarsest step within it that archives can give is taken, else the finest
 ///   beyond it
+/// - `exactly`: whether steps of that very width are wanted first
 pub(crate) fn fetch_expired(
     source: &dyn Source,
     name: &str,
     range: TimeRange,
     width: Duration,
+    exactly: bool,
     budget: &mut Budget,
 ) -> Result<(Vec<Rollup>, Timestamp), Error> {
     let live = source.span(name).map_or(Timestamp::MAX, |(first, _)| first);
@@ -119,9 +169,10 @@ pub(crate) fn fetch_expired(
         return Ok((Vec::new(), range.from));
     }
     let fitting = STEPS_SECS.partition_point(|secs| *secs <= width.as_secs()).saturating_sub(1);
-    for secs in &STEPS_SECS[fitting..] {
+    let own = Some(width.as_secs()).filter(|secs| exactly && width == Duration::from_secs(*secs));
+    for secs in own.into_iter().chain(STEPS_SECS[fitting..].iter().copied()) {
         budget.time()?;
-        let (step, nanos) = (Duration::from_secs(*secs), secs * 1_000_000_000);
+        let (step, nanos) = (Duration::from_secs(secs), secs * 1_000_000_000);
         let begun = Timestamp::from_nanos(live.nanos() / nanos * nanos);
         let expired = TimeRange::new(range.from, range.until.min(begun));
         if expired.is_empty() {
@@ -143,4 +194,29 @@ pub(crate) fn fetch_expired(
         return Ok((rollups, until));
     }
     Ok((Vec::new(), range.from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_one_number_as_its_method_says() {
+        let numbers = Numbers { count: 6, min: -1.0, max: 9.0, sum: 30.0 };
+        let step = |method| Rollup { time: Timestamp::MIN, numbers, last: 2.0, steps: 3, method };
+        for (method, one, share) in [
+            (Method::Average, 5.0, (30.0, 6)),
+            (Method::Min, -1.0, (-1.0, 1)),
+            (Method::Max, 9.0, (9.0, 1)),
+            (Method::Sum, 30.0, (30.0, 3)),
+            (Method::Last, 2.0, (2.0, 1)),
+            (Method::Count, 6.0, (6.0, 3)),
+        ] {
+            let step = step(Some(method));
+            assert_eq!((step.one(), step.share()), (Some(one), Some(share)), "{method:?}");
+        }
+        assert_eq!((step(None).one(), step(None).share()), (None, None));
+        let empty = Rollup { numbers: Numbers::NONE, ..step(Some(Method::Sum)) };
+        assert_eq!((empty.one(), empty.share()), (None, None));
+    }
 }

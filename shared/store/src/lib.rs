@@ -60,8 +60,8 @@ pub use manifest::{StoreId, rebuilt};
 pub use pattern::Pattern;
 pub use reader::{LossNews, News, Reader};
 pub use retention::{
-    Aggregation, ArchiveRule, Machine, Retained, Retention, Rollup, Rule, Rules, SkippedRule, WatchedRules,
-    retain,
+    Aggregation, ArchiveRule, Machine, OneNumber, Retained, Retention, Rollup, Rule, Rules, SkippedRule,
+    WatchedRules, retain,
 };
 pub use scan::{Row, Scan};
 pub use seal::{seal, seal_all};

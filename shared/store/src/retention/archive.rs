@@ -288,7 +288,7 @@ fn keep_old(
         }
     }
     for index in 0..all.len() {
-        let Some(step) = Rollup::take(&all, index) else { continue };
+        let Some(step) = Rollup::take(&all, index, window.step) else { continue };
         let (first, last) = (all.times[index], all.times[index].saturating_add(window.step - 1));
         let is_deleted = hidden.covers(first, last) || hidden.meets(first, last) && first >= cutoff;
         let count = steps.get(&step.time).map_or(0, |now| now.count);

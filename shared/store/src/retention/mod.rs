@@ -38,7 +38,7 @@ pub(crate) use clock::{Clock, Pass};
 use occupied::Occupied;
 pub(crate) use read::OpenArchive;
 pub use rollup::Rollup;
-pub use rules::{Aggregation, ArchiveRule, Rule, Rules, SkippedRule, WatchedRules};
+pub use rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule, WatchedRules};
 
 /// What a pass of retention did, or would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

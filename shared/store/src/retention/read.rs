@@ -103,7 +103,7 @@ impl Snapshot {
         }
         let mut fresh = Spans::default();
         for index in 0..rows.len() {
-            let Some(rollup) = Rollup::take(&rows, index) else { continue };
+            let Some(rollup) = Rollup::take(&rows, index, window.step) else { continue };
             let (first, last) = (rows.times[index], rows.times[index].saturating_add(window.step - 1));
             if first < from || last >= until || taken.meets(first, last) || hidden.covers(first, last) {
                 continue;

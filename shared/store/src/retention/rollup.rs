@@ -1,6 +1,7 @@
 //! A step of an archive: what the numbers in it come to.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use dotter_dot::{Format, Shape, Timestamp, Value};
 
@@ -21,6 +22,10 @@ pub struct Rollup {
     pub count: u64,
     /// The latest.
     pub last: f64,
+    /// Of how many steps of archives it is put together; 1 where it comes from dots.
+    pub steps: u64,
+    /// How much time those are.
+    pub width: Duration,
 }
 
 /// Its columns in a segment.
@@ -46,8 +51,10 @@ impl Rollup {
         run.push_row(&SHAPE, self.time.nanos(), &row);
     }
 
-    /// The row at `index`; `None` where it is of another shape.
-    pub(crate) fn take(run: &Run, index: usize) -> Option<Rollup> {
+    /// The row at `index` of an archive; `None` where it is of another shape.
+    ///
+    /// - `step`: of the archive, in nanoseconds
+    pub(crate) fn take(run: &Run, index: usize, step: u64) -> Option<Rollup> {
         let shape = run.shape_at(index);
         let mut cells = run.cells(index, shape);
         let mut float = || match cells.next() {
@@ -58,7 +65,8 @@ impl Rollup {
         let (Some(Value::U64(count)), Some(Value::F64(last))) = (cells.next(), cells.next()) else {
             return None;
         };
-        Some(Rollup { time: Timestamp::from_nanos(run.times[index]), min, max, sum, count, last })
+        let (time, width) = (Timestamp::from_nanos(run.times[index]), Duration::from_nanos(step));
+        Some(Rollup { time, min, max, sum, count, last, steps: 1, width })
     }
 
     /// Takes in what came later.
@@ -68,6 +76,8 @@ impl Rollup {
         self.sum += later.sum;
         self.count += later.count;
         self.last = later.last;
+        self.steps += later.steps;
+        self.width += later.width;
     }
 }
 
@@ -85,7 +95,8 @@ impl Fold {
 
     /// Takes in a number; gives a step that is done by it. Numbers that are not finite are left out.
     pub(crate) fn number(&mut self, time: Timestamp, number: f64) -> Option<Rollup> {
-        let own = Rollup { time, min: number, max: number, sum: number, count: 1, last: number };
+        let (min, max, sum, last) = (number, number, number, number);
+        let own = Rollup { time, min, max, sum, count: 1, last, steps: 0, width: Duration::ZERO };
         if number.is_finite() { self.rollup(own) } else { None }
     }
 
@@ -97,13 +108,22 @@ impl Fold {
                 open.absorb(&finer);
                 None
             }
-            open => open.replace(finer),
+            open => open.replace(finer).map(|done| whole(done, self.step)),
         }
     }
 
     /// The last step.
     pub(crate) fn end(&mut self) -> Option<Rollup> {
-        self.open.take()
+        self.open.take().map(|done| whole(done, self.step))
+    }
+}
+
+/// What comes from dots is one step; steps of archives and dots together are not more time than there is.
+fn whole(done: Rollup, step: u64) -> Rollup {
+    let step = Duration::from_nanos(step);
+    match done.steps {
+        0 => Rollup { steps: 1, width: step, ..done },
+        _ => Rollup { width: done.width.min(step), ..done },
     }
 }
 
@@ -123,7 +143,7 @@ mod tests {
         }
         fold.end().unwrap().put(&mut run);
         assert!(fold.end().is_none());
-        let rows: Vec<_> = (0..run.len()).map(|index| Rollup::take(&run, index).unwrap()).collect();
+        let rows: Vec<_> = (0..run.len()).map(|index| Rollup::take(&run, index, 10).unwrap()).collect();
         let at = |time, min, max, sum, count, last| Rollup {
             time: Timestamp::from_nanos(time),
             min,
@@ -131,14 +151,17 @@ mod tests {
             sum,
             count,
             last,
+            steps: 1,
+            width: Duration::from_nanos(10),
         };
         let expected =
             [at(0, -4.0, 1.0, -3.0, 2, -4.0), at(10, 2.0, 2.0, 2.0, 1, 2.0), at(30, 7.0, 7.0, 7.0, 1, 7.0)];
         assert_eq!(rows, expected);
         let mut coarse = Fold::new(20);
+        let two = Rollup { steps: 2, width: Duration::from_nanos(20), ..at(0, -4.0, 2.0, -1.0, 3, 2.0) };
         assert_eq!(coarse.rollup(rows[0]), None);
         assert_eq!(coarse.rollup(rows[1]), None);
-        assert_eq!(coarse.rollup(rows[2]), Some(at(0, -4.0, 2.0, -1.0, 3, 2.0)));
+        assert_eq!(coarse.rollup(rows[2]), Some(two));
         assert_eq!(coarse.end(), Some(at(20, 7.0, 7.0, 7.0, 1, 7.0)));
     }
 }

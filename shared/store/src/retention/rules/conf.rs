@@ -56,8 +56,8 @@ impl Section {
         let meaning = self.meaning()?;
         let key =
             self.get("retentions").ok_or_else(|| self.wrong(format!("[{}] has no retentions", self.name)))?;
-        let (raw, archives) = keep::retentions(&key.value).map_err(|what| Wrong { line: key.line, what })?;
-        Ok((meaning, Rule { raw, archives, aggregation: Aggregation::Average, x_files_factor: 0.5 }))
+        let kept = keep::retentions(&key.value).map_err(|what| Wrong { line: key.line, what })?;
+        Ok((meaning, Rule::new(kept)))
     }
 
     /// What it says as a section of `storage-aggregation.conf`.

@@ -7,12 +7,24 @@ use super::ArchiveRule;
 /// Archives of one rule.
 const ARCHIVES_MAX: usize = 16;
 
+/// What a text of retentions says.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The step of the first, where that is not `raw`.
+    pub(super) interval: Option<Duration>,
+    /// How long dots are kept as they came.
+    pub(super) raw: Duration,
+    /// The others.
+    pub(super) archives: Vec<ArchiveRule>,
+}
+
 /// Reads `10s:1d, 1m:30d, 1h:5y`: the first is how long dots are kept as they came, and may say `raw`.
 ///
 /// Source: Graphite's `storage-schemas.conf`, with Whisper's demands on neighbouring archives: each step a multiple
 /// of the one before, and kept for longer. A bare number before the colon is seconds, behind it steps.
-pub(super) fn retentions(text: &str) -> Result<(Duration, Vec<ArchiveRule>), String> {
+pub(super) fn retentions(text: &str) -> Result<Kept, String> {
     let mut found: Vec<ArchiveRule> = Vec::new();
+    let mut interval = None;
     for part in text.split(',') {
         let part = part.trim();
         let (step_text, keep_text) = part
@@ -41,13 +53,16 @@ pub(super) fn retentions(text: &str) -> Result<(Duration, Vec<ArchiveRule>), Str
                 return Err(format!("'{part}' is not kept longer than the one before it"));
             }
         }
+        if found.is_empty() && step_text.trim() != "raw" {
+            interval = Some(step);
+        }
         found.push(ArchiveRule { step, keep });
     }
     if found.len() > ARCHIVES_MAX {
         return Err(format!("{} archives, at most {ARCHIVES_MAX} are kept", found.len()));
     }
     let first = found.remove(0);
-    Ok((first.keep, found))
+    Ok(Kept { interval, raw: first.keep, archives: found })
 }
 
 /// All of time.
@@ -83,7 +98,7 @@ mod tests {
     #[test]
     fn retentions_are_read_as_graphite_reads_them() {
         let read = |text| {
-            let (raw, archives) = retentions(text)?;
+            let Kept { raw, archives, .. } = retentions(text)?;
             let seconds = |archive: &ArchiveRule| (archive.step.as_secs(), archive.keep.as_secs());
             Ok::<_, String>((raw.as_secs(), archives.iter().map(seconds).collect::<Vec<_>>()))
         };
@@ -91,6 +106,8 @@ mod tests {
         assert_eq!(read("60:1440"), Ok((86_400, vec![])));
         assert_eq!(read("raw:2weeks,5min:1years"), Ok((1_209_600, vec![(300, 31_536_000)])));
         assert_eq!(read("1m:60,15m:96"), Ok((3_600, vec![(900, 86_400)])));
+        let interval = |text| retentions(text).unwrap().interval.map(|interval| interval.as_secs());
+        assert_eq!((interval("10s:1d,1m:30d"), interval("raw:1d,1m:30d")), (Some(10), None));
         for (text, told) in [
             ("", "no retention"),
             ("10s", "no retention"),
@@ -114,7 +131,7 @@ mod tests {
         #[test]
         fn whatever_is_read_keeps_whispers_demands(parts in prop::collection::vec((0..5_000_u64, 0..100_000_u64), 1..6)) {
             let text: Vec<String> = parts.iter().map(|(step, keep)| format!("{step}s:{keep}s")).collect();
-            if let Ok((raw, archives)) = retentions(&text.join(",")) {
+            if let Ok(Kept { raw, archives, .. }) = retentions(&text.join(",")) {
                 let mut kept = raw;
                 for archive in archives {
                     prop_assert!(archive.keep > kept && !archive.step.is_zero());

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::Rollup;
 use crate::pattern::Pattern;
 pub(crate) use watch::Stamps;
 pub use watch::WatchedRules;
@@ -42,6 +43,8 @@ pub struct ArchiveRule {
 /// What is to become of a series as it grows old.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
+    /// Time between dots, where the first of the retentions says one; it is not looked at while they live.
+    pub interval: Option<Duration>,
     /// How long its dots are kept as they came: the first of the retentions, whatever its step.
     pub raw: Duration,
     /// What is computed from them, finest first.
@@ -53,6 +56,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    fn new(kept: keep::Kept) -> Rule {
+        let keep::Kept { interval, raw, archives } = kept;
+        Rule { interval, raw, archives, aggregation: Aggregation::Average, x_files_factor: 0.5 }
+    }
+
     /// How long steps of that many nanoseconds are kept; `None` where it has no such archive.
     pub(crate) fn keep(&self, step: u64) -> Option<Duration> {
         let archive = self.archives.iter().find(|archive| archive.step.as_nanos() as u64 == step);
@@ -76,6 +84,24 @@ pub enum Aggregation {
     Last,
     /// How many.
     Count,
+}
+
+/// Which one number the steps of a series come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneNumber {
+    aggregation: Aggregation,
+    factor: f64,
+    interval: Option<Duration>,
+}
+
+impl OneNumber {
+    /// How it is made; `None` where less of the step is known than the rule wants. How much can be known tells the time
+    /// between dots that the rule says; without one a single dot is enough.
+    pub fn of(&self, step: &Rollup) -> Option<Aggregation> {
+        let possible =
+            self.interval.map_or(1.0, |interval| step.width.as_secs_f64() / interval.as_secs_f64());
+        (step.count as f64 / possible >= self.factor).then_some(self.aggregation)
+    }
 }
 
 /// All rules of a store.
@@ -185,6 +211,12 @@ impl Rules {
             self.of(name).map_or((Aggregation::Average, 0.5), |rule| (rule.aggregation, rule.x_files_factor));
         let other = self.aggregations.iter().find(|(meaning, ..)| meaning.matches(name));
         other.map_or(own, |(_, aggregation, factor)| (aggregation.unwrap_or(own.0), factor.unwrap_or(own.1)))
+    }
+
+    /// What says which one number a step of a series comes to.
+    pub fn one_number(&self, name: &str) -> OneNumber {
+        let (aggregation, factor) = self.aggregation(name);
+        OneNumber { aggregation, factor, interval: self.of(name).and_then(|rule| rule.interval) }
     }
 
     /// Every rule that can be read.

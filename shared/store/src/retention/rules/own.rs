@@ -1,8 +1,6 @@
 //! `retention.toml`: each `[[rule]]` by itself, so that what is wrong with one is said with its line and is about it alone.
 
-use std::time::Duration;
-
-use super::{Aggregation, Meaning, Rule, Wrong, aggregation, factor, keep, regex};
+use super::{Meaning, Rule, Wrong, aggregation, factor, keep, regex};
 use crate::pattern::Pattern;
 
 /// A rule, or what is wrong with it and which series it means, as far as that can be known for sure.
@@ -95,24 +93,18 @@ fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, Stri
 
 /// What is wrong, with the key that it is about.
 fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, String)> {
-    let mut kept = None;
-    let mut rule = Rule {
-        raw: Duration::ZERO,
-        archives: Vec::new(),
-        aggregation: Aggregation::Average,
-        x_files_factor: 0.5,
-    };
+    let (mut kept, mut method, mut known_min) = (None, None, None);
     for (key, value) in table {
         let wrong = |what: String| (Some(key.clone()), what);
         let text = || value.as_str().ok_or_else(|| wrong(format!("{key} is a text")));
         match key.as_str() {
             "pattern" | "regex" => {}
             "keep" => kept = Some(keep::retentions(text()?).map_err(wrong)?),
-            "aggregation" => rule.aggregation = aggregation(text()?).map_err(wrong)?,
+            "aggregation" => method = Some(aggregation(text()?).map_err(wrong)?),
             "x-files-factor" => {
                 let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
-                rule.x_files_factor =
-                    factor(number, value.as_str().unwrap_or("what stands there")).map_err(wrong)?;
+                known_min =
+                    Some(factor(number, value.as_str().unwrap_or("what stands there")).map_err(wrong)?);
             }
             other => {
                 return Err(wrong(format!(
@@ -123,6 +115,8 @@ fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, St
     }
     let meaning = meaning(table)?.ok_or((None, "a rule has a pattern or a regex".to_owned()))?;
     let kept = kept.ok_or((None, "a rule says how long to keep: keep = \"10s:1d, 1m:30d\"".to_owned()))?;
-    (rule.raw, rule.archives) = kept;
+    let mut rule = Rule::new(kept);
+    rule.aggregation = method.unwrap_or(rule.aggregation);
+    rule.x_files_factor = known_min.unwrap_or(rule.x_files_factor);
     Ok((meaning, rule))
 }
