@@ -285,8 +285,8 @@ fn what_has_expired_is_answered_from_archives() {
     }
     assert!(Seen::open(dir.path()).view.span(NAME).unwrap().0 > minute(0), "dots have expired");
     assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
-    // Steps of ten minutes are all there is left for columns of one; that in which the dots begin has them too.
-    assert_eq!(extremes(720), (12 * 60 + 1, 0.0, 719.0));
+    // Steps of ten minutes are all there is left for columns of one; the dots begin where a step does.
+    assert_eq!(extremes(720), (12 * 60, 0.0, 719.0));
     let after = averages();
     assert_eq!(after.len(), before.len());
     // A point begins one slot before its moment, as Graphite has it; a step of an archive counts where it begins.
