@@ -535,3 +535,61 @@ fn a_major_compaction_removes_what_is_too_old_once_one_before_has_said_so() {
     assert_eq!(printed(dir.path(), &["read", "short"]).lines().count(), 2);
     assert_eq!(printed(dir.path(), &["read", "long"]).lines().count(), 8);
 }
+
+#[cfg(feature = "parquet")]
+#[test]
+fn an_export_replaces_a_regular_file_and_nothing_else() {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    told(&store, &["add"], LOG);
+    fs::create_dir(&out).unwrap();
+    let at = |name: &str| out.join(name);
+    let export = |path: &Path| run(&store, &["export", "%", "--parquet", path.to_str().unwrap()], "");
+    assert!(export(&at("plain")).status.success());
+    let expected = fs::read(at("plain")).unwrap();
+    assert!(expected.starts_with(b"PAR1") && expected.ends_with(b"PAR1"));
+    // Standard output by both its names; the second is a symbolic link to what is no regular file.
+    std::os::unix::fs::symlink("/dev/stdout", at("stdout")).unwrap();
+    for path in [Path::new("-"), &at("stdout")] {
+        let output = export(path);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout == expected, "{} bytes", output.stdout.len());
+    }
+    assert!(fs::symlink_metadata(at("stdout")).unwrap().is_symlink());
+    // What stands before in a file that is standard output stays.
+    fs::write(at("appended"), "before").unwrap();
+    let appended = fs::File::options().append(true).open(at("appended")).unwrap();
+    let path = at("stdout");
+    let mut child = command(&store, &["export", "%", "--parquet", path.to_str().unwrap()]);
+    assert!(child.stdout(appended).spawn().unwrap().wait().unwrap().success());
+    assert!(fs::read(at("appended")).unwrap() == [b"before", &expected[..]].concat());
+    // A pipe with a name stays one, and whoever reads gets it all.
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let child = command(&store, &["export", "%", "--parquet", at("pipe").to_str().unwrap()]).spawn().unwrap();
+    let pipe = at("pipe");
+    let reading = std::thread::spawn(move || fs::read(pipe).unwrap());
+    assert!(child.wait_with_output().unwrap().status.success());
+    let is_pipe = fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo();
+    assert!(is_pipe, "the pipe was replaced");
+    assert!(reading.join().unwrap() == expected);
+    // Links are followed, also to where nothing is yet; what is replaced keeps its permissions.
+    fs::create_dir(at("sub")).unwrap();
+    fs::write(at("sub/old"), "old").unwrap();
+    fs::set_permissions(at("sub/old"), fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("sub/old", at("first")).unwrap();
+    std::os::unix::fs::symlink("first", at("second")).unwrap();
+    std::os::unix::fs::symlink("sub/new", at("empty")).unwrap();
+    for (link, file) in [("second", "sub/old"), ("empty", "sub/new")] {
+        assert!(export(&at(link)).status.success());
+        assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink(), "{link}");
+        assert!(fs::read(at(file)).unwrap() == expected, "{file}");
+    }
+    assert_eq!(fs::metadata(at("sub/old")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(at("sub")).unwrap().count(), 2, "nothing half done is left");
+    std::os::unix::fs::symlink("round", at("round")).unwrap();
+    assert_eq!(export(&at("round")).status.code(), Some(1));
+    assert_eq!(export(&at("sub")).status.code(), Some(1));
+}

@@ -263,7 +263,7 @@ pub(crate) struct ExportOptions {
 
     #[cfg_attr(
         feature = "parquet",
-        doc = "A Parquet file: series, time, and a column for each name and type of value"
+        doc = "A Parquet file: series, time, and a column for each name and type of value; - is standard output"
     )]
     #[cfg_attr(
         not(feature = "parquet"),

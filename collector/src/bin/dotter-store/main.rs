@@ -26,6 +26,8 @@ mod selection;
 mod sonnerie;
 mod sort;
 mod stat;
+#[cfg(feature = "parquet")]
+mod target;
 mod top;
 mod verify;
 

@@ -21,6 +21,7 @@ use parquet::schema::types::{Type, TypePtr};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read;
+use crate::target::Target;
 
 /// Rows of a row group, about.
 const GROUP_ROWS: usize = 512 << 10;
@@ -28,21 +29,31 @@ const GROUP_ROWS: usize = 512 << 10;
 /// Bytes of a row group as it lies in memory, about.
 const GROUP_BYTES: usize = 64 << 20;
 
-/// Writes what a search finds; the file is there once it is whole.
+/// Writes what a search finds; a regular file is there once it is whole.
+///
+/// - `path`: see [`Target`]
 pub(crate) fn write(search: &Search<'_>, path: &Path) -> Result<(), Error> {
+    let target = Target::begin(path)?;
+    let written = write_to(search, &target, path).map_err(|error| match error {
+        Error::Parquet(ParquetError::External(source)) if target.is_stdout() => match source.downcast() {
+            Ok(source) => Error::Output(*source),
+            Err(source) => Error::Parquet(ParquetError::External(source)),
+        },
+        error => error,
+    })?;
+    target.finish()?;
+    eprintln!("wrote {written} rows");
+    Ok(())
+}
+
+/// Returns how many rows were written.
+fn write_to(search: &Search<'_>, target: &Target, path: &Path) -> Result<u64, Error> {
     let table = Table::new(&read::shapes(search)?);
     let cannot = |doing| move |source| Error::File { doing, path: path.to_owned(), source };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let file = tempfile::Builder::new()
-        .prefix(".dotter-export-")
-        .permissions(permissions)
-        .tempfile_in(dir)
-        .map_err(cannot("make a file beside"))?;
     let level = ZstdLevel::try_new(3)?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
     let mut writer = SerializedFileWriter::new(
-        file.as_file().try_clone().map_err(cannot("write"))?,
+        target.file().map_err(cannot("write"))?,
         table.schema()?,
         Arc::new(properties),
     )?;
@@ -72,10 +83,7 @@ pub(crate) fn write(search: &Search<'_>, path: &Path) -> Result<(), Error> {
     write_group(&mut writer, &table, &group)?;
     writer.close()?;
     drop(progress);
-    file.as_file().sync_all().map_err(cannot("write"))?;
-    file.persist(path).map_err(|error| cannot("put in its place")(error.error))?;
-    eprintln!("wrote {} rows", written + rows as u64);
-    Ok(())
+    Ok(written + rows as u64)
 }
 
 /// The columns of values.
