@@ -348,59 +348,6 @@ fn comma_separated_files_are_taken_as_their_head_line_says() {
     assert_eq!((code, said.contains("has none of time")), (2, true), "{said}");
 }
 
-/// A Whisper file: per archive the seconds a point and its points.
-fn whisper(archives: &[(u32, &[(u32, f64)])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for field in [1, 3600, 0.5_f32.to_bits(), archives.len() as u32] {
-        bytes.extend(field.to_be_bytes());
-    }
-    let mut offset = 16 + 12 * archives.len() as u32;
-    for (seconds, points) in archives {
-        [offset, *seconds, points.len() as u32].iter().for_each(|field| bytes.extend(field.to_be_bytes()));
-        offset += 12 * points.len() as u32;
-    }
-    for (time, value) in archives.iter().flat_map(|(_, points)| *points) {
-        bytes.extend(time.to_be_bytes());
-        bytes.extend(value.to_be_bytes());
-    }
-    bytes
-}
-
-#[test]
-fn of_a_whisper_file_the_finest_archive_counts() {
-    let dir = tempfile::tempdir().unwrap();
-    let files = dir.path().join("whisper");
-    std::fs::create_dir_all(files.join("host/web1")).unwrap();
-    // The ring of the finest was written round: what is older than its retention of 40 s does not count.
-    let fine: &[(u32, f64)] = &[(1040, 4.0), (1010, 1.0), (1020, 2.0), (1030, 3.0)];
-    let stale: &[(u32, f64)] = &[(1040, 4.0), (500, 9.0), (0, 0.0), (1030, 3.0)];
-    let coarse: &[(u32, f64)] = &[(900, 0.5), (960, 0.75), (1020, 2.5), (0, 0.0)];
-    std::fs::write(files.join("host/web1/cpu.wsp"), whisper(&[(60, coarse), (10, fine)])).unwrap();
-    std::fs::write(files.join("host/load.wsp"), whisper(&[(10, stale), (60, coarse)])).unwrap();
-    std::fs::write(files.join("readme.txt"), "no archive").unwrap();
-    let store = dir.path().join("store");
-    told(&store, &["import", "--whisper", files.to_str().unwrap()], "");
-    let lines = |name: &str| printed(&store, &["read", name, "--timestamp-seconds", "-C", "1"]);
-    assert_eq!(
-        lines("host.web1.cpu").replace("host.web1.cpu\t", ""),
-        "900\t0.5\n960\t0.75\n1010\t1\n1020\t2\n1030\t3\n1040\t4\n"
-    );
-    assert_eq!(
-        lines("host.load").replace("host.load\t", ""),
-        "900\t0.5\n960\t0.75\n1020\t2.5\n1030\t3\n1040\t4\n"
-    );
-    std::fs::write(files.join("bad.wsp"), [0; 12]).unwrap();
-    let (code, said) = failed(&store, &["import", "--whisper", files.to_str().unwrap()], "");
-    assert_eq!(
-        (code, said.contains("bad.wsp: 12 bytes are too few for a Whisper file")),
-        (1, true),
-        "{said}"
-    );
-    std::fs::write(files.join("bad.wsp"), &whisper(&[(10, fine)])[..40]).unwrap();
-    let said = told(&store, &["import", "--skip-bad", "--whisper", files.to_str().unwrap()], "");
-    assert!(said.contains("archive 0 of 4 points at byte 28") && said.contains("1 skipped"), "{said}");
-}
-
 #[test]
 fn the_text_that_prometheus_reads_becomes_series_with_tags() {
     let dir = tempfile::tempdir().unwrap();

@@ -20,13 +20,17 @@ pub(crate) struct Intake<'a> {
     skip_bad: bool,
     sorter: Sorter,
     bad: u64,
+    /// What was left out though nothing is wrong with the input, and how often that was told.
+    left_out: u64,
+    left_out_told: u64,
     /// By all transactions, but for the series, which are those of the last.
     stored: Committed,
 }
 
 impl<'a> Intake<'a> {
     pub(crate) fn new(dir: &'a Path, skip_bad: bool) -> Intake<'a> {
-        Intake { dir, skip_bad, sorter: Sorter::new(dir), bad: 0, stored: Committed::default() }
+        let stored = Committed::default();
+        Intake { dir, skip_bad, sorter: Sorter::new(dir), bad: 0, left_out: 0, left_out_told: 0, stored }
     }
 
     /// Rows of the transaction so far.
@@ -78,6 +82,18 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// Counts what was left out with good reason, whether or not bad rows are skipped.
+    pub(crate) fn left_out(&mut self, place: impl FnOnce() -> Place, count: u64, what: &str) {
+        if count == 0 {
+            return;
+        }
+        self.left_out += count;
+        self.left_out_told += 1;
+        if self.left_out_told <= TOLD_MAX {
+            eprintln!("{}: {count} {what}; skipped", place());
+        }
+    }
+
     /// Stores what was taken since the last time, in one transaction.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
         let sorter = std::mem::replace(&mut self.sorter, Sorter::new(self.dir));
@@ -93,7 +109,7 @@ impl<'a> Intake<'a> {
         let Committed { dots, series, replaced } = self.stored;
         eprintln!(
             "stored {dots} dots of {series} series, {replaced} replaced by later lines, {} skipped",
-            self.bad
+            self.bad + self.left_out
         );
     }
 }

@@ -103,6 +103,12 @@ impl Import<'_> {
         self.intake.bad_rows(place, lines, what)
     }
 
+    /// Counts what is left out of the file in hand and is nothing bad.
+    fn left_out(&mut self, count: u64, what: &str) {
+        let place = || Place { file: self.file.clone(), line: 0 };
+        self.intake.left_out(place, count, what);
+    }
+
     /// What the system said of the input.
     fn input_error(&self) -> impl FnOnce(io::Error) -> Error + use<> {
         let file = self.file.clone();

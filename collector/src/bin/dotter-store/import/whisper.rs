@@ -9,11 +9,19 @@
 //! | 16 | 12 each | archives: offset of its points, seconds a point, count of points |
 //! | | 12 each | points: time in seconds, value, f64; time 0 where there is none |
 //!
-//! An archive is a ring: a point whose time lies further behind the archive's newest than its retention is one
-//! that was not written over, and does not count.
+//! An archive is a ring, and a time has one slot in it. Whatever stands in another slot is no point. Since one time can
+//! be wrong by years, none is the measure of all others:
+//!
+//! - of all spans as long as the archive's retention, the one that holds the most points is what the archive keeps
+//! - a point before it was not written over and is out of date; coarser archives have that time
+//! - a point behind it, also one that lies in the future, stands for itself and is taken
+//!
+//! What is left out is counted. A coarser archive's point counts before the finest one taken, and later where no finer
+//! point lies within it.
 //!
 //! Source: the layout that whisper.py states.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -98,6 +106,15 @@ struct Archive {
     points: u64,
 }
 
+impl Archive {
+    /// When slot 0 of the ring begins for a point at `slot`, modulo the length of the ring: the same for all points that
+    /// stand where they belong.
+    fn phase(&self, slot: u64, time: u32) -> u64 {
+        let ring = self.seconds * self.points;
+        (u64::from(time) + ring - slot * self.seconds) % ring
+    }
+}
+
 fn file(import: &mut Import<'_>, path: &Path, named: &Path) -> Result<(), Error> {
     import.file = Some(path.to_owned());
     let Some(name) = series_name(named) else { return import.bad(0, "its name is not UTF-8") };
@@ -107,29 +124,85 @@ fn file(import: &mut Import<'_>, path: &Path, named: &Path) -> Result<(), Error>
         Err(what) => return import.bad(0, what),
     };
     let shape = Shape::number();
-    // Finer archives have what is not older than this.
-    let mut covered = u64::MAX;
+    // Times of finer archives that were taken, in order.
+    let mut finer: Vec<u32> = Vec::new();
+    let (mut misplaced, mut outdated) = (0, 0);
     for archive in archives {
-        let mut newest = 0;
-        let read = points(&file, &archive, |time, _| {
-            newest = newest.max(time);
-            Ok(())
-        });
-        read?.map_err(cannot("read", path))?;
-        let oldest = newest.saturating_sub(archive.seconds * archive.points) + 1;
-        let mut first = u64::MAX;
-        let read = points(&file, &archive, |time, value| {
-            if time < oldest || time >= covered {
+        let ring = Ring::read(&file, &archive).map_err(cannot("read", path))?;
+        let covered = finer.first().copied();
+        let mut taken = Vec::new();
+        let read = points(&file, &archive, |slot, time, value| {
+            if archive.phase(slot, time) != ring.phase {
+                misplaced += 1;
                 return Ok(());
             }
-            first = first.min(time);
-            let time = Timestamp::from_secs(time).expect("32 bits of seconds end in 2106");
+            if time < ring.oldest {
+                outdated += 1;
+                return Ok(());
+            }
+            if covered.is_some_and(|covered| time >= covered) {
+                let end = u64::from(time) + archive.seconds;
+                let within = finer.get(finer.partition_point(|finer| *finer < time));
+                if within.is_some_and(|finer| u64::from(*finer) < end) {
+                    return Ok(());
+                }
+            }
+            taken.push(time);
+            let time = Timestamp::from_secs(time.into()).expect("32 bits of seconds end in 2106");
             import.row(0, &name, &shape, time, Cell::Word(value.to_bits()))
         });
         read?.map_err(cannot("read", path))?;
-        covered = covered.min(first);
+        finer.append(&mut taken);
+        finer.sort_unstable();
     }
+    import.left_out(misplaced, "points stand where their times do not belong");
+    import.left_out(outdated, "points are older than their archive keeps");
     Ok(())
+}
+
+/// What the points of an archive say together.
+struct Ring {
+    /// The phase of most points; see [`Archive::phase`].
+    phase: u64,
+    /// Where the span begins that holds the most of them.
+    oldest: u32,
+}
+
+impl Ring {
+    fn read(file: &File, archive: &Archive) -> std::io::Result<Ring> {
+        let mut phases: HashMap<u64, u64> = HashMap::new();
+        let mut first = None;
+        each_point(file, archive, |slot, time, _| {
+            let phase = archive.phase(slot, time);
+            first.get_or_insert(phase);
+            *phases.entry(phase).or_default() += 1;
+        })?;
+        // Of equal ones that of the first slot, by which Whisper itself goes.
+        let most = phases.iter().max_by_key(|(phase, count)| (**count, Some(**phase) == first, **phase));
+        let Some((phase, count)) = most else { return Ok(Ring { phase: 0, oldest: 0 }) };
+        let mut times = Vec::with_capacity(*count as usize);
+        each_point(file, archive, |slot, time, _| {
+            if archive.phase(slot, time) == *phase {
+                times.push(time);
+            }
+        })?;
+        times.sort_unstable();
+        Ok(Ring { phase: *phase, oldest: fullest(&times, archive.seconds * archive.points) })
+    }
+}
+
+/// The first time of the span of `seconds` that holds the most of `times`, which are in order; of equal ones the last.
+fn fullest(times: &[u32], seconds: u64) -> u32 {
+    let (mut first, mut most, mut oldest) = (0, 0, 0);
+    for (last, time) in times.iter().enumerate() {
+        while u64::from(time - times[first]) >= seconds {
+            first += 1;
+        }
+        if last - first >= most {
+            (most, oldest) = (last - first, times[first]);
+        }
+    }
+    oldest
 }
 
 /// The archives of a file, finest first; what makes no sense otherwise.
@@ -166,11 +239,11 @@ fn archives(file: &File) -> Result<Vec<Archive>, String> {
     Ok(archives)
 }
 
-/// Every point of an archive that has one; the outer error is that of `each`.
+/// Every point of an archive that was ever written, with its slot; the outer error is that of `each`.
 fn points(
     file: &File,
     archive: &Archive,
-    mut each: impl FnMut(u64, f64) -> Result<(), Error>,
+    mut each: impl FnMut(u64, u32, f64) -> Result<(), Error>,
 ) -> Result<std::io::Result<()>, Error> {
     let mut bytes = vec![0; (READ_POINTS.min(archive.points) * POINT_BYTES) as usize];
     let mut done = 0;
@@ -180,17 +253,26 @@ fn points(
         if let Err(error) = file.read_exact_at(bytes, archive.offset + done * POINT_BYTES) {
             return Ok(Err(error));
         }
-        for point in bytes.as_chunks::<{ POINT_BYTES as usize }>().0 {
+        for (slot, point) in (done..).zip(bytes.as_chunks::<{ POINT_BYTES as usize }>().0) {
             let (time, value) = point.split_first_chunk::<4>().expect("a point has twelve bytes");
-            let time = u32::from_be_bytes(*time) as u64;
+            let time = u32::from_be_bytes(*time);
             let value = f64::from_be_bytes(value.try_into().expect("eight bytes are left"));
             if time != 0 {
-                each(time, value)?;
+                each(slot, time, value)?;
             }
         }
         done += count;
     }
     Ok(Ok(()))
+}
+
+/// As [`points`], where nothing can go wrong but the reading.
+fn each_point(file: &File, archive: &Archive, mut each: impl FnMut(u64, u32, f64)) -> std::io::Result<()> {
+    points(file, archive, |slot, time, value| {
+        each(slot, time, value);
+        Ok(())
+    })
+    .unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

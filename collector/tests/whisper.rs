@@ -1,0 +1,147 @@
+//! Graphite's files on their way into the store.
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use support::tool::{failed, printed, told};
+
+/// A Whisper file: per archive the seconds a point and its points.
+fn whisper(archives: &[(u32, &[(u32, f64)])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in [1, 3600, 0.5_f32.to_bits(), archives.len() as u32] {
+        bytes.extend(field.to_be_bytes());
+    }
+    let mut offset = 16 + 12 * archives.len() as u32;
+    for (seconds, points) in archives {
+        [offset, *seconds, points.len() as u32].iter().for_each(|field| bytes.extend(field.to_be_bytes()));
+        offset += 12 * points.len() as u32;
+    }
+    for (time, value) in archives.iter().flat_map(|(_, points)| *points) {
+        bytes.extend(time.to_be_bytes());
+        bytes.extend(value.to_be_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn of_a_whisper_file_the_finest_archive_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = dir.path().join("whisper");
+    std::fs::create_dir_all(files.join("host/web1")).unwrap();
+    // The ring of the finest was written round: what is older than its retention of 40 s does not count.
+    let fine: &[(u32, f64)] = &[(1040, 4.0), (1010, 1.0), (1020, 2.0), (1030, 3.0)];
+    let stale: &[(u32, f64)] = &[(1040, 4.0), (500, 9.0), (0, 0.0), (1030, 3.0)];
+    let coarse: &[(u32, f64)] = &[(900, 0.5), (960, 0.75), (1020, 2.5), (0, 0.0)];
+    std::fs::write(files.join("host/web1/cpu.wsp"), whisper(&[(60, coarse), (10, fine)])).unwrap();
+    std::fs::write(files.join("host/load.wsp"), whisper(&[(10, stale), (60, coarse)])).unwrap();
+    std::fs::write(files.join("readme.txt"), "no archive").unwrap();
+    let store = dir.path().join("store");
+    told(&store, &["import", "--whisper", files.to_str().unwrap()], "");
+    let lines = |name: &str| printed(&store, &["read", name, "--timestamp-seconds", "-C", "1"]);
+    assert_eq!(
+        lines("host.web1.cpu").replace("host.web1.cpu\t", ""),
+        "900\t0.5\n960\t0.75\n1010\t1\n1020\t2\n1030\t3\n1040\t4\n"
+    );
+    assert_eq!(
+        lines("host.load").replace("host.load\t", ""),
+        "900\t0.5\n960\t0.75\n1020\t2.5\n1030\t3\n1040\t4\n"
+    );
+    std::fs::write(files.join("bad.wsp"), [0; 12]).unwrap();
+    let (code, said) = failed(&store, &["import", "--whisper", files.to_str().unwrap()], "");
+    assert_eq!(
+        (code, said.contains("bad.wsp: 12 bytes are too few for a Whisper file")),
+        (1, true),
+        "{said}"
+    );
+    std::fs::write(files.join("bad.wsp"), &whisper(&[(10, fine)])[..40]).unwrap();
+    let said = told(&store, &["import", "--skip-bad", "--whisper", files.to_str().unwrap()], "");
+    assert!(said.contains("archive 0 of 4 points at byte 28") && said.contains("2 skipped"), "{said}");
+}
+
+/// An archive's points where carbon puts them: each in the slot of its time, counted from the first one.
+fn ring(seconds: u32, count: u32, points: impl IntoIterator<Item = (u32, f64)>) -> Vec<(u32, f64)> {
+    let mut slots = vec![(0, 0.0); count as usize];
+    let mut base = None;
+    for (time, value) in points {
+        let time = time / seconds * seconds;
+        let base = *base.get_or_insert(time);
+        let slot = (i64::from(time) - i64::from(base)) / i64::from(seconds);
+        slots[slot.rem_euclid(count.into()) as usize] = (time, value);
+    }
+    slots
+}
+
+/// Imports one file: what was said, and its dots as seconds and values.
+fn import(archives: &[(u32, &[(u32, f64)])]) -> (String, Vec<(u32, f64)>) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.wsp");
+    std::fs::write(&file, whisper(archives)).unwrap();
+    let store = dir.path().join("store");
+    let said = told(&store, &["import", "--whisper", dir.path().to_str().unwrap()], "");
+    let rows = printed(&store, &["read", "a", "--timestamp-seconds"]);
+    let dot = |row: &str| {
+        let mut fields = row.split('\t').skip(1);
+        (fields.next().unwrap().parse().unwrap(), fields.next().unwrap().parse().unwrap())
+    };
+    (said, rows.lines().map(dot).collect())
+}
+
+#[test]
+fn one_wild_time_drops_only_itself() {
+    const MINUTE: u32 = 60;
+    const DAY: u32 = 86_400;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let now = (now - Duration::from_secs(MINUTE.into())).as_secs() as u32;
+    // Also a file whose last point was written years ago.
+    for end in [now, 1_300_000_000] {
+        let end = end / MINUTE * MINUTE;
+        let good: Vec<(u32, f64)> = (0..599).map(|n| (end - (599 - n) * MINUTE, n.into())).collect();
+        let check = |wild: u32, is_taken: bool| {
+            let wild = wild / MINUTE * MINUTE;
+            let points = good.iter().copied().chain([(wild, -1.0)]);
+            let archive = ring(MINUTE, 1440, points);
+            assert_eq!(archive.iter().filter(|(time, _)| *time != 0).count(), 600, "no slot was taken twice");
+            let (said, found) = import(&[(MINUTE, &archive)]);
+            let mut expected = good.clone();
+            expected.extend(is_taken.then_some((wild, -1.0)));
+            assert_eq!(found, expected, "{wild}: {said}");
+            let skipped = if is_taken { "0 skipped" } else { "1 skipped" };
+            assert!(said.contains(skipped), "{wild}: {said}");
+        };
+        // Carbon stores times in the future; each stands for itself.
+        check(end + 400 * DAY + 60 * MINUTE, true);
+        check(end + 60 * MINUTE, true);
+        check(end - 400 * DAY - 840 * MINUTE, false);
+        // Bytes that were never written by Whisper, at the beginning of the ring and elsewhere.
+        for slot in [0, 700] {
+            let mut archive = ring(MINUTE, 1440, good.iter().copied());
+            let replaced = std::mem::replace(&mut archive[slot], (end + 123_456_789, -1.0));
+            let (said, found) = import(&[(MINUTE, &archive)]);
+            let expected: Vec<_> = good.iter().copied().filter(|point| *point != replaced).collect();
+            assert_eq!(found, expected, "{said}");
+            assert!(said.contains("1 points stand where their times do not belong"), "{said}");
+            assert!(said.contains("1 skipped"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_was_not_written_over_is_out_of_date_and_counted() {
+    // A ring of one day's minutes, written for two days but for ten minutes of the second; and means of ten minutes.
+    let is_written = |minute: &u32| !(3000..3010).contains(minute);
+    let fine = |minute: u32| (minute * 60, f64::from(minute));
+    let coarse = |ten: u32| (ten * 600, -f64::from(ten));
+    let (first, end) = (1000, 1000 + 2 * 1440);
+    let minutes = ring(60, 1440, (first..end).filter(is_written).map(fine));
+    let tens = ring(600, 1000, (first / 10..end / 10).map(coarse));
+    let (said, found) = import(&[(60, &minutes), (600, &tens)]);
+    // The first day of tens, the second of minutes, and the ten that has no minutes.
+    let mut expected: Vec<(u32, f64)> = (first / 10..(end - 1440) / 10).map(coarse).collect();
+    expected.extend((end - 1440..end).filter(is_written).map(fine));
+    expected.push(coarse(300));
+    expected.sort_by_key(|(time, _)| *time);
+    assert_eq!(found, expected, "{said}");
+    assert!(said.contains("10 points are older than their archive keeps; skipped"), "{said}");
+    assert!(said.contains(" 10 skipped"), "{said}");
+}
