@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use support::tool::{failed, printed, told};
+use support::tool::{command, failed, printed, told};
 
 /// A Whisper file: per archive the seconds a point and its points.
 fn whisper(archives: &[(u32, &[(u32, f64)])]) -> Vec<u8> {
@@ -144,4 +145,106 @@ fn what_was_not_written_over_is_out_of_date_and_counted() {
     assert_eq!(found, expected, "{said}");
     assert!(said.contains("10 points are older than their archive keeps; skipped"), "{said}");
     assert!(said.contains(" 10 skipped"), "{said}");
+}
+
+/// Files of one point each, at the time and with the value that their places in the list say, from 1.
+fn tree(dir: &Path, files: &[&str]) {
+    for (number, file) in (1..).zip(files) {
+        let path = dir.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, whisper(&[(1, &[(number, number.into())])])).unwrap();
+    }
+}
+
+/// Imports what is named below `dir`: its exit status, what was said, and the rows that are there then.
+fn named(dir: &Path, args: &[&str]) -> (i32, String, Vec<String>) {
+    let store = tempfile::tempdir().unwrap();
+    let mut command = command(store.path(), &[&["import", "--whisper"], args].concat());
+    let output = command.current_dir(dir).stdin(std::process::Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let rows = match output.status.success() {
+        true => printed(store.path(), &["read", "%", "--timestamp-seconds"]),
+        false => String::new(),
+    };
+    let rows = rows.lines().map(|row| row.replace('\t', " ")).collect();
+    (output.status.code().unwrap(), said, rows)
+}
+
+#[test]
+fn names_do_not_depend_on_which_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = [
+        "whisper/servers/web1/cpu.wsp",
+        "whisper/servers/web2/cpu.wsp",
+        "whisper/_tagged/a1b/2c3/disk_DOT_used;dc=fra.wsp",
+    ];
+    tree(dir.path(), &files);
+    let check = |below: &str, args: &[&str]| {
+        let (code, said, rows) = named(&dir.path().join(below), args);
+        assert_eq!(code, 0, "{args:?}: {said}");
+        let tagged = "disk.used;dc=fra 3 3";
+        let expected = [tagged, "servers.web1.cpu 1 1", "servers.web2.cpu 2 2"];
+        assert_eq!(rows, expected, "{args:?}: {said}");
+        assert!(
+            said.contains("3 dots of 3 series, 0 replaced by later lines, 0 skipped"),
+            "{args:?}: {said}"
+        );
+    };
+    check("", &["whisper"]);
+    check("", &["."]);
+    check("whisper", &["."]);
+    check("whisper", &["servers", "_tagged"]);
+    check("whisper", &["servers/web1", "servers/web2", "_tagged/a1b"]);
+    check("whisper/servers", &["web1/cpu.wsp", "web2", "../_tagged/a1b/2c3"]);
+    check("", &files);
+    // The same file twice is no second file.
+    check("", &["whisper", "whisper/servers", files[0]]);
+    std::fs::rename(dir.path().join("whisper"), dir.path().join("carbon")).unwrap();
+    check("", &["carbon"]);
+    check("", &["--root", "carbon", "carbon/servers/web1", "carbon/servers/web2", "carbon/_tagged/a1b"]);
+    check("carbon/servers", &["--root", "..", "web1/cpu.wsp", "web2", "../_tagged/a1b"]);
+    let (code, said, _) = named(dir.path(), &["--root", "carbon/servers/web1", "carbon/servers"]);
+    assert!(code == 2 && said.contains("carbon/servers/web2/cpu.wsp does not lie below --root"), "{said}");
+}
+
+#[test]
+fn two_files_are_never_one_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["carbon/web1/cpu.wsp", "carbon/web2/cpu.wsp", "dots/a/b.c.wsp", "dots/a.b/c.wsp"];
+    tree(dir.path(), &files);
+    for args in [["carbon/web1", "carbon/web2"], ["dots", "dots/a"]] {
+        let (code, said, _) = named(dir.path(), &args);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(" is that of ") && said.contains("--root says"), "{said}");
+        assert!(said.contains("nothing was stored"), "{said}");
+    }
+    let (code, said, rows) = named(dir.path(), &["--skip-bad", "carbon/web1", "carbon/web2"]);
+    assert_eq!((code, &rows[..]), (0, &["cpu 1 1".to_owned()][..]), "{said}");
+    let told = "carbon/web2/cpu.wsp: series cpu is that of carbon/web1/cpu.wsp, too";
+    assert!(said.contains(told) && said.contains("1 skipped"), "{said}");
+}
+
+#[test]
+fn symbolic_links_are_followed_unless_they_lead_back() {
+    let dir = tempfile::tempdir().unwrap();
+    tree(dir.path(), &["disk2/db1/cpu.wsp", "whisper/s/db2/cpu.wsp"]);
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, dir.path().join(at)).unwrap();
+    link("../../disk2/db1", "whisper/s/db1");
+    link("db2", "whisper/s/old");
+    link("..", "whisper/s/db2/up");
+    link("/nowhere/at/all", "whisper/s/gone");
+    let (code, said, rows) = named(dir.path(), &["whisper"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(rows, ["s.db1.cpu 1 1", "s.db2.cpu 2 2", "s.old.cpu 2 2"], "{said}");
+    for told in [
+        "whisper/s/db2/up: 1 symbolic link leads back to a directory that it lies in; skipped",
+        "whisper/s/old/up: 1 symbolic link leads back to a directory that it lies in; skipped",
+        "whisper/s/gone: 1 symbolic link leads to what is not there; skipped",
+        "3 dots of 3 series, 0 replaced by later lines, 3 skipped",
+    ] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    link("/nowhere/at/all", "whisper/s/mem.wsp");
+    let (code, said, _) = named(dir.path(), &["whisper"]);
+    assert!(code == 1 && said.contains("mem.wsp: a symbolic link to what is not there"), "{said}");
 }

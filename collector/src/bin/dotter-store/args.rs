@@ -298,7 +298,8 @@ pub(crate) struct ImportOptions {
     #[arg(long)]
     pub(crate) csv: bool,
 
-    /// Graphite's .wsp files: of each time the finest archive's value, series named by their paths
+    /// Graphite's .wsp files: of each time the finest archive's value, series named by their paths below the last
+    /// directory called whisper
     #[arg(long)]
     pub(crate) whisper: bool,
 
@@ -324,6 +325,11 @@ pub(crate) struct ImportOptions {
     /// Put this before every series' name
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
+
+    /// With --whisper: names are paths below this directory [default: the last one called whisper, else the one that is
+    /// named]
+    #[arg(long, value_name = "DIR", requires = "whisper")]
+    pub(crate) root: Option<PathBuf>,
 
     /// With --csv: all rows belong to this series
     #[arg(long, value_name = "NAME", requires = "csv", conflicts_with = "series_column")]

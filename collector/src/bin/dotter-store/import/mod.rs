@@ -3,6 +3,7 @@
 mod csv;
 mod openmetrics;
 mod sonnerie;
+mod tree;
 mod whisper;
 
 use std::fs::File;
@@ -29,7 +30,7 @@ pub(crate) fn run(dir: &Path, options: &ImportOptions, input: &mut dyn BufRead) 
         progress: Progress::new("importing", "rows", None),
     };
     if options.whisper {
-        whisper::run(&mut import, &options.paths)?;
+        tree::run(&mut import, &options.paths)?;
         return import.finish();
     }
     if options.paths.is_empty() {

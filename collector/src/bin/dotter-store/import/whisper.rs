@@ -22,9 +22,9 @@
 //! Source: the layout that whisper.py states.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use dotter_collector::row_text::Cell;
 use dotter_dot::{Shape, Timestamp};
@@ -42,64 +42,6 @@ const ARCHIVES_MAX: u32 = 256;
 /// Points read at once.
 const READ_POINTS: u64 = 8192;
 
-/// How deep directories may lie in each other.
-const DEPTH_MAX: usize = 64;
-
-pub(super) fn run(import: &mut Import<'_>, paths: &[PathBuf]) -> Result<(), Error> {
-    if paths.is_empty() {
-        return Err(Error::Usage("no path: name .wsp files or directories of them".to_owned()));
-    }
-    for path in paths {
-        if path.is_dir() {
-            directory(import, path, path, 0)?;
-        } else {
-            file(import, path, &below_whisper(path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Every `.wsp` file below `dir`, by name. Directories behind symbolic links are left out: they could lead back.
-fn directory(import: &mut Import<'_>, root: &Path, dir: &Path, depth: usize) -> Result<(), Error> {
-    if depth > DEPTH_MAX {
-        import.file = Some(dir.to_owned());
-        return import.bad(0, format!("more than {DEPTH_MAX} directories deep"));
-    }
-    let entries = fs::read_dir(dir).map_err(cannot("list", dir))?;
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(cannot("list", dir))?;
-    paths.sort_unstable();
-    for path in paths {
-        let kind = fs::symlink_metadata(&path).map_err(cannot("look at", &path))?.file_type();
-        if kind.is_dir() {
-            directory(import, root, &path, depth + 1)?;
-        } else if path.extension().is_some_and(|extension| extension == "wsp") {
-            file(import, &path, path.strip_prefix(root).unwrap_or(&path))?;
-        }
-    }
-    Ok(())
-}
-
-/// What stands behind the last directory `whisper`, where carbon keeps its files; else all of the path.
-fn below_whisper(path: &Path) -> PathBuf {
-    let parts: Vec<Component<'_>> = path.components().collect();
-    let start = parts.iter().rposition(|part| part.as_os_str() == "whisper").map_or(0, |at| at + 1);
-    parts[start..].iter().filter(|part| matches!(part, Component::Normal(_))).collect()
-}
-
-/// `host/cpu/user.wsp` is `host.cpu.user`; a file below `_tagged` has the whole name, its points as `_DOT_`.
-fn series_name(path: &Path) -> Option<String> {
-    let path = path.with_extension("");
-    let parts: Option<Vec<&str>> = path.components().map(|part| part.as_os_str().to_str()).collect();
-    let parts = parts?;
-    match parts[..] {
-        ["_tagged", .., name] => Some(name.replace("_DOT_", ".")),
-        _ => Some(parts.join(".")),
-    }
-}
-
 struct Archive {
     offset: u64,
     seconds: u64,
@@ -115,9 +57,8 @@ impl Archive {
     }
 }
 
-fn file(import: &mut Import<'_>, path: &Path, named: &Path) -> Result<(), Error> {
-    import.file = Some(path.to_owned());
-    let Some(name) = series_name(named) else { return import.bad(0, "its name is not UTF-8") };
+/// Takes the points of one file.
+pub(super) fn file(import: &mut Import<'_>, path: &Path, name: &str) -> Result<(), Error> {
     let file = File::open(path).map_err(cannot("open", path))?;
     let archives = match archives(&file) {
         Ok(archives) => archives,
@@ -149,7 +90,7 @@ fn file(import: &mut Import<'_>, path: &Path, named: &Path) -> Result<(), Error>
             }
             taken.push(time);
             let time = Timestamp::from_secs(time.into()).expect("32 bits of seconds end in 2106");
-            import.row(0, &name, &shape, time, Cell::Word(value.to_bits()))
+            import.row(0, name, &shape, time, Cell::Word(value.to_bits()))
         });
         read?.map_err(cannot("read", path))?;
         finer.append(&mut taken);
@@ -273,20 +214,4 @@ fn each_point(file: &File, archive: &Archive, mut each: impl FnMut(u64, u32, f64
         Ok(())
     })
     .unwrap_or(Ok(()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_series_is_named_by_its_path() {
-        let check = |path: &str, name: &str| {
-            assert_eq!(series_name(&below_whisper(Path::new(path))).as_deref(), Some(name), "{path}");
-        };
-        check("/opt/graphite/storage/whisper/host/web1/cpu.wsp", "host.web1.cpu");
-        check("host/cpu.wsp", "host.cpu");
-        check("./cpu.wsp", "cpu");
-        check("whisper/_tagged/1a2/b3c/disk_DOT_used;host=a.wsp", "disk.used;host=a");
-    }
 }
