@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use dotter_dot::{SeriesName, Timestamp, parse_number};
+use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Timestamp, parse_number};
 
 /// The longest line, in bytes, without its end.
 pub(crate) const LINE_BYTES_MAX: usize = 64 << 10;
@@ -143,6 +143,8 @@ pub(crate) struct Lines {
     begun: Vec<u8>,
     /// It is too long, and what follows of it is thrown away.
     skipping: bool,
+    /// Whether the first line has ended, the only one that may begin with a byte order mark.
+    has_line: bool,
 }
 
 impl Lines {
@@ -157,13 +159,16 @@ impl Lines {
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let line = &rest[..end];
             rest = &rest[end + 1..];
+            let mark = if self.has_line { &[][..] } else { BYTE_ORDER_MARK.as_bytes() };
+            self.has_line = true;
+            let without_mark = |line| <[u8]>::strip_prefix(line, mark).unwrap_or(line);
             if self.skipping {
                 self.skipping = false;
             } else if self.begun.is_empty() {
-                take(Ok(line))?;
+                take(Ok(without_mark(line)))?;
             } else {
                 self.begun.extend_from_slice(line);
-                take(Ok(&self.begun))?;
+                take(Ok(without_mark(&self.begun)))?;
                 self.begun.clear();
             }
         }
@@ -317,6 +322,27 @@ mod tests {
             expected[3] = Err(BadLine::TooLong);
             assert_eq!(found, expected, "cut into pieces of {cut}");
             assert_eq!(lines.unfinished(), b"unfinished");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_line_is_no_part_of_it() {
+        let stream = "\u{feff}one\n\u{feff}two\n".as_bytes();
+        for cut in 1..=stream.len() {
+            let mut lines = Lines::default();
+            let mut found = Vec::new();
+            for piece in stream.chunks(cut) {
+                let whole = lines.feed(piece, |line| {
+                    found.push(line.unwrap().to_vec());
+                    ControlFlow::<()>::Continue(())
+                });
+                assert!(whole.is_continue());
+            }
+            assert_eq!(
+                found,
+                [b"one".to_vec(), "\u{feff}two".as_bytes().to_vec()],
+                "cut into pieces of {cut}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use dotter_daemon::chain;
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_http::{ByteSender, Method, Request, Response, byte_stream};
 use dotter_store::{Deletion, Pattern, Snapshot};
 
@@ -144,6 +144,7 @@ impl Answer {
 fn read_rows(body: &[u8]) -> Result<Rows, String> {
     let text = std::str::from_utf8(body)
         .map_err(|error| format!("byte {} of the body is no UTF-8; nothing stored", error.valid_up_to()))?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut rows = Rows::default();
     let mut reader = RowReader::new(TimeReader::new(None, TimeUnit::Ns), None, "", &[])?;
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -191,6 +192,8 @@ mod tests {
             rows.all().into_iter().map(|(name, format, time, _)| (name, format, time)).collect();
         let expected = [("a", "F", 1), ("b c", "Fs", 2), ("a", "U", 3), ("plain", "F", 4)];
         assert_eq!(found, expected.map(|(name, format, time)| (name.to_owned(), format.to_owned(), time)));
+        let marked = read_rows("\u{feff}a 1 F 2.5\n".as_bytes()).unwrap();
+        assert_eq!(marked.all()[0].0, "a", "a byte order mark is no part of a name");
         let check = |body: &[u8], expected: &str| {
             let error = read_rows(body).unwrap_err();
             assert!(error.contains(expected) && error.ends_with("nothing stored"), "{error}");

@@ -168,3 +168,19 @@ fn the_name_of_a_zone_is_not_passed_over() {
     let read = ["read", "a", "--timestamp-format", "%FT%T%Z"];
     assert_eq!(printed(dir.path(), &read), "a\t2024-03-15T17:00:00UTC\t1\n");
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_name() {
+    for (args, input) in [
+        (&["add"][..], "a 1000000000 1\n"),
+        (&["import", "--csv"], "series,time,value\na,1,1\n"),
+        (&["import", "--csv", "--delimiter", ";"], "\"series\";time;value\na;1;1\n"),
+        (&["import", "--openmetrics"], "a 1 1\n# EOF\n"),
+        (&["import", "--prometheus"], "a 1 1000\n"),
+        (&["import", "--sonnerie"], "a\t1000000000\t1\n"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        told(dir.path(), args, &format!("\u{feff}{input}"));
+        assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-seconds"]), "a\t1\t1\n", "{args:?}");
+    }
+}

@@ -158,6 +158,16 @@ fn every_aggregation_does_what_its_name_says() {
 }
 
 #[test]
+fn a_byte_order_mark_before_the_first_line_is_no_part_of_its_series() {
+    check(
+        &[],
+        "\u{feff}a 1.5 1710504000\na 2.5 1710504001\n",
+        &[("a", 1_710_504_000.0, 1.5), ("a", 1_710_504_001.0, 2.5)],
+        "2 lines read, 2 dots published, 0 refused, 0 bad lines",
+    );
+}
+
+#[test]
 fn a_percentile_of_very_many_is_near() {
     let input: String = (1..=50_000).map(|n| format!("a {n} 1710504000\n")).collect();
     let (dots, _) = publish(&["--agg", "p99.9:1s"], input.as_bytes());

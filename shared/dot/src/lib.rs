@@ -17,7 +17,7 @@ mod varint;
 
 pub use format::{COLUMNS_MAX, Format, FormatError, Letter};
 pub use incarnation::{Incarnation, IncarnationError};
-pub use name::{NAME_BYTES_MAX, NameError, SeriesName};
+pub use name::{BYTE_ORDER_MARK, NAME_BYTES_MAX, NameError, SeriesName};
 pub use range::TimeRange;
 pub use reason::Reason;
 pub use row::{

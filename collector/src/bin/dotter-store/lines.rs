@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead};
 
+use dotter_dot::BYTE_ORDER_MARK;
+
 /// The longest line: a row of a megabyte, each of whose letters is escaped, and its name.
 pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
 
@@ -57,7 +59,11 @@ impl<R: BufRead> Lines<R> {
             return Ok(Some(Line::Bad("longer than 8 MiB")));
         }
         self.line.pop_if(|byte| *byte == b'\r');
-        Ok(Some(match std::str::from_utf8(&self.line) {
+        let line = match self.number {
+            1 => self.line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(&self.line),
+            _ => &self.line,
+        };
+        Ok(Some(match std::str::from_utf8(line) {
             Ok(text) => Line::Text { text, has_end },
             Err(_) => Line::Bad("not UTF-8"),
         }))
@@ -70,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_or_no_text_does_not_hide_the_next() {
-        let mut input = b"one\r\n\xff\n".to_vec();
+        let mut input = b"\xef\xbb\xbfone\r\n\xff\n".to_vec();
         input.extend(std::iter::repeat_n(b'x', LINE_BYTES_MAX + 5));
         input.extend_from_slice(b"\nlast");
         let mut lines = Lines::new(&input[..]);

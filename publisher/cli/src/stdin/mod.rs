@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use dotter_daemon::stop_on_signals;
+use dotter_dot::BYTE_ORDER_MARK;
 use dotter_publisher::{Publisher, Series};
 
 use crate::{Error, Size, publisher};
@@ -206,6 +207,12 @@ impl Lines {
         totals: &mut Totals,
     ) {
         self.count += 1;
+        let line = match line {
+            Line::Whole(line) if self.count == 1 => {
+                Line::Whole(line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(line))
+            }
+            line => line,
+        };
         let (bytes, read) = match line {
             Line::Whole(line) if line.trim_ascii().is_empty() => return,
             Line::Whole(line) => (line, std::str::from_utf8(line).map_err(|_| Bad::NotUtf8)),
