@@ -184,3 +184,14 @@ fn a_byte_order_mark_is_no_part_of_a_name() {
         assert_eq!(printed(dir.path(), &["read", "%", "--timestamp-seconds"]), "a\t1\t1\n", "{args:?}");
     }
 }
+
+#[test]
+fn a_label_twice_makes_no_series_of_two() {
+    let dir = tempfile::tempdir().unwrap();
+    for (form, end) in [("--openmetrics", "# EOF\n"), ("--prometheus", "")] {
+        let text = format!("dup{{a=\"2\"}} 1 1\ndup{{a=\"1\",a=\"2\"}} 2 2\n{end}");
+        let (code, said) = failed(dir.path(), &["import", form], &text);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("line 2: label 'a' twice, expected each once; nothing was stored"), "{said}");
+    }
+}

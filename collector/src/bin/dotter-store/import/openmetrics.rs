@@ -99,6 +99,8 @@ fn sample(line: &str, unit: TimeUnit, at: Option<Timestamp>) -> Result<(String, 
 fn series<'a>(bare: &str, labels: &'a str) -> Result<(String, &'a str), String> {
     let mut name = bare.to_owned();
     let mut tags = String::new();
+    // The last of a tag twice would win, and two series would be one.
+    let mut seen: Vec<String> = Vec::new();
     let mut rest = labels;
     for _ in 0..=LABELS_MAX {
         rest = rest.trim_start_matches(|letter| is_blank(letter) || letter == ',');
@@ -129,10 +131,14 @@ fn series<'a>(bare: &str, labels: &'a str) -> Result<(String, &'a str), String> 
         if label.is_empty() || label.contains([';', '=']) || text.contains(';') {
             return Err(format!("label '{}' of '{}' cannot be a tag", clip(&label), clip(&text)));
         }
+        if seen.contains(&label) {
+            return Err(format!("label '{}' twice, expected each once", clip(&label)));
+        }
         // A label without a value is one that is not there.
         if !text.is_empty() {
             tags.extend([";", &label, "=", &text]);
         }
+        seen.push(label);
     }
     Err(format!("more than {LABELS_MAX} labels"))
 }
@@ -198,6 +204,9 @@ mod tests {
             ("up{x=1} 1 5", "without quotes"),
             ("up{x} 1 5", "without a value"),
             ("up{x=\"a;b\"} 1 5", "cannot be a tag"),
+            ("up{x=\"1\",y=\"1\",x=\"2\"} 1 5", "label 'x' twice"),
+            ("up{x=\"1\",\"x\"=\"1\"} 1 5", "label 'x' twice"),
+            ("up{x=\"\",x=\"1\"} 1 5", "label 'x' twice"),
             ("{} 1 5", "without a name"),
         ] {
             let what = sample(line, TimeUnit::S, None).expect_err(line);
