@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use dotter_dot::Timestamp;
-use dotter_ring::{LaneWriter, Number, Refusal, SlowPath};
+use dotter_ring::{LaneWriter, Number, SlowPath};
 
 use crate::handle::Handle;
+use crate::homeless::Refusal;
 use crate::local;
 use crate::publisher::Home;
 use crate::seat::Seat;
@@ -119,6 +120,6 @@ pub(crate) fn publish_slowly(series: &Handle, seat: &mut Option<Seat>, write: &d
     }
     let seat = seat.insert(Seat::take(&inside, home.ring(&inside)));
     if seat.write(&inside, &write).is_err() {
-        home.refuse(Refusal::Other);
+        home.refuse_inside(&inside, Refusal::Other);
     }
 }

@@ -51,6 +51,7 @@ mod timer;
 
 // The ways a dot takes.
 mod handle;
+mod homeless;
 mod local;
 mod seat;
 mod write;

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, compiler_fence};
 use std::sync::{Arc, Weak};
 
-use dotter_ring::{Refusal, SlowPath};
+use dotter_ring::SlowPath;
 
 use crate::handle::Handle;
+use crate::homeless::Refusal;
 use crate::lane::publish_slowly;
 use crate::publisher::Home;
 use crate::seat::Seat;

@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use dotter_dot::{Format, SeriesName, Timestamp};
-use dotter_ring::{COLUMNS_MAX, Cell, Error, Refusal, Shape};
+use dotter_ring::{COLUMNS_MAX, Cell, Error, Shape};
 
 use crate::handle::Handle;
+use crate::homeless::Refusal;
 use crate::local;
 use crate::write::{Cells, CellsAt};
 

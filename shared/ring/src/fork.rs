@@ -44,10 +44,10 @@ pub fn generation() -> u32 {
 pub struct SlowPath(());
 
 impl SlowPath {
-    /// Waits for its turn; `None` where this thread is inside already, which means that it was interrupted
-    /// there by the signal handler that asks.
+    /// Waits for its turn; `None` where this thread is inside already, or is in the middle of a fork: it was
+    /// interrupted there by the signal handler that asks.
     pub fn enter() -> Option<SlowPath> {
-        if INSIDE.replace(true) {
+        if FORKING.get() || INSIDE.replace(true) {
             return None;
         }
         // A handler that interrupts this thread from here on must find the mark.
@@ -56,6 +56,21 @@ impl SlowPath {
         let _ = watch();
         take();
         Some(SlowPath(()))
+    }
+
+    /// The same without waiting: `None` also where another thread is inside.
+    pub fn try_enter() -> Option<SlowPath> {
+        if FORKING.get() || INSIDE.replace(true) {
+            return None;
+        }
+        compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        let _ = watch();
+        if try_take() {
+            return Some(SlowPath(()));
+        }
+        compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        INSIDE.set(false);
+        None
     }
 }
 
@@ -68,10 +83,14 @@ impl Drop for SlowPath {
     }
 }
 
+fn try_take() -> bool {
+    // Acquire, pair "slow path": the Release half is in `drop`.
+    TAKEN.compare_exchange(false, true, Acquire, Relaxed).is_ok()
+}
+
 fn take() {
     let mut tries = 0_u32;
-    // Acquire, pair "slow path": the Release half is in `drop`.
-    while TAKEN.compare_exchange(false, true, Acquire, Relaxed).is_err() {
+    while !try_take() {
         tries += 1;
         // What is done inside takes microseconds, but for a new file, which takes milliseconds.
         if tries < 64 { std::thread::yield_now() } else { std::thread::sleep(Duration::from_micros(50)) }
@@ -142,6 +161,10 @@ mod tests {
     fn a_thread_is_inside_once() {
         let inside = SlowPath::enter().expect("the first time");
         assert!(SlowPath::enter().is_none());
+        assert!(SlowPath::try_enter().is_none());
+        std::thread::scope(|scope| {
+            assert!(scope.spawn(|| SlowPath::try_enter().is_none()).join().unwrap(), "one at a time");
+        });
         drop(inside);
         assert!(SlowPath::enter().is_some());
     }

@@ -9,8 +9,7 @@ use crate::clock::{Clock, Pair};
 use crate::fork;
 use crate::layout::{
     BLOCK_BASE_REALTIME, BLOCK_BASE_TICKS, BLOCK_BYTES, BLOCK_FIRST_RECORD, BLOCK_HEAD_WORDS,
-    BLOCK_INCARNATION, BLOCK_NUMBER, BLOCK_REALTIME, BLOCK_TICKS, CONTROL_OTHER, CONTROL_OVERSIZE,
-    CONTROL_REENTRANT, GRANULE_BYTES, word,
+    BLOCK_INCARNATION, BLOCK_NUMBER, BLOCK_REALTIME, BLOCK_TICKS, CONTROL_OVERSIZE, GRANULE_BYTES, word,
 };
 use crate::life::Life;
 use crate::map::Span;
@@ -29,28 +28,6 @@ const PAIRS_PER_SECOND: u64 = 50;
 /// The dot was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved;
-
-/// Why a dot was refused inside the process, for its counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It came from a signal handler that interrupted another dot.
-    SignalHandler,
-    /// It does not fit into a block.
-    TooBig,
-    /// Anything else: there was no ring to write to.
-    Other,
-}
-
-impl Refusal {
-    /// Its counter among a lane's control words, in bytes.
-    pub(crate) fn offset(self) -> usize {
-        match self {
-            Refusal::SignalHandler => CONTROL_REENTRANT,
-            Refusal::TooBig => CONTROL_OVERSIZE,
-            Refusal::Other => CONTROL_OTHER,
-        }
-    }
-}
 
 /// The one writer of a lane.
 pub struct LaneWriter {
@@ -241,8 +218,7 @@ impl LaneWriter {
     fn put_text(&mut self, series: u32, nanos: Option<u64>, text: &str) -> Result<(), Moved> {
         let bytes = text.as_bytes();
         if bytes.len() > TEXT_BYTES_MAX {
-            self.refuse(Refusal::TooBig);
-            return Ok(());
+            return self.refuse_too_big();
         }
         self.put_long(series, TEXT, nanos, bytes.len(), bytes.len(), |cells| {
             let (whole, rest) = bytes.as_chunks::<8>();
@@ -261,8 +237,7 @@ impl LaneWriter {
     #[inline(always)]
     fn put_row(&mut self, series: u32, nanos: Option<u64>, cells: &[u64]) -> Result<(), Moved> {
         if cells.is_empty() || cells.len() > COLUMNS_MAX {
-            self.refuse(Refusal::TooBig);
-            return Ok(());
+            return self.refuse_too_big();
         }
         self.put_long(series, ROW, nanos, cells.len(), cells.len() * 8, |places| {
             let mut places = places.iter();
@@ -373,14 +348,16 @@ impl LaneWriter {
         Ok(())
     }
 
-    /// Counts a dot that was not written. May be called from a signal handler.
+    /// Counts a dot that no lane can take, in the ring that is read: not in a parent's, nor in a file without a
+    /// name.
     #[cold]
-    pub fn refuse(&self, refusal: Refusal) {
-        if self.generation != fork::generation() {
-            return;
+    fn refuse_too_big(&self) -> Result<(), Moved> {
+        if self.generation != fork::generation() || self.life.is_unlinked() {
+            return Err(Moved);
         }
         // Relaxed: a total; whoever reads it at the end has synchronised by other means.
-        self.writer.control()[word(refusal.offset())].fetch_add(1, Relaxed);
+        self.writer.control()[word(CONTROL_OVERSIZE)].fetch_add(1, Relaxed);
+        Ok(())
     }
 
     /// The lane's control words.

@@ -28,6 +28,8 @@ mod clock;
 mod lane;
 #[cfg(not(loom))]
 mod ring;
+#[cfg(not(loom))]
+mod unfinished;
 
 // The reading half.
 #[cfg(not(loom))]
@@ -78,7 +80,7 @@ pub use {
     error::Error,
     fork::{SlowPath, generation as fork_generation},
     header::Identity,
-    lane::{LaneWriter, Moved, Refusal},
+    lane::{LaneWriter, Moved},
     life::{FileId, Owner},
     reader::{Refusals, RingReader},
     record::{COLUMNS_MAX, Cell, Kind, Number, Shape, TEXT_BYTES_MAX},

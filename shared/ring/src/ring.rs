@@ -5,9 +5,6 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::mem::ManuallyDrop;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,18 +16,18 @@ use crate::directory::{self, NameLock, Place, ring_name};
 use crate::error::Error;
 use crate::fork::{self, SlowPath};
 use crate::header::{Header, Identity, is_application};
-use crate::held::Held;
-use crate::lane::{LaneWriter, Moved, Refusal, Resting, incarnation_word};
+use crate::lane::{LaneWriter, Moved, Resting, incarnation_word};
 use crate::layout::{
-    BLOCK_BYTES, CONTROL_BYTES, CONTROL_STATE, CONTROL_THREAD, Geometry, HEADER_BYTES, HEADER_REFUSED_SERIES,
-    HEADER_STATE, LANE_BYTES, LANE_LOG2_MAX, LANE_LOG2_MIN, LANES_LIMIT, LANES_MAX, REGISTRY_BYTES,
-    STATE_CLOSED, STATE_LIVE, word,
+    BLOCK_BYTES, CONTROL_BYTES, CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT, CONTROL_STATE,
+    CONTROL_THREAD, Geometry, HEADER_REFUSED_SERIES, HEADER_STATE, LANE_BYTES, LANE_LOG2_MAX, LANE_LOG2_MIN,
+    LANES_LIMIT, LANES_MAX, REGISTRY_BYTES, STATE_CLOSED, STATE_LIVE, word,
 };
 use crate::life::{FileId, Life, Owner, is_ours};
 use crate::map::{Map, Span};
 use crate::reader::{Refusals, RingReader, next_record, refusals};
 use crate::record::Shape;
 use crate::sync::{Acquire, Relaxed, Release};
+use crate::unfinished::Unfinished;
 use crate::{registry, sys};
 
 /// What a new ring is to be like.
@@ -277,22 +274,21 @@ impl Ring {
         }
     }
 
-    /// Counts dots on a series that the registry had no room for.
-    #[cold]
-    pub fn refuse_series(&self) {
-        if self.is_ours() {
-            self.words[word(HEADER_REFUSED_SERIES)].fetch_add(1, Relaxed);
+    /// Counts dots that no lane took; not in a forked child. Only while the file has a name will anybody read it.
+    pub fn add_refusals(&self, refused: &Refusals) {
+        if !self.is_ours() {
+            return;
         }
-    }
-
-    /// Counts a dot that found no lane to write to. May be called from a signal handler.
-    #[cold]
-    pub fn refuse(&self, refusal: Refusal) {
-        if self.is_ours() {
-            let geometry = &self.header.geometry;
-            let offset = geometry.control(geometry.lanes_max - 1) as usize + refusal.offset();
-            // Relaxed: a total.
-            self.words[word(offset)].fetch_add(1, Relaxed);
+        // Relaxed: totals, each for itself.
+        self.words[word(HEADER_REFUSED_SERIES)].fetch_add(refused.series, Relaxed);
+        let geometry = &self.header.geometry;
+        let control = geometry.control(geometry.lanes_max - 1) as usize;
+        for (offset, count) in [
+            (CONTROL_REENTRANT, refused.signal_handler),
+            (CONTROL_OVERSIZE, refused.too_big),
+            (CONTROL_OTHER, refused.other),
+        ] {
+            self.words[word(control + offset)].fetch_add(count, Relaxed);
         }
     }
 
@@ -426,74 +422,6 @@ fn lane_writer(
     let data = Span::new(map, geometry.lane(resting.lane), geometry.lane_bytes());
     let incarnation = incarnation_word(header.identity.incarnation);
     LaneWriter::new(resting, control, data, clock.clone(), incarnation, life)
-}
-
-/// A file on its way to be a ring; removed unless it gets there.
-struct Unfinished {
-    path: PathBuf,
-    held: Option<Held>,
-}
-
-impl Unfinished {
-    fn create(dir: &Path) -> Result<Unfinished, Error> {
-        let mut random = [0; 8];
-        sys::random(&mut random).map_err(Error::io("cannot read random numbers for", dir))?;
-        let path = dir.join(format!(".tmp-{:016x}", u64::from_le_bytes(random)));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(Error::io("cannot create ring", &path))?;
-        let mut unfinished = Unfinished { path, held: None };
-        // Before anything else: who finds the file without a lock may take it for litter.
-        sys::lock_owner(&file).map_err(Error::io("cannot lock ring", &unfinished.path))?;
-        let meta = file.metadata().map_err(Error::io("cannot look at ring", &unfinished.path))?;
-        unfinished.held = Some(Held::new(file, FileId::of(&meta)));
-        Ok(unfinished)
-    }
-
-    /// The file, looked at each time: the application may have closed the descriptor.
-    fn file(&self) -> Result<ManuallyDrop<File>, Error> {
-        let held = self.held.as_ref().expect("taken only by `finish`, which is called once");
-        held.file().map_err(Error::io("cannot write ring", &self.path))
-    }
-
-    /// Gives the file its size, its room and its header.
-    fn fill(&self, header: &Header) -> Result<Arc<Map>, Error> {
-        let geometry = &header.geometry;
-        let first_end = geometry.lanes_offset + geometry.lane_bytes();
-        let last = geometry.lane(geometry.lanes_max - 1);
-        let io = |doing| Error::io(doing, &self.path);
-        sys::allocate(&*self.file()?, 0, first_end).map_err(io("no room for ring"))?;
-        self.file()?.set_len(geometry.file_bytes).map_err(io("cannot size ring"))?;
-        sys::allocate(&*self.file()?, last, geometry.lane_bytes()).map_err(io("no room for ring"))?;
-        let map = Map::writable(&*self.file()?, geometry.file_bytes).map_err(io("cannot map ring"))?;
-        map.populate(0, first_end);
-        let head = Span::new(&map, 0, HEADER_BYTES);
-        for (cell, bytes) in head.iter().zip(header.encode().as_chunks::<8>().0) {
-            cell.store(u64::from_le_bytes(*bytes), Relaxed);
-        }
-        head[word(HEADER_STATE)].store(STATE_LIVE as u64, Release);
-        Ok(map)
-    }
-
-    /// Gives the file its name, which must be free; gives the descriptor out.
-    fn finish(mut self, path: &Path) -> Result<Held, Error> {
-        sys::rename_no_replace(&self.path, path).map_err(Error::io("cannot name ring", path))?;
-        self.path = PathBuf::new();
-        Ok(self.held.take().expect("taken only here, and once"))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 fn is_disk_full(error: &Error) -> bool {

@@ -12,7 +12,7 @@ use dotter_dot::{Format, Incarnation, SeriesName, Timestamp};
 use dotter_ring::directory::Place;
 use dotter_ring::{
     BLOCK_DOTS, Cell, Clock, Drained, Identity, LANE_BYTES_MIN, LaneCursor, LaneWriter, Manual, Moved, Pair,
-    Refusal, Ring, RingOptions, RingReader, Shape, SlowPath, TEXT_BYTES_MAX, Value,
+    Refusals, Ring, RingOptions, RingReader, Shape, SlowPath, TEXT_BYTES_MAX, Value,
 };
 
 const START: u64 = 1_700_000_000_000_000_000;
@@ -77,9 +77,7 @@ fn write_numbers(dir: &Path) -> PathBuf {
     manual.set(at(3_600_000));
     put(&mut |lane| lane.dot(plain, 1e300));
     put(&mut |lane| lane.dot_at(tagged, START, f64::MIN_POSITIVE));
-    ring.refuse(Refusal::SignalHandler);
-    ring.refuse_series();
-    ring.refuse_series();
+    ring.add_refusals(&Refusals { series: 2, signal_handler: 1, ..Refusals::default() });
     ring.close();
     ring.path().to_owned()
 }

@@ -13,8 +13,8 @@ use std::process::{Child, Command, Stdio};
 use dotter_dot::SeriesName;
 use dotter_ring::directory::{self, Place};
 use dotter_ring::{
-    Clock, Drained, Error, Identity, LANE_BYTES_MIN, LaneCursor, Owner, Ring, RingOptions, RingReader,
-    SlowPath,
+    Clock, Drained, Error, Identity, LANE_BYTES_MIN, LaneCursor, Owner, Refusals, Ring, RingOptions,
+    RingReader, SlowPath,
 };
 
 fn create(place: &Place) -> Result<Ring, Error> {
@@ -309,7 +309,7 @@ fn dead_rings_over_their_quota_leave_a_stub_that_says_what_they_had() {
             let mut lane = ring.take(&SlowPath::enter().unwrap()).unwrap();
             (0..records).for_each(|number| lane.dot(0, f64::from(number)).unwrap());
             lane.text(0, &"x".repeat(5000)).unwrap();
-            ring.refuse_series();
+            ring.add_refusals(&Refusals { series: 1, ..Refusals::default() });
             ring.close();
             paths.push(dir_name(&place, ring.incarnation()));
         }
@@ -410,7 +410,7 @@ fn a_forked_child_writes_nothing_and_its_end_closes_nothing() {
         let none = inside.as_ref().is_some_and(|inside| {
             ring.take(inside).is_none() && ring.shared(inside, |lane| lane.dot(0, 4.0)).is_err()
         });
-        ring.refuse_series();
+        ring.add_refusals(&Refusals { series: 1, ..Refusals::default() });
         ring.close();
         // SAFETY: ends the process without running anything of the parent's.
         unsafe { libc::_exit(if refused && none { 0 } else { 1 }) };
