@@ -59,6 +59,8 @@ mod write;
 // What other libraries say, published.
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod foreign;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod known;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(feature = "tracing")]

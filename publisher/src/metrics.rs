@@ -20,61 +20,69 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ::metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 
+use dotter_ring::SlowPath;
+
+use crate::known::Known;
 use crate::{Publisher, Series, foreign};
 
 /// Publishes what the `metrics` macros say; see [the module](self).
 #[derive(Debug)]
 pub struct DotRecorder {
     publisher: Publisher,
-    /// A macro asks for its metric each time it runs.
-    known: RwLock<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    counters: HashMap<Key, Arc<Total>>,
-    gauges: HashMap<Key, Arc<Level>>,
-    histograms: HashMap<Key, Arc<Values>>,
-    units: HashMap<String, &'static str>,
+    // A macro asks for its metric each time it runs.
+    counters: Known<Key, Arc<Total>>,
+    gauges: Known<Key, Arc<Level>>,
+    histograms: Known<Key, Arc<Values>>,
+    /// Locked only on the slow path, so that a forked child finds it free.
+    units: Mutex<HashMap<String, &'static str>>,
 }
 
 impl DotRecorder {
     /// Publishes through `publisher`, with its instance if it has one.
     pub fn new(publisher: Publisher) -> DotRecorder {
-        DotRecorder { publisher, known: RwLock::default() }
+        DotRecorder {
+            publisher,
+            counters: Known::default(),
+            gauges: Known::default(),
+            histograms: Known::default(),
+            units: Mutex::default(),
+        }
     }
 
     fn describe(&self, name: &KeyName, unit: Option<Unit>) {
         let unit = unit.map_or("", |unit| unit.as_canonical_label());
-        if !unit.is_empty() {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.units.insert(name.as_str().to_owned(), unit);
+        if !unit.is_empty()
+            && let Some(inside) = SlowPath::enter()
+        {
+            self.units(&inside).insert(name.as_str().to_owned(), unit);
         }
+    }
+
+    fn units(&self, _inside: &SlowPath) -> MutexGuard<'_, HashMap<String, &'static str>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metric of that key, new or known.
     fn metric<M>(
         &self,
+        known: &Known<Key, Arc<M>>,
         key: &Key,
-        map: impl Fn(&mut Known) -> &mut HashMap<Key, Arc<M>>,
-        find: impl Fn(&Known) -> Option<Arc<M>>,
         make: impl FnOnce(&Publisher, &str, &str) -> M,
     ) -> Arc<M> {
-        let known = find(&self.known.read().unwrap_or_else(PoisonError::into_inner));
-        known.unwrap_or_else(|| {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            let unit = known.units.get(key.name()).copied().unwrap_or("");
+        let make = || {
+            let described = |inside| self.units(&inside).get(key.name()).copied();
+            let unit = SlowPath::enter().and_then(described).unwrap_or("");
             let name = foreign::name(key.name(), key.labels().map(|label| (label.key(), label.value())));
-            let metric = || Arc::new(make(&self.publisher, &name, unit));
-            Arc::clone(map(&mut known).entry(key.clone()).or_insert_with(metric))
-        })
+            Arc::new(make(&self.publisher, &name, unit))
+        };
+        known.with(key, make, Arc::clone)
     }
 }
 
@@ -92,7 +100,6 @@ impl Recorder for DotRecorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let find = |known: &Known| known.counters.get(key).cloned();
         let make = |publisher: &Publisher, name: &str, unit: &str| {
             let counter = publisher.counter(name).ok();
             match counter.map(|counter| if unit.is_empty() { counter } else { counter.unit(unit) }) {
@@ -100,23 +107,21 @@ impl Recorder for DotRecorder {
                 None => Total::Refused(publisher.refused_series()),
             }
         };
-        self.metric(key, |known| &mut known.counters, find, make).into()
+        self.metric(&self.counters, key, make).into()
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        let find = |known: &Known| known.gauges.get(key).cloned();
         let make = |publisher: &Publisher, name: &str, unit: &str| Level {
             series: foreign::series(publisher, name, unit),
             bits: AtomicU64::new(0),
         };
-        self.metric(key, |known| &mut known.gauges, find, make).into()
+        self.metric(&self.gauges, key, make).into()
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        let find = |known: &Known| known.histograms.get(key).cloned();
         let make =
             |publisher: &Publisher, name: &str, unit: &str| Values(foreign::series(publisher, name, unit));
-        self.metric(key, |known| &mut known.histograms, find, make).into()
+        self.metric(&self.histograms, key, make).into()
     }
 }
 

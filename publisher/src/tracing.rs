@@ -24,10 +24,8 @@
 //!
 //! Texts and other fields are left to who writes logs.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use tracing_core::callsite::Identifier;
@@ -37,24 +35,28 @@ use tracing_core::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use dotter_ring::SlowPath;
+
+use crate::known::Known;
 use crate::{Counter, Publisher, Series, foreign};
 
 /// Publishes spans and events; see [the module](self).
 #[derive(Debug)]
 pub struct DotLayer {
     publisher: Publisher,
-    known: RwLock<HashMap<Identifier, Known>>,
+    places: Known<Identifier, Place>,
 }
 
 /// The series of one place in the code.
-#[derive(Clone, Debug)]
-struct Known {
+#[derive(Debug)]
+struct Place {
     /// Of a span.
     life: Option<Series>,
     /// Of an event.
     count: Option<Counter>,
-    /// Of an event's fields, by their index; those that never were a number have none.
-    fields: Vec<Option<Series>>,
+    /// Of an event's fields, by their index; those that never were a number have none. Set only on the slow path,
+    /// so that a forked child finds each either set or not.
+    fields: Vec<OnceLock<Series>>,
 }
 
 /// When a span began.
@@ -63,26 +65,20 @@ struct Began(Instant);
 impl DotLayer {
     /// Publishes through `publisher`, with its instance if it has one.
     pub fn new(publisher: Publisher) -> DotLayer {
-        DotLayer { publisher, known: RwLock::default() }
+        DotLayer { publisher, places: Known::default() }
     }
 
-    /// What there is for that place in the code; made where it is new.
-    fn with_known<T>(&self, metadata: &Metadata<'_>, work: impl FnOnce(&Known) -> T) -> T {
-        let place = metadata.callsite();
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
-            return work(known);
-        }
-        let made = self.make(metadata);
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        work(all.entry(place).or_insert(made))
+    /// Works with what there is for that place in the code; made where it is new.
+    fn with_place<T>(&self, metadata: &Metadata<'_>, work: impl FnOnce(&Place) -> T) -> T {
+        self.places.with(&metadata.callsite(), || self.make(metadata), work)
     }
 
-    fn make(&self, metadata: &Metadata<'_>) -> Known {
+    fn make(&self, metadata: &Metadata<'_>) -> Place {
         let target = metadata.target().replace("::", ".");
         if metadata.is_span() {
             let name = foreign::name(&format!("span.{target}.{}", metadata.name()), std::iter::empty());
             let life = Some(foreign::series(&self.publisher, &name, "ms"));
-            return Known { life, count: None, fields: Vec::new() };
+            return Place { life, count: None, fields: Vec::new() };
         }
         let level = match *metadata.level() {
             Level::ERROR => "error",
@@ -92,22 +88,20 @@ impl DotLayer {
             Level::TRACE => "trace",
         };
         let name = foreign::name(&format!("event.{target}"), [("level", level)].into_iter());
-        let fields = vec![None; metadata.fields().len()];
-        Known { life: None, count: self.publisher.counter(&name).ok(), fields }
+        let fields = metadata.fields().iter().map(|_| OnceLock::new()).collect();
+        Place { life: None, count: self.publisher.counter(&name).ok(), fields }
     }
 
-    /// The series of an event's field, which was a number.
-    fn field(&self, metadata: &Metadata<'_>, field: &Field) -> Option<Series> {
-        let place = metadata.callsite();
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let known = match all.entry(place) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(_) => return None,
-        };
+    /// A new series for an event's field, which was a number.
+    fn field(&self, metadata: &Metadata<'_>, field: &Field, place: &OnceLock<Series>) -> Series {
         let target = metadata.target().replace("::", ".");
         let name = foreign::name(&format!("event.{target}.{}", field.name()), std::iter::empty());
-        let series = known.fields.get_mut(field.index())?;
-        Some(series.get_or_insert_with(|| foreign::series(&self.publisher, &name, "")).clone())
+        let series = foreign::series(&self.publisher, &name, "");
+        if let Some(_inside) = SlowPath::enter() {
+            // Another thread may have been first: both are the same series.
+            let _ = place.set(series.clone());
+        }
+        series
     }
 }
 
@@ -121,8 +115,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for DotLayer {
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
         let Some(life) = span.extensions().get::<Began>().map(|began| began.0.elapsed()) else { return };
-        self.with_known(span.metadata(), |known| {
-            if let Some(series) = &known.life {
+        self.with_place(span.metadata(), |place| {
+            if let Some(series) = &place.life {
                 series.dot(life.as_secs_f64() * 1e3);
             }
         });
@@ -130,38 +124,30 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for DotLayer {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut new = Numbers::default();
-        self.with_known(metadata, |known| {
-            match &known.count {
+        self.with_place(metadata, |place| {
+            match &place.count {
                 Some(counter) => counter.count(1),
                 // Its name is none.
                 None => self.publisher.refused_series().dot(1.0),
             }
-            event.record(&mut Fields { known, new: &mut new });
+            event.record(&mut Fields { layer: self, metadata, place });
         });
-        for (field, value) in new.0 {
-            if let Some(series) = self.field(metadata, &field) {
-                series.dot(value);
-            }
-        }
     }
 }
 
-/// Numbers in fields that have no series yet.
-#[derive(Default)]
-struct Numbers(Vec<(Field, f64)>);
-
 /// Publishes the numbers among an event's fields.
 struct Fields<'a> {
-    known: &'a Known,
-    new: &'a mut Numbers,
+    layer: &'a DotLayer,
+    metadata: &'a Metadata<'a>,
+    place: &'a Place,
 }
 
 impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        match self.known.fields.get(field.index()) {
-            Some(Some(series)) => series.dot(value),
-            _ => self.new.0.push((field.clone(), value)),
+        let Some(place) = self.place.fields.get(field.index()) else { return };
+        match place.get() {
+            Some(series) => series.dot(value),
+            None => self.layer.field(self.metadata, field, place).dot(value),
         }
     }
 

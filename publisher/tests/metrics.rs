@@ -1,10 +1,14 @@
 //! What the `metrics` macros say, as a reader of the ring finds it.
 
-use std::collections::BTreeMap;
+mod common;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::{fork_amid, read};
 use dotter_publisher::Publisher;
 use dotter_publisher::metrics::DotRecorder;
-use dotter_ring::{Drained, LaneCursor, RingReader};
+use dotter_ring::{Drained, LANE_BYTES_MIN, LaneCursor, RingReader};
 use metrics::{Unit, counter, describe_histogram, gauge, histogram};
 
 #[test]
@@ -47,4 +51,23 @@ fn counters_gauges_and_histograms_become_series_with_tags_and_units() {
     let expected = expected.map(|(name, unit, values)| ((name.to_owned(), unit.to_owned()), values));
     assert_eq!(found, BTreeMap::from(expected));
     assert_eq!(publisher.refused().series, 2, "names too long for a series");
+}
+
+#[test]
+fn a_child_forked_while_other_threads_count_can_use_what_it_has_not_used_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Publisher::options().lane_bytes(LANE_BYTES_MIN).lanes_max(4);
+    let publisher = options.path(&dir.path().join("rings/")).open().unwrap();
+    let recorder = DotRecorder::new(publisher.clone());
+    let published = |path: &Path| read(path).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let count = || metrics::with_local_recorder(&recorder, || counter!("old").increment(1));
+    fork_amid(count, || {
+        metrics::with_local_recorder(&recorder, || {
+            describe_histogram!("new", Unit::Milliseconds, "a duration");
+            counter!("new").increment(1);
+            gauge!("new gauge").set(1.0);
+            histogram!("new histogram").record(1.0);
+        });
+        assert_eq!(published(&publisher.path()), ["new", "new gauge", "new histogram"]);
+    });
 }

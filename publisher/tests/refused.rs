@@ -11,7 +11,7 @@ use dotter_publisher::{Publisher, Refusals, Series};
 use dotter_ring::directory::{self, Place};
 use dotter_ring::{LANE_BYTES_MIN, RingReader};
 
-use common::in_child;
+use common::{StopAtEnd, in_child};
 
 fn total(refused: Refusals) -> u64 {
     refused.series + refused.signal_handler + refused.too_big + refused.other
@@ -144,15 +144,6 @@ fn with_refused(rings: &Path) -> (Publisher, Series) {
     let series = (0..10_000).map(|number| publisher.series(&format!("s{number}")).unwrap());
     let refused = series.into_iter().find(Series::is_refused).unwrap();
     (publisher, refused)
-}
-
-/// Stops threads however the test ends.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 #[test]

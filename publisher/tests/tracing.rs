@@ -1,8 +1,11 @@
 //! Spans and events, as a reader of the ring finds them.
 
+mod common;
+
+use common::{fork_amid, read};
 use dotter_publisher::Publisher;
 use dotter_publisher::tracing::DotLayer;
-use dotter_ring::{Drained, LaneCursor, RingReader};
+use dotter_ring::{Drained, LANE_BYTES_MIN, LaneCursor, RingReader};
 use tracing_subscriber::layer::SubscriberExt;
 
 #[test]
@@ -38,4 +41,19 @@ fn spans_publish_their_life_and_events_their_count_and_numbers() {
         [row(";level=warn", number + 1.0), row(".queue", number), row(".share", 0.5)]
     });
     assert_eq!(events, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_child_forked_while_other_threads_say_events_can_say_one_of_a_new_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Publisher::options().lane_bytes(LANE_BYTES_MIN).lanes_max(4);
+    let publisher = options.path(&dir.path().join("rings/")).open().unwrap();
+    let subscriber = tracing_subscriber::registry().with(DotLayer::new(publisher.clone()));
+    let dispatch = tracing::Dispatch::new(subscriber);
+    let old = || tracing::dispatcher::with_default(&dispatch, || tracing::info!(target: "old", x = 1, "old"));
+    fork_amid(old, || {
+        tracing::dispatcher::with_default(&dispatch, || tracing::info!(target: "new", y = 2, "new"));
+        let names: Vec<_> = read(&publisher.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["event.new;level=info", "event.new.y"]);
+    });
 }

@@ -3,6 +3,8 @@
 #![allow(unsafe_code, dead_code)]
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use dotter_ring::{Drained, LaneCursor, RingReader};
 
@@ -26,6 +28,31 @@ pub(crate) fn in_child(work: impl FnOnce()) {
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert!(!libc::WIFSIGNALED(status), "the child hung or crashed: signal {}", libc::WTERMSIG(status));
     assert_eq!(status, 0, "the child failed");
+}
+
+/// Ends threads however a test ends.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Runs `work` over and over in two threads while a hundred children are forked, each of which does `child`.
+pub(crate) fn fork_amid(work: impl Fn() + Sync, child: impl Fn()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _at_end = StopAtEnd(&stop);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    work();
+                }
+            });
+        }
+        (0..100).for_each(|_| in_child(&child));
+    });
 }
 
 /// Names and values in a ring.
