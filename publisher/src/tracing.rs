@@ -26,6 +26,8 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use tracing_core::callsite::Identifier;
@@ -44,6 +46,8 @@ use crate::{Counter, Publisher, Series, foreign};
 #[derive(Debug)]
 pub struct DotLayer {
     publisher: Publisher,
+    /// Which layer of the process it is: a subscriber may have several.
+    number: u64,
     places: Known<Identifier, Place>,
 }
 
@@ -59,13 +63,14 @@ struct Place {
     fields: Vec<OnceLock<Series>>,
 }
 
-/// When a span began.
-struct Began(Instant);
+/// When a span began, by the number of the layer that saw it begin.
+struct Began(Vec<(u64, Instant)>);
 
 impl DotLayer {
     /// Publishes through `publisher`, with its instance if it has one.
     pub fn new(publisher: Publisher) -> DotLayer {
-        DotLayer { publisher, places: Known::default() }
+        static LAYERS: AtomicU64 = AtomicU64::new(0);
+        DotLayer { publisher, number: LAYERS.fetch_add(1, Relaxed), places: Known::default() }
     }
 
     /// Works with what there is for that place in the code; made where it is new.
@@ -108,13 +113,20 @@ impl DotLayer {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for DotLayer {
     fn on_new_span(&self, _: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Began(Instant::now()));
+            let began = (self.number, Instant::now());
+            let mut extensions = span.extensions_mut();
+            match extensions.get_mut::<Began>() {
+                Some(others) => others.0.push(began),
+                None => drop(extensions.replace(Began(vec![began]))),
+            }
         }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
-        let Some(life) = span.extensions().get::<Began>().map(|began| began.0.elapsed()) else { return };
+        let mine = |began: &Began| began.0.iter().find(|(layer, _)| *layer == self.number).copied();
+        let Some((_, began)) = span.extensions().get::<Began>().and_then(mine) else { return };
+        let life = began.elapsed();
         self.with_place(span.metadata(), |place| {
             if let Some(series) = &place.life {
                 series.dot(life.as_secs_f64() * 1e3);

@@ -57,3 +57,23 @@ fn a_child_forked_while_other_threads_say_events_can_say_one_of_a_new_place() {
         assert_eq!(names, ["event.new;level=info", "event.new.y"]);
     });
 }
+
+#[test]
+fn two_layers_of_one_subscriber_each_publish_a_spans_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name: &str| Publisher::create(&dir.path().join(name), 1000).unwrap();
+    let (first, second) = (create("first"), create("second"));
+    let layers = vec![DotLayer::new(first.clone()), DotLayer::new(second.clone())];
+    let subscriber = tracing_subscriber::registry().with(layers);
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info_span!(target: "shop", "outer").in_scope(|| {
+            tracing::info_span!(target: "shop", "inner").in_scope(|| {});
+        });
+    });
+    for publisher in [first, second] {
+        let found = read(&publisher.path());
+        let [(inner, short), (outer, long)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((&**inner, &**outer), ("span.shop.inner", "span.shop.outer"));
+        assert!(short <= long, "{short} ms in {long} ms");
+    }
+}
