@@ -21,6 +21,9 @@ FileId = tuple[int, int]
 # struct flock of x86-64: type, whence, start, length, process.
 _FLOCK = struct.Struct("@hhqqi4x")
 
+# How long a lock is waited for whose holder is making or removing a file, in seconds.
+LOCK_PATIENCE = 0.1
+
 # Rings this process owns.
 _ours: set[FileId] = set()
 
@@ -220,14 +223,24 @@ class NameLock:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
     def __enter__(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        """Takes it, or raises BlockingIOError: a holder that was stopped keeps nobody waiting."""
+        until = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(self._fd)
+                    raise
+            time.sleep(0.001)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
 
-def move_aside(directory: Path, name: str) -> None:
-    """Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.
+def dead_under(directory: Path, name: str) -> bytes | None:
+    """The incarnation of the dead ring that stands under an exact name; None where nothing does.
 
     Raises FileExistsError where its owner lives, OSError where something else stands there.
     """
@@ -235,13 +248,16 @@ def move_aside(directory: Path, name: str) -> None:
     try:
         meta = os.lstat(path)
     except FileNotFoundError:
-        return
+        return None
     # Looked at before it is opened: closing a descriptor of our own ring would drop its lock.
     if file_id(meta) in _ours:
         raise _owned(path, os.getpid())
     if not stat.S_ISREG(meta.st_mode):
         raise OSError(f"cannot use {path}: it is no regular file; left alone")
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
     try:
         header = Header.decode(os.pread(fd, HEADER_CHECKED_BYTES, 0), str(path))
         state = int.from_bytes(os.pread(fd, 4, HEADER_STATE), "little")
@@ -249,7 +265,17 @@ def move_aside(directory: Path, name: str) -> None:
             raise _owned(path, header.identity.pid)
     finally:
         os.close(fd)
-    rename_no_replace(path, directory / ring_name(name, header.identity.incarnation))
+    return header.identity.incarnation
+
+
+def move_aside(directory: Path, name: str) -> None:
+    """Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.
+
+    Raises as `dead_under`.
+    """
+    incarnation = dead_under(directory, name)
+    if incarnation is not None:
+        rename_no_replace(directory / name, directory / ring_name(name, incarnation))
 
 
 def _owned(path: Path, pid: int) -> FileExistsError:

@@ -145,6 +145,9 @@ class Ring:
         """
         place.ensure(directory)
         header = Header(identity, application, clock.kind, clock.hz, geometry)
+        if name is not None and not beside:
+            # Turned away before anything is made.
+            place.dead_under(directory, name)
         unfinished = directory / f".tmp-{os.urandom(8).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(unfinished, flags, 0o640)
@@ -155,13 +158,18 @@ class Ring:
             os.ftruncate(fd, geometry.file_bytes)
             os.pwrite(fd, header.encode() + STATE_LIVE.to_bytes(8, "little"), 0)
             path = directory / place.ring_name(name or application, identity.incarnation)
-            if name is None or beside:
-                place.rename_no_replace(unfinished, path)
-            else:
-                with place.NameLock(directory, name):
-                    place.move_aside(directory, name)
+            if name is not None and not beside:
+                try:
+                    with place.NameLock(directory, name):
+                        place.move_aside(directory, name)
+                        place.rename_no_replace(unfinished, directory / name)
                     path = directory / name
+                except BlockingIOError:
+                    # The application waits for nobody. Whoever reads the exact name reads its siblings, too.
+                    place.dead_under(directory, name)
                     place.rename_no_replace(unfinished, path)
+            else:
+                place.rename_no_replace(unfinished, path)
         except BaseException:
             os.close(fd)
             try:

@@ -283,6 +283,18 @@ class Cases(WithPublisher):
                 if path.is_file():
                     path.unlink()
 
+    def test_a_publisher_opens_beside_a_name_whose_lock_somebody_keeps(self):
+        with open(self.directory / ".ring.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+            def work():
+                with self.create() as publisher:
+                    self.assertRegex(Path(publisher.path).name, r"^ring\.[0-9a-f]{32}\.dots$")
+                    publisher.series("a").dot(1)
+                    self.assertEqual([dot.value for dot in read(publisher.path).dots], [1])
+
+            self.in_child(work)
+
     def test_a_daemonised_child_publishes_and_its_log_stays_open(self):
         with self.create("rings/") as publisher:
             series = publisher.series("a")

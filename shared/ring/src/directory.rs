@@ -4,12 +4,12 @@
 //! exact name, where a new ring moves the dead one before it aside to `NAME.INCARNATION.dots`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use dotter_dot::{Incarnation, Timestamp};
 
@@ -241,6 +241,23 @@ fn check(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// How long a lock is waited for whose holder is making or removing a file, which takes microseconds.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Takes a lock that another process may hold for a moment. A holder that was stopped, or means harm, keeps nobody
+/// waiting: then the error is [`io::ErrorKind::WouldBlock`].
+fn lock_soon(file: &File) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            locked => return locked.map_err(io::Error::from),
+        }
+    }
+}
+
 /// Opens a lock file beside the rings, making it where it is missing. Lock files are never removed.
 fn lock_file(path: &Path) -> Result<File, Error> {
     File::options()
@@ -248,7 +265,8 @@ fn lock_file(path: &Path) -> Result<File, Error> {
         .create(true)
         .truncate(false)
         .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW)
+        // Not blocking keeps a FIFO from holding us up.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .map_err(Error::io("cannot open lock", path))
 }
@@ -277,7 +295,7 @@ impl NameLock {
     pub(crate) fn take(dir: &Path, name: &OsStr) -> Result<NameLock, Error> {
         let path = NameLock::path(dir, name);
         let file = lock_file(&path)?;
-        file.lock().map_err(Error::io("cannot take lock", &path))?;
+        lock_soon(&file).map_err(Error::io("cannot take lock", &path))?;
         Ok(NameLock { _file: file })
     }
 }

@@ -156,23 +156,34 @@ impl Ring {
         // Best effort: a dead ring that cannot go is no reason not to publish.
         let make_room = |bytes_max| directory::make_room_beside(place, bytes_max, |id| is_ours(inside, id));
         let _ = make_room(options.dead_bytes_max);
-        let incarnation = header.identity.incarnation;
+        let exact = place.name().filter(|_| !beside);
+        if let Some(name) = exact {
+            // Turned away before anything is made.
+            dead_under(inside, dir, name)?;
+        }
         let unfinished = Unfinished::create(dir)?;
-        let (path, _lock) = match place.name() {
-            None => (dir.join(ring_name(OsStr::new(&options.application), incarnation)), None),
-            Some(name) if beside => (dir.join(ring_name(name, incarnation)), None),
-            Some(name) => {
-                let lock = NameLock::take(dir, name)?;
-                move_aside(inside, dir, name)?;
-                (dir.join(name), Some(lock))
-            }
-        };
         let map = match unfinished.fill(&header) {
             // All the dead go before the living are turned away.
             Err(error) if is_disk_full(&error) && make_room(0).is_ok_and(|gone| !gone.is_empty()) => {
                 unfinished.fill(&header)?
             }
             filled => filled?,
+        };
+        // The name comes last: nobody who wants it, too, waits for the file to get its room.
+        let prefix = place.name().unwrap_or(OsStr::new(&options.application));
+        let sibling = dir.join(ring_name(prefix, header.identity.incarnation));
+        let (path, _lock) = match exact.map(|name| (name, NameLock::take(dir, name))) {
+            None => (sibling, None),
+            Some((name, Ok(lock))) => {
+                move_aside(inside, dir, name)?;
+                (dir.join(name), Some(lock))
+            }
+            // The application waits for nobody. Whoever reads the exact name reads its siblings, too.
+            Some((name, Err(error))) if is_taken(&error) => {
+                dead_under(inside, dir, name)?;
+                (sibling, None)
+            }
+            Some((_, Err(error))) => return Err(error),
         };
         let held = unfinished.finish(&path)?;
 
@@ -428,11 +439,19 @@ fn is_disk_full(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
 }
 
-/// Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.
-fn move_aside(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<(), Error> {
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The dead ring that stands under an exact name; `None` where nothing does.
+///
+/// # Errors
+///
+/// [`Error::Owned`] where its owner lives; what [`RingReader::open`] says where something else stands there.
+fn dead_under(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<Option<Incarnation>, Error> {
     let path = dir.join(name);
     match std::fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("cannot look at ring", &path)(error)),
         // Looked at before it is opened: closing a descriptor of our own ring would drop its lock.
         Ok(meta) if is_ours(inside, FileId::of(&meta)) => {
@@ -440,12 +459,22 @@ fn move_aside(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<(), Error> 
         }
         Ok(_) => {}
     }
-    let found = RingReader::open(&path)?;
+    let found = match RingReader::open(&path) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
     if found.owner() == Owner::Alive && !found.is_before_exec() {
         return Err(Error::Owned { path, pid: found.identity().pid });
     }
-    let aside = dir.join(ring_name(name, found.incarnation()));
-    sys::rename_no_replace(&path, &aside).map_err(Error::io("cannot move dead ring aside to", &aside))
+    Ok(Some(found.incarnation()))
+}
+
+/// Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.
+fn move_aside(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<(), Error> {
+    let Some(incarnation) = dead_under(inside, dir, name)? else { return Ok(()) };
+    let aside = dir.join(ring_name(name, incarnation));
+    sys::rename_no_replace(&dir.join(name), &aside)
+        .map_err(Error::io("cannot move dead ring aside to", &aside))
 }
 
 const _: () = assert!(BLOCK_BYTES == 4096, "lanes and pages go together");
