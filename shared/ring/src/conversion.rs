@@ -4,8 +4,9 @@
 
 use crate::clock::{ClockKind, Pair};
 use crate::layout::{BLOCK_BYTES, BLOCK_HEAD_WORDS, BLOCK_REALTIME, BLOCK_TICKS};
+use crate::newest::is_block_head;
 use crate::protocol::{Block, Lane};
-use crate::reader::{RingReader, is_block_head};
+use crate::reader::RingReader;
 
 /// Makes times of ticks, for all blocks that carry the pair `from`.
 #[derive(Clone, Copy, Debug)]

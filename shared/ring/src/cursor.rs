@@ -11,8 +11,9 @@ use crate::layout::{
     BLOCK_BASE_REALTIME, BLOCK_BASE_TICKS, BLOCK_BYTES, BLOCK_FIRST_RECORD, BLOCK_HEAD_WORDS, BLOCK_REALTIME,
     BLOCK_WORDS,
 };
+use crate::newest::{committed, is_block_head, next_record};
 use crate::protocol::Torn;
-use crate::reader::{RingReader, committed, is_block_head, next_record};
+use crate::reader::RingReader;
 use crate::record::{self, Kind, Record, When};
 
 /// Two readings of the same two clocks agree to better than this.
@@ -63,7 +64,7 @@ impl LaneCursor {
             return cursor;
         }
         let (words, incarnation) = (ring.lane(lane), ring.incarnation_word());
-        let Some(head) = committed(words) else { return cursor };
+        let Some(head) = committed(&words) else { return cursor };
         if head == 0 {
             return cursor;
         }
@@ -120,7 +121,7 @@ impl LaneCursor {
     fn drain_lane(&mut self, ring: &RingReader, records_max: usize, out: &mut Drained) {
         let over = ring.is_over();
         let (lane, incarnation) = (ring.lane(self.lane), ring.incarnation_word());
-        let Some(head) = committed(lane) else { return };
+        let Some(head) = committed(&lane) else { return };
         let dots_max = out.dots.len().saturating_add(records_max);
         let mut clock = ReadersClock::new(ring, lane, head);
         let mut words = [0; BLOCK_WORDS];
@@ -153,7 +154,7 @@ impl LaneCursor {
             self.take_block(&words, block, end, dots_max, conversion, out);
         }
         if over && self.gap.is_some() && self.position >= head {
-            let next = next_record(lane, incarnation);
+            let next = next_record(&lane, incarnation);
             if !ring.was_cut() {
                 self.lose_until(next, None, out);
             }

@@ -18,6 +18,7 @@ use crate::fork::SlowPath;
 use crate::life::{self, Descriptor, FileId, is_ours};
 use crate::reader::RingReader;
 use crate::sys;
+use crate::unmapped::UnmappedRing;
 
 pub use crate::broker_lock::{BrokerLock, lock_broker};
 
@@ -166,7 +167,7 @@ pub(crate) fn make_room_beside(
         && let Some((_, size, path)) = dead.pop()
     {
         // Opened again rather than kept open: there may be more of them than descriptors.
-        if RingReader::open(&path).and_then(|ring| crate::gone::replace(&ring)).is_ok() {
+        if UnmappedRing::open(&path).and_then(|ring| crate::gone::replace(&ring)).is_ok() {
             bytes -= size;
             gone.push(path);
         }
@@ -184,7 +185,7 @@ fn dead_rings(place: &Place, ours: impl Fn(FileId) -> bool) -> io::Result<Vec<(T
         let Some(meta) = std::fs::symlink_metadata(&path).ok().filter(|meta| !ours(FileId::of(meta))) else {
             continue;
         };
-        let Ok(ring) = RingReader::open(&path) else { continue };
+        let Ok(ring) = UnmappedRing::open(&path) else { continue };
         if ring.is_surely_over() {
             dead.push((ring.identity().created, meta.blocks() * 512, path));
         }
@@ -316,8 +317,13 @@ pub fn unlink_drained(reader: &RingReader) -> Result<bool, Error> {
         Some(_) => None,
         None => Some(NameLock::take(or_here(path.parent().unwrap_or(Path::new(""))), name)?),
     };
+    unlink(path, reader.file_id())
+}
+
+/// Removes a name, where its file is the one that was read.
+pub(crate) fn unlink(path: &Path, id: FileId) -> Result<bool, Error> {
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if FileId::of(&meta) == reader.file_id() => {
+        Ok(meta) if FileId::of(&meta) == id => {
             std::fs::remove_file(path).map_err(Error::io("cannot remove ring", path))?;
             Ok(true)
         }

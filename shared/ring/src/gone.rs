@@ -13,8 +13,9 @@ use crate::header::Header;
 use crate::layout::{
     GONE_MAGIC, HEADER_BYTES, HEADER_CHECKED_BYTES, HEADER_REFUSED_SERIES, HEADER_STATE, MAGIC,
 };
-use crate::reader::{Refusals, RingReader};
+use crate::reader::Refusals;
 use crate::sys;
+use crate::unmapped::UnmappedRing;
 
 /// Bytes of a lane in a stub.
 const LANE_BYTES: usize = 64;
@@ -134,11 +135,9 @@ pub(crate) fn stub_path(ring: &Path) -> PathBuf {
     ring.with_extension("gone")
 }
 
-/// Puts a stub in the place of a dead ring.
-pub(crate) fn replace(ring: &RingReader) -> Result<(), Error> {
-    let Some((head, lanes)) = ring.remains() else {
-        return Err(Error::NotARing { path: ring.path().to_owned() });
-    };
+/// Puts a stub in the place of a dead ring, whose name holds its incarnation.
+pub(crate) fn replace(ring: &UnmappedRing) -> Result<(), Error> {
+    let (head, lanes) = ring.remains().map_err(Error::io("cannot read ring", ring.path()))?;
     let (path, dir) = (stub_path(ring.path()), ring.path().parent().unwrap_or(Path::new("")));
     let mut random = [0; 8];
     sys::random(&mut random).map_err(Error::io("cannot read random numbers for", dir))?;
@@ -155,5 +154,5 @@ pub(crate) fn replace(ring: &RingReader) -> Result<(), Error> {
         let _ = std::fs::remove_file(&temporary);
         return Err(Error::io("cannot leave stub", &path)(error));
     }
-    crate::directory::unlink_drained(ring).map(|_| ())
+    crate::directory::unlink(ring.path(), ring.file_id()).map(|_| ())
 }

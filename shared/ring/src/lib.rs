@@ -39,7 +39,11 @@ mod cursor;
 #[cfg(not(loom))]
 mod drained;
 #[cfg(not(loom))]
+mod newest;
+#[cfg(not(loom))]
 mod reader;
+#[cfg(not(loom))]
+mod unmapped;
 
 // Names, owners, processes.
 #[cfg(not(loom))]

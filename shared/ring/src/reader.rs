@@ -19,16 +19,14 @@ use crate::gone::{self, Gone, GoneLane};
 use crate::header::{Header, Identity};
 use crate::lane::incarnation_word;
 use crate::layout::{
-    BLOCK_BYTES, BLOCK_DOTS, BLOCK_FIRST_RECORD, BLOCK_HEAD_BYTES, BLOCK_HEAD_WORDS, BLOCK_INCARNATION,
-    BLOCK_NUMBER, BLOCK_REALTIME, BLOCK_WORDS, CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT,
-    GRANULE_BYTES, Geometry, HEADER_BYTES, HEADER_CHECKED_BYTES, HEADER_REFUSED_SERIES, HEADER_STATE,
-    STATE_CLOSED, word,
+    CONTROL_OTHER, CONTROL_OVERSIZE, CONTROL_REENTRANT, Geometry, HEADER_CHECKED_BYTES,
+    HEADER_REFUSED_SERIES, HEADER_STATE, STATE_CLOSED, word,
 };
 use crate::life::{self, Descriptor, FileId, Owner};
 use crate::map::{Map, Span};
+use crate::newest;
 use crate::process;
 use crate::protocol::{Block, Lane};
-use crate::record::Record;
 use crate::registry::{self, SeriesEntry};
 use crate::sync::{Acquire, AtomicU64, Relaxed};
 use crate::sys::{self, Status};
@@ -74,48 +72,20 @@ impl RingReader {
     /// size than its header says; [`Error::NotARing`], [`Error::Version`] or [`Error::Header`] where the
     /// header is not one this build reads; [`Error::Io`] where it cannot be opened or mapped.
     pub fn open(path: &Path) -> Result<RingReader, Error> {
-        // Not following links keeps us in the directory; not blocking keeps a FIFO from holding us up.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)
-            .map_err(Error::io("cannot open ring", path))?;
-        let meta = file.metadata().map_err(Error::io("cannot look at ring", path))?;
-        let descriptor = Descriptor::new(file, FileId::of(&meta));
-        let wrong = |found: String, expected: &str| Error::File {
-            path: path.to_owned(),
-            found,
-            expected: expected.to_owned(),
-        };
-        if !meta.is_file() {
-            return Err(wrong(kind_of(&meta).to_owned(), "a regular file"));
-        }
-        let us = sys::effective_user();
-        if meta.uid() != us && meta.uid() != 0 {
-            return Err(wrong(
-                format!("belongs to user {}", meta.uid()),
-                &format!("one of user {us} or of root"),
-            ));
-        }
+        let Opened { descriptor, file_bytes, start } = Opened::open(path)?;
         let file = descriptor.file().map_err(Error::io("cannot read ring", path))?;
-        let start = read_start(&file, path)?;
         let registry = registry::Reader::default();
         if gone::is_stub(&start) {
             let (header, gone) = gone::read(&file, &start, path)?;
             let (path, content, dead) = (path.to_owned(), Content::Gone(gone), AtomicBool::new(true));
             return Ok(RingReader { path, descriptor, header, content, registry, dead });
         }
-        let header = Header::decode(&start, path)?;
-        if meta.len() != header.geometry.file_bytes {
-            let expected = format!("the {} its header says", header.geometry.file_bytes);
-            return Err(wrong(format!("has {} bytes", meta.len()), &expected));
-        }
-        let bytes = header.geometry.file_bytes;
-        let map = Map::readable(&file, bytes).map_err(Error::io("cannot map ring", path))?;
+        let header = header_of(&start, file_bytes, path)?;
+        let map = Map::readable(&file, file_bytes).map_err(Error::io("cannot map ring", path))?;
         Ok(RingReader {
             path: path.to_owned(),
             descriptor,
-            content: Content::Mapped(Span::new(&map, 0, bytes)),
+            content: Content::Mapped(Span::new(&map, 0, file_bytes)),
             header,
             registry,
             dead: AtomicBool::new(false),
@@ -211,19 +181,6 @@ impl RingReader {
         owner
     }
 
-    /// Whether nobody can write to it any more, without another look at its heads: its end is its own word, or
-    /// this machine's process numbers say so.
-    pub(crate) fn is_surely_over(&self) -> bool {
-        let identity = &self.header.identity;
-        let known = identity.pid_namespace == process::pid_namespace()
-            || identity.boot_id != process::boot_id_cached();
-        self.is_closed() || (known && self.owner() == Owner::Dead)
-    }
-
-    pub(crate) fn is_before_exec(&self) -> bool {
-        life::is_before_exec(&self.descriptor, &self.header.identity)
-    }
-
     /// Whether nobody will write any more, as far as was noticed so far.
     pub(crate) fn is_over(&self) -> bool {
         self.dead.load(Relaxed) || self.state() as u32 == STATE_CLOSED
@@ -259,7 +216,7 @@ impl RingReader {
         if let Some(gone) = self.gone(lane) {
             return gone.next;
         }
-        let next = next_record(self.lane(lane), self.incarnation_word());
+        let next = newest::next_record(&self.lane(lane), self.incarnation_word());
         if self.was_cut() { 0 } else { next }
     }
 
@@ -278,32 +235,6 @@ impl RingReader {
             Content::Mapped(words) => self.header.geometry.view(words, lane),
             Content::Gone(_) => unreachable!("nothing is read from the lanes of a stub"),
         }
-    }
-
-    /// What a stub is to say of it: its header's bytes and its lanes; `None` where it is none itself any more.
-    pub(crate) fn remains(&self) -> Option<([u8; HEADER_BYTES as usize], Vec<GoneLane>)> {
-        let Content::Mapped(words) = &self.content else { return None };
-        let mut head = [0; HEADER_BYTES as usize];
-        for (bytes, cell) in head.as_chunks_mut::<8>().0.iter_mut().zip(words.iter()) {
-            *bytes = cell.load(Relaxed).to_le_bytes();
-        }
-        let lane = |lane: u32| GoneLane {
-            next: self.next_record(lane),
-            refusals: lane_refusals(words, &self.header.geometry, lane),
-            last: self.last_realtime(lane),
-        };
-        let lanes = (0..self.header.geometry.lanes_max).map(lane).collect();
-        self.is_intact().then_some((head, lanes))
-    }
-
-    /// Wall clock at a lane's newest block, nanoseconds; zero where there is none.
-    fn last_realtime(&self, lane: u32) -> u64 {
-        let (lane, mut words) = (self.lane(lane), [0; BLOCK_WORDS]);
-        let Some(head) = committed(lane).filter(|head| *head > 0) else { return 0 };
-        let start = (head - 1) / BLOCK_BYTES * BLOCK_BYTES;
-        let copied = lane.copy(start, start, start, head, &mut words);
-        let sound = copied.is_ok() && is_block_head(&words, start, self.incarnation_word());
-        if sound { words[BLOCK_REALTIME] } else { 0 }
     }
 
     pub(crate) fn lanes_max(&self) -> u32 {
@@ -344,6 +275,63 @@ impl std::fmt::Debug for RingReader {
     }
 }
 
+/// A ring's file, or a stub, opened and not yet believed in anything but that it may be one.
+pub(crate) struct Opened {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) file_bytes: u64,
+    /// Its beginning.
+    pub(crate) start: [u8; HEADER_CHECKED_BYTES],
+}
+
+impl Opened {
+    /// As [`RingReader::open`].
+    pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+        // Not following links keeps us in the directory; not blocking keeps a FIFO from holding us up.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .map_err(Error::io("cannot open ring", path))?;
+        let meta = file.metadata().map_err(Error::io("cannot look at ring", path))?;
+        let descriptor = Descriptor::new(file, FileId::of(&meta));
+        let wrong = |found: String, expected: &str| Error::File {
+            path: path.to_owned(),
+            found,
+            expected: expected.to_owned(),
+        };
+        if !meta.is_file() {
+            return Err(wrong(kind_of(&meta).to_owned(), "a regular file"));
+        }
+        let us = sys::effective_user();
+        if meta.uid() != us && meta.uid() != 0 {
+            return Err(wrong(
+                format!("belongs to user {}", meta.uid()),
+                &format!("one of user {us} or of root"),
+            ));
+        }
+        let file = descriptor.file().map_err(Error::io("cannot read ring", path))?;
+        let start = read_start(&file, path)?;
+        Ok(Opened { descriptor, file_bytes: meta.len(), start })
+    }
+}
+
+/// The header of a ring, not a stub, whose file has so many bytes.
+pub(crate) fn header_of(
+    start: &[u8; HEADER_CHECKED_BYTES],
+    file_bytes: u64,
+    path: &Path,
+) -> Result<Header, Error> {
+    let header = Header::decode(start, path)?;
+    if file_bytes != header.geometry.file_bytes {
+        return Err(Error::File {
+            path: path.to_owned(),
+            found: format!("has {file_bytes} bytes"),
+            expected: format!("the {} its header says", header.geometry.file_bytes),
+        });
+    }
+    Ok(header)
+}
+
 fn kind_of(meta: &std::fs::Metadata) -> &'static str {
     let kind = meta.file_type();
     match kind {
@@ -365,30 +353,6 @@ fn read_start(file: &File, path: &Path) -> Result<[u8; HEADER_CHECKED_BYTES], Er
         }
         Err(error) => Err(Error::io("cannot read ring", path)(error)),
     }
-}
-
-/// Whether these are the first words of the block that starts at `start`, as far as one can tell.
-pub(crate) fn is_block_head(words: &[u64], start: u64, incarnation: u64) -> bool {
-    let number = start / BLOCK_BYTES;
-    words[BLOCK_NUMBER] == number
-        && words[BLOCK_INCARNATION] == incarnation
-        && words[BLOCK_FIRST_RECORD] <= number.saturating_mul(BLOCK_DOTS)
-}
-
-/// The records in the copied words of a block up to word `end`; the most there can be where one is damaged.
-fn count_records(words: &[u64; BLOCK_WORDS], end: usize) -> u64 {
-    let (mut index, mut count) = (BLOCK_HEAD_WORDS, 0);
-    while index < end {
-        match Record::decode(words, index, end) {
-            Record::End => break,
-            Record::Unknown => return count + ((end - index) / 2) as u64,
-            Record::Some { next, .. } => {
-                index = next;
-                count += 1;
-            }
-        }
-    }
-    count
 }
 
 /// The refusal counters in the words of a whole file.
@@ -417,48 +381,11 @@ fn lane_refusals(words: &[AtomicU64], geometry: &Geometry, lane: u32) -> Refusal
     }
 }
 
-/// Bytes committed, where that is a number a writer could have come to.
-pub(crate) fn committed(lane: Lane<'_, Block>) -> Option<u64> {
-    Some(lane.head()).filter(|head| head % GRANULE_BYTES == 0 && *head < 1 << 62)
-}
-
-/// The number the next record of a lane has.
-pub(crate) fn next_record(lane: Lane<'_, Block>, incarnation: u64) -> u64 {
-    let mut words = [0; BLOCK_WORDS];
-    // A writer that laps us while we look is asked again; one that does so for ever is no writer.
-    for _ in 0..16 {
-        let Some(head) = committed(lane).filter(|head| *head > 0) else { return 0 };
-        // The newest block with a sound head counts for itself; those behind it count as full.
-        let newest = (head - 1) / BLOCK_BYTES * BLOCK_BYTES;
-        let oldest = newest.saturating_sub(lane.capacity() - BLOCK_BYTES);
-        let mut start = newest;
-        let mut behind = 0;
-        let torn = loop {
-            let until = head.min(start + BLOCK_BYTES);
-            if lane.copy(start, start, until, head, &mut words).is_err() {
-                break true;
-            }
-            let used = ((until - start) / 8) as usize;
-            if is_block_head(&words, start, incarnation) {
-                return words[BLOCK_FIRST_RECORD] + count_records(&words, used) + behind;
-            }
-            behind += (until - start).saturating_sub(BLOCK_HEAD_BYTES) / GRANULE_BYTES;
-            if start <= oldest {
-                break false;
-            }
-            start -= BLOCK_BYTES;
-        };
-        if !torn {
-            return start / BLOCK_BYTES * BLOCK_DOTS + behind;
-        }
-    }
-    0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::directory::Place;
+    use crate::layout::BLOCK_INCARNATION;
     use crate::{Drained, LANE_BYTES_MIN, LaneCursor, Ring, RingOptions, SlowPath};
 
     #[test]

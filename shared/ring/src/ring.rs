@@ -24,10 +24,12 @@ use crate::layout::{
 };
 use crate::life::{FileId, Life, Owner, is_ours};
 use crate::map::{Map, Span};
-use crate::reader::{Refusals, RingReader, next_record, refusals};
+use crate::newest;
+use crate::reader::{Refusals, refusals};
 use crate::record::Shape;
 use crate::sync::{Acquire, Relaxed, Release};
 use crate::unfinished::Unfinished;
+use crate::unmapped::UnmappedRing;
 use crate::{registry, sys};
 
 /// What a new ring is to be like.
@@ -400,7 +402,7 @@ impl Ring {
     pub fn published(&self) -> Vec<u64> {
         let (geometry, incarnation) = (&self.header.geometry, incarnation_word(self.incarnation()));
         (0..geometry.lanes_max)
-            .map(|lane| next_record(geometry.view(&self.words, lane), incarnation))
+            .map(|lane| newest::next_record(&geometry.view(&self.words, lane), incarnation))
             .collect()
     }
 
@@ -447,7 +449,7 @@ fn is_taken(error: &Error) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Owned`] where its owner lives; what [`RingReader::open`] says where something else stands there.
+/// [`Error::Owned`] where its owner lives; what [`crate::RingReader::open`] says where something else stands there.
 fn dead_under(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<Option<Incarnation>, Error> {
     let path = dir.join(name);
     match std::fs::symlink_metadata(&path) {
@@ -459,14 +461,14 @@ fn dead_under(inside: &SlowPath, dir: &Path, name: &OsStr) -> Result<Option<Inca
         }
         Ok(_) => {}
     }
-    let found = match RingReader::open(&path) {
+    let found = match UnmappedRing::open(&path) {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         found => found?,
     };
     if found.owner() == Owner::Alive && !found.is_before_exec() {
         return Err(Error::Owned { path, pid: found.identity().pid });
     }
-    Ok(Some(found.incarnation()))
+    Ok(Some(found.identity().incarnation))
 }
 
 /// Gives a dead ring its sibling's name, so that the exact one is free. The name's lock is held.
