@@ -17,13 +17,14 @@ Examples:
   curl 'http://127.0.0.1:8000/data?series=room.temperature&from=2024-03-15T12:00:00Z'
   echo \"room.temperature 21.5 $(date +%s)\" | nc -N 127.0.0.1 2003
 
-A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers post \
-to /data. GET /data gives all dots from 'from' until 'until' (seconds since 1970 or RFC 3339), up to 200000; where only \
-'series' is named the newest 500, and with 'last' the newest so many: where older ones are left out, a header \
-X-Dotter-Cut says so. GET /store/KEY gives lines of any length. A parameter that is not known is refused. Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach \
-needs a token. Where one is set, every request carries it as 'Authorization: Bearer ...', requests that read too; only \
-/-/healthy, /-/ready and DIR/collector.sock do without. DOTTER_TOKEN may hold it instead of a file. Graphite lines carry \
-none: let their port be reached by those alone who may write.
+A status of 200 means that what was posted is on the disk; it may be posted again, and is stored once. Brokers \
+post to /data. GET /data gives all dots from 'from' until 'until' (seconds since 1970 or RFC 3339), up to 200000; \
+where only 'series' is named the newest 500, and with 'last' the newest so many: where older ones are left out, a \
+header X-Dotter-Cut says so. GET /store/KEY gives lines of any length. A parameter that is not known is refused. \
+Health is at /-/healthy and /-/ready, numbers for Prometheus are at /metrics. An address others can reach needs a \
+token. Where one is set, every request carries it as 'Authorization: Bearer ...', requests that read too; only \
+/-/healthy, /-/ready and DIR/collector.sock do without. DOTTER_TOKEN may hold it instead of a file. Graphite lines \
+carry none: let their port be reached by those alone who may write.
 
 Exit status: 0 done or asked to stop, 1 failed, 2 wrong usage.";
 
