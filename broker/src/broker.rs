@@ -12,10 +12,10 @@ use dotter_ring::directory::{self, BrokerLock, Place};
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::Options;
+use crate::after::After;
 use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::fill::Filler;
-use crate::follow::After;
 use crate::post::{Failure, Poster, Reply};
 use crate::totals::Totals;
 use crate::watch::Watch;
@@ -290,6 +290,13 @@ impl<'a> Broker<'a> {
                         &format!(
                             "the collector wants record {wanted} of lane {lane} of {name}, which has come to {next}: \
                              nothing is sent until it is there"
+                        ),
+                    ),
+                    After::NotBelieved { lane, found, most } => self.log.warn(
+                        "not believed",
+                        &format!(
+                            "the answer speaks of record {found} of lane {lane} of {name}, expected at most {most}: \
+                             it counts for nothing, and the collector is asked again"
                         ),
                     ),
                     After::Finished => self.finished(done.ring, now),

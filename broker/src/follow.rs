@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 
 use dotter_dot::Reason;
 use dotter_ring::{Owner, RingReader};
-use dotter_wire::{Answer, BATCH_DOTS_MAX, Finish, LossRange, Message, Question, RefusalTotals, Sender};
+use dotter_wire::{Answer, BATCH_DOTS_MAX, Finish, Message, Question, RefusalTotals, Sender};
 
+use crate::after::After;
 use crate::backoff::{Backoff, Cause};
 use crate::fill::{Filled, Filler};
 use crate::lane::{Goal, Lane};
 use crate::post::{Failure, Size};
+use crate::posted::Post;
 use crate::totals::Totals;
 
 /// How long the heads of a ring must be still before its owner's death is believed.
@@ -77,44 +79,6 @@ pub(crate) struct Follow {
 enum Step {
     Ask,
     Read,
-    Finished,
-}
-
-/// What is under way.
-#[derive(Debug)]
-enum Post {
-    Question,
-    /// `to_heads`: with it, everything is posted that was there when the goal was set.
-    Batch {
-        lanes: Vec<(u32, u64)>,
-        dots: u64,
-        losses: Vec<LossRange>,
-        to_heads: bool,
-    },
-    Finish {
-        lanes: Vec<(u32, u64)>,
-    },
-}
-
-/// What an answer or a failure means for the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// Go on.
-    GoOn,
-    /// Another store answers: every ring must ask again.
-    OtherStore,
-    /// Records that were acknowledged are wanted again; how many.
-    WentBack(u64),
-    /// More is acknowledged than the ring ever had.
-    Beyond {
-        /// In which lane.
-        lane: u32,
-        /// What the collector wants next.
-        wanted: u64,
-        /// What the ring would give out next.
-        next: u64,
-    },
-    /// The finish is acknowledged: the ring can go.
     Finished,
 }
 
@@ -378,6 +342,13 @@ impl Follow {
             self.pause.fail(now, Cause::Refused, None);
             return After::OtherStore;
         }
+        if let Some(after) = post.not_believed(answer, &self.reader) {
+            totals.failures += 1;
+            self.go_back();
+            self.ask_again();
+            self.pause.fail(now, Cause::Refused, None);
+            return after;
+        }
         match post {
             Post::Question if conflict => {
                 // A question cannot be in conflict with anything.
@@ -390,7 +361,7 @@ impl Follow {
                 self.store = Some(answer.store.clone());
                 self.step = Step::Read;
                 self.pause.succeed();
-                totals.wanted_again += went_back;
+                count(&mut totals.wanted_again, went_back);
                 self.beyond().unwrap_or(match went_back {
                     0 => After::GoOn,
                     records => After::WentBack(records),
@@ -400,7 +371,7 @@ impl Follow {
                 let reached = !conflict && lanes.iter().all(|(lane, next)| answer.next(*lane) >= Some(*next));
                 let sent_all = lanes.iter().all(|(lane, next)| answer.next(*lane) == Some(*next));
                 let went_back = self.settle(answer, lanes.iter().map(|(lane, _)| *lane));
-                totals.wanted_again += went_back;
+                count(&mut totals.wanted_again, went_back);
                 if reached {
                     if to_heads {
                         self.goal = Goal::Met;
@@ -410,10 +381,10 @@ impl Follow {
                     for loss in losses {
                         let refused = loss.reason.is_refusal();
                         let tally = if refused { &mut totals.refused } else { &mut totals.lost };
-                        *tally.entry(loss.reason).or_default() += loss.records();
+                        count(tally.entry(loss.reason).or_default(), loss.records());
                     }
                     for (_, first, next, reason) in &answer.refused {
-                        *totals.refused.entry(*reason).or_default() += next - first;
+                        count(totals.refused.entry(*reason).or_default(), next - first);
                     }
                     self.refusals_acked = std::mem::take(&mut self.refusals_posted);
                     self.pause.succeed();
@@ -443,7 +414,7 @@ impl Follow {
                 self.pause.fail(now, Cause::Refused, None);
                 let named = |lane: &u32| answer.next(*lane).is_some();
                 let went_back = self.settle(answer, lanes.iter().map(|(lane, _)| *lane).filter(named));
-                totals.wanted_again += went_back;
+                count(&mut totals.wanted_again, went_back);
                 if went_back > 0 { After::WentBack(went_back) } else { After::GoOn }
             }
         }
@@ -510,7 +481,7 @@ impl Follow {
             else {
                 continue;
             };
-            again += lane.want(wanted, Reason::STORE_WENT_BACK);
+            count(&mut again, lane.want(&self.reader, wanted, Reason::STORE_WENT_BACK));
             self.news |= lane.go_to_acked(&self.reader);
         }
         again
@@ -523,12 +494,17 @@ impl Follow {
         let mut again = 0;
         for lane in &mut self.lanes {
             let wanted = self.wanted.remove(&lane.number).unwrap_or(0);
-            again += lane.want(wanted, reason);
+            count(&mut again, lane.want(&self.reader, wanted, reason));
         }
         self.refusals_acked = RefusalTotals::default();
         self.go_back();
         again
     }
+}
+
+/// Adds to a count that is shown: where a peer makes it absurd it stands still at its end.
+fn count(total: &mut u64, more: u64) {
+    *total = total.saturating_add(more);
 }
 
 /// The ring's refusal counters, by reason, ascending.

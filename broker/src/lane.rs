@@ -10,7 +10,7 @@ pub(crate) struct Lane {
     pub(crate) cursor: LaneCursor,
     /// The next record number the collector wants.
     pub(crate) acked: u64,
-    /// The greatest `acked` there ever was.
+    /// The greatest `acked` there ever was, of records that the ring has had.
     pub(crate) acked_once: u64,
     /// Why records below that are lost when they are wanted again and gone.
     pub(crate) gone_reason: Reason,
@@ -20,17 +20,20 @@ impl Lane {
     /// A lane of which the collector wants the record `acked`.
     pub(crate) fn new(reader: &RingReader, number: u32, acked: u64) -> Lane {
         let cursor = LaneCursor::resume(reader, number, acked);
-        Lane { number, cursor, acked, acked_once: acked, gone_reason: Reason::STORE_WENT_BACK }
+        let acked_once = acked.min(reader.next_record(number));
+        Lane { number, cursor, acked, acked_once, gone_reason: Reason::STORE_WENT_BACK }
     }
 
-    /// Notes what the collector wants; returns how many records of that it had acknowledged before.
-    pub(crate) fn want(&mut self, wanted: u64, reason: Reason) -> u64 {
-        let again = self.acked.saturating_sub(wanted);
+    /// Notes what the collector wants; returns how many records of that it had acknowledged before. Records that the
+    /// ring never had were never acknowledged, whatever was answered.
+    pub(crate) fn want(&mut self, reader: &RingReader, wanted: u64, reason: Reason) -> u64 {
+        let had = self.acked_once.max(reader.next_record(self.number));
+        let again = self.acked.min(had).saturating_sub(wanted);
         if again > 0 {
             self.gone_reason = reason;
         }
         self.acked = wanted;
-        self.acked_once = self.acked_once.max(wanted);
+        self.acked_once = self.acked_once.max(wanted.min(had));
         again
     }
 

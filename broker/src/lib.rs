@@ -8,8 +8,9 @@
 //! The broker keeps no state of its own, on disk or elsewhere: a new one learns everything from the rings and the
 //! collector. A cursor file would only be a hint that spares a question.
 //!
-//! What counts as an ack: status 200 with a well-formed answer about the ring and all lanes that were posted. With
-//! anything else no cursor moves, and what was posted is read from the ring again for the next try.
+//! What counts as an ack: status 200 with a well-formed answer about the ring and all lanes that were posted, and about
+//! no record that the ring never had. With anything else no cursor moves, and what was posted is read from the ring
+//! again for the next try.
 //!
 //! | answer | what happens |
 //! |---|---|
@@ -24,6 +25,7 @@
 //! Where the collector wants records that it once acknowledged, its store went back: what the ring still has is sent
 //! again, the rest is counted as lost for that reason. Where another store answers, every ring asks anew.
 
+mod after;
 mod backoff;
 mod broker;
 mod error;
@@ -31,6 +33,7 @@ mod fill;
 mod follow;
 mod lane;
 mod post;
+mod posted;
 mod time_unit;
 mod totals;
 mod watch;

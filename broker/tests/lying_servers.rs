@@ -95,6 +95,53 @@ fn once_does_not_leave_before_all_is_acknowledged() {
     assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0);
 }
 
+/// The first 100 dots are stored; the answer to the next batch, or the next finish, is a lie.
+fn check_records_no_ring_has(trick: Trick) {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the first dots", || collector.stored() == 100);
+    collector.state().batch_tricks.push_back(trick);
+    (100..200).for_each(|n| lane.dot(&series, n as f64));
+    until("the lie", || collector.state().batch_tricks.is_empty());
+    until("all dots", || collector.stored() == 200);
+    collector.state().finish_tricks.push_back(trick);
+    drop((lane, series, publisher));
+    until("the finish", || collector.only_ring().finished == 1);
+    let totals = broker.stop();
+    assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0, "{trick:?}");
+    assert_eq!((totals.dots, totals.failures, totals.wanted_again), (200, 2, 0), "{trick:?}: {totals}");
+    assert!(totals.refused.is_empty(), "{trick:?}: {totals}");
+}
+
+#[test]
+fn an_answer_about_records_that_no_ring_has_is_no_ack() {
+    check_records_no_ring_has(Trick::Ahead);
+    check_records_no_ring_has(Trick::RefusedAhead);
+}
+
+#[test]
+fn a_question_answered_with_records_that_no_ring_has_is_not_counted_as_a_store_that_went_back() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut one, mut two) = (publisher.lane().unwrap(), publisher.lane().unwrap());
+    let series = publisher.series("a").unwrap();
+    (0..100).for_each(|n| one.dot(&series, n as f64));
+    (0..100).for_each(|n| two.dot(&series, n as f64));
+    once(directory.path(), &collector.url());
+    drop((one, two, series, publisher));
+    collector.trick(&[Trick::Ahead]);
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the finish", || collector.only_ring().finished == 1);
+    let totals = broker.stop();
+    for lane in 0..2 {
+        assert_eq!(collector.only_ring().check_lane(lane, 100, |record| record as f64), 0);
+    }
+    assert_eq!((totals.wanted_again, totals.rings_finished), (0, 1), "{totals}");
+}
+
 #[test]
 fn a_finish_answered_with_less_than_all_keeps_the_ring() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());

@@ -40,6 +40,10 @@ pub(crate) enum Trick {
     AckLost,
     /// 200 for what was not taken: each lane is wanted from a record below those it has.
     Behind,
+    /// 200 for what was not taken: each lane is wanted from a record that no ring has.
+    Ahead,
+    /// The same with records refused that no ring has.
+    RefusedAhead,
     /// Another store's answer, which has taken nothing.
     OtherStore,
 }
@@ -290,6 +294,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             Some(Trick::Behind) => {
                 let lanes = answer.lanes.iter().map(|(lane, next)| (*lane, next.saturating_sub(1))).collect();
                 plain("200 OK", &Answer { lanes, ..answer }.to_json())
+            }
+            Some(Trick::Ahead) => {
+                let lanes = answer.lanes.iter().map(|(lane, _)| (*lane, u64::MAX - 5)).collect();
+                plain("200 OK", &Answer { lanes, ..answer }.to_json())
+            }
+            Some(Trick::RefusedAhead) => {
+                let refused = vec![(0, 0, u64::MAX, Reason::NAME); 2];
+                plain("200 OK", &Answer { refused, ..answer }.to_json())
             }
             Some(Trick::OtherStore) => {
                 let store = "00000000-0000-4000-8000-000000000009".into();
