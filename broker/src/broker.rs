@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use dotter_daemon::{Log, StopFlag, chain};
+use dotter_daemon::{AbortOnPanic, Log, StopFlag, chain};
 use dotter_dot::Incarnation;
 use dotter_ring::directory::{self, BrokerLock, Place};
 use nix::sys::resource::{Resource, getrlimit};
@@ -407,6 +407,8 @@ fn rings_open_max() -> usize {
 }
 
 fn post_all(poster: &Poster, todo: &Receiver<Job>, finished: &Sender<Done>) {
+    // A ring whose post never comes back is never posted again, and a broker without posters posts nothing.
+    let _guard = AbortOnPanic("post");
     for Job { ring, message, lanes } in todo {
         let result = poster.post(&message, ring, lanes);
         if finished.send(Done { ring, message, result }).is_err() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use dotter_daemon::{Log, StopFlag, chain};
+use dotter_daemon::{AbortOnPanic, Log, StopFlag, chain};
 use dotter_query::Catalogue;
 
 use crate::feed::{Feed, News, View};
@@ -57,24 +57,14 @@ pub(crate) fn start(
     log: Log,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("follower".into()).spawn(move || {
-        let _guard = AbortOnPanic;
+        // A displayer whose follower is gone would show an ever older moment as if it were now.
+        let _guard = AbortOnPanic("follower");
         let mut follower = Follower::new(feed, followed, log);
         let mut wait = Duration::ZERO;
         while !stop.wait(wait) {
             wait = if follower.look(Instant::now()) { LOOK_INTERVAL } else { WAIT_INTERVAL };
         }
     })
-}
-
-/// A displayer whose follower is gone would show an ever older moment as if it were now.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            std::process::abort();
-        }
-    }
 }
 
 pub(crate) struct Follower {
