@@ -267,7 +267,8 @@ impl<'a> Broker<'a> {
                     self.log.warn("not durable", "the collector acknowledges before its disk has the dots");
                 }
                 let lost = |totals: &Totals| totals.lost.values().sum::<u64>();
-                let lost_before = lost(&self.totals);
+                let refused = |totals: &Totals| totals.refused.values().sum::<u64>();
+                let (lost_before, refused_before) = (lost(&self.totals), refused(&self.totals));
                 let after = ring.answered(&answer, conflict, now, &mut self.totals);
                 let name = ring.reader.path().display();
                 match lost(&self.totals) - lost_before {
@@ -277,6 +278,13 @@ impl<'a> Broker<'a> {
                         &format!(
                             "{records} records of {name} were gone before they were read; counted as lost"
                         ),
+                    ),
+                }
+                match refused(&self.totals) - refused_before {
+                    0 => {}
+                    records => self.log.warn(
+                        "refused",
+                        &format!("{records} records of {name} are refused for good; counted as refused"),
                     ),
                 }
                 match after {

@@ -103,6 +103,13 @@ impl Filler {
         self.series.used.iter().max().map_or(0, |id| *id as usize + 1)
     }
 
+    /// Lane and number of the only dot in the batch filled last; `None` where it has none or several.
+    pub(crate) fn only_dot(&self) -> Option<(u32, u64)> {
+        let lane = self.batch.lanes.iter().find(|lane| lane.dots_len() > 0)?;
+        let behind = |record, loss: &LossRange| if loss.first <= record { loss.next } else { record };
+        (self.batch.dots_len() == 1).then(|| (lane.lane, lane.losses.iter().fold(lane.first, behind)))
+    }
+
     /// The batch filled last.
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
@@ -182,6 +189,17 @@ impl Filler {
                     return false;
                 }
             }
+            let suspect = lane.suspect.filter(|suspect| suspect.record == taken.next);
+            if let Some(suspect) = suspect {
+                if suspect.is_too_big() {
+                    // The batch ends here: what comes next may be too big as well.
+                    self.lose_one(lane, taken, Reason::TOO_BIG);
+                    return false;
+                }
+                if !self.batch.lanes.is_empty() || taken.next > taken.first {
+                    return false;
+                }
+            }
             let value = drained.value(dot);
             let place = match self.place(dot, value) {
                 Some(place) => place,
@@ -219,6 +237,9 @@ impl Filler {
             taken.times.push(if dot.clock { self.time_unit.floor(dot.time) } else { dot.time.nanos() });
             taken.words.push(word(value, &mut taken.rows));
             taken.next += 1;
+            if suspect.is_some() {
+                return false;
+            }
         }
         losses.all(|loss| self.lose(lane, taken, loss))
     }

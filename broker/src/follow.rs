@@ -289,6 +289,7 @@ impl Follow {
         );
         self.news = filled == Filled::Full;
         self.names_held = self.names_held.max(filler.names_held());
+        let only_dot = filler.only_dot();
         let batch = filler.batch();
         // Heads of a damaged ring may promise more than ever comes.
         let to_heads = filled == Filled::All && self.goal != Goal::None;
@@ -303,6 +304,7 @@ impl Follow {
         Some(Post::Batch {
             lanes: batch.lanes.iter().map(|lane| (lane.lane, lane.next)).collect(),
             dots: batch.dots_len() as u64,
+            only_dot,
             losses: batch.lanes.iter().flat_map(|lane| &lane.losses).copied().collect(),
             to_heads,
         })
@@ -367,7 +369,7 @@ impl Follow {
                     records => After::WentBack(records),
                 })
             }
-            Post::Batch { lanes, dots, losses, to_heads } => {
+            Post::Batch { lanes, dots, losses, to_heads, .. } => {
                 let reached = !conflict && lanes.iter().all(|(lane, next)| answer.next(*lane) >= Some(*next));
                 let sent_all = lanes.iter().all(|(lane, next)| answer.next(*lane) == Some(*next));
                 let went_back = self.settle(answer, lanes.iter().map(|(lane, _)| *lane));
@@ -423,7 +425,7 @@ impl Follow {
     /// Takes note that what is under way was not answered, for a reason that concerns all rings or this one alone.
     /// Returns the pause before its next try, where it is this ring's own.
     pub(crate) fn failed(&mut self, failure: &Failure, now: Instant) -> Option<Duration> {
-        self.under_way = None;
+        let post = self.under_way.take();
         self.go_back();
         if failure.concerns_all() {
             return None;
@@ -434,7 +436,14 @@ impl Follow {
             None => false,
         };
         self.acks = 0;
-        if halve && self.dots_max > 1 {
+        if let (Failure::TooLarge { .. }, Some(Post::Batch { only_dot: Some((lane, record)), .. })) =
+            (failure, &post)
+        {
+            // No smaller batch has it: once that is believed it is counted as refused, and the ring goes on.
+            if self.lanes.get_mut(*lane as usize).is_some_and(|lane| lane.suspect(*record)) {
+                self.pause.succeed();
+            }
+        } else if halve && self.dots_max > 1 {
             self.dots_max /= 2;
             // The next try is another one: no need to wait longer for it than for this.
             self.pause.succeed();

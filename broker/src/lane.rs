@@ -14,6 +14,26 @@ pub(crate) struct Lane {
     pub(crate) acked_once: u64,
     /// Why records below that are lost when they are wanted again and gone.
     pub(crate) gone_reason: Reason,
+    /// The record that was too large for the collector, all by itself or nearly so.
+    pub(crate) suspect: Option<Suspect>,
+}
+
+/// A record that goes in a batch of its own, and is refused where that is too large again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    pub(crate) record: u64,
+    /// Answers of 413 in a row.
+    tries: u32,
+}
+
+/// Answers that are believed: between collector and broker others may say 413 once in a while.
+const TRIES_BELIEVED: u32 = 4;
+
+impl Suspect {
+    /// Whether it never fits.
+    pub(crate) fn is_too_big(self) -> bool {
+        self.tries >= TRIES_BELIEVED
+    }
 }
 
 impl Lane {
@@ -21,7 +41,7 @@ impl Lane {
     pub(crate) fn new(reader: &RingReader, number: u32, acked: u64) -> Lane {
         let cursor = LaneCursor::resume(reader, number, acked);
         let acked_once = acked.min(reader.next_record(number));
-        Lane { number, cursor, acked, acked_once, gone_reason: Reason::STORE_WENT_BACK }
+        Lane { number, cursor, acked, acked_once, gone_reason: Reason::STORE_WENT_BACK, suspect: None }
     }
 
     /// Notes what the collector wants; returns how many records of that it had acknowledged before. Records that the
@@ -35,6 +55,14 @@ impl Lane {
         self.acked = wanted;
         self.acked_once = self.acked_once.max(wanted.min(had));
         again
+    }
+
+    /// Notes that the only dot of a batch was too large; whether that is believed now.
+    pub(crate) fn suspect(&mut self, record: u64) -> bool {
+        let before = self.suspect.filter(|suspect| suspect.record == record);
+        let suspect = Suspect { record, tries: before.map_or(0, |suspect| suspect.tries) + 1 };
+        self.suspect = Some(suspect);
+        suspect.is_too_big()
     }
 
     /// Sets the cursor to what the collector wants; says whether it stood elsewhere.

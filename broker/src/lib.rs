@@ -20,6 +20,7 @@
 //! | 429, 503, 507 | all rings pause, 0.1 to 30 s or as long as `Retry-After` says |
 //! | broken connection | this ring pauses, 0.1 to 1 s; again: its batches are halved |
 //! | 413, silence | this ring pauses, its batches are halved |
+//! | 413 to a dot alone, 4 times | that dot is counted as refused for being too big, the ring goes on |
 //! | anything else | this ring pauses, 0.1 to 30 s |
 //!
 //! Where the collector wants records that it once acknowledged, its store went back: what the ring still has is sent

@@ -13,6 +13,8 @@ pub(crate) enum Post {
     Batch {
         lanes: Vec<(u32, u64)>,
         dots: u64,
+        /// Lane and number of the dot, where it is one alone.
+        only_dot: Option<(u32, u64)>,
         losses: Vec<LossRange>,
         to_heads: bool,
     },

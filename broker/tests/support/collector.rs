@@ -93,6 +93,8 @@ pub(crate) struct State {
     pub(crate) batch_tricks: VecDeque<Trick>,
     /// Batches larger than this get a 413.
     pub(crate) dots_max: Option<usize>,
+    /// Bodies longer than this get a 413.
+    pub(crate) bytes_max: Option<usize>,
     /// Dots of each batch, in the order they came.
     pub(crate) batch_dots: Vec<usize>,
     pub(crate) posts: u64,
@@ -258,7 +260,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
                 Message::Batch(batch) => state.dots_max.is_some_and(|most| batch.dots_len() > most),
                 _ => false,
             };
-            if too_many {
+            if too_many || state.bytes_max.is_some_and(|most| body.len() > most) {
                 trick = Some(Trick::Status(413, 0));
             }
             trick = trick.or_else(|| match message {
