@@ -224,11 +224,10 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
         let has_step = |rule: &&Rule| rule.keep(window.step).is_some();
         let rule = sight.rules.of(name.as_str()).filter(has_step);
         let keep = rule.and_then(|rule| rule.keep(window.step));
-        if keep.is_some_and(|keep| window.until <= sight.cutoff(name.as_str(), keep)) {
-            continue;
-        }
+        // What is older than it is kept is not computed; what is there of it goes when it has been announced.
+        let is_over = keep.is_none_or(|keep| window.until <= sight.cutoff(name.as_str(), keep));
         let mut steps = BTreeMap::new();
-        if rule.is_some() {
+        if !is_over {
             let mut fold = Fold::new(window.step);
             scan.rows(name.as_str(), range, |row| {
                 let done = row.number().and_then(|number| fold.number(row.time(), number));
