@@ -9,7 +9,7 @@ use std::path::Path;
 use dotter_dot::Timestamp;
 
 use super::rules::Stamps;
-use super::{Machine, Pass, Retained, Rules, Sight, archive, expiry, run};
+use super::{Machine, Pass, Retained, Rules, Sight, archive, expiry, replaced, run};
 use crate::compaction::{Compacted, Compaction, Cutoff};
 use crate::error::Error;
 use crate::manifest::SegmentEntry;
@@ -101,9 +101,15 @@ impl Retention {
         if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries)? {
             return Ok(None);
         }
+        let from = entries.iter().map(|entry| entry.first_time.nanos()).min().unwrap_or(0);
+        let order = entries.iter().map(|entry| entry.order).min().unwrap_or_default();
         Ok(Some(Box::new(move |name| {
             let sight = Sight::new(rules, &snapshot, now);
-            rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule))
+            let cutoff = rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule));
+            // An index that cannot be read may hide what was replaced.
+            let is_held =
+                cutoff > from && replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true);
+            if is_held { 0 } else { cutoff }
         })))
     }
 }

@@ -1,8 +1,13 @@
 //! Removing what is too old: whole segments by their names, and those that are mostly too old, or hold something that
 //! has been so for long, by writing the rest anew. Merges leave out what is too old by the same measure.
+//!
+//! Always true: no dot goes before those that it has replaced.
+
+use std::collections::BTreeSet;
 
 use dotter_dot::Timestamp;
 
+use super::replaced::Leaving;
 use super::{Pass, Retained, Rules, Sight, overdue};
 use crate::compaction::Compaction;
 use crate::error::Error;
@@ -18,7 +23,8 @@ pub(super) fn run(
 ) -> Result<(), Error> {
     let snapshot = sight.snapshot;
     let mut gone: Vec<SegmentEntry> = Vec::new();
-    let mut mostly: Vec<SegmentEntry> = Vec::new();
+    let mut mostly: Vec<(SegmentEntry, BTreeSet<String>)> = Vec::new();
+    let mut leaving = Leaving::default();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
         // What is announced is all that is too old: archives may have it by the next pass.
@@ -28,12 +34,18 @@ pub(super) fn run(
             continue;
         }
         let Expired { surely, about, is_overdue } = expired_dots(compaction, sight, segment)?;
-        if surely == entry.dots {
-            gone.push(entry.clone());
-        } else if pass == Pass::Report {
+        let is_whole = surely == entry.dots;
+        if pass == Pass::Report {
+            retained.segments += is_whole as u64;
             retained.dots += about;
-        } else if about * 2 >= entry.dots && about > 0 || is_overdue {
-            mostly.push(entry.clone());
+        } else if is_whole || about * 2 >= entry.dots && about > 0 || is_overdue {
+            let held = leaving.held(sight, segment)?;
+            match is_whole && held.is_empty() {
+                true => gone.push(entry.clone()),
+                false if held.len() as u64 == entry.series => continue,
+                false => mostly.push((entry.clone(), held.clone())),
+            }
+            leaving.add(segment, held);
         }
     }
     retained.segments += gone.len() as u64;
@@ -48,6 +60,14 @@ pub(super) fn run(
     retained.archives_gone += old.len() as u64;
     if pass == Pass::Report {
         return Ok(());
+    }
+    // Before whole segments go: what these have replaced may be in them.
+    for (entry, held) in mostly {
+        let cutoff = |name: &str| match sight.rules.of(name) {
+            Some(rule) if !held.contains(name) => sight.dots_cutoff(name, rule),
+            _ => 0,
+        };
+        retained.dots += compaction.expire(&entry, &cutoff)?;
     }
     if !gone.is_empty() || !old.is_empty() {
         manifest::swap(compaction.layout(), |manifest| {
@@ -64,10 +84,6 @@ pub(super) fn run(
             manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
             Ok(())
         })?;
-    }
-    let cutoff = |name: &str| sight.rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule));
-    for entry in mostly {
-        retained.dots += compaction.expire(&entry, &cutoff)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod clock;
 mod expiry;
 mod occupied;
 mod read;
+mod replaced;
 mod rollup;
 mod rules;
 
