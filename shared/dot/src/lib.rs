@@ -13,6 +13,7 @@ mod reason;
 mod row;
 mod shape;
 mod timestamp;
+mod value;
 mod varint;
 
 pub use format::{COLUMNS_MAX, Format, FormatError, Letter};
@@ -20,9 +21,8 @@ pub use incarnation::{Incarnation, IncarnationError};
 pub use name::{BYTE_ORDER_MARK, NAME_BYTES_MAX, NameError, SeriesName};
 pub use range::TimeRange;
 pub use reason::Reason;
-pub use row::{
-    Cells, ROW_BYTES_MAX, RowError, Value, ValueError, check_row, parse_number, put_row, put_row_of,
-};
+pub use row::{Cells, ROW_BYTES_MAX, RowError, Value, check_row, put_row, put_row_of};
 pub use shape::{LABEL_BYTES_MAX, Shape, ShapeError};
 pub use timestamp::{TimeError, Timestamp};
+pub use value::{ValueError, parse_number};
 pub use varint::{get_varint, put_varint, unzigzag, zigzag};

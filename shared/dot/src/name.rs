@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What some programs write before a text to say that it is UTF-8. Whoever reads lines leaves it out of the first one: it
-/// would become part of a name, where nobody sees it.
+/// What some programs write before a text to say that it is UTF-8. Whoever reads lines leaves it out of the first one:
+/// it would become part of a name, where nobody sees it.
 pub const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The longest name there is, in bytes.

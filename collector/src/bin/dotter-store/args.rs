@@ -215,7 +215,8 @@ pub(crate) struct CompactOptions {
     #[arg(short = 'M', long)]
     pub(crate) major: bool,
 
-    /// Pass all rows through this command of /bin/sh: rows out, rows in, both in order; it must read them all, and what it leaves out is gone
+    /// Pass all rows through this command of /bin/sh: rows out, rows in, both in order; it must read them all, and what
+    /// it leaves out is gone
     #[arg(long, visible_alias = "gegnum", value_name = "COMMAND")]
     pub(crate) filter: Option<String>,
 
@@ -293,8 +294,8 @@ pub(crate) struct ImportOptions {
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Comma-separated files with a head line: a column of times, one of series, the others values; records of as many
-    /// fields
+    /// Comma-separated files with a head line: a column of times, one of series, the others values; every record
+    /// has as many fields
     #[arg(long)]
     pub(crate) csv: bool,
 

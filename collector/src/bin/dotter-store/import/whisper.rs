@@ -49,8 +49,8 @@ struct Archive {
 }
 
 impl Archive {
-    /// When slot 0 of the ring begins for a point at `slot`, modulo the length of the ring: the same for all points that
-    /// stand where they belong.
+    /// When slot 0 of the ring begins for a point at `slot`, modulo the length of the ring: the same for all points
+    /// that stand where they belong.
     fn phase(&self, slot: u64, time: u32) -> u64 {
         let ring = self.seconds * self.points;
         (u64::from(time) + ring - slot * self.seconds) % ring
