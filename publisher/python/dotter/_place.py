@@ -112,11 +112,16 @@ def default_directory() -> Path:
     if named:
         return Path(named)
     system = Path("/run/dotter")
+    return system if is_usable(system) else Path(f"/dev/shm/dotter-{os.geteuid()}")
+
+
+def is_usable(directory: Path) -> bool:
+    """Whether rings can be made in a directory that is there."""
     try:
-        _check(system)
-        return system
+        _check(directory)
     except OSError:
-        return Path(f"/dev/shm/dotter-{os.geteuid()}")
+        return False
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def split(path: str) -> tuple[Path, str | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from dotter import Dotter, Publisher
+from dotter import _place as place
 
 from .cases import LIBRARY, WithPublisher
 from .reading import read
@@ -294,6 +295,24 @@ class Cases(WithPublisher):
                     self.assertEqual([dot.value for dot in read(publisher.path).dots], [1])
 
             self.in_child(work)
+
+    def test_a_directory_that_one_cannot_write_to_is_no_place_for_rings(self):
+        self.directory.chmod(0o755)
+        roots, open_to_all = self.directory / "roots", self.directory / "open"
+        roots.mkdir(0o755)
+        open_to_all.mkdir()
+        open_to_all.chmod(0o1777)
+
+        def work():
+            if os.geteuid() == 0:
+                os.setresuid(65534, 65534, 65534)
+            else:
+                roots.chmod(0o555)
+            self.assertFalse(place.is_usable(roots))
+            self.assertTrue(place.is_usable(open_to_all))
+            self.assertFalse(place.is_usable(self.directory / "none"))
+
+        self.in_child(work)
 
     def test_a_daemonised_child_publishes_and_its_log_stays_open(self):
         with self.create("rings/") as publisher:

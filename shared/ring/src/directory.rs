@@ -31,10 +31,16 @@ pub fn default_directory() -> PathBuf {
         return dir.into();
     }
     let system = Path::new("/run/dotter");
-    if check(system).is_ok() {
+    if is_usable(system) {
         return system.to_owned();
     }
     PathBuf::from(format!("/dev/shm/dotter-{}", sys::effective_user()))
+}
+
+/// Whether this process can make rings, or a broker's lock, in a directory that is there: nobody else's can pass for it,
+/// and the system lets this process write to it.
+pub fn is_usable(dir: &Path) -> bool {
+    check(dir).is_ok() && sys::may_write(dir)
 }
 
 /// A directory of rings, or the exact name of one.

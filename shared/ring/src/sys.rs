@@ -56,6 +56,14 @@ pub(crate) fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether the user this process acts as may make files in a directory.
+pub(crate) fn may_write(dir: &Path) -> bool {
+    let Ok(dir) = CString::new(dir.as_os_str().as_bytes()) else { return false };
+    let how = libc::W_OK | libc::X_OK;
+    // SAFETY: a string that ends in a zero byte and lives through the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, dir.as_ptr(), how, libc::AT_EACCESS) == 0 }
+}
+
 /// The system's number of this thread.
 pub(crate) fn thread_id() -> u64 {
     // SAFETY: takes nothing and cannot fail.
