@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Read, fenced, here, library, read, rings, rows, run, start};
 use dotter_publisher::{Cell as _, Error, Number, Publisher, Timestamp};
+use dotter_ring::directory::{self, Place};
 use dotter_ring::{Drained, LaneCursor, Owner, RingReader, Value};
 
 /// Python with the package in reach, writing through the library or by itself.
@@ -280,6 +281,68 @@ fn written(path: &Path) -> (Vec<u8>, Vec<u8>) {
         block[48..56].fill(0);
     }
     (file[registry..registry + word(registry)].to_vec(), lane)
+}
+
+#[test]
+fn python_leaves_the_stubs_that_the_library_leaves_whatever_the_rings_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = Random::new();
+    let options = Publisher::options().application("dead").lanes_max(2).registry_bytes(4096);
+    let publisher = options.lane_bytes(1 << 16).path(dir.path()).open().unwrap();
+    let (numbers, texts) = (publisher.series("a").unwrap(), publisher.lines("b").unwrap());
+    let row = publisher.row::<[u64; 5]>("c", &["0", "1", "2", "3", "4"]).unwrap();
+    for index in 0..6000 {
+        match random.next() % 4 {
+            0 => numbers.dot(1.0),
+            1 => numbers.dot_at(Timestamp::from_nanos(random.time(index)), 2.0),
+            2 => texts.line(&"text".repeat(random.next() as usize % 9)),
+            _ => row.dot([index; 5]),
+        }
+    }
+    texts.line(&"x".repeat(5000));
+    let path = publisher.path();
+    // The thread still holds a lane of it, but its bytes are final once it is closed.
+    drop((publisher, numbers, texts, row));
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+
+    let word = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap()) as usize;
+    let (control, lane) = (word(112), word(120));
+    let newest = lane + (word(control) - 1) % (1 << 16) / 4096 * 4096;
+    let places = [dir.path().join("rust"), dir.path().join("python")];
+    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    for number in 0..200 {
+        let mut ring = whole.clone();
+        // The first is as it was; the others are damaged where their records are counted.
+        for _ in 0..number.min(3) {
+            let (from, bytes) = random.of(&[(control, 40), (newest, 64), (newest, 4096), (lane, 1 << 16)]);
+            ring[from + random.next() as usize % bytes] ^= 1 << (random.next() % 8);
+        }
+        if number % 10 == 9 {
+            ring[lane..].chunks_mut(4096).take(number / 10).for_each(|block| block[..64].fill(0));
+        }
+        for place in &places {
+            std::fs::write(place.join(format!("dead.{number:032x}.dots")), &ring).unwrap();
+        }
+    }
+    directory::make_room(&Place::Directory(places[0].clone()), 0).unwrap();
+    let program =
+        "import sys, pathlib; from dotter import _room; _room.make_room(pathlib.Path(sys.argv[1]), None, 0)";
+    run(python(false).args(["-W", "error", "-c", program]).arg(&places[1]));
+
+    let left = |place: &Path| {
+        let names = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut all: Vec<_> =
+            names.map(|name| (name.clone(), std::fs::read(place.join(&name)).unwrap())).collect();
+        all.sort();
+        all
+    };
+    let (ours, theirs) = (left(&places[0]), left(&places[1]));
+    assert_eq!(ours.len(), 200);
+    for (ours, theirs) in ours.into_iter().zip(theirs) {
+        assert!(ours == theirs, "{:?} beside {:?}", ours.0, theirs.0);
+        assert!(ours.0.to_string_lossy().ends_with(".gone"), "{:?} was left", ours.0);
+    }
 }
 
 /// A Python process that has a ring.

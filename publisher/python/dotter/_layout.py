@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ._kinds import Shape
 
 MAGIC = b"DOTRING1"
+# Of what is left of a ring that made room.
+GONE_MAGIC = b"DOTGONE1"
 MAJOR, MINOR = 0, 0
 
 HEADER_BYTES = 4096

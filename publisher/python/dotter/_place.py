@@ -39,6 +39,11 @@ def hold(fd: int) -> FileId:
     return identity
 
 
+def is_ours(identity: FileId) -> bool:
+    """Whether this process owns the file."""
+    return identity in _ours
+
+
 def release(identity: FileId) -> None:
     """Forgets a file whose ring is closed."""
     _ours.discard(identity)
@@ -294,6 +299,17 @@ def _is_alive(fd: int, owner: Identity) -> bool:
         return False
     # This process before it executed another program: its number lives on, its lock does not.
     return owner.pid != os.getpid() and _start_ticks(owner.pid) == owner.start_ticks
+
+
+def is_surely_dead(fd: int, owner: Identity) -> bool:
+    """Whether no process can write to a ring any more, as this machine's process numbers say.
+
+    A ring of this very process is none of them: the other writer of this package may own it.
+    """
+    if owner.boot_id != _boot_id():
+        return not _is_locked(fd)
+    same_numbers = owner.pid_namespace == _pid_namespace()
+    return same_numbers and not _is_locked(fd) and _start_ticks(owner.pid) != owner.start_ticks
 
 
 def ring_name(prefix: str, incarnation: bytes) -> str:

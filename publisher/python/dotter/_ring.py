@@ -19,6 +19,7 @@ that, the record never was; after it, the next one's `head` covers both.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from . import _place as place
+from . import _room as room
 from ._kinds import KIND_F32, KIND_F64, KIND_I64
 from ._layout import (
     ABSOLUTE,
@@ -145,6 +147,7 @@ class Ring:
         """
         place.ensure(directory)
         header = Header(identity, application, clock.kind, clock.hz, geometry)
+        room.make_room(directory, name, room.DEAD_BYTES_MAX)
         if name is not None and not beside:
             # Turned away before anything is made.
             place.dead_under(directory, name)
@@ -154,7 +157,13 @@ class Ring:
         try:
             # Before anything else: who finds the file without a lock may take it for litter.
             place.lock_owner(fd)
-            os.posix_fallocate(fd, 0, geometry.lanes_offset + geometry.lane_bytes)
+            try:
+                os.posix_fallocate(fd, 0, geometry.lanes_offset + geometry.lane_bytes)
+            except OSError as error:
+                # All the dead go before the living are turned away.
+                if error.errno != errno.ENOSPC or not room.make_room(directory, name, 0):
+                    raise
+                os.posix_fallocate(fd, 0, geometry.lanes_offset + geometry.lane_bytes)
             os.ftruncate(fd, geometry.file_bytes)
             os.pwrite(fd, header.encode() + STATE_LIVE.to_bytes(8, "little"), 0)
             path = directory / place.ring_name(name or application, identity.incarnation)
