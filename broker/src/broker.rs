@@ -297,7 +297,7 @@ impl<'a> Broker<'a> {
                         "beyond",
                         &format!(
                             "the collector wants record {wanted} of lane {lane} of {name}, which has come to {next}: \
-                             nothing is sent until it is there"
+                             nothing is sent of that lane until it is there, or the collector says otherwise"
                         ),
                     ),
                     After::NotBelieved { lane, found, most } => self.log.warn(

@@ -30,6 +30,8 @@ use crate::totals::Totals;
 const STILL: Duration = Duration::from_secs(2);
 /// How often the owner of a ring that is still is looked at, and refusal totals alone are posted.
 const SELDOM: Duration = Duration::from_secs(1);
+/// How long a collector is believed that it has more than the ring ever had.
+const BEYOND: Duration = Duration::from_secs(5);
 /// Broken posts in a row after which a batch is suspected to be too large.
 const SUSPICION: u32 = 2;
 /// Acknowledged batches in a row after which a larger one is tried again.
@@ -63,6 +65,8 @@ pub(crate) struct Follow {
     heads: Vec<u64>,
     heads_changed: Instant,
     looked_seldom: Instant,
+    /// When the last question was answered.
+    asked: Instant,
     refusals_acked: RefusalTotals,
     refusals_posted: RefusalTotals,
     /// The store that answered last.
@@ -105,6 +109,7 @@ impl Follow {
             heads_changed: now,
             // The first look is a thorough one.
             looked_seldom: now.checked_sub(SELDOM).unwrap_or(now),
+            asked: now,
             refusals_acked: RefusalTotals::default(),
             refusals_posted: RefusalTotals::default(),
             store: None,
@@ -211,6 +216,11 @@ impl Follow {
             }
             if refusals(&self.reader) != self.refusals_acked {
                 self.news = true;
+            }
+            // Such a lane is sent nothing of, and one wrong answer is not to be the end of it.
+            let beyond = self.lanes.iter().any(|lane| lane.is_beyond());
+            if beyond && now.duration_since(self.asked) >= BEYOND && !self.is_under_way() {
+                self.ask_again();
             }
         }
         filled
@@ -362,6 +372,7 @@ impl Follow {
                 let went_back = self.resume_at(answer, other_store);
                 self.store = Some(answer.store.clone());
                 self.step = Step::Read;
+                self.asked = now;
                 self.pause.succeed();
                 count(&mut totals.wanted_again, went_back);
                 self.beyond().unwrap_or(match went_back {

@@ -57,6 +57,11 @@ impl Lane {
         again
     }
 
+    /// Whether the collector wanted more than the ring had, when that was looked at last.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.acked > self.acked_once
+    }
+
     /// Notes that the only dot of a batch was too large; whether that is believed now.
     pub(crate) fn suspect(&mut self, record: u64) -> bool {
         let before = self.suspect.filter(|suspect| suspect.record == record);

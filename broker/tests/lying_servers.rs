@@ -143,6 +143,21 @@ fn a_question_answered_with_records_that_no_ring_has_is_not_counted_as_a_store_t
 }
 
 #[test]
+fn a_question_answered_with_records_that_no_ring_has_does_not_stop_the_ring_for_good() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    once(directory.path(), &collector.url());
+    collector.trick(&[Trick::Ahead]);
+    (100..200).for_each(|n| lane.dot(&series, n as f64));
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("all dots", || collector.stored() == 200);
+    broker.stop();
+    assert_eq!(collector.only_ring().check_lane(0, 200, |record| record as f64), 0);
+}
+
+#[test]
 fn a_finish_answered_with_less_than_all_keeps_the_ring() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
     let publisher = Publisher::create(directory.path(), 10_000).unwrap();
