@@ -1,14 +1,41 @@
 //! What the events of the live stream say.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_query::{Dot, Envelope, write_number, write_seconds, write_string};
 
-use crate::feed::LossNews;
+use crate::feed::{LossNews, News};
+use crate::follows::Places;
 
 /// Names in one `series` event.
 const NAMES_MAX: usize = 100;
+
+/// Dots by series with those who follow it, in the order the series first appear.
+pub(crate) type BySeries<'a> = Vec<(&'a SeriesName, Places, Vec<Dot>)>;
+
+/// Dots of the series that somebody follows, commit order within each.
+pub(crate) fn group<'a>(
+    news: &'a [Arc<News>],
+    mut follows: impl FnMut(&SeriesName) -> Places,
+) -> BySeries<'a> {
+    let mut places: HashMap<&SeriesName, Option<usize>> = HashMap::new();
+    let mut grouped: BySeries<'_> = Vec::new();
+    for (name, time, value) in news.iter().flat_map(|news| &news.dots) {
+        let place = *places.entry(name).or_insert_with(|| {
+            let followed_by = follows(name);
+            (!followed_by.is_empty()).then(|| {
+                grouped.push((name, followed_by, Vec::new()));
+                grouped.len() - 1
+            })
+        });
+        if let Some(place) = place {
+            grouped[place].2.push(Dot { time: *time, value: *value });
+        }
+    }
+    grouped
+}
 
 /// `"name": [[seconds, value], ...]`.
 pub(crate) fn write_series(name: &SeriesName, dots: &[Dot], dots_max: Option<usize>) -> Vec<u8> {

@@ -40,7 +40,7 @@ impl Interest {
         }
     }
 
-    fn includes(&self, name: &SeriesName) -> bool {
+    pub(crate) fn includes(&self, name: &SeriesName) -> bool {
         match self {
             Interest::Names(names) => names.contains(name),
             Interest::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(name.as_str())),

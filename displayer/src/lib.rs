@@ -29,6 +29,7 @@ mod pulse;
 mod raw;
 mod recent;
 mod render_page;
+mod replay;
 mod run;
 mod series_list;
 mod site;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use dotter_dot::SeriesName;
 use dotter_http::EventSender;
-use dotter_query::Dot;
 
-use crate::events::{gap_event, hello, loss_event, object, series_event, write_series};
+use crate::events::{group, hello, loss_event, object, series_event, write_series};
 use crate::feed::{LossNews, News};
 use crate::follows::{Follows, Full, Interest, Places};
 use crate::recent::{Recent, Resume};
+use crate::replay::{self, Missed, Told};
 
 /// A viewer is sent nothing more often than this.
 pub(crate) const EVENT_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,8 +26,6 @@ const MARK_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const QUEUE_BYTES_MAX: usize = 2 << 20;
 /// Losses in one flush; they are counted in the ledger, whatever is told here.
 const LOSSES_MAX: usize = 1_000;
-/// Comparisons that a viewer who comes back may take for what it missed; beyond, it is told of a gap.
-const RESUME_COMPARISONS_MAX: u64 = 500_000;
 
 /// One request for the stream.
 #[derive(Clone, Debug)]
@@ -86,9 +84,6 @@ struct Viewer<W> {
     told: u64,
     told_at: Instant,
 }
-
-/// Dots by series with those who follow it, in the order the series first appear.
-type BySeries<'a> = Vec<(&'a SeriesName, Places, Vec<Dot>)>;
 
 impl<W> Default for Live<W> {
     fn default() -> Live<W> {
@@ -220,12 +215,13 @@ impl<W: Way> Live<W> {
         }
     }
 
-    /// Begins a stream for a viewer.
+    /// Begins a stream for a viewer: with what it missed up to the position it asks to continue after, then with all
+    /// that came since.
     ///
     /// # Errors
     ///
     /// [`Full`] where those who are there follow as much as can be followed.
-    pub(crate) fn join(&mut self, ask: Ask, way: W, now: Instant) -> Result<(), Full> {
+    pub(crate) fn join(&mut self, ask: Ask, missed: Vec<Told>, way: W, now: Instant) -> Result<(), Full> {
         // Between two flushes, or while there is no store, many may have come and gone.
         self.let_go();
         let place = self.follows.join(ask.interest)?;
@@ -234,41 +230,31 @@ impl<W: Way> Live<W> {
         let told = ask.after.unwrap_or(last);
         let mut viewer = Viewer { way, place, dots_max: ask.dots_max, told, told_at: now };
         viewer.send("hello", &hello(self.has_store, last, self.series_count));
-        // What is pending will be sent at the next flush; it is not to be sent twice.
-        let unsent = self.pending.first().map_or(u64::MAX, |news| news.sequence);
-        match ask.after.filter(|_| self.has_store).map(|after| self.recent.since(after)) {
-            None => {}
-            Some(Resume::Gone(earliest)) => {
-                viewer.tell(last.min(unsent.saturating_sub(1)), "gap", &gap_event(earliest), now);
-            }
-            Some(Resume::Kept(news)) => {
-                let begun = self.follows.comparisons();
-                let mut missed = news.iter().filter(|news| news.sequence < unsent);
-                for news in missed.by_ref() {
-                    let one = [news.clone()];
-                    let mut too_many = false;
-                    let parts: Vec<_> = group(&one, |name| {
-                        too_many |= self.follows.comparisons() - begun >= RESUME_COMPARISONS_MAX;
-                        if too_many { Places::default() } else { self.follows.of(name) }
-                    })
-                    .iter()
-                    .filter(|(_, followed_by, _)| followed_by.contains(place))
-                    .map(|(name, _, dots)| Arc::new(write_series(name, dots, viewer.dots_max)))
-                    .collect();
-                    if too_many {
-                        let left = std::iter::once(news).chain(missed.by_ref());
-                        let earliest = left.flat_map(|news| &news.dots).map(|(_, time, _)| *time).min();
-                        viewer.tell(last.min(unsent.saturating_sub(1)), "gap", &gap_event(earliest), now);
-                        break;
-                    }
-                    if !parts.is_empty() {
-                        viewer.tell(news.sequence, "dots", &object(&parts), now);
-                    }
-                }
-            }
+        let begun = self.follows.comparisons();
+        let left = ask.after.and_then(|after| self.missed(after)).map(|missed| {
+            missed.events(viewer.dots_max, |name| {
+                let few = self.follows.comparisons() - begun < replay::COMPARISONS_MAX;
+                few.then(|| self.follows.of(name).contains(place))
+            })
+        });
+        for told in missed.into_iter().chain(left.into_iter().flatten()) {
+            viewer.tell(told.sequence, told.event, &told.data, now);
         }
         self.viewers.push(viewer);
         Ok(())
+    }
+
+    /// What came after a position and will not be sent at the next flush; `None` where there is no store.
+    pub(crate) fn missed(&self, after: u64) -> Option<Missed> {
+        let unsent = self.pending.first().map_or(u64::MAX, |news| news.sequence);
+        let resume = match self.has_store.then(|| self.recent.since(after))? {
+            Resume::Kept(mut news) => {
+                news.retain(|news| news.sequence < unsent);
+                Resume::Kept(news)
+            }
+            gone => gone,
+        };
+        Some(Missed { after, resume, until: self.recent.last().min(unsent.saturating_sub(1)) })
     }
 
     /// Forgets viewers that are gone.
@@ -311,25 +297,6 @@ impl<W: Way> Viewer<W> {
         self.told = sequence;
         self.told_at = now;
     }
-}
-
-/// Dots of the series that somebody follows, commit order within each.
-fn group<'a>(news: &'a [Arc<News>], mut follows: impl FnMut(&SeriesName) -> Places) -> BySeries<'a> {
-    let mut places: HashMap<&SeriesName, Option<usize>> = HashMap::new();
-    let mut grouped: BySeries<'_> = Vec::new();
-    for (name, time, value) in news.iter().flat_map(|news| &news.dots) {
-        let place = *places.entry(name).or_insert_with(|| {
-            let followed_by = follows(name);
-            (!followed_by.is_empty()).then(|| {
-                grouped.push((name, followed_by, Vec::new()));
-                grouped.len() - 1
-            })
-        });
-        if let Some(place) = place {
-            grouped[place].2.push(Dot { time: *time, value: *value });
-        }
-    }
-    grouped
 }
 
 #[cfg(test)]
@@ -376,7 +343,7 @@ mod tests {
 
     fn join(live: &mut Live<Seen>, ask: Ask, now: Instant) -> Seen {
         let seen = Seen::default();
-        live.join(ask, seen.clone(), now).unwrap();
+        live.join(ask, Vec::new(), seen.clone(), now).unwrap();
         seen
     }
 
@@ -416,6 +383,33 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_while_it_is_worked_out_what_a_viewer_missed_is_neither_left_out_nor_told_twice() {
+        let start = Instant::now();
+        let commit = |live: &mut Live<Seen>, sequence| {
+            live.add(vec![news(sequence, &[("a", sequence, 0.0), ("b", sequence, 0.0)])], vec![], 2);
+        };
+        for (after, expected) in
+            [(1, vec!["2 dots", "3 dots", "4 dots"]), (99, vec!["2 gap", "3 dots", "4 dots"])]
+        {
+            let mut live = live();
+            (1..=2).for_each(|sequence| commit(&mut live, sequence));
+            live.flush(start);
+            let ask = ask(&["a"], Some(after));
+            let missed = live.missed(after).unwrap();
+            commit(&mut live, 3);
+            live.flush(start + EVENT_INTERVAL);
+            commit(&mut live, 4);
+            let (seen, told_before) = (Seen::default(), missed.write(&ask.interest, None));
+            let ask = Ask { after: Some(missed.continues_after()), ..ask };
+            live.join(ask, told_before, seen.clone(), start).unwrap();
+            live.flush(start + EVENT_INTERVAL * 2);
+            let told = told(&seen);
+            let events: Vec<&str> = told.iter().map(|event| event.split(" {").next().unwrap()).collect();
+            assert_eq!(events, expected, "after {after}");
+        }
+    }
+
+    #[test]
     fn a_viewer_who_comes_back_with_too_much_to_compare_is_told_of_a_gap() {
         let (mut live, start) = (live(), Instant::now());
         let pattern = |n| dotter_query::Pattern::new(&format!("*{n}.x")).unwrap();
@@ -424,11 +418,14 @@ mod tests {
         let dots: Vec<_> = (1..).zip(&names).map(|(second, name)| (&**name, second, 1.0)).collect();
         live.add(vec![news(1, &[("0.x", 7, 1.0)]), news(2, &dots)], vec![], 1);
         live.flush(start);
+        let beforehand = live.missed(0).unwrap().write(&interest, None);
+        let beforehand: Vec<_> = beforehand.iter().map(|told| (told.sequence, told.event)).collect();
+        assert_eq!(beforehand, [(1, "dots"), (2, "gap")]);
         let ask = Ask { interest, dots_max: None, after: Some(0) };
         let told = told(&join(&mut live, ask, start));
         assert_eq!(told[0], "1 dots {\"0.x\": [[7, 1.0]]}");
         assert!(told.len() == 2 && told[1].starts_with("2 gap {\"from\": 1, "), "{told:?}");
-        assert!(live.comparisons() <= RESUME_COMPARISONS_MAX + COMPARISONS_MAX as u64);
+        assert!(live.comparisons() <= replay::COMPARISONS_MAX + COMPARISONS_MAX as u64);
     }
 
     #[test]

@@ -152,7 +152,11 @@ impl Site {
         let dots_max =
             form.number("max", u64::MAX)?.map(|max| usize::try_from(max.max(4)).unwrap_or(usize::MAX));
         let (sender, response) = event_stream(QUEUE_BYTES_MAX);
-        let joined = self.followed.live().join(Ask { interest, dots_max, after }, sender, Instant::now());
+        let missed = after.and_then(|after| self.followed.live().missed(after));
+        let told = missed.as_ref().map_or_else(Vec::new, |missed| missed.write(&interest, dots_max));
+        let after = missed.map(|missed| missed.continues_after()).or(after);
+        let joined =
+            self.followed.live().join(Ask { interest, dots_max, after }, told, sender, Instant::now());
         Ok(match joined {
             Ok(()) => response,
             Err(full) => Response::text(429, format!("cannot follow: {full}\n")).header("Retry-After", "10"),
