@@ -1,6 +1,8 @@
 //! Threads the program cannot live without.
 
-use std::thread::{Builder, JoinHandle, panicking};
+use std::thread::{Builder, JoinHandle};
+
+use dotter_daemon::AbortOnPanic;
 
 use crate::Error;
 
@@ -15,17 +17,6 @@ pub(crate) fn spawn_core<T: Send + 'static>(
         work()
     };
     Builder::new().name(name.into()).spawn(guarded).map_err(|source| Error::Resources { what: name, source })
-}
-
-struct AbortOnPanic(&'static str);
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if panicking() {
-            eprintln!("thread {} panicked; ending the process so that it is restarted", self.0);
-            std::process::abort();
-        }
-    }
 }
 
 #[cfg(test)]

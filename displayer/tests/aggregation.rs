@@ -1,76 +1,20 @@
 //! Steps of archives as the program answers them: one number each, made as the store's rules say.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod support;
+
+use std::time::Duration;
 
 use dotter_dot::{SeriesName, Timestamp};
 use dotter_store::Machine;
+use support::Displayer;
 
 const HOUR: u64 = 3600;
 
-/// The program under test; killed when dropped.
-struct Displayer {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Displayer {
-    fn start(dir: &Path) -> Displayer {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dotter-displayer"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(dir)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = loop {
-            let line = lines.next().expect("a line with the address").unwrap();
-            if let Some((_, rest)) = line.split_once("http://") {
-                let is_end = |c: char| !c.is_ascii_digit() && c != '.' && c != ':';
-                break rest[..rest.find(is_end).unwrap_or(rest.len())].parse().unwrap();
-            }
-        };
-        // Whoever writes to a pipe that nobody reads waits for ever.
-        std::thread::spawn(move || lines.for_each(drop));
-        Displayer { child, addr }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// The numbers of a series, without nulls.
-    fn values(&self, name: &str, rest: &str) -> Vec<f64> {
-        let answer = self.get(&format!("/render?target={name}&format=json&noNullPoints=1&{rest}"));
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(" 200 "), "{answer}");
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        let points = body[0]["datapoints"].as_array().cloned().unwrap_or_default();
-        points.iter().map(|point| point[0].as_f64().unwrap()).collect()
-    }
-
-    fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
-        let give_up = Instant::now() + Duration::from_secs(30);
-        while !holds() {
-            assert!(Instant::now() < give_up, "waited for: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Displayer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The numbers of a series, without nulls.
+fn values(displayer: &Displayer, name: &str, rest: &str) -> Vec<f64> {
+    let answer = displayer.json(&format!("/render?target={name}&format=json&noNullPoints=1&{rest}"));
+    let points = answer[0]["datapoints"].as_array().cloned().unwrap_or_default();
+    points.iter().map(|point| point[0].as_f64().unwrap()).collect()
 }
 
 #[test]
@@ -115,9 +59,9 @@ fn one_number_of_a_step_is_made_as_the_rules_say() {
     assert_eq!(live, Timestamp::from_secs(begin + 2 * HOUR - 60).unwrap(), "two hours have expired");
 
     let displayer = Displayer::start(dir.path());
-    displayer.wait_for("the store", || displayer.get("/-/ready").contains(" 200 "));
+    displayer.wait_for("the store", |displayer| displayer.get("/-/ready").0 == 200);
     let window = format!("from={begin}&until={}", begin + 1800);
-    let values = |name: &str, rest: &str| displayer.values(name, &format!("{window}{rest}"));
+    let values = |name: &str, rest: &str| values(&displayer, name, &format!("{window}{rest}"));
     let all = |count: usize, value: f64| vec![value; count];
     // The series' own slots are of ten seconds: there a minute stands where it begins.
     for step in ["", "&step=60"] {
@@ -140,5 +84,5 @@ fn one_number_of_a_step_is_made_as_the_rules_say() {
     assert!(is_all(merged("load.avg"), 2.5), "{:?}", merged("load.avg"));
 
     write("storage-aggregation.conf", &aggregation("average"));
-    displayer.wait_for("the new rules", || is_all(values("web.hits.count", "&step=60"), 5.0));
+    displayer.wait_for("the new rules", |_| is_all(values("web.hits.count", "&step=60"), 5.0));
 }
