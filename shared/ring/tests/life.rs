@@ -429,3 +429,43 @@ fn a_forked_child_writes_nothing_and_its_end_closes_nothing() {
     assert_eq!((reader.refusals(), reader.owner()), (Default::default(), Owner::Alive));
     assert!(lock_is_listed(ring.path()));
 }
+
+#[test]
+fn a_ring_of_another_user_is_not_read_unless_that_is_root() {
+    // SAFETY: takes nothing.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("only root can give a file to another user: not tried");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = |user: u32| {
+        let path = dir.path().join(user.to_string());
+        let ring = create(&Place::Directory(dir.path().to_owned())).unwrap();
+        std::fs::copy(ring.path(), &path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        std::os::unix::fs::chown(&path, Some(user), None).unwrap();
+        path
+    };
+    let [of_root, of_one, of_other] = [0, 1000, 65534].map(path);
+    let is_refused = |path: &Path| match RingReader::open(path) {
+        Ok(_) => false,
+        Err(Error::File { found, .. }) if found.starts_with("belongs to user") => true,
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!([&of_root, &of_one, &of_other].map(|path| is_refused(path)), [false, true, true]);
+    // SAFETY: the child uses memory and files only, and leaves by _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: takes numbers.
+        let changed = unsafe { libc::setresuid(65534, 65534, 65534) } == 0;
+        let refused = || [&of_root, &of_one, &of_other].map(|path| is_refused(path));
+        let right = std::panic::catch_unwind(refused).is_ok_and(|refused| refused == [false, true, false]);
+        // SAFETY: ends the process without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!changed || !right)) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to an integer that the call fills.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
