@@ -74,6 +74,21 @@ def _total_after(count: tuple[Total, int]) -> float:
     return float(total.count)
 
 
+# Dots that were refused: on a series without room, from a handler of C, too big, others.
+_Refused = tuple[int, int, int, int]
+_NOTHING: _Refused = (0, 0, 0, 0)
+
+
+def _refused(ring: Ring) -> _Refused:
+    """What a ring has counted."""
+    handler, too_big, other = map(ring.refused, (CONTROL_REENTRANT, CONTROL_OVERSIZE, CONTROL_OTHER))
+    return ring.refused_series(), handler, too_big, other
+
+
+def _sum(a: _Refused, b: _Refused) -> _Refused:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
 class PythonWriter(Writer):
     """Writes dots one after the other, whichever thread brings them.
 
@@ -102,7 +117,10 @@ class PythonWriter(Writer):
         self._numbers: dict[tuple[str, Shape], list[tuple[int, str]]] = {}
         self._totals: dict[str, Total] = {}
         self._inherited = False
-        self._homeless = 0
+        # Refused while there was no ring: on a series without room, and all others.
+        self._homeless_series, self._homeless = 0, 0
+        # What rings of this process before this one have counted: as `_refused` gives it.
+        self._earlier = _NOTHING
         self._failed: float | None = None
         self._ring: Ring | None = self._make()
         self._path = str(self._ring.path)
@@ -129,7 +147,8 @@ class PythonWriter(Writer):
         self._writing = False
         self._interrupting.clear()
         self._failed = None
-        self._homeless = 0
+        self._homeless_series, self._homeless = 0, 0
+        self._earlier = _NOTHING
 
     def path(self) -> str:
         return self._path
@@ -194,8 +213,10 @@ class PythonWriter(Writer):
                 self._failed = time.monotonic()
                 return None
             ring.add_series(self._entries)
+            ring.refuse_series(self._homeless_series)
             ring.refuse(CONTROL_OTHER, self._homeless)
-            self._ring, self._path, self._homeless = ring, str(ring.path), 0
+            self._ring, self._path = ring, str(ring.path)
+            self._homeless_series, self._homeless = 0, 0
             self._inherited, self._failed = False, None
         return self._ring
 
@@ -225,12 +246,13 @@ class PythonWriter(Writer):
             # One after the other and at its own time, so that a later total is never the smaller one.
             kind, value, ticks = KIND_F64, _total_after(value), None
         if ring is None:
-            self._homeless += 1
-        elif number is None:
-            ring.refuse_series()
+            self._refuse_homeless(number)
         else:
             try:
-                if kind >= KIND_TEXT:
+                if number is None:
+                    ring.look()
+                    ring.refuse_series()
+                elif kind >= KIND_TEXT:
                     self._write_long(ring, number, kind, nanos, value, ticks)
                 elif nanos is None:
                     ring.dot(number, kind, time.time_ns() if ticks is None else ticks, value)
@@ -238,8 +260,19 @@ class PythonWriter(Writer):
                     ring.dot_at(number, kind, nanos, value)
             except Moved:
                 self._ring = None
-                ring.close()
+                self._retire(ring)
                 self._write(number, kind, nanos, value, ticks)
+
+    def _refuse_homeless(self, number: int | None) -> None:
+        if number is None:
+            self._homeless_series += 1
+        else:
+            self._homeless += 1
+
+    def _retire(self, ring: Ring) -> None:
+        """Ends a ring of this process; what it has counted stays known."""
+        self._earlier = _sum(self._earlier, _refused(ring))
+        ring.close()
 
     def _write_long(
         self,
@@ -252,6 +285,7 @@ class PythonWriter(Writer):
     ) -> None:
         count, content = value
         if kind == KIND_TEXT and count > TEXT_BYTES_MAX:
+            ring.look()
             ring.refuse(CONTROL_OVERSIZE)
         elif nanos is not None:
             ring.long(number, kind, nanos, True, count, content)
@@ -268,29 +302,28 @@ class PythonWriter(Writer):
                     self._write(number, kind, nanos, value, ticks)
                 # Without a ring nobody can write them.
                 while self._interrupting:
-                    _, kind, _, value, _ = self._interrupting.popleft()
+                    number, kind, _, value, _ = self._interrupting.popleft()
                     if kind == _COUNT:
                         _total_after(value)
-                    self._homeless += 1
+                    self._refuse_homeless(number)
             finally:
                 self._writing = False
         if self._closing and not self._writing and self._ring is not None:
             try:
                 self._writing = True
                 ring, self._ring = self._ring, None
-                ring.close()
+                self._retire(ring)
             finally:
                 self._writing = False
 
     def counts(self) -> Counts:
         with self._lock:
             ring = self._ring
-            if ring is None:
-                return Counts(0, 0, 0, 0, self._homeless)
-            offsets = CONTROL_REENTRANT, CONTROL_OVERSIZE, CONTROL_OTHER
-            handler, too_big, other = (ring.refused(offset) for offset in offsets)
-            series = ring.refused_series()
-            return Counts(ring.published(), series, handler, too_big, other + self._homeless)
+            published, now = (0, _NOTHING) if ring is None else (ring.published(), _refused(ring))
+            series, handler, too_big, other = _sum(self._earlier, now)
+            return Counts(
+                published, series + self._homeless_series, handler, too_big, other + self._homeless
+            )
 
     def close(self) -> None:
         with self._lock:

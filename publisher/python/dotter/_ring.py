@@ -57,6 +57,10 @@ from ._layout import (
 )
 
 
+# How long a ring that had its name is taken to have it, where refused dots are counted in it, in seconds.
+_LOOK = 0.02
+
+
 def supported() -> bool:
     """Whether the order of stores that the ring needs is the order this machine has."""
     return sys.platform == "linux" and platform.machine() == "x86_64" and sys.maxsize > 1 << 32
@@ -122,6 +126,7 @@ class Ring:
         self._mask = geometry.lane_bytes - 1
         self._incarnation = int.from_bytes(header.identity.incarnation[:8], "little")
         self._pair: Pair | None = None
+        self._looked = time.monotonic()
         self._at: Position = (0, 0, 0, 0, 0)
         # Bytes used and series named; exchanged at once, too.
         self._registry = REGISTRY_ENTRIES, 0
@@ -326,9 +331,17 @@ class Ring:
             self._words[index + offset] = word
         self._at = (start + BLOCK_HEAD_BYTES, start + BLOCK_BYTES, records, ticks, nanos)
 
-    def refuse_series(self) -> None:
-        """Counts a dot on a series that the registry had no room for."""
-        self._words[HEADER_REFUSED_SERIES // 8] += 1
+    def look(self) -> None:
+        """Raises Moved where the file has lost its name: what is counted in it is not read. Looks once in 20 ms."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            if self._held.is_unlinked():
+                raise Moved
+
+    def refuse_series(self, count: int = 1) -> None:
+        """Counts dots on a series that the registry had no room for."""
+        self._words[HEADER_REFUSED_SERIES // 8] += count
 
     def refuse(self, offset: int, count: int = 1) -> None:
         """Counts dots in the lane control's counter at `offset`."""
