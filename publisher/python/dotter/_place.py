@@ -230,7 +230,9 @@ class NameLock:
         # `.broker.lock` and `.NAME.broker.lock` are held by a broker for as long as it runs.
         suffix = "name-lock" if name == "broker" or name.endswith(".broker") else "lock"
         path = directory / f".{name}.{suffix}"
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        # Not blocking keeps a FIFO from holding us up.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o640)
 
     def __enter__(self) -> None:
         """Takes it, or raises BlockingIOError: a holder that was stopped keeps nobody waiting."""

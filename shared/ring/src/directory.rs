@@ -298,7 +298,8 @@ impl NameLock {
         lock_path(dir, name, if like_a_brokers { ".name-lock" } else { ".lock" })
     }
 
-    /// Waits for it: whoever holds it is making or removing a file.
+    /// Takes it. Whoever holds it is making or removing a file, so the wait is short, and has an end where the holder
+    /// was stopped.
     pub(crate) fn take(dir: &Path, name: &OsStr) -> Result<NameLock, Error> {
         let path = NameLock::path(dir, name);
         let file = lock_file(&path)?;
