@@ -248,6 +248,8 @@ class NameLock:
             time.sleep(0.001)
 
     def __exit__(self, *_: object) -> None:
+        # Closing alone would leave it to a child that another thread has forked meanwhile.
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
 
 
