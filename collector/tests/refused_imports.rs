@@ -96,6 +96,31 @@ fn rows_shorter_than_the_head_line_by_their_format_come_back() {
 }
 
 #[test]
+fn a_series_whose_rows_are_of_several_formats_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    for rows in ["a 1 FFs 1 2 x\na 2 F 3\n", "a 3 s x\na 4 FFFF 4 5 6 7\na 5 F 8\n"] {
+        told(dir.path(), &["add"], rows);
+        let csv = printed(dir.path(), &["export", "--csv"]);
+        let other = tempfile::tempdir().unwrap();
+        told(other.path(), &["import", "--csv"], &csv);
+        let all = |dir| printed(dir, &["read", "%", "--print-format"]);
+        assert_eq!(all(other.path()), all(dir.path()));
+    }
+    let csv = printed(dir.path(), &["export", "--csv", "--before", "3"]);
+    assert!(csv.starts_with("series,time,format,value,c2,c3\n"), "{csv}");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn no_row_is_missing_in_parquet_whatever_formats_its_series_has_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.parquet");
+    told(dir.path(), &["add"], "a 1 FFs 1 2 x\na 2 F 3\n");
+    let said = told(dir.path(), &["export", "%", "--parquet", path.to_str().unwrap()], "");
+    assert!(said.contains("wrote 2 rows"), "{said}");
+}
+
+#[test]
 fn a_quote_that_does_not_end_hides_no_rows() {
     let dir = tempfile::tempdir().unwrap();
     let texts = "time,series,msg\n1,q1,ok\n2,q2,\"x\n3,q3,lost\n4,q4,lost\n";

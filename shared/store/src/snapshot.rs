@@ -133,6 +133,34 @@ impl Snapshot {
         Ok(latest.cloned())
     }
 
+    /// Every shape that dots of a series within `range` have, each once; maybe also some of dots beside the range, or of
+    /// dots that others replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::chunks`].
+    pub fn shapes(&self, name: &str, range: TimeRange) -> Result<Vec<Shape>, Error> {
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut add = |shape: &Shape| {
+            if !shapes.contains(shape) {
+                shapes.push(shape.clone());
+            }
+        };
+        self.chunks(name, range)?.iter().for_each(|chunk| add(&chunk.shape));
+        // Those of the live log are of several shapes.
+        for source in self.inner.sources() {
+            let Source::Head(part) = source else { continue };
+            for run in part.get(name).into_iter().flat_map(|series| [series.run(false), series.run(true)]) {
+                for (dots, shape) in run.parts(0..run.len()) {
+                    if run.times[dots].iter().any(|time| range.contains(Timestamp::from_nanos(*time))) {
+                        add(shape);
+                    }
+                }
+            }
+        }
+        Ok(shapes)
+    }
+
     /// What is known of the dots of a series within `range` without decoding any, in the order of their first
     /// times. Chunks that begin or end outside of the range are whole all the same.
     ///

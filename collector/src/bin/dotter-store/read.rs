@@ -60,9 +60,9 @@ pub(crate) fn print(search: &Search<'_>, printer: &Printer, out: &mut impl Write
 pub(crate) fn shapes(search: &Search<'_>) -> Result<Vec<Shape>, Error> {
     let mut shapes: Vec<Shape> = Vec::new();
     for name in search.series {
-        for chunk in search.snapshot.chunks(name.as_str(), search.range)? {
-            if !shapes.contains(&chunk.shape) {
-                shapes.push(chunk.shape);
+        for shape in search.snapshot.shapes(name.as_str(), search.range)? {
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
             }
         }
     }
