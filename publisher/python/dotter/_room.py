@@ -67,10 +67,12 @@ def make_room(directory: Path, name: str | None, bytes_max: int) -> bool:
             break
         try:
             _replace(Path(path))
+            went = True
         except OSError:
-            continue
+            # Where a broker has removed it, or another process that makes room, nothing goes in its stead.
+            if os.path.lexists(path):
+                continue
         room -= size
-        went = True
     return went
 
 

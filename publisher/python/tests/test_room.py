@@ -63,6 +63,21 @@ class Room(WithPublisher, unittest.TestCase):
         for stub, dots in stubs.items():
             self.check_stub(stub, dots)
 
+    def test_where_a_dead_ring_is_removed_by_others_no_other_one_makes_room_in_its_stead(self):
+        stubs = [self.leave("rings/", 1) for _ in range(3)]
+        oldest, *others = (stub.replace(".gone", ".dots") for stub in stubs)
+        size = sum(os.stat(path).st_blocks * 512 for path in (oldest, *others))
+        replace = room._replace
+
+        def removed_by_others_first(path):
+            if str(path) == oldest:
+                os.unlink(path)
+            replace(path)
+
+        with mock.patch.object(room, "_replace", removed_by_others_first):
+            self.assertFalse(room.make_room(self.directory / "rings", None, size - 1))
+        self.assertEqual(sorted(os.listdir(self.directory / "rings")), sorted(map(os.path.basename, others)))
+
     def test_a_full_disk_without_dead_rings_is_an_error_and_leaves_nothing(self):
         full = OSError(errno.ENOSPC, "no space left on device")
         with mock.patch.object(os, "posix_fallocate", side_effect=full):

@@ -173,12 +173,19 @@ pub(crate) fn make_room_beside(
         && let Some((_, size, path)) = dead.pop()
     {
         // Opened again rather than kept open: there may be more of them than descriptors.
-        if UnmappedRing::open(&path).and_then(|ring| crate::gone::replace(&ring)).is_ok() {
-            bytes -= size;
-            gone.push(path);
+        match UnmappedRing::open(&path).and_then(|ring| crate::gone::replace(&ring)) {
+            Ok(()) => gone.push(path),
+            // A broker has removed it, or another process that makes room: nothing goes in its stead.
+            Err(_) if is_missing(&path) => {}
+            Err(_) => continue,
         }
+        bytes -= size;
     }
     Ok(gone)
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// When each dead ring was made, what it takes on the disk in bytes, and its name.
@@ -376,6 +383,7 @@ fn is_litter(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Identity, LANE_BYTES_MIN, Ring, RingOptions};
 
     #[test]
     fn only_whole_incarnations_make_a_sibling() {
@@ -418,6 +426,33 @@ mod tests {
         assert_eq!(names(Place::Directory(dir.path().into())), ["a.dots", sibling, stub]);
         assert_eq!(names(Place::Exact(dir.path().join("ring"))), ["ring", sibling, stub]);
         assert!(names(Place::Directory(dir.path().join("none"))).is_empty());
+    }
+
+    #[test]
+    fn where_a_dead_ring_is_removed_by_others_no_other_one_makes_room_in_its_stead() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::Directory(dir.path().into());
+        let mut bytes = 0;
+        let rings = ["a", "b", "c"].map(|application| {
+            let options =
+                RingOptions { lane_bytes: LANE_BYTES_MIN, lanes_max: 1, ..RingOptions::new(application) };
+            let inside = SlowPath::enter().unwrap();
+            let identity = Identity::of_this_process().unwrap();
+            let path = Ring::create(&inside, &options, identity, &place, false).unwrap().path().to_owned();
+            bytes += std::fs::metadata(&path).unwrap().blocks() * 512;
+            path
+        });
+        // Asked of each in turn: by the last, the first is known to be dead.
+        let asked = std::cell::Cell::new(0);
+        let others = |_| {
+            asked.set(asked.get() + 1);
+            if asked.get() == rings.len() {
+                std::fs::remove_file(&rings[0]).unwrap();
+            }
+            false
+        };
+        assert_eq!(make_room_beside(&place, bytes - 1, others).unwrap(), [""; 0].map(PathBuf::from));
+        assert_eq!(scan(&place).unwrap(), rings[1..]);
     }
 
     #[test]
