@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ._names import application_name
+
 if TYPE_CHECKING:
     from ._kinds import Shape
 
@@ -52,6 +54,8 @@ DELTA_HALF = 1 << 39
 DELTA_MASK = (1 << 40) - 1
 
 CLOCK_REALTIME, CLOCK_TSC = 0, 1
+# Those that a reader knows.
+_CLOCKS = CLOCK_REALTIME, CLOCK_TSC, 2
 TIME_END = 1 << 64
 
 _HEADER = struct.Struct("<8sIHHII Q16s16sQ IIQIIQ II QQQQ Q40x64s256x")
@@ -206,8 +210,14 @@ class Header:
         geometry = Geometry(file_bytes, registry, registry_bytes, control, lanes, lanes_max, lane_log2)
         if header_bytes != HEADER_BYTES or block_bytes != BLOCK_BYTES or not geometry.is_sound():
             raise OSError(f"cannot read ring {path}: its parts do not lie in order, inside the file")
+        # As the library: what it cannot read is nothing to move aside, or to leave a stub of.
+        if clock not in _CLOCKS or clock != CLOCK_REALTIME and not 10**6 <= tick_hz <= 10**11:
+            raise OSError(f"cannot read ring {path}: clock of kind {clock} with {tick_hz} ticks a second")
+        try:
+            application = application_name(fields[23].split(b"\0")[0].decode())
+        except ValueError as error:
+            raise OSError(f"cannot read ring {path}: {error}") from None
         who = Identity(incarnation, boot_id, created, pid, uid, start_ticks, fields[22])
-        application = fields[23].rstrip(b"\0").decode(errors="replace")
         return cls(who, application, clock, tick_hz, geometry)
 
 

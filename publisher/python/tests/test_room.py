@@ -1,5 +1,6 @@
 """Dead rings make room for a new one of the package's own writer, as they do for the library's."""
 
+import dataclasses
 import errno
 import os
 import struct
@@ -7,7 +8,7 @@ import unittest
 from unittest import mock
 
 from dotter import _room as room
-from dotter._layout import GONE_MAGIC, HEADER_BYTES, crc32c
+from dotter._layout import GONE_MAGIC, HEADER_BYTES, HEADER_CHECKED_BYTES, Header, crc32c
 
 from .cases import WithPublisher
 
@@ -96,9 +97,16 @@ class Room(WithPublisher, unittest.TestCase):
             "c." + "0" * 32 + ".dots": b"x" + content[1:],
             "d.dots": content,
         }
+        # Headers that no reader of today takes, whose stubs none would take, either.
+        header = Header.decode(content, name)
+        for index, change in enumerate(({"clock": 3}, {"clock": 1, "tick_hz": 1}, {"application": "a/b"})):
+            changed = dataclasses.replace(header, **change).encode() + content[HEADER_CHECKED_BYTES:]
+            others[f"f{index}." + "0" * 32 + ".dots"] = changed
         for other, held in others.items():
             (rings / other).write_bytes(held)
         os.mkfifo(rings / ("e." + "0" * 32 + ".dots"))
         self.assertTrue(room.make_room(rings, None, 0))
         self.check_stub(stub, 1)
         self.assertEqual(len(os.listdir(rings)), len(others) + 2)
+        for other, held in others.items():
+            self.assertEqual((rings / other).read_bytes(), held, other)
