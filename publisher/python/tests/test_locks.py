@@ -2,10 +2,12 @@
 
 import os
 import unittest
+from unittest import mock
 
+from dotter import Publisher
 from dotter import _place as place
 
-from .cases import WithPublisher
+from .cases import LIBRARY, WithPublisher
 
 
 class Locks(WithPublisher, unittest.TestCase):
@@ -36,6 +38,25 @@ class Locks(WithPublisher, unittest.TestCase):
         finally:
             os.close(end)
             os.waitpid(child, 0)
+
+    @unittest.skipUnless(LIBRARY, "DOTTER_TEST_LIBRARY names no library")
+    def test_one_writer_of_a_process_leaves_the_other_writers_ring_its_lock(self):
+        def check(publisher):
+            fd = os.open(publisher.path, os.O_RDONLY)
+            self.assertTrue(place._is_locked(fd))
+
+        (self.directory / "rings").mkdir()
+        libraries = "", LIBRARY
+        for first, second in (libraries, libraries[::-1]):
+            with mock.patch.dict(os.environ, {"DOTTER_LIBRARY": first}):
+                one = Publisher.create(self.directory / "rings", 1000)
+            with mock.patch.dict(os.environ, {"DOTTER_LIBRARY": second}):
+                other = Publisher.create(self.directory / "rings", 1000)
+            self.assertNotEqual(one.writer, other.writer)
+            # The locks are the parent's.
+            self.in_child(lambda both=(one, other): [check(publisher) for publisher in both])
+            one.close()
+            other.close()
 
 
 if __name__ == "__main__":

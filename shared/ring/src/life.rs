@@ -94,6 +94,12 @@ pub(crate) fn is_ours(inside: &SlowPath, id: FileId) -> bool {
     ours(inside, |all| all.iter().any(live))
 }
 
+/// Whether this copy of the library holds, or held, the ring in the file: this process's, or one of a process that it
+/// was forked from.
+pub(crate) fn is_known(inside: &SlowPath, id: FileId) -> bool {
+    ours(inside, |all| all.iter().any(|ring| ring.id == id))
+}
+
 /// The owner's hold on its file: the locked descriptor.
 pub(crate) struct Life {
     file: Arc<Held>,

@@ -1,5 +1,6 @@
 //! What /proc tells about processes: whether the owner of a ring is still the one it was.
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -36,6 +37,17 @@ pub(crate) fn boot_id_cached() -> [u8; 16] {
 /// The inode of this process's process namespace; zero where /proc does not tell.
 pub(crate) fn pid_namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
+}
+
+/// Inodes of the files that this process has mapped; none where /proc does not tell.
+pub(crate) fn mapped_inodes() -> HashSet<u64> {
+    let maps = std::fs::read("/proc/self/maps").unwrap_or_default();
+    // Addresses, permissions, offset, device, inode and a path that may be anything, with blanks between.
+    let inode = |line: &[u8]| {
+        let field = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).nth(4)?;
+        std::str::from_utf8(field).ok()?.parse().ok()
+    };
+    maps.split(|byte| *byte == b'\n').filter_map(inode).filter(|inode| *inode != 0).collect()
 }
 
 /// When a process started, in ticks since the boot; `None` where there is none, or only its remains.

@@ -3,6 +3,7 @@
 //! Always true: a file is seen under its name only when it is whole, and its owner holds the lock from
 //! before that until it ends; every lane has one writer, the last lane is everybody's under a mutex.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::layout::{
     CONTROL_THREAD, Geometry, HEADER_REFUSED_SERIES, HEADER_STATE, LANE_BYTES, LANE_LOG2_MAX, LANE_LOG2_MIN,
     LANES_LIMIT, LANES_MAX, REGISTRY_BYTES, STATE_CLOSED, STATE_LIVE, word,
 };
-use crate::life::{FileId, Life, Owner, is_ours};
+use crate::life::{FileId, Life, Owner, is_known, is_ours};
 use crate::map::{Map, Span};
 use crate::newest;
 use crate::reader::{Refusals, refusals};
@@ -30,7 +31,7 @@ use crate::record::Shape;
 use crate::sync::{Acquire, Relaxed, Release};
 use crate::unfinished::Unfinished;
 use crate::unmapped::UnmappedRing;
-use crate::{registry, sys};
+use crate::{process, registry, sys};
 
 /// What a new ring is to be like.
 #[derive(Clone, Debug)]
@@ -156,7 +157,12 @@ impl Ring {
             geometry,
         };
         // Best effort: a dead ring that cannot go is no reason not to publish.
-        let make_room = |bytes_max| directory::make_room_beside(place, bytes_max, |id| is_ours(inside, id));
+        // A ring of another copy of this library in the process is mapped, and not known here. Its lock would fall
+        // with the descriptor of whoever looked at it.
+        let mapped = OnceCell::new();
+        let is_mapped = |id: FileId| mapped.get_or_init(process::mapped_inodes).contains(&id.inode);
+        let ours = |id| is_ours(inside, id) || !is_known(inside, id) && is_mapped(id);
+        let make_room = |bytes_max| directory::make_room_beside(place, bytes_max, ours);
         let _ = make_room(options.dead_bytes_max);
         let exact = place.name().filter(|_| !beside);
         if let Some(name) = exact {
