@@ -4,6 +4,7 @@
 //! that have not changed since the last pass of any process were announced by that one, whose time is what the
 //! retention clock shows.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use dotter_dot::Timestamp;
@@ -103,12 +104,22 @@ impl Retention {
         }
         let from = entries.iter().map(|entry| entry.first_time.nanos()).min().unwrap_or(0);
         let order = entries.iter().map(|entry| entry.order).min().unwrap_or_default();
+        let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.clone()).collect();
         Ok(Some(Box::new(move |name| {
             let sight = Sight::new(rules, &snapshot, now);
-            let cutoff = rules.of(name).map_or(0, |rule| sight.dots_cutoff(name, rule));
+            let Some(rule) = rules.of(name) else { return 0 };
+            let cutoff = sight.dots_cutoff(name, rule);
+            let mut merged =
+                snapshot.inner.segments.iter().filter(|segment| names.contains(&segment.entry().name));
+            let mut is_out_of_sight = || {
+                merged.try_fold(false, |is, segment| {
+                    Ok::<_, Error>(is || expiry::is_out_of_sight(&sight, segment, name, rule)?)
+                })
+            };
             // An index that cannot be read may hide what was replaced.
-            let is_held =
-                cutoff > from && replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true);
+            let is_held = cutoff > from
+                && (replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true)
+                    || is_out_of_sight().unwrap_or(true));
             if is_held { 0 } else { cutoff }
         })))
     }

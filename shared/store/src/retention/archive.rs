@@ -164,8 +164,7 @@ fn missing(
     let mut due: Vec<Archive> = Vec::new();
     // What is older than it is kept is not looked at: it would go at once. Of old data, measured by its own newest
     // dot, all is looked at.
-    let newest = manifest.segments.iter().map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
-    let oldest = now.min(newest).saturating_sub(keep).nanos();
+    let oldest = sight.oldest(keep);
     let mut done = Spans::default();
     for window in manifest.archives.iter().filter(|window| window.step == step && window.from < window.until)
     {

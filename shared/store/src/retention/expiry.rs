@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use dotter_dot::Timestamp;
 
 use super::replaced::Leaving;
-use super::{Pass, Retained, Rules, Sight, overdue};
+use super::{Pass, Retained, Rule, Rules, Sight, overdue};
 use crate::compaction::Compaction;
 use crate::error::Error;
 use crate::manifest::{self, SegmentEntry};
 use crate::segment::Segment;
+use crate::tombstone::Spans;
 
 /// Removes, or counts what it would.
 pub(super) fn run(
@@ -123,6 +124,9 @@ fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segmen
             return Err(Error::GivenUp);
         }
         let Some(rule) = sight.rules.of(name.as_str()) else { continue };
+        if is_out_of_sight(sight, segment, name.as_str(), rule)? {
+            continue;
+        }
         let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
         let overdue = Timestamp::from_nanos(overdue(cutoff.nanos(), rule.raw));
         segment.chunks(name.as_str(), None, |chunk| {
@@ -147,7 +151,7 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
             let step = archive.step.as_nanos() as u64;
             let last = entry.last_time.min(sight.now.saturating_sub(rule.raw)).nanos();
             // Steps older than they are kept are in no window, nor need they be.
-            let first = entry.first_time.max(sight.now.saturating_sub(archive.keep)).nanos();
+            let first = entry.first_time.nanos().max(sight.oldest(archive.keep));
             let mut time = first / step * step;
             while time <= last {
                 let holds = |window: &&crate::retention::Archive| {
@@ -171,6 +175,38 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
     Ok(true)
 }
 
+/// Whether a segment has dots that are too old by the newest dot of their series, that archives would keep by the same
+/// measure, and that no archive has: archives look back from the newest dot of the store. Such dots stay.
+pub(super) fn is_out_of_sight(
+    sight: &Sight<'_>,
+    segment: &Segment,
+    name: &str,
+    rule: &Rule,
+) -> Result<bool, Error> {
+    for archive in &rule.archives {
+        let from = sight.cutoff(name, archive.keep);
+        let until = sight.oldest(archive.keep).min(sight.dots_cutoff(name, rule));
+        if from >= until {
+            continue;
+        }
+        let step = archive.step.as_nanos() as u64;
+        let mut held = Spans::default();
+        let windows = sight.snapshot.inner.manifest.archives.iter();
+        for window in windows.filter(|window| window.step == step && window.order >= segment.order()) {
+            held.add(window.from, window.until.saturating_sub(1));
+        }
+        let mut is_missing = false;
+        segment.chunks(name, None, |chunk| {
+            let (first, last) = (chunk.first.nanos().max(from), chunk.last.nanos().min(until - 1));
+            is_missing |= first <= last && !held.covers(first / step * step, last);
+        })?;
+        if is_missing {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether a window has steps of a series whose rule does not say how long they are kept: it has no rule any more, or
 /// one that is skipped. What the others have in that window goes by itself.
 fn has_foreign(sight: &Sight<'_>, open: &crate::retention::OpenArchive) -> bool {
@@ -186,7 +222,5 @@ fn is_over(sight: &Sight<'_>, window: &crate::retention::Archive) -> bool {
         .map(|archive| archive.keep)
         .max();
     // By the store's own newest dot: where nothing comes any more, nothing goes.
-    let newest = sight.snapshot.inner.manifest.segments.iter().map(|segment| segment.last_time).max();
-    let now = sight.now.min(newest.unwrap_or(Timestamp::MIN));
-    keep.is_some_and(|keep| window.until <= now.saturating_sub(keep).nanos())
+    keep.is_some_and(|keep| window.until <= sight.oldest(keep))
 }

@@ -102,6 +102,13 @@ impl<'a> Sight<'a> {
         self.now.min(newest).saturating_sub(keep).nanos()
     }
 
+    /// No archive looks at what is older than this: it is older than `keep` by the store's newest dot.
+    fn oldest(&self, keep: Duration) -> u64 {
+        let segments = &self.snapshot.inner.manifest.segments;
+        let newest = segments.iter().map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
+        self.now.min(newest).saturating_sub(keep).nanos()
+    }
+
     /// The dots of a series before this moment are too old. No step of an archive lies on both sides of it, so that
     /// a step either still has all of its dots, and can be computed again when one comes late, or may lose them all.
     fn dots_cutoff(&self, name: &str, rule: &Rule) -> u64 {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Sight;
+use super::expiry::is_out_of_sight;
 use crate::error::Error;
 use crate::manifest::Order;
 use crate::segment::Segment;
@@ -23,7 +24,8 @@ impl Leaving {
         self.0.get(&segment.entry().name).is_some_and(|held| !held.contains(name))
     }
 
-    /// The series of a segment whose old dots wait until those go that they may have replaced.
+    /// The series of a segment whose old dots stay: those that wait until the dots go that they may have replaced, and
+    /// those that no archive looks at.
     pub(super) fn held(&self, sight: &Sight<'_>, segment: &Segment) -> Result<BTreeSet<String>, Error> {
         let mut held = BTreeSet::new();
         let (order, first, last) = (segment.order(), segment.entry().first_time, segment.entry().last_time);
@@ -31,11 +33,12 @@ impl Leaving {
             before.order() < order && before.entry().first_time <= last && first <= before.entry().last_time
         };
         let before: Vec<_> = sight.snapshot.inner.segments.iter().filter(meets).collect();
-        if before.is_empty() {
-            return Ok(held);
-        }
         for name in segment.names("") {
             let Some(rule) = sight.rules.of(name.as_str()) else { continue };
+            if is_out_of_sight(sight, segment, name.as_str(), rule)? {
+                held.insert(name.as_str().to_owned());
+                continue;
+            }
             let cutoff = sight.dots_cutoff(name.as_str(), rule);
             let Some((first, last)) = explicit(segment, name.as_str(), 0, cutoff)? else { continue };
             for before in before.iter().filter(|before| !self.takes(before, name.as_str())) {
