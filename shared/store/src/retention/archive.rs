@@ -183,7 +183,8 @@ fn missing(
             let begins = at / step * step;
             let Some(next) = rung.next(begins).filter(|next| up(*next, step) <= closed) else { break };
             let (from, until) = (up(rung.start(begins), step), up(next, step));
-            for (from, until) in done.gaps(from, until) {
+            // A part of the window that is over already would go with this pass, and be missing again in the next.
+            for (from, until) in done.gaps(from, until).into_iter().filter(|(_, until)| *until > oldest) {
                 let window = Archive { step, from, until, ..Archive::default() };
                 done.add(from, until - 1);
                 due.push(window);
