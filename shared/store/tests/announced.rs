@@ -58,3 +58,26 @@ fn a_window_that_is_computed_again_keeps_steps_that_new_rules_would_remove() {
     assert!(!removed.only_reported);
     assert_eq!(counted(dir.path(), "a"), 0);
 }
+
+#[test]
+fn rules_of_which_a_file_is_gone_are_announced_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("retention.toml");
+    std::fs::write(&own, "[[rule]]\npattern = \"a%\"\nkeep = \"raw:10y\"\n").unwrap();
+    let schemas = "[all]\npattern = .*\nretentions = 60s:1h\n";
+    std::fs::write(dir.path().join("storage-schemas.conf"), schemas).unwrap();
+    fill(dir.path(), "a", 0..6);
+    // The files are older than the first pass here, as they are once an hour has gone by.
+    let first = Timestamp::now().saturating_add(Duration::from_secs(HOUR));
+    let pass = |hours: u64| {
+        let length = Duration::from_secs(hours * HOUR);
+        let machine = Machine { wall: first.saturating_add(length), boot: [1; 16], since_boot: length };
+        // Each is made by a process of its own.
+        Retention::default().pass(dir.path(), &machine, &|| false).unwrap()
+    };
+    let done = |retained: Retained| (retained.only_reported, retained.dots);
+    assert_eq!((done(pass(0)), done(pass(1))), ((true, 0), (false, 0)));
+    std::fs::remove_file(&own).unwrap();
+    assert_eq!(done(pass(2)), (true, 299));
+    assert_eq!(done(pass(3)), (false, 299));
+}

@@ -1,8 +1,8 @@
 //! What a process knows of the rules it goes by: nothing goes by rules that were never announced.
 //!
-//! Always true: the first pass after the files of the rules have changed only reports what they would remove. Files
-//! that have not changed since the last pass of any process were announced by that one, whose time is what the
-//! retention clock shows.
+//! Always true: the first pass after the files of the rules have changed, or one of them has gone, only reports what they
+//! would remove. Files that are those of the last pass of any process, and have not changed since it, were announced by
+//! that one: its time is what the retention clock shows, and which files those were says `retention.announced`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,14 +47,17 @@ impl Retention {
             is_settled
                 && match &self.seen {
                     Some(seen) => *seen == stamps,
-                    None => stamps.changed() <= last,
+                    // A file that is gone leaves no time of change behind.
+                    None => stamps.changed() <= last && stamps.were_noted(dir),
                 }
         };
         let retained = run(dir, &rules, machine, &announced, cancel)?;
-        self.seen = Some(stamps);
-        let may_remove = !retained.only_reported && !rules.is_empty();
+        let has_rules = !rules.is_empty();
+        let may_remove = !retained.only_reported && has_rules;
         self.granted = may_remove.then_some((rules, retained.clock));
-        Ok(retained)
+        let noted = if has_rules { stamps.note(dir) } else { Ok(()) };
+        self.seen = Some(stamps);
+        noted.map(|()| retained)
     }
 
     /// One round of compaction, as [`crate::compact`], in which also goes what the last pass was allowed to remove.

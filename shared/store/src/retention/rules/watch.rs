@@ -8,6 +8,12 @@ use std::sync::Arc;
 use dotter_dot::Timestamp;
 
 use super::Rules;
+use crate::error::Error;
+use crate::layout::Layout;
+
+/// Which files of rules the last pass went by. Only whether it is still the same text is ever asked of it; where it is
+/// not there, the next pass announces once more.
+const ANNOUNCED: &str = "retention.announced";
 
 /// The rules of a store, read anew when their files have changed.
 #[derive(Debug)]
@@ -70,6 +76,27 @@ impl Stamps {
         // A link may be changed, or the file that it leads to.
         let of = |path: PathBuf| [fs::symlink_metadata(&path), fs::metadata(&path)].map(stamp);
         Stamps(Rules::files(dir).flat_map(of).flatten().collect())
+    }
+
+    /// Whether these are the files that the last pass of any process went by, as far as it could say.
+    pub(crate) fn were_noted(&self, dir: &Path) -> bool {
+        fs::read(dir.join(ANNOUNCED)).is_ok_and(|noted| noted == self.text().into_bytes())
+    }
+
+    /// Says so of these, for processes that come after this one.
+    pub(crate) fn note(&self, dir: &Path) -> Result<(), Error> {
+        if self.were_noted(dir) {
+            return Ok(());
+        }
+        let layout = Layout::new(dir);
+        let (temporary, _file) = layout.temporary_with(self.text().as_bytes())?;
+        let path = dir.join(ANNOUNCED);
+        layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))
+    }
+
+    fn text(&self) -> String {
+        let line = |stamp: &Stamp| format!("{} {} {}\n", stamp.inode, stamp.bytes, stamp.changed.nanos());
+        self.0.iter().map(line).collect()
     }
 
     /// When the last of them changed.
