@@ -84,3 +84,26 @@ fn a_merge_does_not_take_a_correction_before_what_it_corrects() {
     check(dir.path(), true);
     assert_eq!(Reader::open(dir.path()).unwrap().snapshot().ledger().totals.expired, 239 + 60);
 }
+
+#[test]
+fn a_pass_that_ends_half_way_brings_no_value_back_that_was_corrected() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "[[rule]]\npattern = \"short%\"\nkeep = \"raw:2h\"\n";
+    std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
+    let mut retention = Retention::default();
+    // The first goes as a whole; of the others stays a part, which is written anew.
+    fill(dir.path(), &["short"], 0..1, 1.0);
+    fill(dir.path(), &["short", "short.b", "long"], 0..1, 2.0);
+    fill(dir.path(), &["short.c", "short.d", "long"], 0..1, 2.0);
+    fill(dir.path(), &["short", "short.b", "short.c", "short.d"], 5..6, 2.0);
+    pass(&mut retention, dir.path(), 6 * HOUR);
+    let expired = || Reader::open(dir.path()).unwrap().snapshot().ledger().totals.expired;
+    let machine =
+        Machine { wall: at(6 * HOUR + 60), boot: [1; 16], since_boot: Duration::from_secs(6 * HOUR + 60) };
+    let outcome = retention.pass(dir.path(), &machine, &|| expired() > 0);
+    assert!(outcome.is_err() && expired() > 0);
+    let dots = Reader::open(dir.path()).unwrap().snapshot().read("short", TimeRange::ALL).unwrap();
+    assert!(dots.iter().all(|dot| dot.value == 2.0), "the value that was corrected is back");
+    pass(&mut retention, dir.path(), 6 * HOUR + 120);
+    assert_eq!(expired(), 60 + 2 * 60 + 2 * 60);
+}

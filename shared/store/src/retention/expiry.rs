@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use dotter_dot::Timestamp;
 
 use super::replaced::Leaving;
-use super::{Pass, Retained, Rule, Rules, Sight, overdue};
+use super::{Archive, Pass, Retained, Rule, Rules, Sight, overdue};
 use crate::compaction::Compaction;
 use crate::error::Error;
 use crate::manifest::{self, SegmentEntry};
@@ -23,8 +23,8 @@ pub(super) fn run(
     retained: &mut Retained,
 ) -> Result<(), Error> {
     let snapshot = sight.snapshot;
-    let mut gone: Vec<SegmentEntry> = Vec::new();
-    let mut mostly: Vec<(SegmentEntry, BTreeSet<String>)> = Vec::new();
+    // In the order of their commits; without series that stay it goes as a whole.
+    let mut due: Vec<(SegmentEntry, Option<BTreeSet<String>>)> = Vec::new();
     let mut leaving = Leaving::default();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
@@ -42,16 +42,14 @@ pub(super) fn run(
         } else if is_whole || about * 2 >= entry.dots && about > 0 || is_overdue {
             let held = leaving.held(sight, segment)?;
             match is_whole && held.is_empty() {
-                true => gone.push(entry.clone()),
+                true => due.push((entry.clone(), None)),
                 false if held.len() as u64 == entry.series => continue,
-                false => mostly.push((entry.clone(), held.clone())),
+                false => due.push((entry.clone(), Some(held.clone()))),
             }
             leaving.add(segment, held);
         }
     }
-    retained.segments += gone.len() as u64;
-    retained.dots += gone.iter().map(|entry| entry.dots).sum::<u64>();
-    let is_foreign = |window: &crate::retention::Archive| {
+    let is_foreign = |window: &Archive| {
         let open = snapshot.inner.archives.iter().find(|open| open.window == *window);
         window.segment.is_some() && open.is_some_and(|open| has_foreign(sight, open))
     };
@@ -62,30 +60,50 @@ pub(super) fn run(
     if pass == Pass::Report {
         return Ok(());
     }
-    // Before whole segments go: what these have replaced may be in them.
-    for (entry, held) in mostly {
+    // One commit after the other: what a later one has replaced goes before it, whatever ends this pass. Whole segments
+    // take no room to remove, and on a full disk the oldest make some.
+    let mut gone = Vec::new();
+    for (entry, held) in due {
+        let Some(held) = held else {
+            gone.push(entry);
+            continue;
+        };
+        remove(compaction, &std::mem::take(&mut gone), &[], retained)?;
         let cutoff = |name: &str| match sight.rules.of(name) {
             Some(rule) if !held.contains(name) => sight.dots_cutoff(name, rule),
             _ => 0,
         };
         retained.dots += compaction.expire(&entry, &cutoff)?;
     }
-    if !gone.is_empty() || !old.is_empty() {
-        manifest::swap(compaction.layout(), |manifest| {
-            for entry in &gone {
-                let before = manifest.segments.len();
-                manifest.segments.retain(|segment| segment.name != entry.name);
-                if manifest.segments.len() < before {
-                    manifest.obsolete.push(format!("seg/{}", entry.name));
-                    manifest.ledger.totals.expired += entry.dots;
-                }
-            }
-            manifest.archives.retain(|window| !old.contains(window));
-            let files = old.iter().filter_map(|window| window.segment.as_ref());
-            manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
-            Ok(())
-        })?;
+    remove(compaction, &gone, &old, retained)
+}
+
+/// Removes whole segments and windows of archives from the list.
+fn remove(
+    compaction: &Compaction<'_>,
+    gone: &[SegmentEntry],
+    old: &[Archive],
+    retained: &mut Retained,
+) -> Result<(), Error> {
+    if gone.is_empty() && old.is_empty() {
+        return Ok(());
     }
+    manifest::swap(compaction.layout(), |manifest| {
+        for entry in gone {
+            let before = manifest.segments.len();
+            manifest.segments.retain(|segment| segment.name != entry.name);
+            if manifest.segments.len() < before {
+                manifest.obsolete.push(format!("seg/{}", entry.name));
+                manifest.ledger.totals.expired += entry.dots;
+            }
+        }
+        manifest.archives.retain(|window| !old.contains(window));
+        let files = old.iter().filter_map(|window| window.segment.as_ref());
+        manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
+        Ok(())
+    })?;
+    retained.segments += gone.len() as u64;
+    retained.dots += gone.iter().map(|entry| entry.dots).sum::<u64>();
     Ok(())
 }
 
