@@ -2,16 +2,16 @@
 //!
 //! Always true: windows of one step never overlap; a window was computed from everything that stood before its
 //! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
-//! are still there, else the step stays as it was.
+//! are still there, else the step stays as it was. So is one that lacks a series whose rule has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp, put_varint};
 
 use super::rollup::{Fold, Rollup};
-use super::{Pass, Rule, Sight, overdue};
+use super::{Pass, Rule, Sight, lacking, overdue};
 use crate::bytes::Fields;
 use crate::compaction::Compaction;
 use crate::error::Error;
@@ -123,8 +123,12 @@ pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64
     let cancel = || compaction.is_cancelled();
     let mut dirty = Vec::new();
     // Also of steps that are in no rule any more: a delete reaches them all the same.
+    let mut lacking = BTreeSet::new();
+    for segment in &sight.snapshot.inner.segments {
+        lacking.append(&mut lacking::lacking(sight, segment.entry(), &cancel)?);
+    }
     for window in &sight.snapshot.inner.manifest.archives {
-        if window.is_dirty(sight, &cancel)? {
+        if lacking.contains(&(window.step, window.from)) || window.is_dirty(sight, &cancel)? {
             dirty.push(window.clone());
         }
     }

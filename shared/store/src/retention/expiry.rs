@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use dotter_dot::Timestamp;
 
+use super::lacking::lacking;
 use super::replaced::Leaving;
 use super::{Archive, Pass, Retained, Rule, Rules, Sight, overdue};
 use crate::compaction::Compaction;
@@ -164,6 +165,9 @@ fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segmen
 /// Whether the windows of every step hold what there is in a segment, as far as it is old enough to go.
 fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
     let archives = &sight.snapshot.inner.manifest.archives;
+    if !lacking(sight, entry, cancel)?.is_empty() {
+        return Ok(false);
+    }
     for rule in sight.rules.all() {
         for archive in &rule.archives {
             let step = archive.step.as_nanos() as u64;

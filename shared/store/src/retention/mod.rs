@@ -11,6 +11,7 @@ mod announced;
 mod archive;
 mod clock;
 mod expiry;
+mod lacking;
 mod occupied;
 mod read;
 mod replaced;
