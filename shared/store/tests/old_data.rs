@@ -73,3 +73,26 @@ fn dots_from_years_ago_beside_new_ones_stay_where_no_archive_looks() {
     // What is new goes by its rule all the same, also where one segment holds both.
     assert_eq!((raw(dir.path(), "old"), raw(dir.path(), "new")), (240 * 60, 121));
 }
+
+#[test]
+fn dots_do_not_go_in_the_pass_in_which_their_windows_go() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("retention.toml"),
+        "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 1m:30d\"\n",
+    )
+    .unwrap();
+    fill(dir.path(), "old", 0..20);
+    let mut retention = Retention::default();
+    for hour in 6..10 {
+        let seconds = 700 * DAY + hour * HOUR;
+        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
+        let retained = retention.pass(dir.path(), &machine, &|| false).unwrap();
+        assert_eq!(counted(dir.path(), "old"), 20 * 60, "{retained:?}");
+        if retained.only_reported {
+            // Its windows are there, and from now on older than any is kept.
+            assert_eq!(retained.archives_made, 20);
+            fill(dir.path(), "new", 700 * 24..700 * 24 + 5);
+        }
+    }
+}

@@ -214,7 +214,11 @@ pub(super) fn is_out_of_sight(
         let step = archive.step.as_nanos() as u64;
         let mut held = Spans::default();
         let windows = sight.snapshot.inner.manifest.archives.iter();
-        for window in windows.filter(|window| window.step == step && window.order >= segment.order()) {
+        let holds = |window: &&Archive| {
+            // One that is over goes with this pass.
+            window.step == step && window.order >= segment.order() && !is_over(sight, window)
+        };
+        for window in windows.filter(holds) {
             held.add(window.from, window.until.saturating_sub(1));
         }
         let mut is_missing = false;
