@@ -163,3 +163,28 @@ fn half_of_a_swap_that_listed_several_segments_is_not_listed_again() {
     assert_eq!((rows(&dir, "log"), rows(&dir, "other")), (20, 40));
     assert_eq!(Reader::open(&dir).unwrap().snapshot().stat().wal_dots, 0);
 }
+
+#[test]
+fn what_a_killed_merge_left_is_not_listed_beside_the_merge_that_came_after_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, killed) = (root.path().join("store"), root.path().join("killed"));
+    for seconds in [0..10, 10..20] {
+        log(&mut Writer::open(&dir).unwrap(), seconds);
+        drop(Writer::open(&dir).unwrap());
+        seal_all(&dir, &|| false).unwrap();
+    }
+    // One that is killed just before its segment is listed, while a collector is there that sweeps at its start only.
+    copy(&dir, &killed);
+    dotter_store::compact_major(&killed, &|| false, &|_, _| ()).unwrap();
+    let made =
+        segments(&killed).into_iter().find(|path| !dir.join("seg").join(path.file_name().unwrap()).exists());
+    leave(&made.unwrap(), &dir);
+    dotter_store::compact_major(&dir, &|| false, &|_, _| ()).unwrap();
+    assert_eq!(rows(&dir, "log"), 20);
+    spoil_manifest(&dir);
+    for _ in 0..2 {
+        assert_eq!(rows(&dir, "log"), 20);
+        drop(Writer::open(&dir).unwrap());
+        add_rows(&dir, "more", 5);
+    }
+}

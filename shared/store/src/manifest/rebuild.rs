@@ -4,6 +4,7 @@
 //! deleted. So it says that it was rebuilt, keeps what it replaces as MANIFEST.damaged, and as long as that file is
 //! there, nothing is unlinked for not being listed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -36,6 +37,12 @@ pub(super) fn rebuild(layout: &Layout, why: String) -> Result<Manifest, Error> {
         }
     }
     later.sort_by_key(|later| (later.generation, later.meta.together));
+    let swaps: Vec<_> = later.chunk_by(|a, b| a.swap() == b.swap()).collect();
+    let left: BTreeSet<_> = (0..swaps.len())
+        .filter(|at| swaps[at + 1..].iter().any(|after| was_never_listed(swaps[*at], after)))
+        .map(|at| swaps[at][0].swap())
+        .collect();
+    later.retain(|later| !left.contains(&later.swap()));
     for generation in later.chunk_by(|a, b| a.generation == b.generation) {
         manifest.take_generation(layout, generation);
     }
@@ -43,6 +50,24 @@ pub(super) fn rebuild(layout: &Layout, why: String) -> Result<Manifest, Error> {
     manifest.obsolete.clear();
     manifest.rebuilt = Some(why);
     Ok(manifest)
+}
+
+impl Later {
+    /// What those have in common that were listed together.
+    fn swap(&self) -> (u64, u64) {
+        (self.generation, self.meta.together)
+    }
+}
+
+/// Whether a swap that came after shows that this one never happened: a segment is replaced once, and a log is sealed
+/// once, so whoever does it again has not found it done.
+fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
+    let replaces = |name: &String| after[0].meta.replaced.contains(name);
+    let sealed = |swap: &[Later]| swap.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
+    after[0].generation > swap[0].generation
+        && after.len() as u64 == after[0].meta.together
+        && (swap[0].meta.replaced.iter().any(replaces)
+            || sealed(swap).is_some() && sealed(swap) == sealed(after))
 }
 
 impl Manifest {
