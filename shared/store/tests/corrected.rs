@@ -107,3 +107,22 @@ fn a_pass_that_ends_half_way_brings_no_value_back_that_was_corrected() {
     pass(&mut retention, dir.path(), 6 * HOUR + 120);
     assert_eq!(expired(), 60 + 2 * 60 + 2 * 60);
 }
+
+#[test]
+fn a_segment_of_which_nothing_may_go_yet_is_not_written_anew_by_each_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "[[rule]]\npattern = \"short\"\nkeep = \"raw:2h\"\n";
+    std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
+    let mut retention = Retention::default();
+    // Less than half of the first grows old, so that it stays as it is for a day, and half of the second.
+    fill(dir.path(), &["short", "long.a", "long.b"], 0..6, 1.0);
+    fill(dir.path(), &["short", "long.c"], 0..1, 2.0);
+    let segments = || {
+        let entries = std::fs::read_dir(dir.path().join("seg")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = segments();
+    (0..4).for_each(|minutes| pass(&mut retention, dir.path(), 7 * HOUR + minutes * 60));
+    assert_eq!(segments(), before);
+    check(dir.path(), false);
+}

@@ -35,18 +35,17 @@ pub(super) fn run(
         {
             continue;
         }
-        let Expired { surely, about, is_overdue } = expired_dots(compaction, sight, segment)?;
-        let is_whole = surely == entry.dots;
+        let all = expired_dots(compaction, sight, segment, &BTreeSet::new())?;
+        let is_whole = all.surely == entry.dots;
         if pass == Pass::Report {
             retained.segments += is_whole as u64;
-            retained.dots += about;
-        } else if is_whole || about * 2 >= entry.dots && about > 0 || is_overdue {
+            retained.dots += all.about;
+        } else if all.is_due(entry.dots) {
             let held = leaving.held(sight, segment)?;
-            match is_whole && held.is_empty() {
-                true => due.push((entry.clone(), None)),
-                false if held.len() as u64 == entry.series => continue,
-                false => due.push((entry.clone(), Some(held.clone()))),
+            if !held.is_empty() && !expired_dots(compaction, sight, segment, &held)?.is_due(entry.dots) {
+                continue;
             }
+            due.push((entry.clone(), if is_whole && held.is_empty() { None } else { Some(held.clone()) }));
             leaving.add(segment, held);
         }
     }
@@ -136,14 +135,27 @@ struct Expired {
     is_overdue: bool,
 }
 
-fn expired_dots(compaction: &Compaction<'_>, sight: &Sight<'_>, segment: &Segment) -> Result<Expired, Error> {
+impl Expired {
+    /// Whether a segment of so many dots is written anew for it, or goes.
+    fn is_due(&self, dots: u64) -> bool {
+        self.surely == dots || self.about * 2 >= dots && self.about > 0 || self.is_overdue
+    }
+}
+
+/// - `held`: series that stay
+fn expired_dots(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    segment: &Segment,
+    held: &BTreeSet<String>,
+) -> Result<Expired, Error> {
     let mut expired = Expired::default();
     for name in segment.names("") {
         if compaction.is_cancelled() {
             return Err(Error::GivenUp);
         }
         let Some(rule) = sight.rules.of(name.as_str()) else { continue };
-        if is_out_of_sight(sight, segment, name.as_str(), rule)? {
+        if held.contains(name.as_str()) || is_out_of_sight(sight, segment, name.as_str(), rule)? {
             continue;
         }
         let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
