@@ -28,6 +28,8 @@ pub(crate) struct SeriesLimit {
     max: usize,
     made: usize,
     store: Option<Store>,
+    /// When the store could not be looked at, last.
+    failed: Option<Instant>,
     /// Whether the store was looked at for the work at hand.
     is_fresh: bool,
     log: Log,
@@ -42,7 +44,7 @@ struct Store {
 
 impl SeriesLimit {
     pub(crate) fn new(dir: PathBuf, max: usize, log: Log) -> SeriesLimit {
-        SeriesLimit { dir, max, made: 0, store: None, is_fresh: false, log }
+        SeriesLimit { dir, max, made: 0, store: None, failed: None, is_fresh: false, log }
     }
 
     pub(crate) fn max(&self) -> usize {
@@ -99,7 +101,9 @@ impl SeriesLimit {
 
     fn is_stored(&mut self, name: &SeriesName) -> bool {
         let now = Instant::now();
-        if self.store.as_ref().is_none_or(|store| now.duration_since(store.looked) > LOOK) {
+        // A look in vain holds as long: where a segment is missing, one for each name would leave no time for dots.
+        let looked = self.store.as_ref().map_or(self.failed, |store| Some(store.looked));
+        if looked.is_none_or(|looked| now.duration_since(looked) > LOOK) {
             self.renew();
         }
         // Where the store cannot be looked at, rather one series too many than one that is known and shut out.
@@ -122,10 +126,41 @@ impl SeriesLimit {
                 self.is_fresh = true;
             }
             Err(error) => {
+                self.failed = Some(Instant::now());
                 let text =
                     format!("cannot look which series are stored: {}; new ones are taken", chain(&error));
                 self.log.warn("series-limit", &text);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use dotter_dot::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_not_looked_at_for_every_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text: &str| SeriesName::new(text).unwrap();
+        let row = (name("stored"), Timestamp::from_nanos(1), 1.0);
+        dotter_store::add(dir.path(), vec![row]).unwrap();
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut limit = SeriesLimit::new(dir.path().to_owned(), 1, Log::new("test"));
+        // As after a restore that left a segment out.
+        std::fs::rename(dir.path().join("seg"), dir.path().join("aside")).unwrap();
+        let begun = Instant::now();
+        let mut looks = BTreeSet::new();
+        for n in 0..100 {
+            limit.begin();
+            assert!(limit.key(&mut writer, &name(&format!("new.{n}")), &Shape::number()).is_some());
+            looks.insert(limit.failed.expect("the store cannot be read"));
+        }
+        let most = 1 + begun.elapsed().as_secs() / LOOK.as_secs();
+        assert!(looks.len() as u64 <= most, "{} looks, expected at most {most}", looks.len());
     }
 }
