@@ -17,8 +17,9 @@ use crate::snapshot::Inner;
 pub(crate) struct SeriesNames {
     /// Those in the live log.
     head: Arc<BTreeSet<SeriesName>>,
-    /// Those in segments or the live log of which tombstones leave no dot.
-    gone: Arc<BTreeSet<SeriesName>>,
+    /// Those in segments or the live log of which tombstones leave no dot, once somebody has asked for all series: every
+    /// name is compared with every tombstone.
+    gone: OnceLock<Arc<BTreeSet<SeriesName>>>,
     /// All that there are, once somebody has asked.
     all: OnceLock<Arc<BTreeSet<SeriesName>>>,
 }
@@ -41,7 +42,7 @@ impl SeriesNames {
 
     /// Adds what is in segments that were not open before.
     pub(crate) fn add_segments(&mut self, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
-        if self.all.get().is_none() && self.gone.is_empty() {
+        if self.all.get().is_none() && self.gone.get().is_none_or(|gone| gone.is_empty()) {
             return;
         }
         for segment in segments.iter().filter(|segment| !open.iter().any(|open| Arc::ptr_eq(open, segment))) {
@@ -59,8 +60,10 @@ impl SeriesNames {
 
     /// A series that was gone has a dot again.
     fn back(&mut self, name: &str) {
-        if self.gone.contains(name) {
-            Arc::make_mut(&mut self.gone).remove(name);
+        if let Some(gone) = self.gone.get_mut()
+            && gone.contains(name)
+        {
+            Arc::make_mut(gone).remove(name);
         }
     }
 }
@@ -90,18 +93,20 @@ impl Inner {
             let tombstones = &self.manifest.tombstones;
             self.archives.iter().any(|open| open.segment.has(name) && !open.is_hidden(tombstones, name))
         };
-        has_dots && !names.gone.contains(name) || is_archived()
+        let is_gone = || names.gone.get().map_or_else(|| self.is_gone(name), |gone| gone.contains(name));
+        has_dots && !is_gone() || is_archived()
     }
 
     /// Finds out anew which series there are, where some may have lost their last dot.
     pub(crate) fn forget_series(&mut self) {
         self.names.all = OnceLock::new();
-        self.names.gone = Arc::new(self.gone());
+        self.names.gone = OnceLock::new();
     }
 
     /// Those whose names begin with `prefix`, sorted, from where they are.
     fn look_up(&self, prefix: &str) -> Vec<SeriesName> {
-        let (tombstones, gone) = (&self.manifest.tombstones, &self.names.gone);
+        let tombstones = &self.manifest.tombstones;
+        let gone = self.names.gone.get_or_init(|| Arc::new(self.gone()));
         let mut names = Vec::new();
         let mut put = |name: &str| names.extend(SeriesName::new(name));
         names_of(self.segments.iter().map(|segment| &**segment), prefix, |name| {
@@ -128,20 +133,25 @@ impl Inner {
 
     /// Series of segments and the live log of which tombstones leave no dot.
     fn gone(&self) -> BTreeSet<SeriesName> {
-        let (tombstones, mut gone) = (&self.manifest.tombstones, BTreeSet::new());
-        if tombstones.is_empty() {
+        let mut gone = BTreeSet::new();
+        if self.manifest.tombstones.is_empty() {
             return gone;
         }
         let mut look = |name: &str| {
-            let named = tombstones.iter().any(|tombstone| tombstone.names(name));
-            // What cannot be read is not known to be gone.
-            if named && self.places(name, true).is_ok_and(|places| places.is_empty()) {
+            if self.is_gone(name) {
                 gone.extend(SeriesName::new(name));
             }
         };
         names_of(self.segments.iter().map(|segment| &**segment), "", &mut look);
         self.names.head.iter().for_each(|name| look(name.as_str()));
         gone
+    }
+
+    /// Whether tombstones leave no dot of a series in segments and the live log.
+    fn is_gone(&self, name: &str) -> bool {
+        let named = self.manifest.tombstones.iter().any(|tombstone| tombstone.names(name));
+        // What cannot be read is not known to be gone.
+        named && self.places(name, true).is_ok_and(|places| places.is_empty())
     }
 }
 
@@ -199,5 +209,32 @@ mod tests {
             reader.refresh(None).unwrap();
             check(&reader.snapshot(), &["a", "b", "b.c", "b.d", "c"]);
         }
+    }
+
+    #[test]
+    fn whether_a_series_is_there_is_found_out_without_a_walk_over_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |names: &[&str], time: u64| {
+            let row = |name: &&str| (SeriesName::new(name).unwrap(), Timestamp::from_nanos(time), 1.0);
+            crate::add(dir.path(), names.iter().map(row).collect::<Vec<_>>()).unwrap();
+        };
+        add(&["a", "b"], 1);
+        let b =
+            Deletion { pattern: Pattern::new("b"), first_key: None, last_key: None, range: TimeRange::ALL };
+        let mut reader = Reader::open(dir.path()).unwrap();
+        let check = |snapshot: &Snapshot, there: &[&str], not_there: &[&str]| {
+            assert!(there.iter().all(|name| snapshot.contains(name)), "{there:?}");
+            assert!(!not_there.iter().any(|name| snapshot.contains(name)), "{not_there:?}");
+            assert!(snapshot.inner.names.gone.get().is_none(), "names were compared with tombstones");
+        };
+        check(&reader.snapshot(), &["a", "b"], &["c"]);
+        crate::delete(dir.path(), &b).unwrap();
+        for reader in [&mut reader, &mut Reader::open(dir.path()).unwrap()] {
+            reader.refresh(None).unwrap();
+            check(&reader.snapshot(), &["a"], &["b", "c"]);
+        }
+        add(&["b", "c"], 2);
+        reader.refresh(None).unwrap();
+        check(&reader.snapshot(), &["a", "b", "c"], &["d"]);
     }
 }
