@@ -28,6 +28,11 @@ impl Post {
     /// has beyond the ring, because its pages were lost with the power, the answer to the question has said before.
     pub(crate) fn not_believed(&self, answer: &Answer, ring: &RingReader) -> Option<After> {
         let (Post::Batch { lanes, .. } | Post::Finish { lanes }) = self else { return None };
+        // Refused is what was posted, or nothing.
+        let is_posted = |of: u32| lanes.iter().any(|(lane, _)| *lane == of);
+        if let Some(&(lane, _, found, _)) = answer.refused.iter().find(|(lane, ..)| !is_posted(*lane)) {
+            return Some(After::NotBelieved { lane, found, most: 0 });
+        }
         lanes.iter().find_map(|&(lane, posted)| {
             let refused = answer.refused.iter().filter(|(of, ..)| *of == lane).map(|(_, _, next, _)| *next);
             let (found, most) = match refused.max().filter(|next| *next > posted) {

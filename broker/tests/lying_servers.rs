@@ -123,6 +123,22 @@ fn an_answer_about_records_that_no_ring_has_is_no_ack() {
 }
 
 #[test]
+fn records_refused_of_a_lane_that_was_not_posted_are_not_counted() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let publisher = Publisher::create(directory.path(), 10_000).unwrap();
+    let (mut lane, series) = (publisher.lane().unwrap(), publisher.series("a").unwrap());
+    (0..100).for_each(|n| lane.dot(&series, n as f64));
+    drop((lane, series, publisher));
+    collector.state().batch_tricks.push_back(Trick::RefusedElsewhere);
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("all dots", || collector.stored() == 100);
+    until("the finish", || collector.only_ring().finished == 1);
+    let totals = broker.stop();
+    assert_eq!(collector.only_ring().check_lane(0, 100, |record| record as f64), 0);
+    assert_eq!((totals.refused.len(), totals.failures), (0, 1), "{totals}");
+}
+
+#[test]
 fn a_question_answered_with_records_that_no_ring_has_is_not_counted_as_a_store_that_went_back() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
     let publisher = Publisher::create(directory.path(), 10_000).unwrap();

@@ -44,6 +44,8 @@ pub(crate) enum Trick {
     Ahead,
     /// The same with records refused that no ring has.
     RefusedAhead,
+    /// Stored, then answered with records refused of a lane that was not posted.
+    RefusedElsewhere,
     /// Another store's answer, which has taken nothing.
     OtherStore,
 }
@@ -269,7 +271,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
                 Message::Finish(_) => state.finish_tricks.pop_front(),
             });
             match trick {
-                None | Some(Trick::AckLost) => state.take(message),
+                None | Some(Trick::AckLost | Trick::RefusedElsewhere) => state.take(message),
                 Some(_) => (200, state.answer(message.sender().incarnation, None)),
             }
         };
@@ -303,6 +305,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             }
             Some(Trick::RefusedAhead) => {
                 let refused = vec![(0, 0, u64::MAX, Reason::NAME); 2];
+                plain("200 OK", &Answer { refused, ..answer }.to_json())
+            }
+            Some(Trick::RefusedElsewhere) => {
+                let refused = vec![(9, 0, 1_000_000, Reason::NAME)];
                 plain("200 OK", &Answer { refused, ..answer }.to_json())
             }
             Some(Trick::OtherStore) => {
