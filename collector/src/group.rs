@@ -279,8 +279,11 @@ impl<'a> Serving<'a> {
     /// Makes all durable that was appended or gathered, and answers those who waited for it.
     fn sync(&mut self) -> Result<(), Error> {
         // Where posts keep coming, this is when lines have their turn.
-        while !self.is_held_back() && (self.line_dots.len() as u64) < GROUP_DOTS {
+        let mut taken = self.line_dots.len() as u64;
+        while !self.is_held_back() && taken < GROUP_DOTS {
             let Ok(rows) = self.with.jobs.lines.try_recv() else { break };
+            // Those that are refused count too: whoever keeps sending them would be all that is heard.
+            taken += rows.len() as u64;
             self.take_lines(rows);
         }
         if !self.line_dots.is_empty() {
@@ -448,6 +451,31 @@ mod tests {
             assert_eq!(answer.lanes, [(0, 5)]);
         }
         assert!(serving.group.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_sync_does_not_wait_for_all_lines_that_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (with, queue, _last) = commit(dir.path().to_owned());
+        let with = Commit { series_max: 1, ..with };
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut group = Group::default();
+        let mut serving = Serving::new(&with, &mut writer, &mut group);
+        // The one series that there may be.
+        let (post, thread) = post(&queue, &with, batch(5));
+        serving.post(post).unwrap();
+        let refused = || {
+            let mut rows = Rows::default();
+            let series = rows.series(SeriesName::new("one.too.many").unwrap());
+            (0..GROUP_DOTS / 8).for_each(|n| rows.push(series, Timestamp::from_nanos(n), 1.0));
+            rows
+        };
+        // Whoever sends them sends more while they are taken.
+        (0..20).for_each(|_| queue.lines(refused(), Duration::ZERO).unwrap());
+        serving.sync().unwrap();
+        assert_eq!(queue.len().1, 12, "as many are left as would not have fitted into a group");
+        assert!(matches!(thread.join().unwrap(), Outcome::Ack(_)));
+        assert_eq!(serving.group.lines_len(), 0);
     }
 
     #[test]
