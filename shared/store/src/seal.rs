@@ -185,7 +185,9 @@ fn seal_files(
             segment.list(now, order, 0)?;
         }
         now.wal_first = wal_first;
-        now.obsolete.extend(files.iter().map(|file| Layout::wal_name(file.id)));
+        // What is not this log's may be all there is of another.
+        let ours = files.iter().filter(|file| !file.is_foreign);
+        now.obsolete.extend(ours.map(|file| Layout::wal_name(file.id)));
         // Others count replaced and damaged dots meanwhile; all else only a seal moves.
         now.ledger.take_over(&manifest.ledger, &ledger);
         now.ledger.totals.add(&Totals { stored_other, ..gone });

@@ -477,5 +477,8 @@ fn a_wal_file_of_another_store_or_name_is_damage_and_never_gives_its_rows() {
             dotter_store::seal_all(spoiled.path(), &|| false).unwrap();
             assert_eq!(read_checked(spoiled.path()), records, "{told}");
         }
+        drop(writer);
+        drop(Writer::open(spoiled.path()).unwrap());
+        assert!(path.exists(), "{told}: it may be all there is of the other store's rows");
     }
 }

@@ -237,7 +237,9 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
             let Some(name) = name.to_str() else { continue };
             let counts = match name.rsplit_once('.') {
                 Some((_, "seg")) => manifest.files().any(|segment| segment.name == name),
-                Some((id, "wal")) => id.parse::<u64>().is_ok_and(|id| id >= manifest.wal_first),
+                Some((id, "wal")) => id.parse::<u64>().is_ok_and(|id| {
+                    id >= manifest.wal_first || wal::is_foreign(&entry.path(), manifest.store, id)
+                }),
                 // Nothing of ours.
                 _ => true,
             };

@@ -25,6 +25,6 @@ pub(crate) use log::{FILE_BYTES, Log};
 pub(crate) use names::{ById, Declared, Names};
 pub(crate) use payload::FinishFrame;
 pub(crate) use replay::{
-    Applied, LogFile, all_files, apply, count_by_id, count_dots, file_behind, files, frames,
+    Applied, LogFile, all_files, apply, count_by_id, count_dots, file_behind, files, frames, is_foreign,
     last_synced_sequence,
 };

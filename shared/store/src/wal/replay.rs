@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dotter_dot::Incarnation;
@@ -80,6 +80,11 @@ pub(crate) fn all_files(layout: &Layout, store: StoreId, wal_first: u64) -> Resu
         files.push(file);
     }
     Ok(files)
+}
+
+/// Whether a file has the header of another than its name says.
+pub(crate) fn is_foreign(path: &Path, store: StoreId, id: u64) -> bool {
+    LogFile::open(id, path.to_owned(), store).is_ok_and(|file| file.is_foreign)
 }
 
 /// The file in which the log goes on behind that of an id; `None` as long as there is none.
