@@ -116,7 +116,8 @@ impl SeriesLimit {
     fn renew(&mut self) {
         // Put back only when all went well: after an error the next look begins anew.
         let looked = match self.store.take() {
-            Some(Store { mut reader, .. }) => reader.refresh(None).map(|_| reader),
+            // Not what the writer has put into the log since: that may be a million names, and dots wait meanwhile.
+            Some(Store { mut reader, .. }) => reader.refresh_names().map(|()| reader),
             None => Reader::open(&self.dir),
         };
         match looked {
@@ -140,6 +141,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use dotter_dot::Timestamp;
+    use dotter_store::{Dots, Transaction};
 
     use super::*;
 
@@ -162,5 +164,34 @@ mod tests {
         }
         let most = 1 + begun.elapsed().as_secs() / LOOK.as_secs();
         assert!(looks.len() as u64 <= most, "{} looks, expected at most {most}", looks.len());
+    }
+
+    #[test]
+    fn a_look_takes_in_what_others_stored_and_leaves_the_writers_own_log_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text: &str| SeriesName::new(text).unwrap();
+        let write = |writer: &mut Writer, text: &str| {
+            let key = writer.series(&name(text), &Shape::number());
+            let mut dots = Dots::default();
+            dots.push(key, false, Timestamp::from_nanos(1), 1.0);
+            writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+            writer.sync().unwrap();
+        };
+        write(&mut Writer::open(dir.path()).unwrap(), "before");
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut limit = SeriesLimit::new(dir.path().to_owned(), 0, Log::new("test"));
+        let mut is_admitted = |writer: &mut Writer, text: &str| {
+            limit.begin();
+            let is_admitted = limit.key(writer, &name(text), &Shape::number()).is_some();
+            let store = limit.store.as_ref().expect("the store can be read");
+            (is_admitted, store.reader.snapshot().contains("own"))
+        };
+        assert_eq!(is_admitted(&mut writer, "new"), (false, false));
+        write(&mut writer, "own");
+        dotter_store::add(dir.path(), vec![(name("other"), Timestamp::from_nanos(1), 1.0)]).unwrap();
+        assert_eq!(is_admitted(&mut writer, "new"), (false, false));
+        for text in ["own", "before", "other"] {
+            assert_eq!(is_admitted(&mut writer, text), (true, false), "{text}");
+        }
     }
 }

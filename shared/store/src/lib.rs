@@ -21,6 +21,7 @@ mod head;
 mod ladder;
 mod layout;
 mod ledger;
+mod listed;
 mod manifest;
 mod map;
 mod merge;

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 
@@ -13,13 +12,12 @@ use crate::error::Error;
 use crate::head::{self, HeadPart};
 use crate::layout::Layout;
 use crate::ledger::Ledger;
+use crate::listed::{open_archives, open_segments};
 use crate::manifest::{self, Manifest, Stamp};
-use crate::retention::OpenArchive;
 use crate::run::Run;
 use crate::scan::Row;
-use crate::segment::Segment;
 use crate::series::SeriesNames;
-use crate::snapshot::{Damage, Inner, Snapshot};
+use crate::snapshot::{Inner, Snapshot};
 use crate::wal::{self, Applied, ById, Frame, HEADER_BYTES, Items, LogFile, Names};
 
 /// How often a list is read again because a file of it has just gone.
@@ -182,6 +180,38 @@ impl Reader {
         }
         self.stamp = stamp;
         Ok(true)
+    }
+
+    /// Brings up to date what [`Snapshot::contains`] says, without reading on in the live log: for whoever writes that
+    /// log, and knows the series it has put there. For dots, open another reader.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the view is as it was then.
+    pub fn refresh_names(&mut self) -> Result<(), Error> {
+        for tries in 1.. {
+            let stamp = manifest::stamp(&self.layout)?;
+            if stamp == self.stamp {
+                break;
+            }
+            let manifest = manifest::read(&self.layout)?;
+            let open = || {
+                let (inner, damage) = (&self.inner, &self.inner.damage);
+                let segments = open_segments(&self.layout, &manifest, &inner.segments, damage)?;
+                Ok((segments, open_archives(&self.layout, &manifest, &inner.archives, damage)?))
+            };
+            let (segments, archives) = match open() {
+                // What was listed has been replaced; the list that replaced it is there.
+                Err(error) if Error::is_not_found(&error) && tries < TRIES_MAX => continue,
+                other => other?,
+            };
+            let inner = Arc::make_mut(&mut self.inner);
+            (inner.segments, inner.archives, inner.manifest) = (segments, archives, Arc::new(manifest));
+            inner.forget_series();
+            self.stamp = stamp;
+            break;
+        }
+        Ok(())
     }
 
     /// Begins anew from the list; what is known already is not told again.
@@ -441,56 +471,4 @@ impl Intake<'_> {
         }
         part
     }
-}
-
-/// Opens what a list names; those open already are taken over.
-///
-/// A segment that is damaged is left out and counted: the others can be read all the same.
-fn open_segments(
-    layout: &Layout,
-    manifest: &Manifest,
-    open: &[Arc<Segment>],
-    damage: &Damage,
-) -> Result<Vec<Arc<Segment>>, Error> {
-    let mut segments = Vec::with_capacity(manifest.segments.len());
-    for entry in &manifest.segments {
-        if let Some(segment) = open.iter().find(|segment| segment.entry() == entry) {
-            segments.push(segment.clone());
-            continue;
-        }
-        match Segment::open(&layout.segment(&entry.name), entry) {
-            Ok(segment) => segments.push(Arc::new(segment)),
-            // Relaxed: a count that nothing else depends on.
-            Err(Error::Damaged { .. }) => _ = damage.segments.fetch_add(1, Relaxed),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(segments)
-}
-
-/// As [`open_segments`], of archives.
-fn open_archives(
-    layout: &Layout,
-    manifest: &Manifest,
-    open: &[OpenArchive],
-    damage: &Damage,
-) -> Result<Vec<OpenArchive>, Error> {
-    let mut archives = Vec::with_capacity(manifest.archives.len());
-    for window in &manifest.archives {
-        let Some(entry) = &window.segment else { continue };
-        let segment = match open.iter().find(|open| open.segment.entry() == entry) {
-            Some(open) => open.segment.clone(),
-            None => match Segment::open(&layout.segment(&entry.name), entry) {
-                Ok(segment) => Arc::new(segment),
-                Err(Error::Damaged { .. }) => {
-                    // Relaxed: a count that nothing else depends on.
-                    damage.segments.fetch_add(1, Relaxed);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        archives.push(OpenArchive { window: window.clone(), segment });
-    }
-    Ok(archives)
 }
