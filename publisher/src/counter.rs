@@ -1,11 +1,16 @@
 //! Counters: the running total of one instance.
 //!
-//! Always true: the totals of one counter are published in the order they were reached, so a later dot is
-//! never the smaller one; when nobody counts, the last dot is the total. Nothing here waits: who finds
-//! another at publishing leaves its part to that one, which looks again before it goes.
+//! Always true:
+//!
+//! - the totals of one counter are published in the order they were reached, so a later dot is never the smaller one,
+//!   and equal to the one before only where somebody asked for it by counting zero
+//! - when nobody counts, the last dot is the total
+//! - nothing here waits: if another thread is publishing this counter, it will publish our count too, for it looks at the
+//!   count again before it leaves
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use dotter_dot::SeriesName;
 use dotter_ring::fork_generation;
@@ -16,6 +21,8 @@ use crate::Series;
 #[derive(Debug, Default)]
 pub(crate) struct Total {
     count: AtomicU64,
+    /// The total of the last dot; zero before the first. Only who is publishing reads or writes it.
+    published: AtomicU64,
     /// Zero, or one more than the fork generation of the process that is publishing: what a forked child finds
     /// here from its parent holds nobody up.
     publishing: AtomicU32,
@@ -46,18 +53,19 @@ impl Counter {
         // Relaxed would do for the sum; with SeqCst throughout, pair "counted or seen": either the one that is
         // publishing sees this count in its last look, or this one sees that it has left.
         self.total.count.fetch_add(more, SeqCst);
-        self.publish();
+        self.publish(more == 0);
     }
 
     /// Counts up to `total`, where it is more than was counted so far, and publishes the total.
     #[cfg(feature = "metrics")]
     pub(crate) fn reach(&self, total: u64) {
-        self.total.count.fetch_max(total, SeqCst);
-        self.publish();
+        let before = self.total.count.fetch_max(total, SeqCst);
+        self.publish(total <= before);
     }
 
-    fn publish(&self) {
-        let Total { count, publishing } = &*self.total;
+    /// - `again`: the total was published already, and is to be once more
+    fn publish(&self, mut again: bool) {
+        let Total { count, published, publishing } = &*self.total;
         // Pair "counted or seen" as above.
         let ours = fork_generation().wrapping_add(1).max(1);
         loop {
@@ -66,7 +74,13 @@ impl Counter {
                 return;
             }
             let now = count.load(SeqCst);
-            self.series.dot(now as f64);
+            // Relaxed: `publishing` keeps all others out. Where another thread has published this total meanwhile, our
+            // count was in its dot.
+            if again || published.load(Relaxed) != now {
+                published.store(now, Relaxed);
+                again = false;
+                self.series.dot(now as f64);
+            }
             publishing.store(0, SeqCst);
             if count.load(SeqCst) == now {
                 return;
