@@ -2,8 +2,8 @@
 //!
 //! Always true:
 //!
-//! - age is judged by the retention clock and by each series' own newest dot, whichever is earlier: neither a clock
-//!   set wrong nor data from years ago loses anything by surprise
+//! - age is judged by the retention clock and by the newest dot, whichever is earlier: neither a clock set wrong nor data
+//!   from years ago loses anything by surprise. The newest dot is that of the series, and of the store for a whole window
 //! - no dot goes before the archives of its rule hold its window
 //! - nothing goes by rules that no earlier pass has gone through and said what they would remove
 
@@ -66,6 +66,8 @@ struct Sight<'a> {
     rules: &'a Rules,
     snapshot: &'a Snapshot,
     now: Timestamp,
+    /// The newest dot of the store's segments: each series and each window asks for it.
+    newest_of_all: Timestamp,
     /// The newest dots that were asked for before: each is looked for in every segment.
     newest: RefCell<HashMap<Box<str>, Timestamp>>,
     /// When the segments have dots that were asked for before, by their names.
@@ -74,7 +76,10 @@ struct Sight<'a> {
 
 impl<'a> Sight<'a> {
     fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> Sight<'a> {
-        Sight { rules, snapshot, now, newest: RefCell::default(), occupied: RefCell::default() }
+        let segments = snapshot.inner.manifest.segments.iter();
+        let newest_of_all = segments.map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
+        let (newest, occupied) = (RefCell::default(), RefCell::default());
+        Sight { rules, snapshot, now, newest_of_all, newest, occupied }
     }
 
     /// When a segment has dots.
@@ -105,9 +110,7 @@ impl<'a> Sight<'a> {
 
     /// No archive looks at what is older than this: it is older than `keep` by the store's newest dot.
     fn oldest(&self, keep: Duration) -> u64 {
-        let segments = &self.snapshot.inner.manifest.segments;
-        let newest = segments.iter().map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
-        self.now.min(newest).saturating_sub(keep).nanos()
+        self.now.min(self.newest_of_all).saturating_sub(keep).nanos()
     }
 
     /// The dots of a series before this moment are too old. No step of an archive lies on both sides of it, so that
