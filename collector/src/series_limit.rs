@@ -51,7 +51,7 @@ impl SeriesLimit {
         self.max
     }
 
-    /// Work begins, or there is none.
+    /// A post or lines are about to be taken, or there is nothing to do: the next look at the store may be a new one.
     pub(crate) fn begin(&mut self) {
         self.is_fresh = false;
         if self.store.as_ref().is_some_and(|store| store.used.elapsed() > IDLE_MAX) {
