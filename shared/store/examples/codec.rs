@@ -4,19 +4,20 @@
 //!
 //! Beside them stand the bits that Gorilla's scheme (delta of delta in ms, XOR) needs for the same dots.
 
+/// The store's own codecs, which it does not offer outside.
 #[allow(dead_code, unreachable_pub)]
-#[path = "../src/bytes.rs"]
-mod bytes;
-#[allow(dead_code)]
-#[path = "../src/codec/mod.rs"]
-mod codec;
+#[path = "../src/format"]
+mod format {
+    pub(crate) mod bytes;
+    pub(crate) mod codec;
+}
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use codec::{numbers, texts, times};
+use format::codec::{numbers, texts, times};
 
 const CHUNK: usize = 4096;
 /// Checksum, count, flags, tags and lengths of a chunk.

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use dotter_dot::{Format, Shape, Timestamp};
 
-use crate::bytes::Fields;
-use crate::chunk;
-use crate::ledger::{Finished, Ledger};
-use crate::manifest::{Manifest, Order, StoreId};
-use crate::run::Run;
-use crate::segment::{Meta, Segment, Tail};
-use crate::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
+use crate::format::bytes::Fields;
+use crate::format::chunk;
+use crate::format::ledger::{Finished, Ledger};
+use crate::format::listing::{Order, StoreId};
+use crate::format::manifest::Manifest;
+use crate::format::run::Run;
+use crate::format::segment::{Meta, Tail};
+use crate::format::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
+use crate::read::segment::Segment;
 
 /// A chunk with a right checksum: what is decoded encodes to what decodes to the same.
 ///
@@ -59,14 +61,14 @@ pub fn frames(bytes: &[u8]) {
     let mut file = Vec::new();
     for (sequence, payload) in (1..).zip(bytes.split(|byte| *byte == 0xFE)) {
         let Some((kind, payload)) = payload.split_first() else { continue };
-        crate::wal::push_raw(&mut file, *kind, 1, sequence, payload);
+        crate::format::wal::push_raw(&mut file, *kind, 1, sequence, payload);
     }
     let (mut names, mut ledger) = (Names::default(), Ledger::default());
     let frames = whole_frames(&mut Items::new(&file, 0, 1), &mut names);
     count_by_id(&frames);
     for frame in frames {
         count_dots(&frame);
-        if let crate::wal::Applied::Dots { mut dots, .. } = apply(&frame, &names, &mut ledger) {
+        if let crate::format::wal::Applied::Dots { mut dots, .. } = apply(&frame, &names, &mut ledger) {
             while let Some((id, _)) = dots.peek() {
                 let shape = names.series.get(id).map(|(_, shape)| shape);
                 let mut run = Run::default();

@@ -5,70 +5,46 @@
 //! segments into fewer. No reader ever takes a lock or makes anyone wait.
 #![doc = include_str!("../FORMAT.md")]
 
-mod add;
-mod backup;
-mod beside;
-mod bulk;
-mod bytes;
-mod chunk;
-mod codec;
-mod compaction;
 #[doc(hidden)]
 pub mod disk;
 mod error;
-mod filter;
-mod head;
-mod ladder;
-mod layout;
-mod ledger;
-mod listed;
-mod manifest;
-mod map;
-mod merge;
-mod newest;
-mod pattern;
-mod reader;
-mod retention;
-mod run;
-mod scan;
-mod seal;
-mod segment;
-mod series;
-mod shapes;
-mod snapshot;
-mod stat;
-mod summary;
-mod tombstone;
-mod verify;
-mod wal;
-mod writer;
+mod format;
+mod read;
+mod write;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use add::{Added, Addition, add};
-pub use backup::{BackedUp, backup};
-pub use bulk::Bulk;
-pub use compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
+pub use disk::manifest::rebuilt;
+pub use disk::rules::WatchedRules;
 pub use dotter_guard::survive_truncation;
 pub use error::Error;
-pub use filter::{DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Search, Searched, parse_time};
-pub use ledger::{
-    Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals, tidy,
+pub use format::clock::Machine;
+pub use format::dots::{Dots, SeriesKey};
+pub use format::ledger::{
+    Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals,
 };
-pub use manifest::{StoreId, rebuilt};
-pub use pattern::Pattern;
-pub use reader::{LossNews, News, Reader};
-pub use retention::{
-    Aggregation, ArchiveRule, Machine, OneNumber, Retained, Retention, Rollup, Rule, Rules, SkippedRule,
-    WatchedRules, retain,
+pub use format::listing::StoreId;
+pub use format::pattern::Pattern;
+pub use format::rollup::Rollup;
+pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule};
+pub use format::summary::Summary;
+pub use format::tombstone::TOMBSTONES_MAX;
+pub use read::filter::{
+    DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Search, Searched, parse_time,
 };
-pub use scan::{Row, Scan};
-pub use seal::{seal, seal_all};
-pub use snapshot::{Chunk, Dot, Snapshot};
-pub use stat::{Level, Stat};
-pub use summary::Summary;
-pub use tombstone::{Deletion, TOMBSTONES_MAX, delete};
-pub use verify::{Damage, Verified, verify, verify_with};
-pub use writer::{Dots, RingPart, SeriesKey, Transaction, Unsealed, Writer};
+pub use read::reader::{LossNews, News, Reader};
+pub use read::scan::{Row, Scan};
+pub use read::snapshot::{Chunk, Dot, Snapshot};
+pub use read::stat::{Level, Stat};
+pub use read::verify::{Damage, Verified, verify, verify_with};
+pub use write::add::{Added, Addition, add};
+pub use write::backup::{BackedUp, backup};
+pub use write::bulk::Bulk;
+pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
+pub use write::delete::{Deletion, delete};
+pub use write::retention::{Retained, Retention, retain};
+pub use write::seal::{seal, seal_all};
+pub use write::tidy::tidy;
+pub use write::writer::{RingPart, Transaction, Unsealed, Writer};

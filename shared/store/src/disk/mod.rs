@@ -1,0 +1,20 @@
+//! The store's files: how they are changed, where they lie, who locks them, the log and the list as they stand there.
+
+pub(crate) mod steps;
+
+pub(crate) mod layout;
+pub(crate) mod map;
+
+pub(crate) mod segment;
+pub(crate) mod spill;
+
+pub(crate) mod wal;
+
+pub(crate) mod finished;
+pub(crate) mod manifest;
+
+pub(crate) mod machine;
+pub(crate) mod rules;
+
+pub(crate) use steps::current;
+pub use steps::{Disk, System, on};

@@ -1,0 +1,317 @@
+//! Rules that follow their files.
+
+use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dotter_dot::Timestamp;
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+use crate::format::rules::Rules;
+
+/// Longer files are refused.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const RULES: &str = "retention.toml";
+
+const SCHEMAS: &str = "storage-schemas.conf";
+
+const AGGREGATION: &str = "storage-aggregation.conf";
+
+/// Which files of rules the last pass went by. Only whether it is still the same text is ever asked of it; where it is
+/// not there, the next pass announces once more.
+const ANNOUNCED: &str = "retention.announced";
+
+impl Rules {
+    /// Reads those of a store; without files there are none. What cannot be read is skipped.
+    pub fn read(dir: &Path) -> Rules {
+        let mut rules = Rules::default();
+        if let Some(text) = rules.text(&dir.join(RULES), true) {
+            rules.take_own(&dir.join(RULES), &text);
+        }
+        if let Some(text) = rules.text(&dir.join(SCHEMAS), true) {
+            rules.take_schemas(&dir.join(SCHEMAS), &text);
+        }
+        if let Some(text) = rules.text(&dir.join(AGGREGATION), false) {
+            rules.take_aggregation(&dir.join(AGGREGATION), &text);
+        }
+        rules
+    }
+
+    /// The files they are read from, whether they are there or not.
+    pub(crate) fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+        [RULES, SCHEMAS, AGGREGATION].into_iter().map(|name| dir.join(name))
+    }
+
+    /// A file's text; `None` where it is not there, or cannot be read.
+    ///
+    /// - `keeps`: whether it says how long series are kept, which nobody knows then
+    fn text(&mut self, path: &Path, keeps: bool) -> Option<String> {
+        match read_text(path) {
+            Ok(text) => text,
+            Err(what) => {
+                self.skip_file(path, what, keeps);
+                None
+            }
+        }
+    }
+}
+
+/// `None` where there is no such file; else what is wrong with it.
+fn read_text(path: &Path) -> Result<Option<String>, String> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| format!("cannot open it: {error}"))?,
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot read it: {error}"))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("more than {FILE_BYTES_MAX} bytes"));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))?;
+    // Editors of another system put a mark at the start that nobody sees.
+    Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
+}
+
+/// The rules of a store, read anew when their files have changed.
+#[derive(Debug)]
+pub struct WatchedRules {
+    dir: PathBuf,
+    /// The files that `rules` were read from; `None` before the first look.
+    stamps: Option<Stamps>,
+    rules: Arc<Rules>,
+}
+
+impl WatchedRules {
+    /// No rules, until the first look.
+    pub fn new(dir: &Path) -> WatchedRules {
+        WatchedRules { dir: dir.to_owned(), stamps: None, rules: Arc::default() }
+    }
+
+    /// Looks at the files; whether the rules were read, which they are at the first look and after each change.
+    pub fn look(&mut self) -> bool {
+        let stamps = Stamps::of(&self.dir);
+        if self.stamps.as_ref() == Some(&stamps) {
+            return false;
+        }
+        self.rules = Arc::new(Rules::read(&self.dir));
+        // What changes while it is read is read once more.
+        self.stamps = (Stamps::of(&self.dir) == stamps).then_some(stamps);
+        true
+    }
+
+    /// As of the last look.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+}
+
+/// Tells the files of rules from what they were before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamps(Vec<Stamp>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    /// When the file or its name changed last; nobody can set it back.
+    changed: Timestamp,
+}
+
+impl Stamps {
+    /// Those of a store, now.
+    pub(crate) fn of(dir: &Path) -> Stamps {
+        let stamp = |meta: std::io::Result<fs::Metadata>| match meta {
+            Ok(meta) => {
+                let since = meta.ctime() as i128 * 1_000_000_000 + meta.ctime_nsec() as i128;
+                let changed = Timestamp::from_nanos(since.clamp(0, u64::MAX.into()) as u64);
+                Some(Stamp { inode: meta.ino(), bytes: meta.len(), changed })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // Nobody knows when.
+            Err(_) => Some(Stamp { inode: 0, bytes: 0, changed: Timestamp::MAX }),
+        };
+        // A link may be changed, or the file that it leads to.
+        let of = |path: PathBuf| [fs::symlink_metadata(&path), fs::metadata(&path)].map(stamp);
+        Stamps(Rules::files(dir).flat_map(of).flatten().collect())
+    }
+
+    /// Whether these are the files that the last pass of any process went by, as far as it could say.
+    pub(crate) fn were_noted(&self, dir: &Path) -> bool {
+        fs::read(dir.join(ANNOUNCED)).is_ok_and(|noted| noted == self.text().into_bytes())
+    }
+
+    /// Says so of these, for processes that come after this one.
+    pub(crate) fn note(&self, dir: &Path) -> Result<(), Error> {
+        if self.were_noted(dir) {
+            return Ok(());
+        }
+        let layout = Layout::new(dir);
+        let (temporary, _file) = layout.temporary_with(self.text().as_bytes())?;
+        let path = dir.join(ANNOUNCED);
+        layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))
+    }
+
+    fn text(&self) -> String {
+        let line = |stamp: &Stamp| format!("{} {} {}\n", stamp.inode, stamp.bytes, stamp.changed.nanos());
+        self.0.iter().map(line).collect()
+    }
+
+    /// When the last of them changed.
+    pub(crate) fn changed(&self) -> Timestamp {
+        self.0.iter().map(|stamp| stamp.changed).max().unwrap_or(Timestamp::MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::rules::{Aggregation, ArchiveRule};
+
+    #[test]
+    fn rules_are_read_when_their_files_change_and_not_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("retention.toml");
+        let mut watched = WatchedRules::new(dir.path());
+        assert!(watched.look() && watched.rules().is_empty() && !watched.look());
+        fs::write(&path, "[[rule]]\npattern = \"%\"\nkeep = \"raw:1d\"\n").unwrap();
+        assert!(watched.look() && watched.rules().of("x").is_some() && !watched.look());
+        let other = dir.path().join("other");
+        fs::write(&other, "[[rule]]\npattern = \"%\"\nkeep = \"raw\"\n").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(watched.look() && watched.rules().skipped().len() == 1 && !watched.look());
+        fs::remove_file(&path).unwrap();
+        assert!(watched.look() && watched.rules().is_empty() && !watched.look());
+    }
+
+    /// The rules of one file.
+    fn read(file: &str, text: &str) -> Rules {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(file), text).unwrap();
+        Rules::read(dir.path())
+    }
+
+    #[test]
+    fn the_first_rule_that_means_a_series_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Rules::read(dir.path()).is_empty());
+        let own = "# ours\n[[rule]]\npattern = \"host.%\"\nkeep = \"raw:7d, 1m:90d\"\naggregation = \"max\"\n\n[[rule]]\nregex = \"^tmp\\\\.\"\nkeep = \"1s:1h\"\n";
+        std::fs::write(dir.path().join(RULES), own).unwrap();
+        let schemas = "[carbon]\npattern = ^carbon\\.\nretentions = 60:90d\n\n; all\n[default]\nPATTERN: .*\nretentions: 10s:6h,1m:6d\n";
+        std::fs::write(dir.path().join(SCHEMAS), schemas).unwrap();
+        let aggregation =
+            "[min]\npattern = \\.min$\nxFilesFactor = 0.1\naggregationMethod = min\n[odd]\npattern=\\.odd$\n";
+        std::fs::write(dir.path().join(AGGREGATION), aggregation).unwrap();
+        let rules = Rules::read(dir.path());
+        let raw = |name| rules.of(name).unwrap().raw.as_secs();
+        assert_eq!(
+            (raw("host.a"), raw("tmp.a"), raw("carbon.x"), raw("else")),
+            (604_800, 3_600, 7_776_000, 21_600)
+        );
+        assert_eq!(rules.skipped(), []);
+        assert_eq!(rules.aggregation("host.a"), (Aggregation::Max, 0.5));
+        assert_eq!(rules.aggregation("x.min"), (Aggregation::Min, 0.1));
+        assert_eq!(rules.aggregation("host.odd"), (Aggregation::Max, 0.5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (file, text, told) in [
+            (RULES, "x = 1", "line 1: 'x' is not known"),
+            (RULES, "\n[[rules]]\npattern = \"a\"", "line 2: 'rules' is not known"),
+            (RULES, "[[rule]]\npattern = \"a\"\nkeep = \"1d\"", "line 3: '1d' is no retention"),
+            (RULES, "\n[[rule]]\nkeep = \"1s:1d\"", "line 2: a rule has a pattern or a regex"),
+            (RULES, "[[rule]]\npattern = \"a\"\nregex = \"b\"\nkeep = \"1s:1d\"", "not both"),
+            (RULES, "[[rule]]\nkeep = \"1s:1d\"\nregex = \"(\"", "line 3: '(' is no regular expression"),
+            (RULES, "[[rule]]\nkeep = \"1s:1d\"\nregexp = \"a\"", "line 3: 'regexp' is not known"),
+            (RULES, "[[rule]]\n\nx = = 1", "line 3: "),
+            (RULES, "\n\n[rule]\npattern = \"a\"", "line 3: a rule is a table"),
+            (SCHEMAS, "a = b", "line 1: 'a = b': expected a [section] first"),
+            (SCHEMAS, "\n[a]\nretentions = 1s:1d", "line 2: [a] has no pattern"),
+            (SCHEMAS, "[a]\nrubbish", "line 2: 'rubbish': expected key = value"),
+            (SCHEMAS, "[a\npattern = a\nretentions = 1s:1d", "line 1: '[a': a section ends with ]"),
+            (SCHEMAS, "[a]\npattern = a\nretention = 1s:1d", "line 3: 'retention' is not known in [a]"),
+            (SCHEMAS, "[a]\npattern = a\nretentions = 1s:1d\n, 1m:2d", "line 4: ', 1m' is not known in [a]"),
+            (SCHEMAS, "[a]\npattern = a\nretentions =\n", "line 3: '' is no retention"),
+            (SCHEMAS, "[a]\nretentions = 1s:1d\npattern = ^(?!carbon\\.)", "line 3: '^(?!carbon"),
+            (SCHEMAS, "[a]\npattern = a\n retentions = 1s:1d", "line 2: the pattern of [a] goes on"),
+            (AGGREGATION, "[a]\npattern = .\nxFilesFactor = 2", "line 3: '2' is no x-files-factor"),
+            (AGGREGATION, "[a]\npattern = .\naggregationMethod = best", "line 3: 'best' is no aggregation"),
+        ] {
+            let rules = read(file, text);
+            let [skipped] = rules.skipped() else { panic!("{text}: {:?}", rules.skipped()) };
+            let said = skipped.to_string();
+            assert!(said.contains(told) && said.contains(file), "{text}: {said}");
+        }
+        let whole = "a".repeat(FILE_BYTES_MAX as usize + 1);
+        assert!(read(RULES, &whole).skipped()[0].to_string().contains("more than 1048576 bytes"));
+    }
+
+    #[test]
+    fn what_an_editor_or_configparser_makes_of_it_is_read_too() {
+        for text in [
+            "\u{feff}[a]\npattern = .*\nretentions = 10s:6h, 1m:7d\n",
+            "[a]\npattern = .*\nretentions = 10s:6h,\n    1m:7d\n",
+            "[a]\r\npattern = .*\r\nretentions =\r\n\t10s:6h\r\n\t,1m:7d\r\n",
+            "[a]\npriority = 1\npattern = .*\nretentions = 10s:6h\n\n # both\n ,1m:7d\n[b]\npattern = b\nretentions = 1s:1d\n",
+            "[a]\n  pattern = .*\n  retentions = 10s:6h, 1m:7d\n",
+        ] {
+            let rules = read(SCHEMAS, text);
+            assert_eq!(rules.skipped(), [], "{text}");
+            let rule = rules.of("x").unwrap();
+            let archive =
+                ArchiveRule { step: Duration::from_secs(60), keep: Duration::from_secs(7 * 86_400) };
+            assert_eq!(
+                (rule.raw, &rule.archives[..]),
+                (Duration::from_secs(6 * 3_600), &[archive][..]),
+                "{text}"
+            );
+        }
+        let own = read(RULES, "\u{feff}[[rule]]\npattern = \"%\"\nkeep = \"1s:1d\"\n");
+        assert!(own.skipped().is_empty() && own.of("x").is_some());
+        let array = read(RULES, "rule = [{ pattern = \"%\", keep = \"1s:1d\" }]\n");
+        assert!(array.skipped().is_empty() && array.of("x").is_some());
+    }
+
+    #[test]
+    fn a_skipped_rule_leaves_the_others_and_no_later_one_takes_its_series() {
+        let dir = tempfile::tempdir().unwrap();
+        let own =
+            "[[rule]]\npattern = \"a.%\"\nkeep = \"1s:1d\"\n\n[[rule]]\npattern = \"b.%\"\nkeep = \"1d\"\n";
+        std::fs::write(dir.path().join(RULES), own).unwrap();
+        let schemas = "[c]\npattern = ^[bc]\\.\nretentions = 1s:2d\n[d]\npattern = ^(?!e\\.)\nretentions = 1s:9y\n[all]\npattern = .*\nretentions = 1s:1h\n";
+        std::fs::write(dir.path().join(SCHEMAS), schemas).unwrap();
+        let rules = Rules::read(dir.path());
+        let days = |name| rules.of(name).map(|rule| rule.raw.as_secs() / 86_400);
+        assert_eq!((days("a.x"), days("c.x")), (Some(1), Some(2)));
+        assert_eq!(days("b.x"), None, "its own rule was skipped");
+        assert_eq!((days("d.x"), days("e.x")), (None, None), "nobody knows whom the skipped one means");
+        assert_eq!((rules.skipped().len(), rules.all().count()), (2, 3));
+        // Of a whole file that cannot be read nobody knows whom it means.
+        std::fs::write(dir.path().join(RULES), b"[[rule]]\npattern = \"\xff\"\n").unwrap();
+        let rules = Rules::read(dir.path());
+        assert!(rules.of("c.x").is_none() && !rules.is_empty());
+        assert!(rules.skipped()[0].to_string().contains("line 1: not UTF-8 from byte 20 on"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]=:a-z0-9\",. \n*(]{0,80}") {
+            let (mut rules, path) = (Rules::default(), Path::new("rules"));
+            rules.take_own(path, &text);
+            rules.take_schemas(path, &text);
+            rules.take_aggregation(path, &text);
+        }
+    }
+}

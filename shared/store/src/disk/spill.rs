@@ -1,0 +1,94 @@
+//! Bytes that are written once and read back once: in memory while they are few, else in a file without a name.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+
+/// Bytes kept in memory before they go to the file.
+const MEMORY_BYTES: usize = 256 << 10;
+
+/// Bytes in the order they were appended.
+pub(crate) struct Spill {
+    layout: Layout,
+    memory: Vec<u8>,
+    file: Option<(PathBuf, File)>,
+    filed: u64,
+}
+
+impl Spill {
+    pub(crate) fn new(layout: &Layout) -> Spill {
+        Spill { layout: layout.clone(), memory: Vec::new(), file: None, filed: 0 }
+    }
+
+    /// Bytes appended so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.filed + self.memory.len() as u64
+    }
+
+    /// Lets `fill` append some.
+    pub(crate) fn append(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
+        fill(&mut self.memory);
+        if self.memory.len() < MEMORY_BYTES {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            let (path, file) = self.layout.temporary()?;
+            // Nobody needs its name, and without one it cannot be left behind.
+            self.layout.disk.remove(&path).map_err(Error::io("unlink", &path))?;
+            self.file = Some((path, file));
+        }
+        let (path, file) = self.file.as_mut().expect("it was just made");
+        self.layout.disk.write(file, path, &self.memory, self.filed).map_err(Error::io("write", path))?;
+        self.filed += self.memory.len() as u64;
+        self.memory.clear();
+        Ok(())
+    }
+
+    /// All of them, from the first on.
+    pub(crate) fn into_reader(self) -> Result<impl Read, Error> {
+        let file = match self.file {
+            None => None,
+            Some((path, mut file)) => {
+                file.seek(SeekFrom::Start(0)).map_err(Error::io("read", &path))?;
+                Some(BufReader::with_capacity(64 << 10, file))
+            }
+        };
+        Ok(Maybe(file).chain(io::Cursor::new(self.memory)))
+    }
+}
+
+/// A file, or nothing.
+struct Maybe(Option<BufReader<File>>);
+
+impl Read for Maybe {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |file| file.read(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_and_many_come_back_and_leave_no_file() {
+        for count in [0_u32, 10, 40_000, 200_000] {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            layout.create().unwrap();
+            let mut spill = Spill::new(&layout);
+            for number in 0..count {
+                spill.append(|out| out.extend_from_slice(&number.to_le_bytes())).unwrap();
+                assert!(spill.memory.len() <= MEMORY_BYTES);
+            }
+            assert_eq!(spill.len(), count as u64 * 4);
+            assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+            let mut back = Vec::new();
+            spill.into_reader().unwrap().read_to_end(&mut back).unwrap();
+            assert!(back.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).eq(0..count));
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Writing the log: frames collected in memory, one write and one fdatasync for all of them.
+//!
+//! Ids of series are the caller's keys and mean the same in every file this process writes; each file declares
+//! those it uses, before the first use and once more later.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape};
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+use crate::format::dots::Dots;
+use crate::format::ledger::LaneRecords;
+use crate::format::listing::StoreId;
+use crate::format::wal::frame::{FrameKind, push_frame};
+use crate::format::wal::groups::{Grouping, Kin, encode_dots};
+use crate::format::wal::header::{HEADER_BYTES, Header, Synced};
+use crate::format::wal::names::Declared;
+use crate::format::wal::payload::{FinishFrame, RecordsFrame, encode_names};
+
+/// A file is closed when it has this many bytes, unless the writer is told otherwise.
+pub(crate) const FILE_BYTES: u64 = 16 << 20;
+/// A file with dots is closed when it is this old, so that a quiet log becomes a segment too.
+const FILE_AGE: Duration = Duration::from_secs(600);
+/// Names are declared again when this many bytes lie behind their first declaration.
+const AGAIN_BYTES: u64 = 1 << 20;
+/// Declarations this close to each other are repeated together.
+const AGAIN_TOGETHER_BYTES: u64 = 64 << 10;
+/// Keys have two more bits in a frame.
+const SERIES_MAX: u32 = 1 << 30;
+/// Declarations of one frame stay below this.
+const NAMES_BYTES: usize = 1 << 20;
+
+/// The file being written, and what waits to be written to it.
+pub(crate) struct Log {
+    layout: Layout,
+    store: StoreId,
+    file: File,
+    path: PathBuf,
+    file_id: u64,
+    opened: Instant,
+    /// The file is closed when it has this many bytes.
+    file_bytes: u64,
+    next_sequence: u64,
+    /// Bytes that have been through fdatasync.
+    synced: u64,
+    pending: Vec<u8>,
+    series: Vec<Series>,
+    /// Whether any name has several series.
+    is_mixed: bool,
+    incarnations: HashMap<Incarnation, Ring>,
+    declared: Vec<Declared>,
+    /// Declared once in this file, oldest first.
+    again: VecDeque<Again>,
+    failed: bool,
+}
+
+struct Series {
+    name: SeriesName,
+    shape: Shape,
+    /// Whether its values are row bytes, as its shape says.
+    rows: bool,
+    /// The first series of its name.
+    eldest: u32,
+    /// Whether its name has others.
+    has_kin: bool,
+    /// The file that declares it.
+    declared_in: u64,
+}
+
+struct Ring {
+    id: u32,
+    declared_in: u64,
+}
+
+/// Names to declare once more where the file has grown to `at`.
+struct Again {
+    at: u64,
+    series: Vec<u32>,
+    incarnations: Vec<u32>,
+}
+
+impl Log {
+    /// Begins a new file behind the one before.
+    ///
+    /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
+    /// - `file_id`: the least that the file may have
+    pub(crate) fn begin(
+        layout: &Layout,
+        store: StoreId,
+        before: (u64, u64),
+        file_id: u64,
+        next_sequence: u64,
+        file_bytes: u64,
+    ) -> Result<Log, Error> {
+        let file_id = free_id(layout, file_id);
+        let (file, path) = create(layout, store, before, file_id, next_sequence, file_bytes)?;
+        Ok(Log {
+            layout: layout.clone(),
+            store,
+            file,
+            path,
+            file_id,
+            opened: Instant::now(),
+            file_bytes,
+            next_sequence,
+            synced: HEADER_BYTES as u64,
+            pending: Vec::new(),
+            series: Vec::new(),
+            is_mixed: false,
+            incarnations: HashMap::new(),
+            declared: Vec::new(),
+            again: VecDeque::new(),
+            failed: false,
+        })
+    }
+
+    pub(crate) fn file_id(&self) -> u64 {
+        self.file_id
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The key a name with a shape gets: the next number.
+    ///
+    /// - `kin`: another series of this name, if there is one
+    pub(crate) fn add_series(&mut self, name: SeriesName, shape: Shape, kin: Option<u32>) -> u32 {
+        let key = u32::try_from(self.series.len()).ok().filter(|key| *key < SERIES_MAX);
+        let key = key.expect("fewer than 2^30 series");
+        let mut eldest = key;
+        if let Some(kin) = kin {
+            eldest = self.series[kin as usize].eldest;
+            self.series[eldest as usize].has_kin = true;
+            self.is_mixed = true;
+        }
+        self.series.push(Series {
+            name,
+            rows: shape.word().is_none(),
+            shape,
+            eldest,
+            has_kin: kin.is_some(),
+            declared_in: 0,
+        });
+        key
+    }
+
+    /// The name and the shape of a key.
+    pub(crate) fn series(&self, key: u32) -> (&SeriesName, &Shape) {
+        let series = &self.series[key as usize];
+        (&series.name, &series.shape)
+    }
+
+    /// The id of an incarnation; `made` says who it is where it is new to this process.
+    pub(crate) fn incarnation(&mut self, incarnation: Incarnation, made: impl FnOnce() -> Declared) -> u32 {
+        if let Some(ring) = self.incarnations.get(&incarnation) {
+            return ring.id;
+        }
+        let id = u32::try_from(self.declared.len()).expect("fewer than 2^32 incarnations");
+        self.declared.push(made());
+        self.incarnations.insert(incarnation, Ring { id, declared_in: 0 });
+        id
+    }
+
+    /// Sees to it that this file declares what the next frame uses.
+    ///
+    /// - `keys`: series key * 2 + clock, one a dot
+    pub(crate) fn declare(&mut self, keys: &[u32], incarnation: Option<Incarnation>) -> Result<(), Error> {
+        while self.again.front().is_some_and(|again| again.at <= self.position()) {
+            self.declare_again()?;
+        }
+        let mut new_series = Vec::new();
+        for key in keys {
+            let series = &mut self.series[(key >> 1) as usize];
+            if series.declared_in != self.file_id {
+                series.declared_in = self.file_id;
+                new_series.push(key >> 1);
+            }
+        }
+        let mut new_incarnations = Vec::new();
+        if let Some(ring) = incarnation.and_then(|incarnation| self.incarnations.get_mut(&incarnation))
+            && ring.declared_in != self.file_id
+        {
+            ring.declared_in = self.file_id;
+            new_incarnations.push(ring.id);
+        }
+        if new_series.is_empty() && new_incarnations.is_empty() {
+            return Ok(());
+        }
+        self.push_names(&new_series, &new_incarnations)?;
+        let at = self.position() + AGAIN_BYTES;
+        match self.again.back_mut() {
+            Some(last) if at - last.at < AGAIN_TOGETHER_BYTES => {
+                last.at = at;
+                last.series.extend(new_series);
+                last.incarnations.extend(new_incarnations);
+            }
+            _ => self.again.push_back(Again { at, series: new_series, incarnations: new_incarnations }),
+        }
+        Ok(())
+    }
+
+    /// Repeats the oldest declarations that are still due.
+    fn declare_again(&mut self) -> Result<(), Error> {
+        let Some(Again { series, incarnations, .. }) = self.again.pop_front() else { return Ok(()) };
+        self.push_names(&series, &incarnations)
+    }
+
+    fn push_names(&mut self, series: &[u32], incarnations: &[u32]) -> Result<(), Error> {
+        let mut rest = series;
+        let mut rings = incarnations;
+        while !rest.is_empty() || !rings.is_empty() {
+            let mut bytes = 0;
+            let fits = |key: &&u32| {
+                let Series { name, shape, .. } = &self.series[**key as usize];
+                let labels = shape.columns().iter().map(|name| name.len() + 2).sum::<usize>();
+                bytes += name.as_str().len() + shape.format().len() + shape.unit().len() + labels + 16;
+                bytes <= NAMES_BYTES
+            };
+            let count = rest.iter().take_while(fits).count();
+            let (now, later) = rest.split_at(count);
+            let names = now.iter().map(|key| {
+                let series = &self.series[*key as usize];
+                (*key, &series.name, &series.shape)
+            });
+            let named: Vec<_> = rings.iter().map(|id| (*id, &self.declared[*id as usize])).collect();
+            let fill = |out: &mut Vec<u8>| encode_names(names, named.into_iter(), out);
+            push_frame(&mut self.pending, FrameKind::Names, self.file_id, self.next_sequence, fill)
+                .map_err(|bytes| Error::TooBig { bytes })?;
+            self.next_sequence += 1;
+            rest = later;
+            rings = &[];
+        }
+        Ok(())
+    }
+
+    /// Adds dots and the records they stand for to what the next sync writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooBig`], and nothing is added.
+    pub(crate) fn push_dots(
+        &mut self,
+        incarnation: u32,
+        lanes: &[LaneRecords],
+        refusals: &[(Reason, u64)],
+        dots: &Dots,
+        grouping: &mut Grouping,
+    ) -> Result<(), Error> {
+        let (series, mixed) = (&self.series, self.is_mixed);
+        let kin = |key: u32| {
+            let Series { rows, eldest, has_kin, .. } = &series[key as usize];
+            Kin { rows: *rows, name: has_kin.then_some(*eldest) }
+        };
+        push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
+            RecordsFrame::encode(incarnation, lanes.iter(), refusals, out);
+            encode_dots(dots, kin, mixed, grouping, out);
+        })
+        .map_err(|bytes| Error::TooBig { bytes })?;
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Adds the end of a ring.
+    pub(crate) fn push_finish(&mut self, finish: &FinishFrame) -> Result<(), Error> {
+        self.push(FrameKind::Finish, |out| finish.encode(out))
+    }
+
+    fn push(&mut self, kind: FrameKind, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
+        push_frame(&mut self.pending, kind, self.file_id, self.next_sequence, fill)
+            .map_err(|bytes| Error::TooBig { bytes })?;
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Writes what is pending, puts it on disk, and shows it to followers; begins a new file where this one is full.
+    ///
+    /// Gives the length of the file that was closed, if one was.
+    ///
+    /// # Errors
+    ///
+    /// After one, nothing may be added any more: a failed fsync is never tried again on the same file. What was
+    /// pending is not acked; whether it counts is up to the next writer of the log.
+    pub(crate) fn sync(&mut self) -> Result<Option<u64>, Error> {
+        if self.failed {
+            return Err(Error::GivenUp);
+        }
+        let outcome = self.write().and_then(|()| {
+            let full = self.synced >= self.file_bytes || self.opened.elapsed() >= FILE_AGE;
+            if full && self.synced > HEADER_BYTES as u64 { self.rotate().map(Some) } else { Ok(None) }
+        });
+        self.failed = outcome.is_err();
+        outcome
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let disk = &*self.layout.disk;
+        disk.write(&self.file, &self.path, &self.pending, self.synced)
+            .map_err(Error::io("write", &self.path))?;
+        disk.sync_data(&self.file, &self.path).map_err(Error::io("sync", &self.path))?;
+        self.synced += self.pending.len() as u64;
+        let synced = Synced { bytes: self.synced, sequence: self.next_sequence - 1 };
+        synced.publish(disk, &self.file, &self.path).map_err(Error::io("write the header of", &self.path))?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Closes the file in good order.
+    fn close(&mut self) -> Result<(), Error> {
+        while !self.again.is_empty() {
+            self.declare_again()?;
+        }
+        self.push(FrameKind::End, |_| ())?;
+        self.write()?;
+        self.layout
+            .disk
+            .shorten(&self.file, &self.path, self.synced)
+            .map_err(Error::io("shorten", &self.path))
+    }
+
+    fn rotate(&mut self) -> Result<u64, Error> {
+        self.close()?;
+        let before = (self.file_id, self.synced);
+        let file_id = free_id(&self.layout, self.file_id + 1);
+        let (file, path) =
+            create(&self.layout, self.store, before, file_id, self.next_sequence, self.file_bytes)?;
+        (self.file, self.path) = (file, path);
+        self.file_id = file_id;
+        self.synced = HEADER_BYTES as u64;
+        self.opened = Instant::now();
+        Ok(before.1)
+    }
+
+    /// Where in the file the next frame goes.
+    fn position(&self) -> u64 {
+        self.synced + self.pending.len() as u64
+    }
+}
+
+/// A writer that ends in peace writes what it still has and cuts off what it had only set aside.
+impl Drop for Log {
+    fn drop(&mut self) {
+        if !self.failed {
+            // Nobody is left to hear of an error; the next writer takes what is there.
+            let _ = self.close();
+        }
+    }
+}
+
+/// The first id from `file_id` on that no file has. A stray file, or one whose content is lost, keeps its name; what
+/// is no file is in the way, and an error when the new one is to have its name.
+fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
+    while layout.wal(file_id).symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+        file_id += 1;
+    }
+    file_id
+}
+
+/// Makes a file whose header is whole and durable before anybody sees its name.
+fn create(
+    layout: &Layout,
+    store: StoreId,
+    before: (u64, u64),
+    file_id: u64,
+    first_sequence: u64,
+    file_bytes: u64,
+) -> Result<(File, PathBuf), Error> {
+    let (temporary, file) = layout.temporary()?;
+    let header = Header { store, file_id, first_sequence, before_id: before.0, before_bytes: before.1 };
+    let (path, disk) = (layout.wal(file_id), &layout.disk);
+    let made = disk
+        .allocate(&file, &temporary, file_bytes)
+        .and_then(|()| disk.write(&file, &temporary, &header.encode(), 0))
+        .and_then(|()| disk.sync_all(&file, &temporary))
+        .and_then(|()| disk.rename(&temporary, &path));
+    if let Err(error) = made {
+        let _ = disk.remove(&temporary);
+        return Err(Error::io("create", &path)(error));
+    }
+    layout.sync_dir(&layout.dir.join("wal"))?;
+    Ok((file, path))
+}

@@ -1,0 +1,348 @@
+//! A compressed run of dots of one series and one shape.
+//!
+//! Bit for bit what went in comes out: NaN payloads and -0 included. Bytes: FORMAT.md, "Segment". Decoding
+//! trusts nothing: a chunk that does not match its checksum, or that does not make sense, is an error.
+
+use std::ops::Range;
+
+use dotter_dot::{ROW_BYTES_MAX, Shape, get_varint, put_varint};
+
+use crate::format::bytes::Fields;
+use crate::format::codec::{self, numbers, texts, times};
+use crate::format::run::{Run, row_word};
+
+/// The most dots a chunk has.
+pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
+
+/// Row bytes at which a chunk ends, however few dots it has.
+const CHUNK_ROW_BYTES: usize = 1 << 20;
+/// The most row bytes a chunk decodes to: a row more than where it ends.
+const ROW_BYTES_LIMIT: usize = CHUNK_ROW_BYTES + ROW_BYTES_MAX;
+const _: () = assert!(ROW_BYTES_LIMIT <= texts::HEAP_BYTES_MAX, "a column's texts fit into a chunk");
+
+const CLOCK: u8 = 1;
+
+/// How many of the dots of `part`, which are of one shape, make a chunk.
+pub(crate) fn fitting(run: &Run, part: Range<usize>, shape: &Shape, dots_max: usize) -> usize {
+    let most = part.len().min(dots_max).min(CHUNK_DOTS_MAX);
+    if shape.word().is_some() {
+        return most;
+    }
+    let mut bytes = 0;
+    let within = |index: &usize| {
+        bytes += run.row(*index).len();
+        bytes <= CHUNK_ROW_BYTES
+    };
+    // At least one: a row has fewer bytes than the room there is for it.
+    (part.start..part.start + most).take_while(within).count().max(1)
+}
+
+/// Appends one chunk.
+///
+/// - `part`: dots of `shape`, sorted by time, as many as [`fitting`] allows
+pub(crate) fn encode(run: &Run, part: Range<usize>, shape: &Shape, clock: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    put_varint(out, part.len() as u64);
+    out.push(if clock { CLOCK } else { 0 });
+    put_column(out, false, |out| times::encode(&run.times[part.clone()], out));
+    match shape.word() {
+        Some(letter) => put_column(out, true, |out| numbers::encode(letter as u8, &run.words[part], out)),
+        None => encode_rows(run, part, shape, out),
+    }
+    let checksum = crc32c::crc32c(&out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Appends what a codec makes of a column: its tag, how many bytes where it is not the last, the bytes.
+fn put_column(out: &mut Vec<u8>, last: bool, encode: impl FnOnce(&mut Vec<u8>) -> u8) {
+    let at = out.len();
+    out.push(0);
+    if last {
+        out[at] = encode(out);
+    } else {
+        let mut bytes = Vec::new();
+        out[at] = encode(&mut bytes);
+        put_varint(out, bytes.len() as u64);
+        out.extend_from_slice(&bytes);
+    }
+}
+
+fn encode_rows(run: &Run, part: Range<usize>, shape: &Shape, out: &mut Vec<u8>) {
+    let columns = shape.format().len();
+    let mut rests: Vec<&[u8]> = part.map(|index| run.row(index)).collect();
+    let (mut words, mut cells) = (Vec::new(), Vec::new());
+    for (column, letter) in shape.format().letters().enumerate() {
+        let last = column + 1 == columns;
+        if letter.is_number() {
+            words.clear();
+            words.extend(rests.iter_mut().map(|rest| {
+                let (word, after) = rest.split_first_chunk().expect("rows were checked as they came in");
+                *rest = after;
+                u64::from_le_bytes(*word)
+            }));
+            put_column(out, last, |out| numbers::encode(letter as u8, &words, out));
+        } else {
+            cells.clear();
+            cells.extend(rests.iter_mut().map(|rest| {
+                let count = get_varint(rest).expect("rows were checked as they came in");
+                let (text, after) = rest.split_at(count as usize);
+                *rest = after;
+                text
+            }));
+            put_column(out, last, |out| texts::encode(&cells, out));
+        }
+    }
+}
+
+/// Appends the dots of one chunk to `out`; what is wrong with it otherwise, and `out` is as before.
+///
+/// - `until`: dots at that time and later ones may be left out
+pub(crate) fn decode(
+    bytes: &[u8],
+    shape: &Shape,
+    clock: bool,
+    until: Option<u64>,
+    out: &mut Run,
+) -> Result<(), String> {
+    let rest = check(bytes)?;
+    let before = out.mark();
+    let from = out.len();
+    if decode_rest(&mut Fields(rest), shape, clock, until, out).is_none() {
+        out.back_to(before);
+        return Err("a chunk whose fields make no sense".to_owned());
+    }
+    out.note(from, shape);
+    Ok(())
+}
+
+/// What stands behind the checksum of a chunk, where that matches.
+pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], String> {
+    let Some((checksum, rest)) = bytes.split_at_checked(4) else {
+        return Err(format!("a chunk of {} bytes", bytes.len()));
+    };
+    let found = crc32c::crc32c(rest).to_le_bytes();
+    if found != checksum {
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u32, |word, byte| word << 8 | *byte as u32);
+        return Err(format!("checksum {:08x}, expected {:08x}", word(&found), word(checksum)));
+    }
+    Ok(rest)
+}
+
+fn decode_rest(
+    fields: &mut Fields<'_>,
+    shape: &Shape,
+    clock: bool,
+    until: Option<u64>,
+    out: &mut Run,
+) -> Option<()> {
+    let count: usize = fields.number()?;
+    if !(1..=CHUNK_DOTS_MAX).contains(&count) || fields.byte()? != clock as u8 * CLOCK {
+        return None;
+    }
+    let (tag, bytes) = take_column(fields, false)?;
+    let from = out.times.len();
+    times::decode(tag, bytes, count, until.filter(|_| shape.word().is_some()), &mut out.times)?;
+    match shape.word() {
+        Some(letter) => {
+            let (tag, bytes) = take_column(fields, true)?;
+            let before = |until| out.times[from..].partition_point(|time| *time < until);
+            let wanted = until.map_or(count, before);
+            out.times.truncate(from + wanted);
+            numbers::decode_first(letter as u8, tag, bytes, count, wanted, &mut out.words)
+        }
+        None => decode_rows(fields, shape, count, out),
+    }
+}
+
+fn take_column<'a>(fields: &mut Fields<'a>, last: bool) -> Option<(u8, &'a [u8])> {
+    let tag = fields.byte()?;
+    let bytes = if last { fields.0.len() } else { fields.number()? };
+    Some((tag, fields.bytes(bytes)?))
+}
+
+/// One column of rows, decoded.
+enum Cells {
+    Words(Vec<u64>),
+    Texts { lengths: Vec<u32>, heap: Vec<u8>, next: usize },
+}
+
+/// Rows of a single text, which need no step between the codec and their bytes.
+fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Run) -> Option<()> {
+    let (tag, encoded) = take_column(fields, true)?;
+    let mut lengths = Vec::with_capacity(count);
+    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, &mut lengths, rows);
+    let mut at = out.push_rows_with(texts)?;
+    let mut bytes = 0;
+    for length in lengths {
+        let length = length as usize;
+        let row = varint_bytes(length) + length;
+        bytes += length;
+        if row > ROW_BYTES_MAX || bytes > ROW_BYTES_LIMIT {
+            return None;
+        }
+        out.words.push(row_word(at, row));
+        at += row;
+    }
+    Some(())
+}
+
+/// How many bytes a varint has.
+fn varint_bytes(value: usize) -> usize {
+    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Run) -> Option<()> {
+    let columns = shape.format().len();
+    if columns == 1 {
+        return decode_texts(fields, count, out);
+    }
+    let mut cells = Vec::with_capacity(columns);
+    let mut bytes = 0;
+    for (column, letter) in shape.format().letters().enumerate() {
+        let (tag, encoded) = take_column(fields, column + 1 == columns)?;
+        if letter.is_number() {
+            let mut words = Vec::new();
+            numbers::decode(letter as u8, tag, encoded, count, &mut words)?;
+            bytes += words.len() * 8;
+            cells.push(Cells::Words(words));
+        } else {
+            let (mut lengths, mut heap) = (Vec::new(), Vec::new());
+            texts::decode(tag, encoded, count, &mut lengths, &mut heap)?;
+            bytes += heap.len();
+            if !texts::are_texts(&lengths, &heap) {
+                return None;
+            }
+            cells.push(Cells::Texts { lengths, heap, next: 0 });
+        }
+        // Each column is bounded by its codec; here all of them are.
+        if bytes > ROW_BYTES_LIMIT {
+            return None;
+        }
+    }
+    for index in 0..count {
+        let word = out.push_row_with(|row| {
+            for column in &mut cells {
+                match column {
+                    Cells::Words(words) => row.extend_from_slice(&words[index].to_le_bytes()),
+                    Cells::Texts { lengths, heap, next } => {
+                        let length = lengths[index] as usize;
+                        put_varint(row, length as u64);
+                        row.extend_from_slice(&heap[*next..*next + length]);
+                        *next += length;
+                    }
+                }
+            }
+        });
+        if out.row_length(word) > ROW_BYTES_MAX {
+            return None;
+        }
+        out.words.push(word);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::{Format, Value, put_row};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::run::tests::{push, shape};
+
+    fn round_trip(run: &Run, shape: &Shape, clock: bool) -> usize {
+        let mut bytes = vec![0xAA];
+        encode(run, 0..run.len(), shape, clock, &mut bytes);
+        let mut back = Run::default();
+        decode(&bytes[1..], shape, clock, None, &mut back).unwrap();
+        assert_eq!(&back, run);
+        assert!(decode(&bytes[1..], shape, !clock, None, &mut back).is_err());
+        assert_eq!(&back, run);
+        bytes.len() - 1
+    }
+
+    fn numbers_at(times: impl Iterator<Item = u64>, values: impl Iterator<Item = f64>) -> Run {
+        let mut run = Run::default();
+        times.zip(values).for_each(|(time, value)| run.push_word(&Shape::number(), time, value.to_bits()));
+        run
+    }
+
+    #[test]
+    fn regular_times_and_a_constant_cost_next_to_nothing() {
+        let times = || (0..4096).map(|n| 1_710_504_000_000_000_000 + n * 1_000_000_000);
+        assert!(round_trip(&numbers_at(times(), std::iter::repeat(1.5)), &Shape::number(), true) < 40);
+        let counter = numbers_at(times(), (0..).map(|n| (n * 17) as f64));
+        assert!(round_trip(&counter, &Shape::number(), false) < 4096 + 40);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        for number in 0..6 {
+            let mut run = Run::default();
+            for (time, bits) in [(1, 0), (5, (-0.0_f64).to_bits()), (9, f64::NAN.to_bits()), (1000, 7)] {
+                push(&mut run, number, time, bits);
+            }
+            let mut bytes = Vec::new();
+            encode(&run, 0..4, &shape(number), false, &mut bytes);
+            for bit in 0..bytes.len() * 8 {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(
+                    decode(&bytes, &shape(number), false, None, &mut Run::default()).is_err(),
+                    "bit {bit}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn large_rows_end_a_chunk_early() {
+        let shape = Shape::from(Format::new("s").unwrap());
+        let mut run = Run::default();
+        for time in 0..40 {
+            let text = format!("{time}").repeat(50_000);
+            let mut row = Vec::new();
+            put_row([Value::Text(&text)], &mut row);
+            run.push_row(&shape, time, &row);
+        }
+        let count = fitting(&run, 0..40, &shape, 4096);
+        assert!((10..30).contains(&count), "{count}");
+        let mut bytes = Vec::new();
+        encode(&run, 0..count, &shape, false, &mut bytes);
+        let mut back = Run::default();
+        decode(&bytes, &shape, false, None, &mut back).unwrap();
+        run.truncate(count);
+        assert_eq!(back, run);
+    }
+
+    proptest! {
+        #[test]
+        fn any_times_and_bits_of_any_shape_come_back(
+            mut times in prop::collection::vec(any::<u64>(), 1..200),
+            bits in prop::collection::vec(any::<u64>(), 200),
+            number in 0..6_u8,
+            whole in any::<bool>(),
+            clock in any::<bool>(),
+        ) {
+            times.sort_unstable();
+            let mut run = Run::default();
+            for (time, bits) in times.iter().zip(bits) {
+                let bits = if whole { ((bits as i32) as f64).to_bits() } else { bits };
+                push(&mut run, number, *time, bits);
+            }
+            round_trip(&run, &shape(number), clock);
+        }
+
+        #[test]
+        fn rubbish_with_a_right_checksum_never_panics(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..100),
+            number in 0..6_u8,
+        ) {
+            let checksum = crc32c::crc32c(&bytes);
+            bytes.splice(0..0, checksum.to_le_bytes());
+            let mut out = Run::default();
+            let _ = decode(&bytes, &shape(number), false, None, &mut out);
+            prop_assert_eq!(out.times.len(), out.words.len());
+        }
+    }
+}

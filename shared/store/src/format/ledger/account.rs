@@ -1,0 +1,189 @@
+//! What became of the dots of one ring.
+
+use std::collections::BTreeMap;
+
+use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
+
+use crate::format::bytes::{Fields, put_text};
+
+/// Time spans kept per reason; further ones widen the last.
+const SPANS_MAX: usize = 64;
+
+/// One incarnation's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The application that made the ring.
+    pub application: String,
+    /// When the store first heard of it.
+    pub first_seen: Timestamp,
+    /// Per lane, what became of its records.
+    pub lanes: BTreeMap<u32, LaneAccount>,
+    /// Records lost, by reason.
+    pub lost: BTreeMap<Reason, Tally>,
+    /// Records refused by the collector, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Dots the ring itself refused, by reason: the greatest total seen.
+    pub refused_in_ring: BTreeMap<Reason, u64>,
+    /// When the ring was finished.
+    pub finished: Option<Timestamp>,
+}
+
+/// One lane's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneAccount {
+    /// The next record wanted: the watermark.
+    pub next: u64,
+    /// Records committed.
+    pub stored: u64,
+    /// Records lost.
+    pub lost: u64,
+    /// Records refused by the collector.
+    pub refused: u64,
+}
+
+/// How many, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records.
+    pub count: u64,
+    /// When they would have been, where that is known, oldest news first; with the records in each.
+    pub spans: Vec<(TimeRange, u64)>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, count: u64, times: Option<TimeRange>) {
+        self.count = self.count.saturating_add(count);
+        let Some(times) = times else { return };
+        if self.spans.len() < SPANS_MAX {
+            self.spans.push((times, count));
+        } else if let Some((span, records)) = self.spans.last_mut() {
+            span.from = span.from.min(times.from);
+            span.until = span.until.max(times.until);
+            *records = records.saturating_add(count);
+        }
+    }
+}
+
+impl Account {
+    /// Dots for which publish returned, as far as the store has heard.
+    pub fn published(&self) -> u64 {
+        total(self.lanes.values().map(|lane| lane.next).chain(self.refused_in_ring.values().copied()))
+    }
+
+    /// Dots committed.
+    pub fn stored(&self) -> u64 {
+        total(self.lanes.values().map(|lane| lane.stored))
+    }
+
+    /// Dots lost, for whatever reason.
+    pub fn lost(&self) -> u64 {
+        total(self.lost.values().map(|tally| tally.count))
+    }
+
+    /// Dots refused, in the ring and by the collector.
+    pub fn refused(&self) -> u64 {
+        total(self.refused.values().chain(self.refused_in_ring.values()).copied())
+    }
+
+    /// Whether the promise holds: `published == stored + lost + refused`, lane by lane and over all.
+    pub fn is_balanced(&self) -> bool {
+        let lanes =
+            self.lanes.values().all(|lane| lane.next == total([lane.stored, lane.lost, lane.refused]));
+        lanes && self.published() == total([self.stored(), self.lost(), self.refused()])
+    }
+}
+
+impl Account {
+    pub(super) fn encode(&self, incarnation: Incarnation, out: &mut Vec<u8>) {
+        out.extend_from_slice(&incarnation.0);
+        put_text(out, &self.application);
+        put_varint(out, self.first_seen.nanos());
+        put_varint(out, self.lanes.len() as u64);
+        for (number, lane) in &self.lanes {
+            for field in [*number as u64, lane.next, lane.stored, lane.lost, lane.refused] {
+                put_varint(out, field);
+            }
+        }
+        put_varint(out, self.lost.len() as u64);
+        for (reason, tally) in &self.lost {
+            out.push(reason.0);
+            put_varint(out, tally.count);
+            put_varint(out, tally.spans.len() as u64);
+            for (span, count) in &tally.spans {
+                put_varint(out, span.from.nanos());
+                put_varint(out, span.until.nanos().saturating_sub(span.from.nanos()));
+                put_varint(out, *count);
+            }
+        }
+        for counts in [&self.refused, &self.refused_in_ring] {
+            put_counts(out, counts);
+        }
+        out.push(self.finished.is_some() as u8);
+        put_varint(out, self.finished.map_or(0, Timestamp::nanos));
+    }
+
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Account> {
+        let mut account = Account {
+            application: fields.text()?.to_owned(),
+            first_seen: Timestamp::from_nanos(fields.varint()?),
+            ..Account::default()
+        };
+        for _ in 0..fields.count(5)? {
+            let number = fields.number()?;
+            let (next, stored) = (fields.varint()?, fields.varint()?);
+            let (lost, refused) = (fields.varint()?, fields.varint()?);
+            account.lanes.insert(number, LaneAccount { next, stored, lost, refused });
+        }
+        for _ in 0..fields.count(3)? {
+            let reason = Reason(fields.byte()?);
+            let mut tally = Tally { count: fields.varint()?, spans: Vec::new() };
+            for _ in 0..fields.count(3)? {
+                let from = fields.varint()?;
+                let until = from.checked_add(fields.varint()?)?;
+                let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
+                tally.spans.push((range, fields.varint()?));
+            }
+            account.lost.insert(reason, tally);
+        }
+        account.refused = counts(fields)?;
+        account.refused_in_ring = counts(fields)?;
+        let is_finished = fields.byte()? == 1;
+        let time = Timestamp::from_nanos(fields.varint()?);
+        account.finished = is_finished.then_some(time);
+        Some(account)
+    }
+}
+
+pub(super) fn put_counts(out: &mut Vec<u8>, counts: &BTreeMap<Reason, u64>) {
+    put_varint(out, counts.len() as u64);
+    for (reason, count) in counts {
+        out.push(reason.0);
+        put_varint(out, *count);
+    }
+}
+
+pub(super) fn counts(fields: &mut Fields<'_>) -> Option<BTreeMap<Reason, u64>> {
+    (0..fields.count(2)?).map(|_| Some((Reason(fields.byte()?), fields.varint()?))).collect()
+}
+
+/// A sum of numbers that a ring may have made up: it ends at the greatest number instead of wrapping.
+pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shows P21.
+    #[test]
+    fn spans_are_bounded_and_their_records_are_not_forgotten() {
+        let mut tally = Tally::default();
+        for n in 0..1000 {
+            let from = Timestamp::from_nanos(n);
+            tally.add(1, Some(TimeRange::new(from, Timestamp::from_nanos(n + 1))));
+        }
+        assert_eq!(tally.spans.len(), SPANS_MAX);
+        assert_eq!(tally.spans.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+    }
+}

@@ -1,0 +1,376 @@
+//! What became of every dot of every incarnation.
+//!
+//! Always true of an account, by arithmetic and not by hope:
+//!
+//! - per lane `next == stored + lost + refused`
+//! - `published == stored + lost + refused` over the whole account, where published are the next record numbers
+//!   of all lanes plus the ring's refusal totals
+//!
+//! The ledger is what a fold over the log gives: the same frames in the same order, the same ledger. Accounts of
+//! finished rings move to a file of their own ([`tidy`]), and 30 days later into the sum of their application; an
+//! account that stands in MANIFEST or came through the log since counts before the one in that file.
+
+pub(crate) mod account;
+pub(crate) mod finished;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
+
+use crate::format::bytes::Fields;
+use crate::format::ledger::account::total;
+pub use crate::format::ledger::account::{Account, LaneAccount, Tally};
+pub use crate::format::ledger::finished::Application;
+pub(crate) use crate::format::ledger::finished::Finished;
+
+/// All accounts, and what happened to dots of the store as a whole.
+///
+/// Two are equal where they say the same, wherever the accounts stand.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Those that stand in MANIFEST, and what the log has made of them and of others since.
+    pub(crate) accounts: BTreeMap<Incarnation, Account>,
+    pub(crate) finished: Arc<Finished>,
+    /// Counts that belong to no incarnation.
+    pub totals: Totals,
+}
+
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Ledger) -> bool {
+        self.totals == other.totals
+            && self.iter().eq(other.iter())
+            && self.applications().eq(other.applications())
+            && self.finished.damage() == other.finished.damage()
+    }
+}
+
+impl Eq for Ledger {}
+
+/// Counts over the whole store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Dots committed that came some other way than through a ring.
+    pub stored_other: u64,
+    /// Dots replaced by a later commit at the same series and explicit time.
+    pub replaced: u64,
+    /// Dots deleted.
+    pub deleted: u64,
+    /// Dots that retention removed.
+    pub expired: u64,
+    /// Dots that were stored and whose bytes no longer match their checksum.
+    pub damaged: u64,
+}
+
+impl Totals {
+    /// Adds what became of further dots.
+    pub(crate) fn add(&mut self, other: &Totals) {
+        self.stored_other = self.stored_other.saturating_add(other.stored_other);
+        self.replaced = self.replaced.saturating_add(other.replaced);
+        self.deleted = self.deleted.saturating_add(other.deleted);
+        self.expired = self.expired.saturating_add(other.expired);
+        self.damaged = self.damaged.saturating_add(other.damaged);
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let Totals { stored_other, replaced, deleted, expired, damaged } = *self;
+        [stored_other, replaced, deleted, expired, damaged]
+            .into_iter()
+            .for_each(|total| put_varint(out, total));
+    }
+
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Totals> {
+        Some(Totals {
+            stored_other: fields.varint()?,
+            replaced: fields.varint()?,
+            deleted: fields.varint()?,
+            expired: fields.varint()?,
+            damaged: fields.varint()?,
+        })
+    }
+}
+
+/// Records of a lane, `first <= r < next`, and what became of some of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneRecords {
+    /// The lane.
+    pub lane: u32,
+    /// First record.
+    pub first: u64,
+    /// One past the last record.
+    pub next: u64,
+    /// Lost ones: sorted, disjoint, inside.
+    pub losses: Vec<Lost>,
+    /// Refused ones: sorted, disjoint, inside, apart from the losses.
+    pub refused: Vec<Refused>,
+}
+
+/// Records that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// First record.
+    pub first: u64,
+    /// One past the last record.
+    pub next: u64,
+    /// Why.
+    pub reason: Reason,
+    /// When they would have been, where that is known.
+    pub times: Option<TimeRange>,
+}
+
+/// Records that the collector refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// First record.
+    pub first: u64,
+    /// One past the last record.
+    pub next: u64,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl LaneRecords {
+    /// Records that are lost.
+    pub fn lost_len(&self) -> u64 {
+        total(self.losses.iter().map(|lost| lost.next - lost.first))
+    }
+
+    /// Records that are refused.
+    pub fn refused_len(&self) -> u64 {
+        total(self.refused.iter().map(|refused| refused.next - refused.first))
+    }
+
+    /// Records that are dots of this transaction.
+    pub fn stored_len(&self) -> u64 {
+        (self.next - self.first).saturating_sub(self.lost_len()).saturating_sub(self.refused_len())
+    }
+}
+
+impl Ledger {
+    /// Accounts in the order of their incarnations; without those in [`Ledger::applications`].
+    pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Account)> {
+        let finished = self.finished.records().accounts.iter();
+        let mut all: BTreeMap<_, _> = finished.map(|(of, moved)| (of, &moved.account)).collect();
+        all.extend(&self.accounts);
+        all.into_iter().map(|(incarnation, account)| (*incarnation, account))
+    }
+
+    /// What became of the dots of rings that finished more than 30 days ago, by application.
+    pub fn applications(&self) -> impl Iterator<Item = (&str, &Application)> {
+        self.finished.records().applications.iter().map(|(name, application)| (name.as_str(), application))
+    }
+
+    /// Why accounts of finished rings may be missing; nothing is as it should be.
+    pub fn damage(&self) -> Vec<String> {
+        self.finished.damage().into_iter().map(|(at, what)| format!("at byte {at}: {what}")).collect()
+    }
+
+    /// The account of one incarnation, where it is known.
+    pub fn account(&self, incarnation: Incarnation) -> Option<&Account> {
+        let finished = || self.finished.records().accounts.get(&incarnation).map(|moved| &moved.account);
+        self.accounts.get(&incarnation).or_else(finished)
+    }
+
+    /// The account of one incarnation, to be changed: it is of those that stand in MANIFEST from now on.
+    fn account_mut(&mut self, incarnation: Incarnation) -> &mut Account {
+        let Ledger { accounts, finished, .. } = self;
+        let known = || finished.records().accounts.get(&incarnation).map(|moved| moved.account.clone());
+        accounts.entry(incarnation).or_insert_with(|| known().unwrap_or_default())
+    }
+
+    /// The next record wanted of a lane; 0 for one never heard of.
+    pub fn next(&self, incarnation: Incarnation, lane: u32) -> u64 {
+        self.account(incarnation).and_then(|account| account.lanes.get(&lane)).map_or(0, |lane| lane.next)
+    }
+
+    /// Opens an account where there is none.
+    pub(crate) fn open(
+        &mut self,
+        incarnation: Incarnation,
+        application: &str,
+        now: Timestamp,
+    ) -> &mut Account {
+        let is_new = self.account(incarnation).is_none();
+        let account = self.account_mut(incarnation);
+        if is_new {
+            account.application = application.to_owned();
+            account.first_seen = now;
+        }
+        account
+    }
+
+    /// Books a range of records of an open account.
+    ///
+    /// A range that starts above the next record wanted leaves a hole: at replay, a damaged frame. The hole is
+    /// booked as lost, reason damage. What lies below the next record wanted must have been cut off before.
+    ///
+    /// Returns how many records the hole has.
+    pub(crate) fn book(&mut self, incarnation: Incarnation, records: &LaneRecords) -> u64 {
+        let account = self.account_mut(incarnation);
+        let lane = account.lanes.entry(records.lane).or_default();
+        let hole = records.first.saturating_sub(lane.next);
+        if hole > 0 {
+            lane.lost = lane.lost.saturating_add(hole);
+            account.lost.entry(Reason::DAMAGE).or_default().add(hole, None);
+        }
+        for lost in &records.losses {
+            let count = lost.next - lost.first;
+            lane.lost = lane.lost.saturating_add(count);
+            account.lost.entry(lost.reason).or_default().add(count, lost.times);
+        }
+        for refused in &records.refused {
+            let count = refused.next - refused.first;
+            lane.refused = lane.refused.saturating_add(count);
+            let refused = account.refused.entry(refused.reason).or_default();
+            *refused = refused.saturating_add(count);
+        }
+        lane.stored = lane.stored.saturating_add(records.stored_len());
+        lane.next = records.next;
+        hole
+    }
+
+    /// Books the ring's own refusals: totals, of which the greatest seen counts.
+    pub(crate) fn book_refusal_total(&mut self, incarnation: Incarnation, reason: Reason, total: u64) {
+        let account = self.account_mut(incarnation);
+        let seen = account.refused_in_ring.entry(reason).or_default();
+        *seen = total.max(*seen);
+    }
+
+    /// Closes an account: no more records will come.
+    pub(crate) fn finish(&mut self, incarnation: Incarnation, lanes: &[(u32, u64)], now: Timestamp) {
+        let account = self.account_mut(incarnation);
+        for (lane, _) in lanes {
+            account.lanes.entry(*lane).or_default();
+        }
+        account.finished.get_or_insert(now);
+    }
+
+    /// Takes over what a part of the log made of `base`.
+    ///
+    /// What has become of accounts meanwhile stays: one that was `base`'s and is gone has been added to its
+    /// application.
+    pub(crate) fn take_over(&mut self, base: &Ledger, outcome: &Ledger) {
+        for (incarnation, account) in &outcome.accounts {
+            let before = base.account(*incarnation);
+            if before == Some(account) || (before.is_some() && self.account(*incarnation).is_none()) {
+                continue;
+            }
+            self.accounts.insert(*incarnation, account.clone());
+        }
+    }
+
+    /// Puts other accounts in the place of those that stand in MANIFEST.
+    pub(crate) fn replace_accounts(&mut self, other: &Ledger) {
+        self.accounts.clone_from(&other.accounts);
+    }
+
+    /// Lets go what has moved out of MANIFEST since it said `before`, now that it says `now`.
+    ///
+    /// Whoever calls it does so at least once between the seal of a ring's end and the day it is told apart no more,
+    /// else he keeps its account.
+    pub(crate) fn follow(&mut self, before: &Ledger, now: &Ledger) {
+        let is_same = Arc::ptr_eq(&self.finished, &now.finished) || self.finished == now.finished;
+        // Of a damaged file nobody knows what is missing.
+        if is_same || !now.finished.damage().is_empty() {
+            return;
+        }
+        self.finished = now.finished.clone();
+        let moved = |incarnation: &Incarnation, account: &mut Account| {
+            !now.accounts.contains_key(incarnation)
+                && match now.account(*incarnation) {
+                    Some(finished) => finished == account,
+                    // Of its application now, where there is no news of it.
+                    None => account.finished.is_some() && before.account(*incarnation) == Some(account),
+                }
+        };
+        self.accounts.extract_if(.., moved).for_each(drop);
+        // A list that was made again from the one before may have taken some back.
+        for (incarnation, account) in &now.accounts {
+            if self.account(*incarnation).is_none() {
+                self.accounts.insert(*incarnation, account.clone());
+            }
+        }
+    }
+
+    /// The file that belongs to the accounts in MANIFEST.
+    pub(crate) fn finished(&self) -> &Finished {
+        &self.finished
+    }
+
+    /// Puts such a file beside them.
+    pub(crate) fn set_finished(&mut self, finished: Finished) {
+        self.finished = Arc::new(finished);
+    }
+
+    /// Of the accounts that stand in MANIFEST.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.totals.encode(out);
+        put_varint(out, self.accounts.len() as u64);
+        for (incarnation, account) in &self.accounts {
+            account.encode(*incarnation, out);
+        }
+    }
+
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Ledger> {
+        let totals = Totals::decode(fields)?;
+        let mut ledger = Ledger { totals, ..Ledger::default() };
+        for _ in 0..fields.count(16)? {
+            let incarnation = Incarnation(fields.array()?);
+            ledger.accounts.insert(incarnation, Account::decode(fields)?);
+        }
+        Some(ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booked() -> Ledger {
+        let incarnation = Incarnation([7; 16]);
+        let times = TimeRange::new(Timestamp::from_nanos(5), Timestamp::from_nanos(9));
+        let mut ledger = Ledger::default();
+        ledger.open(incarnation, "app", Timestamp::from_nanos(3));
+        let lost = Lost { first: 2, next: 5, reason: Reason::LAPPED, times: Some(times) };
+        let refused = Refused { first: 6, next: 7, reason: Reason::NAME };
+        let records = LaneRecords { lane: 1, first: 0, next: 10, losses: vec![lost], refused: vec![refused] };
+        assert_eq!(ledger.book(incarnation, &records), 0);
+        ledger.book_refusal_total(incarnation, Reason::SIGNAL_HANDLER, 4);
+        ledger.book_refusal_total(incarnation, Reason::SIGNAL_HANDLER, 2);
+        ledger
+    }
+
+    #[test]
+    fn what_is_published_is_stored_lost_or_refused() {
+        let ledger = booked();
+        let (_, account) = ledger.iter().next().unwrap();
+        assert_eq!((account.published(), account.stored(), account.lost(), account.refused()), (14, 6, 3, 5));
+        assert!(account.is_balanced());
+    }
+
+    #[test]
+    fn a_hole_in_the_records_is_lost_to_damage() {
+        let mut ledger = booked();
+        let incarnation = Incarnation([7; 16]);
+        let records = LaneRecords { lane: 1, first: 15, next: 20, ..LaneRecords::default() };
+        assert_eq!(ledger.book(incarnation, &records), 5);
+        let account = ledger.account(incarnation).unwrap();
+        assert_eq!(account.lost[&Reason::DAMAGE].count, 5);
+        assert!(account.is_balanced());
+    }
+
+    #[test]
+    fn a_ledger_round_trips_and_every_cut_is_noticed() {
+        let mut ledger = booked();
+        ledger.finish(Incarnation([7; 16]), &[(1, 10), (2, 0)], Timestamp::from_nanos(77));
+        ledger.totals.replaced = 300;
+        let mut bytes = Vec::new();
+        ledger.encode(&mut bytes);
+        let mut fields = Fields(&bytes);
+        assert_eq!(Ledger::decode(&mut fields), Some(ledger));
+        assert!(fields.0.is_empty());
+        for cut in 0..bytes.len() {
+            assert_eq!(Ledger::decode(&mut Fields(&bytes[..cut])), None, "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The list of what counts, as it is in memory: live segments, the first live WAL file, deletes, the ledger.
+//!
+//! Bytes: FORMAT.md, "MANIFEST".
+
+pub(crate) mod form;
+
+use crate::format::archive::Archive;
+use crate::format::clock::Clock;
+use crate::format::ledger::Ledger;
+use crate::format::listing::{SegmentEntry, StoreId};
+use crate::format::tombstone::Tombstone;
+
+/// How the names of the files of finished rings begin.
+pub(crate) const LEDGER_PREFIX: &str = "ledger-";
+
+/// The file of finished rings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LedgerFile {
+    /// Its name in the store's directory.
+    pub(crate) name: String,
+    /// Its size.
+    pub(crate) bytes: u64,
+}
+
+/// What MANIFEST says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The store's name.
+    pub(crate) store: StoreId,
+    /// Grows by one with each swap.
+    pub(crate) generation: u64,
+    /// WAL files from this id on count.
+    pub(crate) wal_first: u64,
+    /// Live segments in the order of their commits.
+    pub(crate) segments: Vec<SegmentEntry>,
+    /// Files, as paths below the store, that the next swap unlinks.
+    pub(crate) obsolete: Vec<String>,
+    /// What retention goes by.
+    pub(crate) clock: Clock,
+    /// Windows of archives, by step, then time.
+    pub(crate) archives: Vec<Archive>,
+    /// Deletes that may still have something to hide, in the order of their commits.
+    pub(crate) tombstones: Vec<Tombstone>,
+    /// Where the accounts of finished rings are, as far as they are not in `ledger` itself.
+    pub(crate) ledger_file: Option<LedgerFile>,
+    /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
+    pub(crate) ledger: Ledger,
+    /// What was wrong with MANIFEST, where this list was rebuilt without it; no list on disk says it of itself.
+    pub(crate) rebuilt: Option<String>,
+}
+
+impl Manifest {
+    /// Every segment file that counts: of dots, then of archives.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &SegmentEntry> {
+        self.segments.iter().chain(self.archives.iter().filter_map(|archive| archive.segment.as_ref()))
+    }
+
+    /// Sequences at which something was committed past the log, or at which a segment ends: dots of the log from
+    /// both sides of one stay apart.
+    pub(crate) fn splits(&self) -> Vec<u64> {
+        let segments = self.segments.iter().map(|segment| segment.order.sequence);
+        let mut splits: Vec<u64> =
+            segments.chain(self.tombstones.iter().map(|tombstone| tombstone.order.sequence)).collect();
+        splits.sort_unstable();
+        splits.dedup();
+        splits
+    }
+
+    /// The last sequence that anything listed stands at.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.splits().last().copied().unwrap_or(0)
+    }
+
+    /// Drops the tombstones that have nothing left to hide.
+    ///
+    /// - `first_live`: the first sequence that the live log may hold
+    pub(crate) fn drop_spent_tombstones(&mut self, first_live: u64) {
+        let Manifest { tombstones, segments, archives, .. } = self;
+        tombstones.retain(|tombstone| {
+            tombstone.order.sequence >= first_live
+                || segments.iter().any(|segment| tombstone.concerns(segment))
+                || archives.iter().any(|window| window.misses(tombstone))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::Timestamp;
+
+    use super::*;
+    use crate::format::listing::Order;
+    use crate::format::tombstone::tests::tombstone;
+
+    #[test]
+    fn a_tombstone_is_spent_when_nothing_older_is_left() {
+        let segment = |sequence, purged, times: (u64, u64)| SegmentEntry {
+            order: Order { sequence, generation: 0 },
+            purged,
+            first_time: Timestamp::from_nanos(times.0),
+            last_time: Timestamp::from_nanos(times.1),
+            ..SegmentEntry::default()
+        };
+        let left = |segments: Vec<SegmentEntry>, first_live| {
+            let tombstones = vec![tombstone("a", ("", None), (10, 19), 5)];
+            let mut manifest = Manifest { segments, tombstones, ..Manifest::default() };
+            manifest.drop_spent_tombstones(first_live);
+            manifest.tombstones.len()
+        };
+        assert_eq!(left(vec![], 8), 0);
+        assert_eq!(left(vec![], 7), 1);
+        assert_eq!(left(vec![segment(7, 0, (19, 30))], 8), 1);
+        assert_eq!(left(vec![segment(8, 0, (19, 30))], 8), 0);
+        assert_eq!(left(vec![segment(7, 5, (19, 30))], 8), 0);
+        assert_eq!(left(vec![segment(7, 4, (20, 30)), segment(3, 0, (0, 9))], 8), 0);
+    }
+}

@@ -1,0 +1,38 @@
+//! Bytes and what they mean: codecs, chunks, segments, frames, the list, names, rules. Slices only: nothing here opens a
+//! file or asks a clock.
+//!
+//! Layers, each of which uses those before it and none behind it: `format`, `disk`, `read`, `write`.
+
+pub(crate) mod bytes;
+pub(crate) mod shapes;
+
+pub(crate) mod run;
+
+pub(crate) mod dots;
+
+pub(crate) mod codec;
+
+pub(crate) mod chunk;
+
+pub(crate) mod summary;
+
+pub(crate) mod segment;
+
+pub(crate) mod wal;
+
+pub(crate) mod ledger;
+
+pub(crate) mod listing;
+
+pub(crate) mod manifest;
+
+pub(crate) mod pattern;
+pub(crate) mod tombstone;
+
+pub(crate) mod ladder;
+
+pub(crate) mod clock;
+pub(crate) mod rules;
+
+pub(crate) mod archive;
+pub(crate) mod rollup;

@@ -1,0 +1,271 @@
+//! How long which series are kept, and in which steps: `retention.toml`, and Graphite's files beside it.
+//!
+//! The first rule that means a series counts: those of `retention.toml` in their order, then those of
+//! `storage-schemas.conf`. A series that none means is kept for ever.
+//!
+//! Always true: a rule that cannot be read is skipped and named, and the others hold; but nothing is removed of a series
+//! that it means, or of one that no rule before it means where that cannot be read either: a later, shorter rule
+//! is not what was meant for it.
+
+mod conf;
+mod keep;
+mod own;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::format::pattern::Pattern;
+use crate::format::rollup::Rollup;
+
+/// One step with one retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveRule {
+    /// Width of a step.
+    pub step: Duration,
+    /// How long its steps are kept.
+    pub keep: Duration,
+}
+
+/// What is to become of a series as it grows old.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Time between dots, where the first of the retentions says one; it is not looked at while they live.
+    pub interval: Option<Duration>,
+    /// How long its dots are kept as they came: the first of the retentions, whatever its step.
+    pub raw: Duration,
+    /// What is computed from them, finest first.
+    pub archives: Vec<ArchiveRule>,
+    /// How one number is made of a step where only one is asked for.
+    pub aggregation: Aggregation,
+    /// Which part of a step must be known for that number to be.
+    pub x_files_factor: f64,
+}
+
+impl Rule {
+    fn new(kept: keep::Kept) -> Rule {
+        let keep::Kept { interval, raw, archives } = kept;
+        Rule { interval, raw, archives, aggregation: Aggregation::Average, x_files_factor: 0.5 }
+    }
+
+    /// How long steps of that many nanoseconds are kept; `None` where it has no such archive.
+    pub(crate) fn keep(&self, step: u64) -> Option<Duration> {
+        let archive = self.archives.iter().find(|archive| archive.step.as_nanos() as u64 == step);
+        archive.map(|archive| archive.keep)
+    }
+}
+
+/// How many numbers become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Their mean.
+    #[default]
+    Average,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// All added up.
+    Sum,
+    /// The latest.
+    Last,
+    /// How many.
+    Count,
+}
+
+/// Which one number the steps of a series come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneNumber {
+    aggregation: Aggregation,
+    factor: f64,
+    interval: Option<Duration>,
+}
+
+impl OneNumber {
+    /// How it is made; `None` where less of the step is known than the rule wants. How much can be known tells the time
+    /// between dots that the rule says; without one a single dot is enough.
+    pub fn of(&self, step: &Rollup) -> Option<Aggregation> {
+        let possible =
+            self.interval.map_or(1.0, |interval| step.width.as_secs_f64() / interval.as_secs_f64());
+        (step.count as f64 / possible >= self.factor).then_some(self.aggregation)
+    }
+}
+
+/// All rules of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Vec<Entry>,
+    aggregations: Vec<(Meaning, Option<Aggregation>, Option<f64>)>,
+    skipped: Vec<SkippedRule>,
+}
+
+/// A rule in its place.
+#[derive(Clone, Debug)]
+enum Entry {
+    Rule(Meaning, Rule),
+    /// One that cannot be read, and which series it means where that can be.
+    Skipped(Option<Meaning>),
+}
+
+/// A rule that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedRule {
+    /// In which file.
+    pub path: PathBuf,
+    /// In which line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for SkippedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} line {}: {}", self.path.display(), self.line, self.what)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Meaning {
+    Pattern(Pattern),
+    Regex(Regex),
+}
+
+impl Meaning {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Meaning::Pattern(pattern) => pattern.matches(name),
+            Meaning::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+/// What is wrong with a file of rules.
+#[derive(Debug)]
+struct Wrong {
+    line: usize,
+    what: String,
+}
+
+impl Rules {
+    /// Whether there are none, not even skipped ones.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// What could not be read, in the order of the files.
+    pub fn skipped(&self) -> &[SkippedRule] {
+        &self.skipped
+    }
+
+    /// The rule of a series; `None` where it is kept for ever, and where the rule that is meant for it, or may be, cannot
+    /// be read.
+    pub fn of(&self, name: &str) -> Option<&Rule> {
+        for entry in &self.rules {
+            match entry {
+                Entry::Rule(meaning, rule) if meaning.matches(name) => return Some(rule),
+                Entry::Skipped(meaning) if meaning.as_ref().is_none_or(|meaning| meaning.matches(name)) => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// How one number is made of several of a series, and which part of them must be known.
+    pub fn aggregation(&self, name: &str) -> (Aggregation, f64) {
+        let own =
+            self.of(name).map_or((Aggregation::Average, 0.5), |rule| (rule.aggregation, rule.x_files_factor));
+        let other = self.aggregations.iter().find(|(meaning, ..)| meaning.matches(name));
+        other.map_or(own, |(_, aggregation, factor)| (aggregation.unwrap_or(own.0), factor.unwrap_or(own.1)))
+    }
+
+    /// What says which one number a step of a series comes to.
+    pub fn one_number(&self, name: &str) -> OneNumber {
+        let (aggregation, factor) = self.aggregation(name);
+        OneNumber { aggregation, factor, interval: self.of(name).and_then(|rule| rule.interval) }
+    }
+
+    /// Every rule that can be read.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter_map(|entry| match entry {
+            Entry::Rule(_, rule) => Some(rule),
+            Entry::Skipped(_) => None,
+        })
+    }
+
+    /// Notes a file that cannot be read.
+    ///
+    /// - `keeps`: whether it says how long series are kept, which nobody knows then
+    pub(crate) fn skip_file(&mut self, path: &Path, what: String, keeps: bool) {
+        self.skip(path, Wrong { line: 1, what });
+        self.rules.extend(keeps.then_some(Entry::Skipped(None)));
+    }
+
+    fn skip(&mut self, path: &Path, wrong: Wrong) {
+        self.skipped.push(SkippedRule { path: path.to_owned(), line: wrong.line, what: wrong.what });
+    }
+
+    pub(crate) fn take_own(&mut self, path: &Path, text: &str) {
+        for rule in own::rules(text) {
+            match rule {
+                Ok((meaning, rule)) => self.rules.push(Entry::Rule(meaning, rule)),
+                Err((meaning, wrong)) => {
+                    self.skip(path, wrong);
+                    self.rules.push(Entry::Skipped(meaning));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn take_schemas(&mut self, path: &Path, text: &str) {
+        for section in conf::sections(text) {
+            match section.schema() {
+                Ok((meaning, rule)) => self.rules.push(Entry::Rule(meaning, rule)),
+                Err(wrong) => {
+                    self.skip(path, wrong);
+                    self.rules.push(Entry::Skipped(section.meaning().ok()));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn take_aggregation(&mut self, path: &Path, text: &str) {
+        for section in conf::sections(text) {
+            match section.aggregation() {
+                Ok(aggregation) => self.aggregations.push(aggregation),
+                Err(wrong) => self.skip(path, wrong),
+            }
+        }
+    }
+}
+
+fn regex(text: &str) -> Result<Meaning, String> {
+    // The first line of its message repeats the expression.
+    let last = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+    Regex::new(text)
+        .map(Meaning::Regex)
+        .map_err(|error| format!("'{text}' is no regular expression: {}", last(error)))
+}
+
+fn aggregation(text: &str) -> Result<Aggregation, String> {
+    Ok(match text {
+        "average" | "avg" => Aggregation::Average,
+        "min" => Aggregation::Min,
+        "max" => Aggregation::Max,
+        "sum" => Aggregation::Sum,
+        "last" => Aggregation::Last,
+        "count" => Aggregation::Count,
+        other => {
+            return Err(format!("'{other}' is no aggregation: average, min, max, sum, last and count are"));
+        }
+    })
+}
+
+fn factor(number: Option<f64>, text: &str) -> Result<f64, String> {
+    number
+        .filter(|factor| (0.0..=1.0).contains(factor))
+        .ok_or_else(|| format!("'{text}' is no x-files-factor, which lies between 0 and 1"))
+}

@@ -1,0 +1,122 @@
+//! `retention.toml`: each `[[rule]]` by itself, so that what is wrong with one is said with its line and is about it alone.
+
+use crate::format::pattern::Pattern;
+use crate::format::rules::{Meaning, Rule, Wrong, aggregation, factor, keep, regex};
+
+/// A rule, or what is wrong with it and which series it means, as far as that can be known for sure.
+pub(super) type Read = Result<(Meaning, Rule), (Option<Meaning>, Wrong)>;
+
+/// The rules of a text, in their order.
+pub(super) fn rules(text: &str) -> Vec<Read> {
+    tables(text).into_iter().flat_map(|(line, table)| read_table(line, table)).collect()
+}
+
+/// A text, cut before each heading, and the lines in which its parts begin.
+fn tables(text: &str) -> Vec<(usize, &str)> {
+    let mut tables = Vec::new();
+    let (mut start, mut start_line, mut at) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        if line.trim_start().starts_with('[') {
+            tables.push((start_line, &text[start..at]));
+            (start, start_line) = (at, index + 1);
+        }
+        at += line.len();
+    }
+    tables.push((start_line, &text[start..]));
+    tables
+}
+
+/// - `first`: the line in which it begins
+fn read_table(first: usize, text: &str) -> Vec<Read> {
+    let table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            let error: toml::de::Error = error;
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = first + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+            return vec![Err((None, Wrong { line, what: error.message().to_owned() }))];
+        }
+    };
+    let line_of = |key: &str| {
+        let is_it = |line: &str| {
+            let rest = line.trim_start().strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        first + text.lines().position(is_it).unwrap_or(0)
+    };
+    let mut rules = Vec::new();
+    for (key, value) in table {
+        let toml::Value::Array(array) = value else {
+            let what = match key.as_str() {
+                "rule" => "a rule is a table, [[rule]]".to_owned(),
+                _ => format!("'{key}' is not known, only [[rule]] is"),
+            };
+            rules.push(Err((None, Wrong { line: line_of(&key), what })));
+            continue;
+        };
+        if key != "rule" {
+            let what = format!("'{key}' is not known, only [[rule]] is");
+            rules.push(Err((None, Wrong { line: line_of(&key), what })));
+            continue;
+        }
+        for rule in array {
+            let toml::Value::Table(rule) = rule else {
+                let what = "a rule is a table, [[rule]]".to_owned();
+                rules.push(Err((None, Wrong { line: first, what })));
+                continue;
+            };
+            rules.push(read_rule(&rule).map_err(|(key, what)| {
+                let line = key.map_or(first, |key| line_of(&key));
+                (meaning(&rule).ok().flatten(), Wrong { line, what })
+            }));
+        }
+    }
+    rules
+}
+
+/// Which series a rule means; `None` where it does not say.
+fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, String)> {
+    let text = |key: &str| match table.get(key) {
+        Some(value) => {
+            let text = value.as_str().ok_or_else(|| (Some(key.to_owned()), format!("{key} is a text")))?;
+            Ok(Some(text))
+        }
+        None => Ok(None),
+    };
+    match (text("pattern")?, text("regex")?) {
+        (Some(_), Some(_)) => Err((None, "a rule has a pattern or a regex, not both".to_owned())),
+        (Some(pattern), None) => Ok(Some(Meaning::Pattern(Pattern::new(pattern)))),
+        (None, Some(text)) => regex(text).map(Some).map_err(|what| (Some("regex".to_owned()), what)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What is wrong, with the key that it is about.
+fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, String)> {
+    let (mut kept, mut method, mut known_min) = (None, None, None);
+    for (key, value) in table {
+        let wrong = |what: String| (Some(key.clone()), what);
+        let text = || value.as_str().ok_or_else(|| wrong(format!("{key} is a text")));
+        match key.as_str() {
+            "pattern" | "regex" => {}
+            "keep" => kept = Some(keep::retentions(text()?).map_err(wrong)?),
+            "aggregation" => method = Some(aggregation(text()?).map_err(wrong)?),
+            "x-files-factor" => {
+                let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+                known_min =
+                    Some(factor(number, value.as_str().unwrap_or("what stands there")).map_err(wrong)?);
+            }
+            other => {
+                return Err(wrong(format!(
+                    "'{other}' is not known: pattern, regex, keep, aggregation and x-files-factor are"
+                )));
+            }
+        }
+    }
+    let meaning = meaning(table)?.ok_or((None, "a rule has a pattern or a regex".to_owned()))?;
+    let kept = kept.ok_or((None, "a rule says how long to keep: keep = \"10s:1d, 1m:30d\"".to_owned()))?;
+    let mut rule = Rule::new(kept);
+    rule.aggregation = method.unwrap_or(rule.aggregation);
+    rule.x_files_factor = known_min.unwrap_or(rule.x_files_factor);
+    Ok((meaning, rule))
+}

@@ -1,0 +1,7 @@
+//! Immutable files of chunks: written once, mapped by any process, replaced only by other segments.
+
+pub(crate) mod entry;
+pub(crate) mod tail;
+
+pub(crate) use entry::ChunkRef;
+pub(crate) use tail::{Meta, Tail};

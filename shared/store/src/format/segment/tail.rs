@@ -1,0 +1,229 @@
+//! The end of a segment: what it is, and what is needed to list it again when MANIFEST is lost.
+
+use std::path::Path;
+
+use dotter_dot::{Timestamp, put_varint};
+
+use crate::error::Error;
+use crate::format::archive::Archive;
+use crate::format::bytes::{Fields, put_text, u32_at, u64_at};
+use crate::format::ledger::{Ledger, Totals};
+use crate::format::listing::{Order, SegmentEntry, StoreId, generation_in_name};
+
+pub(crate) const TAIL_BYTES: usize = 128;
+pub(crate) const VERSION: u32 = 0;
+const MAGIC: &[u8; 8] = b"DOTTRTAI";
+
+/// Everything the last 128 bytes say, and the meta before them.
+pub(crate) struct Tail {
+    pub(crate) level: u32,
+    pub(crate) store: StoreId,
+    pub(crate) generation: u64,
+    pub(crate) order: Order,
+    pub(crate) index_at: u64,
+    pub(crate) fst_at: u64,
+    pub(crate) meta_at: u64,
+    pub(crate) first_time: Timestamp,
+    pub(crate) last_time: Timestamp,
+    pub(crate) dots: u64,
+    pub(crate) series: u64,
+    pub(crate) meta: Meta,
+    /// Size of the whole file.
+    pub(crate) bytes: u64,
+}
+
+/// What a rebuilt list needs to know.
+pub(crate) struct Meta {
+    /// Names of the segments this one stands for.
+    pub(crate) replaced: Vec<String>,
+    /// How many segments the swap that first listed it lists with it, itself included.
+    pub(crate) together: u64,
+    /// What tombstones up to this generation hide is no longer in it.
+    pub(crate) purged: u64,
+    /// What became of the dots that were in the segments it stands for and that are gone; of several segments of
+    /// one swap, the first one tells.
+    pub(crate) gone: Totals,
+    /// Which window of which archive it holds; `None` of dots as they came.
+    pub(crate) archive: Option<Archive>,
+    /// First live WAL file and ledger as of the end of this segment, in one that was sealed.
+    pub(crate) log: Option<(u64, Ledger)>,
+}
+
+impl Default for Meta {
+    fn default() -> Meta {
+        Meta {
+            replaced: Vec::new(),
+            together: 1,
+            purged: 0,
+            gone: Totals::default(),
+            archive: None,
+            log: None,
+        }
+    }
+}
+
+impl Meta {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.replaced.len() as u64);
+        self.replaced.iter().for_each(|name| put_text(out, name));
+        put_varint(out, self.together);
+        put_varint(out, self.purged);
+        self.gone.encode(out);
+        out.push(self.archive.is_some() as u8);
+        self.archive.iter().for_each(|archive| archive.encode(out));
+        out.push(self.log.is_some() as u8);
+        if let Some((wal_first, ledger)) = &self.log {
+            put_varint(out, *wal_first);
+            ledger.encode(out);
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Meta> {
+        let mut fields = Fields(bytes);
+        let mut meta = Meta::default();
+        for _ in 0..fields.count(1)? {
+            meta.replaced.push(fields.text()?.to_owned());
+        }
+        meta.together = fields.varint()?;
+        meta.purged = fields.varint()?;
+        meta.gone = Totals::decode(&mut fields)?;
+        if fields.byte()? == 1 {
+            meta.archive = Some(Archive::decode(&mut fields)?);
+        }
+        if fields.byte()? == 1 {
+            meta.log = Some((fields.varint()?, Ledger::decode(&mut fields)?));
+        }
+        fields.0.is_empty().then_some(meta)
+    }
+}
+
+impl Tail {
+    /// The fixed part; `checksum` covers index, fst and meta.
+    pub(crate) fn encode(&self, checksum: u32) -> [u8; TAIL_BYTES] {
+        let mut out = [0; TAIL_BYTES];
+        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &self.level.to_le_bytes());
+        put(16, &self.store.0);
+        let words = [
+            self.generation,
+            self.order.sequence,
+            self.order.generation,
+            self.index_at,
+            self.fst_at,
+            self.meta_at,
+            self.first_time.nanos(),
+            self.last_time.nanos(),
+            self.dots,
+            self.series,
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            put(32 + index * 8, &word.to_le_bytes());
+        }
+        put(112, &checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[..120]);
+        out[120..124].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// The fixed part, checked in itself; offsets lie in order within a file of `length` bytes.
+    pub(crate) fn decode(bytes: &[u8; TAIL_BYTES], path: &Path, length: u64) -> Result<(Tail, u32), Error> {
+        let at = length - TAIL_BYTES as u64;
+        if &bytes[..8] != MAGIC {
+            return Err(Error::damaged(path, at, "no tail of a segment"));
+        }
+        let (found, expected) = (crc32c::crc32c(&bytes[..120]), u32_at(bytes, 120));
+        if found != expected {
+            let what = format!("tail checksum {found:08x}, expected {expected:08x}");
+            return Err(Error::damaged(path, at, what));
+        }
+        let version = u32_at(bytes, 8);
+        if version > VERSION {
+            return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(&bytes[16..32]);
+        let tail = Tail {
+            level: u32_at(bytes, 12),
+            store: StoreId(store),
+            generation: u64_at(bytes, 32),
+            order: Order { sequence: u64_at(bytes, 40), generation: u64_at(bytes, 48) },
+            index_at: u64_at(bytes, 56),
+            fst_at: u64_at(bytes, 64),
+            meta_at: u64_at(bytes, 72),
+            first_time: Timestamp::from_nanos(u64_at(bytes, 80)),
+            last_time: Timestamp::from_nanos(u64_at(bytes, 88)),
+            dots: u64_at(bytes, 96),
+            series: u64_at(bytes, 104),
+            meta: Meta::default(),
+            bytes: length,
+        };
+        if !(16 <= tail.index_at
+            && tail.index_at <= tail.fst_at
+            && tail.fst_at <= tail.meta_at
+            && tail.meta_at <= at)
+        {
+            return Err(Error::damaged(path, at + 56, "offsets that lie outside the file"));
+        }
+        Ok((tail, u32_at(bytes, 112)))
+    }
+
+    /// Checks index, fst and meta, which are `rest`, and reads the meta.
+    pub(crate) fn check(&self, rest: &[u8], expected: u32, path: &Path) -> Result<Meta, Error> {
+        let found = crc32c::crc32c(rest);
+        if found != expected {
+            let what = format!("index checksum {found:08x}, expected {expected:08x}");
+            return Err(Error::damaged(path, self.index_at, what));
+        }
+        Meta::decode(&rest[(self.meta_at - self.index_at) as usize..])
+            .ok_or_else(|| Error::damaged(path, self.meta_at, "meta fields that make no sense"))
+    }
+
+    /// How a manifest lists it.
+    pub(crate) fn entry(&self, name: &str) -> SegmentEntry {
+        SegmentEntry {
+            name: name.to_owned(),
+            bytes: self.bytes,
+            first_time: self.first_time,
+            last_time: self.last_time,
+            order: self.order,
+            level: self.level,
+            dots: self.dots,
+            series: self.series,
+            purged: self.meta.purged,
+            store: self.store,
+        }
+    }
+
+    /// That the file is the one a list means by `listed`, and not one of another store or another moment.
+    pub(crate) fn compare(&self, listed: &SegmentEntry, path: &Path) -> Result<(), Error> {
+        let found = self.entry(&listed.name);
+        let generation = generation_in_name(&listed.name).unwrap_or(self.generation);
+        if found == *listed && generation == self.generation {
+            return Ok(());
+        }
+        let fields = |of: &SegmentEntry, generation: u64| {
+            let order = format!("{}.{}", of.order.sequence, of.order.generation);
+            [
+                ("store", of.store.to_string()),
+                ("generation", generation.to_string()),
+                ("order", order),
+                ("bytes", of.bytes.to_string()),
+                ("dots", of.dots.to_string()),
+                ("series", of.series.to_string()),
+                ("level", of.level.to_string()),
+                ("purged", of.purged.to_string()),
+                ("first time", of.first_time.nanos().to_string()),
+                ("last time", of.last_time.nanos().to_string()),
+            ]
+        };
+        let both = fields(&found, self.generation).into_iter().zip(fields(listed, generation));
+        let differs: Vec<String> = both
+            .filter(|(found, expected)| found != expected)
+            .map(|((field, found), (_, expected))| format!("{field} {found}, expected {expected}"))
+            .collect();
+        let what = format!("another segment than the one listed: {}", differs.join("; "));
+        Err(Error::damaged(path, self.bytes - TAIL_BYTES as u64, what))
+    }
+}

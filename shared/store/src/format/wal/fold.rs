@@ -1,0 +1,116 @@
+//! What the frames of a WAL file mean: names, dots, and what they do to the ledger.
+
+use dotter_dot::Incarnation;
+
+use crate::format::bytes::Fields;
+use crate::format::ledger::{LaneRecords, Ledger};
+use crate::format::wal::frame::{Frame, FrameKind, Item, Items};
+use crate::format::wal::groups::DotGroups;
+use crate::format::wal::names::{ById, Names};
+use crate::format::wal::payload::{FinishFrame, RecordsFrame, decode_names};
+
+/// The frames among `items` that are whole, and what their ids mean: the first pass over a file, and the only one
+/// that checks it.
+pub(crate) fn frames<'a>(items: &mut Items<'a>, names: &mut Names) -> Vec<Frame<'a>> {
+    let mut frames = Vec::new();
+    for item in items {
+        if let Item::Frame(frame) = item {
+            declare_frame(&frame, names);
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+/// The least bytes of a dot in a frame: a row of one byte, with its time and its length.
+const DOT_BYTES_MIN: u64 = 3;
+
+/// How many dots the series have in these frames, explicit times and clock stamps apart. A frame that says it has
+/// more than there is room for counts as empty, so that memory for so many is bounded by what was read.
+pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
+    let mut counts: ById<[u32; 2]> = ById::default();
+    for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Dots) {
+        let mut fields = Fields(frame.payload);
+        let Some(dots) = RecordsFrame::decode(&mut fields).and_then(|_| DotGroups::decode(fields)) else {
+            continue;
+        };
+        if dots.count() <= frame.payload.len() as u64 / DOT_BYTES_MIN {
+            for (id, clock, count) in dots.each() {
+                let known = &mut counts.or_default(id)[clock as usize];
+                *known = known.saturating_add(count as u32);
+            }
+        }
+    }
+    counts
+}
+
+/// Learns what ids mean from a frame, if it is one that declares them.
+fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
+    if frame.kind == FrameKind::Names {
+        // What came before a field that makes no sense is kept.
+        let _ = decode_names(frame.payload, names);
+    }
+}
+
+/// Dots of a frame, as it says itself.
+pub(crate) fn count_dots(frame: &Frame<'_>) -> u64 {
+    let mut fields = Fields(frame.payload);
+    let dots = RecordsFrame::decode(&mut fields).and_then(|_| DotGroups::decode(fields));
+    dots.filter(|_| frame.kind == FrameKind::Dots).map_or(0, |dots| dots.count())
+}
+
+/// What a frame did.
+pub(crate) enum Applied<'a> {
+    /// Nothing that anybody would count.
+    Nothing,
+    /// Dots, and the records they stand for.
+    Dots { lanes: Vec<(Incarnation, LaneRecords)>, dots: DotGroups<'a>, count: u64 },
+}
+
+/// Books a frame; the same frames in the same order give the same ledger, whoever reads them.
+pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -> Applied<'a> {
+    match frame.kind {
+        FrameKind::Dots => {
+            let mut fields = Fields(frame.payload);
+            let decoded = RecordsFrame::decode(&mut fields)
+                .and_then(|records| DotGroups::decode(fields).map(|dots| (records, dots)));
+            // Its checksum was right, so whoever wrote it wrote nonsense; the hole in the records is counted.
+            let Some((records, dots)) = decoded else { return Applied::Nothing };
+            let count = dots.count();
+            // Where neither copy of a declaration survived, the frame does not count; the next range of the
+            // lane shows the hole.
+            if records.lanes.iter().any(|(id, _)| !names.incarnations.contains_key(id)) {
+                return Applied::Nothing;
+            }
+            let mut lanes = Vec::with_capacity(records.lanes.len());
+            for (id, lane) in records.lanes {
+                let declared = &names.incarnations[&id];
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                ledger.book(declared.incarnation, &lane);
+                lanes.push((declared.incarnation, lane));
+            }
+            for (id, reason, total) in records.refusals {
+                let Some(declared) = names.incarnations.get(&id) else { continue };
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                ledger.book_refusal_total(declared.incarnation, reason, total);
+            }
+            let in_rings = lanes.iter().fold(0_u64, |sum, (_, lane)| sum.saturating_add(lane.stored_len()));
+            let other = &mut ledger.totals.stored_other;
+            *other = other.saturating_add(count.saturating_sub(in_rings));
+            Applied::Dots { lanes, dots, count }
+        }
+        FrameKind::Finish => {
+            if let Some(finish) = FinishFrame::decode(frame.payload)
+                && let Some(declared) = names.incarnations.get(&finish.incarnation)
+            {
+                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                for (reason, total) in finish.refusals {
+                    ledger.book_refusal_total(declared.incarnation, reason, total);
+                }
+                ledger.finish(declared.incarnation, &finish.lanes, finish.time);
+            }
+            Applied::Nothing
+        }
+        FrameKind::Names | FrameKind::End | FrameKind::Unknown => Applied::Nothing,
+    }
+}

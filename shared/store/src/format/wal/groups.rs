@@ -1,0 +1,361 @@
+//! The dots of a frame: grouped by series, each group's in the order they were published.
+//!
+//! A series is a name with a shape. Where a name goes on with another shape within a frame, a new section begins,
+//! so that the order of its dots survives.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use dotter_dot::{Shape, check_row, put_varint, zigzag};
+
+use crate::format::bytes::Fields;
+use crate::format::dots::Dots;
+use crate::format::run::{Run, row_of};
+
+/// In a group's key: its values are row bytes.
+const ROWS: u32 = 2;
+/// In a group's key: the clock stamped its times.
+const CLOCK: u32 = 1;
+/// The series' id stands above these.
+const KEY_BITS: u32 = 2;
+
+/// Scratch for [`encode_dots`], kept from one frame to the next.
+#[derive(Default)]
+pub(crate) struct Grouping {
+    counts: Vec<u32>,
+    touched: Vec<u32>,
+    times: Vec<u64>,
+    words: Vec<u64>,
+    groups: Vec<Grouped>,
+    /// Of each name with several shapes the series that its last dot was of.
+    latest: HashMap<u32, u32>,
+}
+
+/// Where a group's dots end, once they are grouped.
+struct Grouped {
+    end: u32,
+    base: u64,
+    rows: bool,
+}
+
+/// What has to be known of a series to group its dots.
+#[derive(Clone, Copy)]
+pub(crate) struct Kin {
+    /// Whether its values are row bytes.
+    pub(crate) rows: bool,
+    /// A number that all series of its name share, where there are several: its dots must stay in order with
+    /// theirs.
+    pub(crate) name: Option<u32>,
+}
+
+/// Appends dots, section by section, each grouped by key (series id * 2 + clock), each group in the order given.
+///
+/// - `kin`: by series id
+/// - `mixed`: whether any name has several series
+pub(crate) fn encode_dots(
+    dots: &Dots,
+    kin: impl Fn(u32) -> Kin,
+    mixed: bool,
+    scratch: &mut Grouping,
+    out: &mut Vec<u8>,
+) {
+    scratch.groups.clear();
+    scratch.times.clear();
+    scratch.times.resize(dots.len(), 0);
+    scratch.words.clear();
+    scratch.words.resize(dots.len(), 0);
+    let ends = match (dots.is_empty(), mixed) {
+        (true, _) => Vec::new(),
+        (false, false) => vec![dots.len()],
+        (false, true) => scratch.sections(dots, &kin),
+    };
+    put_varint(out, ends.len() as u64);
+    let mut start = 0;
+    for end in ends {
+        scratch.group(dots, start..end, &kin, out);
+        start = end;
+    }
+    let mut start = 0;
+    out.reserve(dots.len() * 12 + dots.rows.len());
+    for Grouped { end, base, rows } in &scratch.groups {
+        let (mut before, end) = (*base, *end as usize);
+        for time in &scratch.times[start..end] {
+            put_varint(out, zigzag(time.wrapping_sub(before) as i64));
+            before = *time;
+        }
+        let words = &scratch.words[start..end];
+        if *rows {
+            encode_rows(words, &dots.rows, out);
+        } else {
+            words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        }
+        start = end;
+    }
+}
+
+impl Grouping {
+    /// Cuts dots where a name goes on with another series, so that in no section a name has two; where each ends.
+    fn sections(&mut self, dots: &Dots, kin: &impl Fn(u32) -> Kin) -> Vec<usize> {
+        let mut ends = Vec::new();
+        self.latest.clear();
+        for (index, key) in dots.keys.iter().enumerate() {
+            let Some(name) = kin(key >> 1).name else { continue };
+            if self.latest.insert(name, key >> 1).is_some_and(|latest| latest != key >> 1) {
+                ends.push(index);
+                self.latest.clear();
+                self.latest.insert(name, key >> 1);
+            }
+        }
+        ends.push(dots.len());
+        ends
+    }
+
+    /// Puts the dots of a section into groups and appends what the groups are.
+    fn group(&mut self, dots: &Dots, section: Range<usize>, kin: &impl Fn(u32) -> Kin, out: &mut Vec<u8>) {
+        let Grouping { counts, touched, times, words, groups, .. } = self;
+        let (section_keys, base) = (&dots.keys[section.clone()], dots.times[section.start]);
+        touched.clear();
+        for key in section_keys {
+            let key = *key as usize;
+            if key >= counts.len() {
+                counts.resize((key + 1).next_power_of_two(), 0);
+            }
+            if counts[key] == 0 {
+                touched.push(key as u32);
+            }
+            counts[key] += 1;
+        }
+        touched.sort_unstable();
+        put_varint(out, touched.len() as u64);
+        let (mut before, mut start) = (0, section.start as u32);
+        for key in touched.iter() {
+            // Where no dot has a row there is nothing to look up, and that is nearly always.
+            let rows = !dots.rows.is_empty() && kin(key >> 1).rows;
+            let coded = (key >> 1) << KEY_BITS | if rows { ROWS } else { 0 } | key & CLOCK;
+            let count = &mut counts[*key as usize];
+            put_varint(out, (coded - before) as u64);
+            put_varint(out, *count as u64);
+            before = coded;
+            // From here on the place where the group's next dot goes.
+            let dots = std::mem::replace(count, start);
+            start += dots;
+            groups.push(Grouped { end: start, base, rows });
+        }
+        put_varint(out, base);
+        for (index, key) in section.clone().zip(section_keys) {
+            let place = &mut counts[*key as usize];
+            times[*place as usize] = dots.times[index];
+            words[*place as usize] = dots.words[index];
+            *place += 1;
+        }
+        touched.iter().for_each(|key| counts[*key as usize] = 0);
+    }
+}
+
+/// How many bytes, so that a reader who does not know the series can pass over them; then each row and its length.
+fn encode_rows(words: &[u64], rows: &[u8], out: &mut Vec<u8>) {
+    let mut length = Vec::new();
+    let mut bytes = 0;
+    for word in words {
+        let row = row_of(rows, *word);
+        length.clear();
+        put_varint(&mut length, row.len() as u64);
+        bytes += length.len() + row.len();
+    }
+    put_varint(out, bytes as u64);
+    for word in words {
+        let row = row_of(rows, *word);
+        put_varint(out, row.len() as u64);
+        out.extend_from_slice(row);
+    }
+}
+
+/// The dots of a frame, group by group.
+pub(crate) struct DotGroups<'a> {
+    groups: Vec<Group>,
+    fields: Fields<'a>,
+    next: usize,
+}
+
+struct Group {
+    key: u32,
+    dots: usize,
+    base: u64,
+}
+
+impl<'a> DotGroups<'a> {
+    /// Reads the dots that follow the records.
+    pub(crate) fn decode(mut fields: Fields<'a>) -> Option<DotGroups<'a>> {
+        let sections = fields.count(2)?;
+        let mut groups = Vec::new();
+        for _ in 0..sections {
+            let (first, count) = (groups.len(), fields.count(2)?);
+            groups.reserve(count);
+            let mut key = 0_u32;
+            for _ in 0..count {
+                key = key.checked_add(fields.number()?)?;
+                groups.push(Group { key, dots: fields.number()?, base: 0 });
+            }
+            let base = fields.varint()?;
+            groups[first..].iter_mut().for_each(|group| group.base = base);
+        }
+        Some(DotGroups { groups, fields, next: 0 })
+    }
+
+    /// Dots in all groups, as the frame says.
+    pub(crate) fn count(&self) -> u64 {
+        self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.dots as u64))
+    }
+
+    /// Series id of each group, whether the clock stamped it, and its dots, as the frame says.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u32, bool, usize)> {
+        self.groups.iter().map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK, group.dots))
+    }
+
+    /// Series id of the next group, and whether the clock stamped it.
+    pub(crate) fn peek(&self) -> Option<(u32, bool)> {
+        self.groups.get(self.next).map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK))
+    }
+
+    /// Appends the dots of the next group and says how many those are.
+    ///
+    /// - `shape`: that of its series; `None` where nobody knows, and the group is passed over
+    ///
+    /// `None` at the end and where bytes make no sense, so that no further group can be found; 0 where the values
+    /// alone make none. In both cases nothing is appended.
+    pub(crate) fn take(&mut self, shape: Option<&Shape>, out: &mut Run) -> Option<usize> {
+        let Group { key, dots: count, base } = *self.groups.get(self.next)?;
+        self.next += 1;
+        // Each dot takes so many bytes at least, so a count beyond what is left allocates nothing.
+        let least = if key & ROWS == ROWS { 3 } else { 9 };
+        if count.checked_mul(least)? > self.fields.0.len() {
+            self.next = self.groups.len();
+            return None;
+        }
+        let (before, from) = (out.mark(), out.len());
+        let taken = self.take_dots(key & ROWS == ROWS, count, base, shape, out);
+        match (taken, shape) {
+            (Some(true), Some(shape)) => {
+                out.note(from, shape);
+                Some(count)
+            }
+            (taken, _) => {
+                out.back_to(before);
+                if taken.is_none() {
+                    self.next = self.groups.len();
+                }
+                taken.map(|_| 0)
+            }
+        }
+    }
+
+    /// Whether the values were what `shape` says; `None` where the group has no end.
+    fn take_dots(
+        &mut self,
+        rows: bool,
+        count: usize,
+        base: u64,
+        shape: Option<&Shape>,
+        out: &mut Run,
+    ) -> Option<bool> {
+        let mut time = base;
+        out.times.reserve(count);
+        for _ in 0..count {
+            time = time.wrapping_add(self.fields.signed()? as u64);
+            out.times.push(time);
+        }
+        if !rows {
+            let (words, _) = self.fields.bytes(count * 8)?.as_chunks();
+            let Some(letter) = shape.and_then(Shape::word) else { return Some(false) };
+            let from = out.words.len();
+            out.words.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+            return Some(out.words[from..].iter().all(|word| letter.holds(*word)));
+        }
+        let bytes = self.fields.number()?;
+        let mut fields = Fields(self.fields.bytes(bytes)?);
+        let Some(shape) = shape.filter(|shape| shape.word().is_none()) else { return Some(false) };
+        for _ in 0..count {
+            let Some(row) = fields.number().and_then(|length| fields.bytes(length)) else {
+                return Some(false);
+            };
+            if check_row(shape.format(), row).is_err() {
+                return Some(false);
+            }
+            let word = out.push_row_bytes(row);
+            out.words.push(word);
+        }
+        Some(fields.0.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::run::row_word;
+    use crate::format::run::tests::{push, shape};
+
+    /// Series 0 to 11, of the six shapes in turn; 0 to 5 share one name.
+    fn encoded(dots: &[(u32, u64, u64)], scratch: &mut Grouping) -> Vec<u8> {
+        let mut given = Dots::default();
+        for (key, time, bits) in dots {
+            let shape = shape((key >> 1) as u8);
+            let mut run = Run::default();
+            push(&mut run, (key >> 1) as u8, *time, *bits);
+            given.keys.push(*key);
+            given.times.push(*time);
+            if shape.word().is_some() {
+                given.words.push(run.words[0]);
+            } else {
+                given.words.push(row_word(given.rows.len(), run.row(0).len()));
+                given.rows.extend_from_slice(run.row(0));
+            }
+        }
+        let kin = |id: u32| Kin { rows: shape(id as u8).word().is_none(), name: (id < 6).then_some(0) };
+        let mut out = Vec::new();
+        encode_dots(&given, kin, true, scratch, &mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn dots_come_back_by_name_and_in_order(
+            dots in prop::collection::vec((0..24_u32, any::<u64>(), any::<u64>()), 0..300),
+            unknown in 6..12_u32,
+            other in any::<bool>(),
+        ) {
+            let mut scratch = Grouping::default();
+            encoded(&[(3, 1, 0), (3, 2, 0)], &mut scratch);
+            let out = encoded(&dots, &mut scratch);
+            let mut groups = DotGroups::decode(Fields(&out)).unwrap();
+            prop_assert_eq!(groups.count(), dots.len() as u64);
+            // By name and whether the clock stamped them.
+            let place = |id: u32, clock: bool| (if id < 6 { 0 } else { id as usize }) * 2 + clock as usize;
+            let mut found = vec![Run::default(); 24];
+            while let Some((id, clock)) = groups.peek() {
+                let own = shape(id as u8);
+                // Where nobody knows the series, or takes it for what it is not, it is passed over.
+                let wrong = (0..6).map(shape).find(|shape| shape.word().is_none() != own.word().is_none());
+                let (is_known, shape) =
+                    if id == unknown { (false, wrong.filter(|_| other)) } else { (true, Some(own)) };
+                let taken = groups.take(shape.as_ref(), &mut found[place(id, clock)]);
+                prop_assert_eq!(taken.is_some_and(|count| count > 0), is_known);
+            }
+            let mut expected = vec![Run::default(); 24];
+            for (key, time, bits) in dots.iter().filter(|dot| dot.0 >> 1 != unknown) {
+                push(&mut expected[place(key >> 1, key & 1 == 1)], (key >> 1) as u8, *time, *bits);
+            }
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(mut groups) = DotGroups::decode(Fields(&bytes)) {
+                while let Some((id, _)) = groups.peek() {
+                    let _ = groups.take(Some(&shape(id as u8)), &mut Run::default());
+                }
+            }
+        }
+    }
+}

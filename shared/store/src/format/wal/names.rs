@@ -1,0 +1,119 @@
+//! What the ids of one WAL file mean.
+//!
+//! Ids are dense as our writer gives them, so that they are looked up by their place; whatever else a file says is
+//! kept beside them. What an id means never changes: the first declaration counts.
+
+use std::collections::HashMap;
+
+use dotter_dot::{Incarnation, SeriesName, Shape, Timestamp};
+
+use crate::format::shapes::Shapes;
+
+/// Ids may be so many times as large as there are of them and still count as dense.
+const SPREAD: usize = 2;
+/// Up to here they do however few there are.
+const DENSE_MIN: usize = 1024;
+
+/// Things by their ids.
+#[derive(Clone, Debug)]
+pub(crate) struct ById<T> {
+    dense: Vec<Option<T>>,
+    sparse: HashMap<u32, T>,
+    count: usize,
+}
+
+impl<T> Default for ById<T> {
+    fn default() -> ById<T> {
+        ById { dense: Vec::new(), sparse: HashMap::new(), count: 0 }
+    }
+}
+
+impl<T> ById<T> {
+    #[inline]
+    pub(crate) fn get(&self, id: u32) -> Option<&T> {
+        match self.dense.get(id as usize) {
+            Some(Some(found)) => Some(found),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.get(&id),
+        }
+    }
+
+    /// Puts it there where there is none yet.
+    pub(crate) fn put(&mut self, id: u32, thing: T) {
+        if self.get(id).is_some() {
+            return;
+        }
+        self.count += 1;
+        let place = id as usize;
+        if place >= (self.count * SPREAD).max(DENSE_MIN) {
+            self.sparse.insert(id, thing);
+            return;
+        }
+        if place >= self.dense.len() {
+            self.dense.resize_with(place + 1, || None);
+        }
+        self.dense[place] = Some(thing);
+    }
+
+    /// What is there, put there by default.
+    pub(crate) fn or_default(&mut self, id: u32) -> &mut T
+    where
+        T: Default,
+    {
+        if self.get(id).is_none() {
+            self.put(id, T::default());
+        }
+        match self.dense.get_mut(id as usize) {
+            Some(Some(found)) => found,
+            _ => self.sparse.get_mut(&id).expect("it has just been put there"),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.dense.clear();
+        self.sparse.clear();
+        self.count = 0;
+    }
+}
+
+/// Series and incarnations of one file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) series: ById<(SeriesName, Shape)>,
+    pub(crate) incarnations: HashMap<u32, Declared>,
+    pub(super) shapes: Shapes,
+}
+
+/// An incarnation and who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) application: String,
+    /// When the store first heard of it.
+    pub(crate) first_seen: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_near_and_far_mean_what_they_were_first_said_to() {
+        let mut things = ById::default();
+        let ids = [0, 5, 1023, 1024, 3000, u32::MAX, 1025];
+        for id in ids {
+            things.put(id, id);
+            things.put(id, 7);
+        }
+        assert!(ids.iter().all(|id| things.get(*id) == Some(id)));
+        assert_eq!((things.get(1), things.get(2000), things.get(1 << 31)), (None, None, None));
+        assert!(things.dense.len() <= DENSE_MIN);
+        (0..2000).for_each(|id| things.put(id, id));
+        assert!((0..2000).all(|id| things.get(id) == Some(&id)));
+        *things.or_default(4) += 1;
+        *things.or_default(u32::MAX - 1) += 1;
+        assert_eq!((things.get(4), things.get(u32::MAX - 1)), (Some(&5), Some(&1)));
+        things.clear();
+        assert!(ids.iter().all(|id| things.get(*id).is_none()));
+    }
+}

@@ -1,0 +1,223 @@
+//! What stands inside frames.
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
+
+use crate::format::bytes::{Fields, put_text};
+use crate::format::ledger::{LaneRecords, Lost, Refused};
+use crate::format::shapes::{put_shape, take_shape};
+use crate::format::wal::names::{Declared, Names};
+
+pub(crate) fn encode_names<'a>(
+    series: impl ExactSizeIterator<Item = (u32, &'a SeriesName, &'a Shape)>,
+    incarnations: impl ExactSizeIterator<Item = (u32, &'a Declared)>,
+    out: &mut Vec<u8>,
+) {
+    put_varint(out, series.len() as u64);
+    for (id, name, shape) in series {
+        put_varint(out, id as u64);
+        put_text(out, name.as_str());
+        put_shape(out, shape);
+    }
+    put_varint(out, incarnations.len() as u64);
+    for (id, declared) in incarnations {
+        put_varint(out, id as u64);
+        out.extend_from_slice(&declared.incarnation.0);
+        put_text(out, &declared.application);
+        put_varint(out, declared.first_seen.nanos());
+    }
+}
+
+/// Adds what a names frame declares; `None` where it makes no sense (what came before that is kept).
+pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
+    let mut fields = Fields(payload);
+    for _ in 0..fields.count(5)? {
+        let id = fields.number()?;
+        let name = SeriesName::new(fields.text()?).ok()?;
+        let shape = names.shapes.intern(take_shape(&mut fields)?);
+        names.series.put(id, (name, shape));
+    }
+    for _ in 0..fields.count(19)? {
+        let id = fields.number()?;
+        let incarnation = Incarnation(fields.array()?);
+        let application = fields.text()?.to_owned();
+        let first_seen = Timestamp::from_nanos(fields.varint()?);
+        names.incarnations.insert(id, Declared { incarnation, application, first_seen });
+    }
+    fields.0.is_empty().then_some(())
+}
+
+/// Records of lanes and refusal totals, under the ids of the file.
+#[derive(Debug, Default)]
+pub(crate) struct RecordsFrame {
+    pub(crate) lanes: Vec<(u32, LaneRecords)>,
+    pub(crate) refusals: Vec<(u32, Reason, u64)>,
+}
+
+impl RecordsFrame {
+    pub(crate) fn encode<'a>(
+        incarnation: u32,
+        lanes: impl ExactSizeIterator<Item = &'a LaneRecords>,
+        refusals: &[(Reason, u64)],
+        out: &mut Vec<u8>,
+    ) {
+        put_varint(out, lanes.len() as u64);
+        for records in lanes {
+            for field in
+                [incarnation as u64, records.lane as u64, records.first, records.next - records.first]
+            {
+                put_varint(out, field);
+            }
+            put_varint(out, records.losses.len() as u64);
+            let mut end = records.first;
+            for lost in &records.losses {
+                put_varint(out, lost.first - end);
+                put_varint(out, lost.next - lost.first);
+                out.push(lost.reason.0);
+                out.push(lost.times.is_some() as u8);
+                if let Some(times) = lost.times {
+                    put_varint(out, times.from.nanos());
+                    put_varint(out, times.until.nanos().saturating_sub(times.from.nanos()));
+                }
+                end = lost.next;
+            }
+            put_varint(out, records.refused.len() as u64);
+            let mut end = records.first;
+            for refused in &records.refused {
+                put_varint(out, refused.first - end);
+                put_varint(out, refused.next - refused.first);
+                out.push(refused.reason.0);
+                end = refused.next;
+            }
+        }
+        put_varint(out, refusals.len() as u64);
+        for (reason, total) in refusals {
+            put_varint(out, incarnation as u64);
+            out.push(reason.0);
+            put_varint(out, *total);
+        }
+    }
+
+    /// Reads the record part of a dots frame and leaves the dots in `fields`.
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<RecordsFrame> {
+        let mut frame = RecordsFrame::default();
+        for _ in 0..fields.count(6)? {
+            let incarnation = fields.number()?;
+            let mut records =
+                LaneRecords { lane: fields.number()?, first: fields.varint()?, ..Default::default() };
+            records.next = records.first.checked_add(fields.varint()?)?;
+            let range = |fields: &mut Fields<'_>, end: &mut u64| {
+                let first = end.checked_add(fields.varint()?)?;
+                *end = first.checked_add(fields.varint()?)?;
+                Some((first, *end))
+            };
+            let mut end = records.first;
+            for _ in 0..fields.count(4)? {
+                let (first, next) = range(fields, &mut end)?;
+                let reason = Reason(fields.byte()?);
+                let times = match fields.byte()? {
+                    0 => None,
+                    _ => {
+                        let from = fields.varint()?;
+                        let until = from.checked_add(fields.varint()?)?;
+                        Some(TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until)))
+                    }
+                };
+                records.losses.push(Lost { first, next, reason, times });
+            }
+            let lost_end = end;
+            let mut end = records.first;
+            for _ in 0..fields.count(3)? {
+                let (first, next) = range(fields, &mut end)?;
+                records.refused.push(Refused { first, next, reason: Reason(fields.byte()?) });
+            }
+            let gone = records.lost_len().checked_add(records.refused_len())?;
+            if lost_end.max(end) > records.next || gone > records.next - records.first {
+                return None;
+            }
+            frame.lanes.push((incarnation, records));
+        }
+        for _ in 0..fields.count(3)? {
+            frame.refusals.push((fields.number()?, Reason(fields.byte()?), fields.varint()?));
+        }
+        Some(frame)
+    }
+}
+
+/// The end of an incarnation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FinishFrame {
+    pub(crate) incarnation: u32,
+    pub(crate) time: Timestamp,
+    pub(crate) lanes: Vec<(u32, u64)>,
+    pub(crate) refusals: Vec<(Reason, u64)>,
+}
+
+impl FinishFrame {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.incarnation as u64);
+        put_varint(out, self.time.nanos());
+        put_varint(out, self.lanes.len() as u64);
+        for (lane, next) in &self.lanes {
+            put_varint(out, *lane as u64);
+            put_varint(out, *next);
+        }
+        put_varint(out, self.refusals.len() as u64);
+        for (reason, total) in &self.refusals {
+            out.push(reason.0);
+            put_varint(out, *total);
+        }
+    }
+
+    pub(crate) fn decode(payload: &[u8]) -> Option<FinishFrame> {
+        let mut fields = Fields(payload);
+        let mut frame = FinishFrame {
+            incarnation: fields.number()?,
+            time: Timestamp::from_nanos(fields.varint()?),
+            lanes: Vec::new(),
+            refusals: Vec::new(),
+        };
+        for _ in 0..fields.count(2)? {
+            frame.lanes.push((fields.number()?, fields.varint()?));
+        }
+        for _ in 0..fields.count(2)? {
+            frame.refusals.push((Reason(fields.byte()?), fields.varint()?));
+        }
+        fields.0.is_empty().then_some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn series_are_declared_with_their_shapes() {
+        let names = [SeriesName::new("a.b").unwrap(), SeriesName::new("c;d=e").unwrap()];
+        let format = dotter_dot::Format::new("suF").unwrap();
+        let shapes = [Shape::number(), Shape::new(format, "ms", &["path", "code", "took"]).unwrap()];
+        let series: Vec<_> = (4..)
+            .zip(names.iter().zip(&shapes))
+            .map(|(id, (name, shape))| (id, name, shape))
+            .take(2)
+            .collect();
+        let mut out = Vec::new();
+        encode_names(series.clone().into_iter(), [].into_iter(), &mut out);
+        let mut found = Names::default();
+        decode_names(&out, &mut found).unwrap();
+        for (id, name, shape) in series {
+            assert_eq!(found.series.get(id), Some(&(name.clone(), shape.clone())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_names(&bytes, &mut Names::default());
+            let _ = FinishFrame::decode(&bytes);
+            let mut fields = Fields(&bytes);
+            let _ = RecordsFrame::decode(&mut fields);
+        }
+    }
+}

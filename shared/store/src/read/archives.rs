@@ -1,0 +1,133 @@
+//! Reading steps: from the coarsest archive that still gives them, and from dots where there is none.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotter_dot::{TimeRange, Timestamp};
+
+use crate::error::Error;
+use crate::format::archive::Archive;
+use crate::format::rollup::{Fold, Rollup};
+use crate::format::run::Run;
+use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::read::segment::Segment;
+use crate::read::snapshot::Snapshot;
+
+/// A window of an archive, open for reading.
+#[derive(Clone)]
+pub(crate) struct OpenArchive {
+    pub(crate) window: Archive,
+    pub(crate) segment: Arc<Segment>,
+}
+
+impl OpenArchive {
+    /// Whether tombstones hide everything it has of a series.
+    pub(crate) fn is_hidden(&self, tombstones: &[Tombstone], name: &str) -> bool {
+        let window = &self.window;
+        tombstone::hidden(tombstones, name, window.order, 0).covers(window.from, window.until - 1)
+    }
+}
+
+impl Snapshot {
+    /// What the numbers of a series come to per step, for every step of `range` with a finite one, oldest first.
+    ///
+    /// - `range`: rounded outwards to whole steps
+    /// - `step`: at least a nanosecond; steps begin at its multiples since 1970
+    ///
+    /// Each stretch is read from the coarsest archive whose step divides `step`, else from the dots themselves. A dot
+    /// that comes late into a window of an archive is seen there when the window was computed again. A step that
+    /// was deleted in part is as before where its dots have expired by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::read`].
+    pub fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, Error> {
+        let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1);
+        if range.is_empty() || !self.contains(name) {
+            return Ok(Vec::new());
+        }
+        let from = range.from.nanos() / step * step;
+        let until = range.until.nanos().checked_next_multiple_of(step).unwrap_or(u64::MAX);
+        // What is taken from archives, so that nothing is counted twice.
+        let mut taken = Spans::default();
+        let mut found: Vec<Rollup> = Vec::new();
+        let mut windows: Vec<&OpenArchive> = self
+            .inner
+            .archives
+            .iter()
+            .filter(|open| step.is_multiple_of(open.window.step))
+            .filter(|open| open.window.from < until && from < open.window.until)
+            .collect();
+        windows.sort_by_key(|open| std::cmp::Reverse(open.window.step));
+        for open in windows {
+            self.take_window(open, name, (from, until), &mut taken, &mut found)?;
+        }
+        let mut scan = self.scan();
+        for (from, until) in taken.gaps(from, until) {
+            let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
+            let mut fold = Fold::new(step);
+            // A step that begins before the gap stands behind what archives have of it.
+            let within = |done: Rollup| Rollup { time: done.time.max(range.from), ..done };
+            scan.rows(name, range, |row| {
+                let done = row.number().and_then(|number| fold.number(row.time(), number));
+                found.extend(done.map(within));
+                ControlFlow::Continue(())
+            })?;
+            found.extend(fold.end().map(within));
+        }
+        found.sort_by_key(|rollup| rollup.time);
+        let mut fold = Fold::new(step);
+        let mut folded: Vec<Rollup> = found.into_iter().filter_map(|finer| fold.rollup(finer)).collect();
+        folded.extend(fold.end());
+        Ok(folded)
+    }
+
+    /// Takes the steps of one window that no coarser archive has.
+    fn take_window(
+        &self,
+        open: &OpenArchive,
+        name: &str,
+        (from, until): (u64, u64),
+        taken: &mut Spans,
+        found: &mut Vec<Rollup>,
+    ) -> Result<(), Error> {
+        let OpenArchive { window, segment } = open;
+        let hidden = tombstone::hidden(&self.inner.manifest.tombstones, name, window.order, 0);
+        let mut rows = Run::default();
+        segment.chunks(name, None, |chunk| {
+            // A damaged chunk leaves its steps to finer archives and to the dots.
+            let _ = segment.read(&chunk, &mut rows);
+        })?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut fresh = Spans::default();
+        for index in 0..rows.len() {
+            let Some(rollup) = Rollup::take(&rows, index, window.step) else { continue };
+            let (first, last) = (rows.times[index], rows.times[index].saturating_add(window.step - 1));
+            if first < from || last >= until || taken.meets(first, last) || hidden.covers(first, last) {
+                continue;
+            }
+            // What was deleted of it is not known here; where the dots still live, they tell.
+            if hidden.meets(first, last) && self.lives(name, first) {
+                continue;
+            }
+            fresh.add(first, last);
+            found.push(rollup);
+        }
+        // Steps of the window that are not there had no number, but for those just left to the dots.
+        for (first, until) in taken.gaps(window.from.max(from), window.until.min(until)) {
+            if !hidden.meets(first, until - 1) {
+                fresh.add(first, until - 1);
+            }
+        }
+        fresh.each(|first, last| taken.add(first, last));
+        Ok(())
+    }
+
+    /// Whether dots of a series are there from that moment on or before it.
+    fn lives(&self, name: &str, time: u64) -> bool {
+        self.span(name).is_some_and(|(first, _)| first.nanos() <= time)
+    }
+}

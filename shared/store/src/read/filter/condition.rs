@@ -1,0 +1,119 @@
+//! What an expression asks of one field.
+
+use std::cmp::Ordering;
+
+use dotter_dot::{Shape, Timestamp};
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+
+use crate::read::filter::number::Number;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    Unequal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Key,
+    Column(Column),
+}
+
+/// A column as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    /// `value`, and what is called `value`.
+    First,
+    /// A name, and what its number is where it has the form `c1`.
+    Named(Box<str>),
+}
+
+#[derive(Debug)]
+pub(super) enum Condition {
+    Time(Comparison, Timestamp),
+    Number(Column, Comparison, Number),
+    Text(Field, TextCondition),
+    Fields(Field, Comparison, Field),
+}
+
+#[derive(Debug)]
+pub(super) enum TextCondition {
+    Compare(Comparison, Box<[u8]>),
+    Contains(Box<Finder<'static>>),
+    Starts(Box<[u8]>),
+    Ends(Box<[u8]>),
+    Matches(Box<Regex>),
+    MatchesNot(Box<Regex>),
+}
+
+impl Comparison {
+    pub(super) fn of_sign(sign: &str) -> Option<Comparison> {
+        Some(match sign {
+            "=" | "==" => Comparison::Equal,
+            "!=" => Comparison::Unequal,
+            "<" => Comparison::Less,
+            "<=" => Comparison::LessOrEqual,
+            ">" => Comparison::Greater,
+            ">=" => Comparison::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// With its two sides changed about.
+    pub(super) fn mirrored(self) -> Comparison {
+        match self {
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+            same => same,
+        }
+    }
+
+    /// - `order`: that of two numbers, `None` where one of them is NaN
+    #[inline]
+    pub(super) fn holds(self, order: Option<Ordering>) -> bool {
+        match self {
+            Comparison::Equal => order == Some(Ordering::Equal),
+            Comparison::Unequal => order != Some(Ordering::Equal),
+            Comparison::Less => order == Some(Ordering::Less),
+            Comparison::LessOrEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            Comparison::Greater => order == Some(Ordering::Greater),
+            Comparison::GreaterOrEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+}
+
+impl TextCondition {
+    #[inline]
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            TextCondition::Compare(comparison, other) => comparison.holds(Some(text.cmp(other))),
+            TextCondition::Contains(finder) => finder.find(text).is_some(),
+            TextCondition::Starts(start) => text.starts_with(start),
+            TextCondition::Ends(end) => text.ends_with(end),
+            TextCondition::Matches(regex) => regex.is_match(text),
+            TextCondition::MatchesNot(regex) => !regex.is_match(text),
+        }
+    }
+}
+
+impl Column {
+    /// Which column of a shape it is, from 0.
+    pub(super) fn place(&self, shape: &Shape) -> Option<usize> {
+        let named = |name: &str| shape.columns().iter().position(|column| **column == *name);
+        match self {
+            Column::First => named("value").or(Some(0)),
+            Column::Named(name) => named(name).or_else(|| {
+                let number: usize = name.strip_prefix('c')?.parse().ok()?;
+                number.checked_sub(1).filter(|place| *place < shape.format().len())
+            }),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What other processes committed beside the log, between two moments of a store.
+
+use std::sync::Arc;
+
+use crate::read::snapshot::{Inner, Snapshot};
+
+impl Snapshot {
+    /// The transactions that were committed as segments of their own since `before`, and nothing else: those which
+    /// [`crate::News`] does not tell. `None` where there are none.
+    ///
+    /// One that a compaction has merged with others by now is not among them: refresh more often than that.
+    pub fn beside(&self, before: &Snapshot) -> Option<Snapshot> {
+        // A sealed segment has no generation in its order, a merged one is of a higher level.
+        let is_new = |order: crate::format::listing::Order| order.generation > before.generation();
+        let segments: Vec<_> = self
+            .inner
+            .segments
+            .iter()
+            .filter(|segment| segment.entry().level == 0 && is_new(segment.order()))
+            .cloned()
+            .collect();
+        if segments.is_empty() {
+            return None;
+        }
+        let manifest = (*self.inner.manifest).clone();
+        Some(Snapshot { inner: Arc::new(Inner::of_segments(manifest, segments)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::{SeriesName, Timestamp};
+
+    use crate::read::reader::Reader;
+
+    #[test]
+    fn what_was_added_beside_the_log_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |name: &str, time| (SeriesName::new(name).unwrap(), Timestamp::from_nanos(time), 1.0);
+        crate::add(dir.path(), vec![row("a", 1)]).unwrap();
+        let mut reader = Reader::open(dir.path()).unwrap();
+        let before = reader.snapshot();
+        assert!(before.beside(&before).is_none());
+        crate::add(dir.path(), vec![row("a", 2), row("b", 1)]).unwrap();
+        reader.refresh(None).unwrap();
+        let after = reader.snapshot();
+        let beside = after.beside(&before).unwrap();
+        let names: Vec<String> = beside.series().map(|name| name.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(beside.read("a", dotter_dot::TimeRange::ALL).unwrap().len(), 1);
+        assert!(after.beside(&after).is_none());
+    }
+}

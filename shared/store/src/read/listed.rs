@@ -1,0 +1,63 @@
+//! Opening the segments and archives that a list names, with those that are open already taken over.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+use crate::format::manifest::Manifest;
+use crate::read::archives::OpenArchive;
+use crate::read::segment::Segment;
+use crate::read::snapshot::Damage;
+
+/// Opens what a list names; those open already are taken over.
+///
+/// A segment that is damaged is left out and counted: the others can be read all the same.
+pub(crate) fn open_segments(
+    layout: &Layout,
+    manifest: &Manifest,
+    open: &[Arc<Segment>],
+    damage: &Damage,
+) -> Result<Vec<Arc<Segment>>, Error> {
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        if let Some(segment) = open.iter().find(|segment| segment.entry() == entry) {
+            segments.push(segment.clone());
+            continue;
+        }
+        match Segment::open(&layout.segment(&entry.name), entry) {
+            Ok(segment) => segments.push(Arc::new(segment)),
+            // Relaxed: a count that nothing else depends on.
+            Err(Error::Damaged { .. }) => _ = damage.segments.fetch_add(1, Relaxed),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(segments)
+}
+
+/// As [`open_segments`], of archives.
+pub(crate) fn open_archives(
+    layout: &Layout,
+    manifest: &Manifest,
+    open: &[OpenArchive],
+    damage: &Damage,
+) -> Result<Vec<OpenArchive>, Error> {
+    let mut archives = Vec::with_capacity(manifest.archives.len());
+    for window in &manifest.archives {
+        let Some(entry) = &window.segment else { continue };
+        let segment = match open.iter().find(|open| open.segment.entry() == entry) {
+            Some(open) => open.segment.clone(),
+            None => match Segment::open(&layout.segment(&entry.name), entry) {
+                Ok(segment) => Arc::new(segment),
+                Err(Error::Damaged { .. }) => {
+                    // Relaxed: a count that nothing else depends on.
+                    damage.segments.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        archives.push(OpenArchive { window: window.clone(), segment });
+    }
+    Ok(archives)
+}

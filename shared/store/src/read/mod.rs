@@ -1,0 +1,23 @@
+//! What a store holds, for readers: snapshots of segments and of the live log, scans, filters, steps of archives, checks.
+
+pub(crate) mod segment;
+
+pub(crate) mod head;
+pub(crate) mod series;
+
+pub(crate) mod listed;
+pub(crate) mod snapshot;
+
+pub(crate) mod foreign;
+pub(crate) mod reader;
+
+pub(crate) mod merge;
+pub(crate) mod scan;
+
+pub(crate) mod filter;
+pub(crate) mod newest;
+
+pub(crate) mod archives;
+
+pub(crate) mod stat;
+pub(crate) mod verify;

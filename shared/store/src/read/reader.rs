@@ -1,0 +1,478 @@
+//! Reading a store from any process, and following what is committed to it.
+//!
+//! A reader takes no lock and makes nobody wait. It opens what MANIFEST lists, reads the live log up to where its
+//! writer says it is synced, and at each refresh looks whether either has moved on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+
+use crate::disk::layout::Layout;
+use crate::disk::manifest::{self, Stamp};
+use crate::disk::wal::{self, LogFile};
+use crate::error::Error;
+use crate::format::ledger::Ledger;
+use crate::format::manifest::Manifest;
+use crate::format::run::Run;
+use crate::format::wal::{
+    Applied, ById, Frame, HEADER_BYTES, Items, Names, apply, count_by_id, frames as whole_frames,
+};
+use crate::read::head::{self, HeadPart};
+use crate::read::listed::{open_archives, open_segments};
+use crate::read::scan::Row;
+use crate::read::series::SeriesNames;
+use crate::read::snapshot::{Inner, Snapshot};
+
+/// How often a list is read again because a file of it has just gone.
+const TRIES_MAX: u32 = 20;
+
+/// A view of a store directory that can be brought up to date.
+pub struct Reader {
+    layout: Layout,
+    stamp: Stamp,
+    inner: Arc<Inner>,
+    tail: Option<Tail>,
+    /// Whether news have rows.
+    with_rows: bool,
+}
+
+/// Where in the log the reader stands.
+struct Tail {
+    file: LogFile,
+    /// Everything before it has been read.
+    place: u64,
+    names: Names,
+}
+
+/// What one commit through the log made visible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its numbers, by series, each series' in the order they were published. Of a row its first number column
+    /// is told, texts are not.
+    pub dots: Vec<(SeriesName, Timestamp, f64)>,
+    /// What was lost.
+    pub losses: Vec<LossNews>,
+    /// All columns of its dots, where the reader was asked for them.
+    rows: Vec<RowsNews>,
+}
+
+/// Dots of one series.
+#[derive(Clone, Debug, PartialEq)]
+struct RowsNews {
+    series: SeriesName,
+    is_clock: bool,
+    run: Run,
+}
+
+impl News {
+    /// Its dots of all shapes with all their columns, by series, each series' in the order they were published.
+    /// None where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
+    pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
+        self.rows.iter().flat_map(|news| {
+            let rows = Row::of_run(&news.run, news.is_clock);
+            rows.map(|row| (&news.series, row))
+        })
+    }
+}
+
+/// Records of a ring that are lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossNews {
+    /// The application that made the ring.
+    pub application: String,
+    /// The ring.
+    pub incarnation: Incarnation,
+    /// The lane.
+    pub lane: u32,
+    /// How many records.
+    pub lost: u64,
+    /// Why.
+    pub reason: Reason,
+    /// When they would have been, where that is known.
+    pub times: Option<TimeRange>,
+}
+
+/// The live log being read into a view.
+struct Intake<'a> {
+    head: &'a mut Vec<Arc<HeadPart>>,
+    ledger: &'a mut Ledger,
+    names: &'a mut SeriesNames,
+    /// Sequences of commits that a part must not span.
+    splits: &'a [u64],
+    /// The last sequence seen.
+    sequence: &'a mut u64,
+    /// Commits above this one are news.
+    known: u64,
+    news: Option<&'a mut Vec<News>>,
+    with_rows: bool,
+}
+
+impl Reader {
+    /// Opens a store for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`] where there is none yet; [`Error::Version`] where a newer build has written.
+    pub fn open(dir: &Path) -> Result<Reader, Error> {
+        let layout = Layout::new(dir);
+        let (stamp, inner, tail) = load(&layout, None, None, false)?;
+        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail, with_rows: false })
+    }
+
+    /// From now on [`News::rows`] is there.
+    pub fn tell_rows(&mut self) {
+        self.with_rows = true;
+    }
+
+    /// The store as of the last refresh.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { inner: self.inner.clone() }
+    }
+
+    /// Brings the view up to date; `true` where anything has changed.
+    ///
+    /// - `news`: gets what became visible through the log since the last refresh, in the order of its commit.
+    ///   Commits of other processes come as segments and are not news. Where the reader had fallen so far
+    ///   behind that the log it stood in is gone, news is missing and [`Snapshot::epoch`] has grown.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the view is as it was then.
+    pub fn refresh(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let followed = self.follow(news.as_deref_mut())?;
+        let stamp = manifest::stamp(&self.layout)?;
+        if stamp == self.stamp {
+            return Ok(followed);
+        }
+        let manifest = manifest::read(&self.layout)?;
+        let moved = manifest.wal_first != self.inner.manifest.wal_first;
+        // A commit of another process may stand in the middle of what was read as one part.
+        let splits = manifest.splits();
+        let apart = |part: &Arc<HeadPart>| {
+            let within = part.first_sequence..part.last_sequence;
+            splits.iter().any(|commit| within.contains(commit))
+        };
+        if moved || self.inner.head.iter().any(apart) {
+            return self.reload(news);
+        }
+        let inner = Arc::make_mut(&mut self.inner);
+        let segments = match open_segments(&self.layout, &manifest, &inner.segments, &inner.damage) {
+            Err(error) if error.is_not_found() => return self.reload(news),
+            other => other?,
+        };
+        let archives = match open_archives(&self.layout, &manifest, &inner.archives, &inner.damage) {
+            Err(error) if error.is_not_found() => return self.reload(news),
+            other => other?,
+        };
+        let fewer = has_fewer_dots(&inner.manifest, &manifest);
+        if !fewer {
+            inner.names.add_segments(&segments, &inner.segments);
+        }
+        inner.segments = segments;
+        inner.archives = archives;
+        let ledger = Arc::make_mut(&mut inner.ledger);
+        let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
+        ledger.totals = manifest.ledger.totals;
+        ledger.totals.stored_other += live;
+        ledger.follow(&inner.manifest.ledger, &manifest.ledger);
+        inner.manifest = Arc::new(manifest);
+        if fewer {
+            inner.forget_series();
+        }
+        self.stamp = stamp;
+        Ok(true)
+    }
+
+    /// Brings up to date what [`Snapshot::contains`] says, without reading on in the live log: for whoever writes that
+    /// log, and knows the series it has put there. For dots, open another reader.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the view is as it was then.
+    pub fn refresh_names(&mut self) -> Result<(), Error> {
+        for tries in 1.. {
+            let stamp = manifest::stamp(&self.layout)?;
+            if stamp == self.stamp {
+                break;
+            }
+            let manifest = manifest::read(&self.layout)?;
+            let open = || {
+                let (inner, damage) = (&self.inner, &self.inner.damage);
+                let segments = open_segments(&self.layout, &manifest, &inner.segments, damage)?;
+                Ok((segments, open_archives(&self.layout, &manifest, &inner.archives, damage)?))
+            };
+            let (segments, archives) = match open() {
+                // What was listed has been replaced; the list that replaced it is there.
+                Err(error) if Error::is_not_found(&error) && tries < TRIES_MAX => continue,
+                other => other?,
+            };
+            let inner = Arc::make_mut(&mut self.inner);
+            (inner.segments, inner.archives, inner.manifest) = (segments, archives, Arc::new(manifest));
+            inner.forget_series();
+            self.stamp = stamp;
+            break;
+        }
+        Ok(())
+    }
+
+    /// Begins anew from the list; what is known already is not told again.
+    fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news, self.with_rows)?;
+        (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
+        Ok(true)
+    }
+
+    /// Reads what the log's writer has synced meanwhile.
+    fn follow(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
+        let mut changed = false;
+        loop {
+            let Some(tail) = &mut self.tail else {
+                // A store without a log: nobody has written through one yet.
+                let list = &self.inner.manifest;
+                let files = wal::files(&self.layout, list.store, list.wal_first)?;
+                let Some(file) = files.into_iter().next() else { return Ok(changed) };
+                self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
+                continue;
+            };
+            // Damaged words, or none, say nothing, but a later file measures this one all the same.
+            let synced = tail.file.synced()?.map_or(0, |synced| synced.bytes);
+            let (until, next) = if synced > tail.place {
+                (synced, None)
+            } else {
+                let Some(next) = wal::file_behind(&self.layout, self.inner.manifest.store, tail.file.id)?
+                else {
+                    return Ok(changed);
+                };
+                let measured = next.header.filter(|header| header.before_id == tail.file.id);
+                (measured.map_or(tail.place, |header| header.before_bytes), Some(next))
+            };
+            if until > tail.place {
+                let bytes = tail.file.read(tail.place, until)?;
+                let mut items = Items::new(&bytes, tail.place, tail.file.id);
+                let frames = whole_frames(&mut items, &mut tail.names);
+                let inner = Arc::make_mut(&mut self.inner);
+                let splits = inner.manifest.splits();
+                let known = inner.sequence;
+                Intake {
+                    head: &mut inner.head,
+                    ledger: Arc::make_mut(&mut inner.ledger),
+                    names: &mut inner.names,
+                    splits: &splits,
+                    sequence: &mut inner.sequence,
+                    known,
+                    news: news.as_deref_mut(),
+                    with_rows: self.with_rows,
+                }
+                .take(&frames, &tail.names);
+                inner.wal_bytes += until - tail.place;
+                tail.place = until;
+                changed = true;
+                // A delete that was seen before what it hides.
+                if inner.manifest.tombstones.iter().any(|tombstone| tombstone.order.sequence > known) {
+                    inner.forget_series();
+                }
+            }
+            if let Some(file) = next {
+                Arc::make_mut(&mut self.inner).wal_files += 1;
+                *tail = Tail { file, place: HEADER_BYTES as u64, names: Names::default() };
+            }
+        }
+    }
+}
+
+/// Reads list, segments and live log.
+///
+/// - `before`: the view so far: segments are taken over from it, and what it holds of the log is not news
+fn load(
+    layout: &Layout,
+    before: Option<&Inner>,
+    mut news: Option<&mut Vec<News>>,
+    with_rows: bool,
+) -> Result<(Stamp, Inner, Option<Tail>), Error> {
+    for tries in 1.. {
+        let told = news.as_ref().map_or(0, |news| news.len());
+        match try_load(layout, before, news.as_deref_mut(), with_rows) {
+            // What was listed has been replaced; the list that replaced it is there.
+            Err(error) if error.is_not_found() && tries < TRIES_MAX => {
+                if let Some(news) = &mut news {
+                    news.truncate(told);
+                }
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+fn try_load(
+    layout: &Layout,
+    before: Option<&Inner>,
+    news: Option<&mut Vec<News>>,
+    with_rows: bool,
+) -> Result<(Stamp, Inner, Option<Tail>), Error> {
+    let stamp = manifest::stamp(layout)?;
+    let manifest = manifest::read(layout)?;
+    let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
+    let old = before.map_or(&[][..], |before| &before.segments);
+    let segments = open_segments(layout, &manifest, old, &damage)?;
+    let archives = before.map_or(&[][..], |before| &before.archives);
+    let archives = open_archives(layout, &manifest, archives, &damage)?;
+    let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
+    names.add_segments(&segments, old);
+    let files = wal::files(layout, manifest.store, manifest.wal_first)?;
+    if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
+    }
+    let splits = manifest.splits();
+    let known = before.map_or(u64::MAX, |before| before.sequence);
+    let first = files.first().and_then(|file| file.header).map_or(0, |header| header.first_sequence);
+    let lost = before.is_some() && first > known + 1;
+    let mut sequence = splits.iter().copied().max().unwrap_or(0).max(first.saturating_sub(1));
+    let mut head = Vec::new();
+    let mut ledger = manifest.ledger.clone();
+    let mut wal_bytes = 0;
+    let wal_files = files.len() as u64;
+    let mut intake = Intake {
+        head: &mut head,
+        ledger: &mut ledger,
+        names: &mut names,
+        splits: &splits,
+        sequence: &mut sequence,
+        known,
+        news,
+        with_rows,
+    };
+    let mut tail = None;
+    let mut bytes = Vec::new();
+    for file in files {
+        let until = match file.measured {
+            Some(bytes) => bytes,
+            None => file.synced_surely()?.bytes,
+        };
+        file.read_into(HEADER_BYTES as u64, until, &mut bytes)?;
+        let mut names = Names::default();
+        let frames = whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);
+        intake.take(&frames, &names);
+        wal_bytes += until;
+        tail = Some(Tail { file, place: until, names });
+    }
+    let fewer = !manifest.tombstones.is_empty()
+        || before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
+    let mut inner = Inner {
+        manifest: Arc::new(manifest),
+        segments,
+        archives,
+        head,
+        names,
+        ledger: Arc::new(ledger),
+        sequence,
+        epoch: before.map_or(0, |before| before.epoch) + lost as u64,
+        wal_files,
+        wal_bytes,
+        damage,
+    };
+    if fewer {
+        inner.forget_series();
+    }
+    Ok((stamp, inner, tail))
+}
+
+/// Whether a list may have lost dots, and series with them, against the one before it.
+fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
+    let (then, now) = (&before.ledger.totals, &after.ledger.totals);
+    before.tombstones != after.tombstones
+        || before.archives != after.archives
+        || (then.deleted, then.expired, then.damaged) != (now.deleted, now.expired, now.damaged)
+}
+
+impl Intake<'_> {
+    /// Takes in the frames of one stretch of a file: a part never spans files, so that a seal drops whole parts.
+    fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
+        let splits = self.splits;
+        let together = |before: &Frame<'_>, frame: &Frame<'_>| {
+            !splits.iter().any(|commit| (before.sequence..frame.sequence).contains(commit))
+        };
+        for frames in frames.chunk_by(together) {
+            let part = self.part(frames, names);
+            if part.dots > 0 {
+                head::push(self.head, part, splits);
+            }
+        }
+    }
+
+    /// Books frames that no commit of another process stands between, and makes a part of their dots.
+    fn part(&mut self, frames: &[Frame<'_>], names: &Names) -> HeadPart {
+        let mut part = HeadPart::default();
+        // By the file's ids: how many dots are to come, and where in the part they go.
+        let counts = count_by_id(frames);
+        let mut places = ById::default();
+        for frame in frames {
+            *self.sequence = frame.sequence;
+            let Applied::Dots { lanes, mut dots, .. } = apply(frame, names, self.ledger) else {
+                continue;
+            };
+            if part.dots == 0 {
+                part.first_sequence = frame.sequence;
+            }
+            part.last_sequence = frame.sequence;
+            let mut told =
+                News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new(), rows: Vec::new() };
+            let is_news = self.news.is_some() && frame.sequence > self.known;
+            let mut unnamed = Run::default();
+            while let Some((id, clock)) = dots.peek() {
+                let Some((name, shape)) = names.series.get(id) else {
+                    if dots.take(None, &mut unnamed).is_none() {
+                        break;
+                    }
+                    continue;
+                };
+                let place = places.get(id).copied().unwrap_or_else(|| {
+                    let place = part.place(name);
+                    part.at(place).reserve(counts.get(id).copied().unwrap_or_default());
+                    places.put(id, place);
+                    place
+                });
+                let series = part.at(place);
+                let is_new = series.len() == 0;
+                let before = series.run(clock).len();
+                let count = series.fill(clock, shape, |run| dots.take(Some(shape), run));
+                let count = count.unwrap_or_default();
+                if is_new && count > 0 {
+                    self.names.add(name);
+                }
+                part.dots += count as u64;
+                if is_news {
+                    let series = part.at(place);
+                    series.run(clock).numbers(before..before + count, |time, number| {
+                        told.dots.push((name.clone(), Timestamp::from_nanos(time), number));
+                    });
+                    if self.with_rows {
+                        let mut run = Run::default();
+                        run.extend(series.run(clock), before..before + count);
+                        told.rows.push(RowsNews { series: name.clone(), is_clock: clock, run });
+                    }
+                }
+            }
+            if is_news {
+                for (incarnation, lane) in &lanes {
+                    let application =
+                        self.ledger.account(*incarnation).map(|account| account.application.clone());
+                    told.losses.extend(lane.losses.iter().map(|lost| LossNews {
+                        application: application.clone().unwrap_or_default(),
+                        incarnation: *incarnation,
+                        lane: lane.lane,
+                        lost: lost.next - lost.first,
+                        reason: lost.reason,
+                        times: lost.times,
+                    }));
+                }
+                self.news.as_mut().expect("news is wanted").push(told);
+            }
+        }
+        part
+    }
+}

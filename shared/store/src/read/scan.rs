@@ -1,0 +1,418 @@
+//! Reading many dots: series after series, piece after piece, in memory that is used again.
+//!
+//! Always true: dots come out in the order of their times, and of equal ones in the order of their commits; no more
+//! is in memory than about [`PIECE_DOTS_MAX`] dots, or [`PIECE_CHUNKS`] chunks where these hold long rows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dotter_dot::{Cells, Letter, Shape, TimeRange, Timestamp};
+
+use crate::error::Error;
+use crate::format::run::Run;
+use crate::format::segment::ChunkRef;
+use crate::format::tombstone::Spans;
+use crate::read::head::HeadPart;
+use crate::read::merge;
+use crate::read::segment::Segment;
+use crate::read::snapshot::{Dot, Snapshot, Source};
+
+/// Dots that are put in order at once, for each segment that has any: few enough to stay near the processor, many
+/// enough that chunks at the seams, which are decoded twice, do not count.
+const PIECE_DOTS: u64 = 32 << 10;
+/// The most that are, from however many segments.
+const PIECE_DOTS_MAX: u64 = 256 << 10;
+/// Chunks that are, however few dots they have: those of long rows.
+const PIECE_CHUNKS: usize = 64;
+
+/// Reads a snapshot. It keeps its memory from one series to the next, so each thread has one of its own.
+pub struct Scan {
+    snapshot: Snapshot,
+    /// In the order of their commits.
+    sources: Vec<Place>,
+    explicit: Run,
+    clock: Run,
+    /// Chunks that lie partly outside of what is wanted.
+    partial: Run,
+    listed: Vec<(usize, ChunkRef)>,
+    /// When dots of the series in hand are hidden, by source; empty where no tombstone names it.
+    hidden: Vec<Spans>,
+}
+
+#[derive(Clone)]
+enum Place {
+    Segment(Arc<Segment>),
+    Head(Arc<HeadPart>),
+}
+
+/// One dot with all its columns.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    time: Timestamp,
+    clock: bool,
+    shape: &'a Shape,
+    run: &'a Run,
+    index: usize,
+}
+
+impl<'a> Row<'a> {
+    /// The dots of a run as they stand.
+    pub(crate) fn of_run(run: &'a Run, clock: bool) -> impl Iterator<Item = Row<'a>> {
+        run.parts(0..run.len()).flat_map(move |(part, shape)| {
+            part.map(move |index| Row {
+                time: Timestamp::from_nanos(run.times[index]),
+                clock,
+                shape,
+                run,
+                index,
+            })
+        })
+    }
+
+    /// When.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The same, but at that time where it is earlier.
+    pub(crate) fn not_before(self, time: Timestamp) -> Row<'a> {
+        Row { time: self.time.max(time), ..self }
+    }
+
+    /// Whether the clock stamped it; equal stamps are spread by 1 ns each.
+    pub fn is_clock(&self) -> bool {
+        self.clock
+    }
+
+    /// What its columns are.
+    pub fn shape(&self) -> &'a Shape {
+        self.shape
+    }
+
+    /// What stands in its columns.
+    pub fn cells(&self) -> Cells<'a> {
+        self.run.cells(self.index, self.shape)
+    }
+
+    /// Its word, where it is one number.
+    pub fn word(&self) -> Option<u64> {
+        self.shape.word().map(|_| self.run.words[self.index])
+    }
+
+    /// Its row bytes, where it is not; none where it is.
+    pub fn row_bytes(&self) -> &'a [u8] {
+        if self.shape.word().is_some() { &[] } else { self.run.row(self.index) }
+    }
+
+    /// The nearest f64 to its first number, where it has one.
+    pub fn number(&self) -> Option<f64> {
+        self.cells().number()
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(snapshot: Snapshot) -> Scan {
+        let inner = &snapshot.inner;
+        let mut sources: Vec<(crate::format::listing::Order, Place)> = Vec::new();
+        sources
+            .extend(inner.segments.iter().map(|segment| (segment.order(), Place::Segment(segment.clone()))));
+        sources.extend(inner.head.iter().map(|part| (Source::Head(part).order(), Place::Head(part.clone()))));
+        sources.sort_by_key(|(order, _)| *order);
+        let sources = sources.into_iter().map(|(_, place)| place).collect();
+        let [explicit, clock, partial] = [(); 3].map(|()| Run::default());
+        Scan { snapshot, sources, explicit, clock, partial, listed: Vec::new(), hidden: Vec::new() }
+    }
+
+    /// What is being read.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Shows every dot of a series within `range`, in the order of time, until `visit` breaks off.
+    ///
+    /// What is read is as [`Snapshot::read`] says, but for all columns of rows, and for texts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn rows(
+        &mut self,
+        name: &str,
+        range: TimeRange,
+        mut visit: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.pieces(name, range, |explicit, clock, until| {
+            let mut left = Shaped::new(explicit);
+            let mut right = Shaped::new(clock);
+            while let (Some(at), is_clock) = earlier(left.time(), right.time(), until) {
+                let of = if is_clock { &mut right } else { &mut left };
+                let row = Row {
+                    time: Timestamp::from_nanos(at),
+                    clock: is_clock,
+                    shape: of.shape,
+                    run: of.run,
+                    index: of.index,
+                };
+                visit(row)?;
+                of.step();
+            }
+            ControlFlow::Continue(right.index)
+        })
+    }
+
+    /// Appends the numbers of a series within `range`, as [`Snapshot::read`] gives them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense; what was read by then is there.
+    pub fn read(&mut self, name: &str, range: TimeRange, out: &mut Vec<Dot>) -> Result<(), Error> {
+        self.pieces(name, range, |explicit, clock, until| {
+            let end = until.map_or(clock.len(), |until| clock.times.partition_point(|time| *time < until));
+            let begun = out.len();
+            append(explicit, explicit.len(), out);
+            let middle = out.len();
+            append(clock, end, out);
+            if begun < middle && middle < out.len() {
+                // Both are in order; stable, so an explicit dot stands before a clock stamp of its time.
+                out[begun..].sort_by_key(|dot| dot.time);
+            }
+            ControlFlow::Continue(end)
+        })
+    }
+
+    /// Gives `each` the dots of a series piece by piece: explicit ones, clock stamps, and the end of the piece
+    /// where another follows. It says how many of the clock stamps it has taken; those behind the end stay.
+    fn pieces(
+        &mut self,
+        name: &str,
+        range: TimeRange,
+        mut each: impl FnMut(&Run, &Run, Option<u64>) -> ControlFlow<(), usize>,
+    ) -> Result<(), Error> {
+        self.list(name, range)?;
+        self.clock.clear();
+        let mut from = range.from;
+        let mut cuts = self.cuts(range).into_iter();
+        loop {
+            let until = cuts.next();
+            let piece = TimeRange::new(from, until.unwrap_or(range.until));
+            self.gather(name, piece)?;
+            let taken = match each(&self.explicit, &self.clock, until.map(Timestamp::nanos)) {
+                ControlFlow::Continue(taken) => taken,
+                ControlFlow::Break(()) => return Ok(()),
+            };
+            let Some(until) = until else { return Ok(()) };
+            // Spread stamps that came to lie behind the end go first in the next piece.
+            if taken == self.clock.len() {
+                self.clock.clear();
+            } else {
+                self.clock.split_front(taken);
+            }
+            from = until;
+        }
+    }
+
+    /// Lists the chunks of all segments that are wanted.
+    fn list(&mut self, name: &str, range: TimeRange) -> Result<(), Error> {
+        self.listed.clear();
+        self.hidden.clear();
+        let tombstones = &self.snapshot.inner.manifest.tombstones;
+        if tombstones.iter().any(|tombstone| tombstone.names(name)) {
+            self.hidden.extend(self.sources.iter().map(|source| match source {
+                Place::Segment(segment) => segment.hidden(tombstones, name),
+                Place::Head(part) => part.hidden(tombstones, name),
+            }));
+        }
+        for (number, source) in self.sources.iter().enumerate() {
+            if let Place::Segment(segment) = source
+                && segment.meets(range)
+            {
+                let hidden = self.hidden.get(number);
+                segment.chunks(name, Some(range), |chunk| {
+                    if !hidden.is_some_and(|hidden| hidden.covers(chunk.first.nanos(), chunk.last.nanos())) {
+                        self.listed.push((number, chunk));
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where one piece ends and the next begins: at the beginnings of chunks.
+    fn cuts(&self, range: TimeRange) -> Vec<Timestamp> {
+        let dots: u64 = self.listed.iter().map(|(_, chunk)| chunk.dots).sum();
+        let segments = self.listed.chunk_by(|a, b| a.0 == b.0).count() as u64;
+        let piece_dots = (PIECE_DOTS * segments).min(PIECE_DOTS_MAX);
+        if self.listed.len() <= PIECE_CHUNKS && dots <= piece_dots {
+            return Vec::new();
+        }
+        let mut begins: Vec<_> =
+            self.listed.iter().map(|(_, chunk)| (chunk.first.max(range.from), chunk.dots)).collect();
+        begins.sort_unstable_by_key(|(first, _)| *first);
+        let mut cuts = Vec::new();
+        let (mut before, mut dots, mut chunks) = (range.from, 0, 0);
+        for (first, more) in begins {
+            if first > before && (dots + more > piece_dots || chunks >= PIECE_CHUNKS) {
+                cuts.push(first);
+                (before, dots, chunks) = (first, 0, 0);
+            }
+            (dots, chunks) = (dots + more, chunks + 1);
+        }
+        cuts
+    }
+
+    /// Fills both runs with what lies within `piece`, in order; clock stamps behind those that are there.
+    fn gather(&mut self, name: &str, piece: TimeRange) -> Result<(), Error> {
+        self.explicit.clear();
+        let kept = self.clock.len();
+        let mut listed = self.listed.iter().peekable();
+        for (number, source) in self.sources.iter().enumerate() {
+            let hidden = self.hidden.get(number);
+            match source {
+                Place::Segment(segment) => {
+                    while let Some((_, chunk)) = listed.next_if(|(of, _)| *of == number) {
+                        if !piece.meets(chunk.first, chunk.last) {
+                            continue;
+                        }
+                        let out = if chunk.clock { &mut self.clock } else { &mut self.explicit };
+                        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+                        let whole = piece.contains(chunk.first)
+                            && piece.contains(chunk.last)
+                            && !hidden.is_some_and(|hidden| hidden.meets(first, last));
+                        let target = if whole { &mut *out } else { &mut self.partial };
+                        let until = (!piece.contains(chunk.last)).then_some(piece.until);
+                        match segment.read_before(chunk, until, target) {
+                            Ok(()) if whole => {}
+                            Ok(()) => {
+                                if let Some(hidden) = hidden {
+                                    hidden.remove(&mut self.partial);
+                                }
+                                take_sorted(&self.partial, piece, out);
+                                self.partial.clear();
+                            }
+                            // Relaxed: a count that nothing else depends on.
+                            Err(Error::Damaged { .. }) => {
+                                self.snapshot.inner.damage.chunks.fetch_add(1, Relaxed);
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                Place::Head(part) => {
+                    let Some(series) = part.get(name) else { continue };
+                    let (first, last) =
+                        (Timestamp::from_nanos(series.first), Timestamp::from_nanos(series.last));
+                    if piece.meets(first, last) {
+                        let within = |time: u64| {
+                            piece.contains(Timestamp::from_nanos(time))
+                                && !hidden.is_some_and(|hidden| hidden.contains(time))
+                        };
+                        take_within(series.run(false), within, &mut self.explicit);
+                        take_within(series.run(true), within, &mut self.clock);
+                    }
+                }
+            }
+        }
+        self.explicit.sort();
+        self.explicit.keep_last();
+        if kept == 0 {
+            self.clock.sort();
+        } else {
+            // Those kept were stamped before all that are new, wherever spreading has put them.
+            let mut new = std::mem::take(&mut self.clock);
+            self.clock.extend(&new, 0..kept);
+            new.split_front(kept);
+            new.sort();
+            self.clock.extend(&new, 0..new.len());
+        }
+        merge::spread(&mut self.clock.times);
+        Ok(())
+    }
+}
+
+/// A run being read from its front.
+struct Shaped<'a> {
+    run: &'a Run,
+    shape: &'a Shape,
+    index: usize,
+    /// Up to where the shape holds.
+    until: usize,
+}
+
+impl<'a> Shaped<'a> {
+    fn new(run: &'a Run) -> Shaped<'a> {
+        static NONE: std::sync::LazyLock<Shape> = std::sync::LazyLock::new(Shape::number);
+        let mut of = Shaped { run, shape: &NONE, index: 0, until: 0 };
+        of.look();
+        of
+    }
+
+    fn look(&mut self) {
+        if let Some((part, shape)) = self.run.parts(self.index..self.run.len()).next() {
+            (self.shape, self.until) = (shape, part.end);
+        }
+    }
+
+    fn time(&self) -> Option<u64> {
+        self.run.times.get(self.index).copied()
+    }
+
+    fn step(&mut self) {
+        self.index += 1;
+        if self.index == self.until {
+            self.look();
+        }
+    }
+}
+
+/// The earlier of two times and whether it is the clock's; none where no explicit one is left and the clock's lies
+/// behind the end.
+fn earlier(explicit: Option<u64>, clock: Option<u64>, until: Option<u64>) -> (Option<u64>, bool) {
+    let clock = clock.filter(|time| until.is_none_or(|until| *time < until));
+    match (explicit, clock) {
+        (Some(explicit), Some(clock)) if clock < explicit => (Some(clock), true),
+        (Some(explicit), _) => (Some(explicit), false),
+        (None, clock) => (clock, true),
+    }
+}
+
+/// Appends the numbers of the first `count` dots.
+fn append(run: &Run, count: usize, out: &mut Vec<Dot>) {
+    let dot = |(time, value): (&u64, f64)| Dot { time: Timestamp::from_nanos(*time), value };
+    for (part, shape) in run.parts(0..count) {
+        let (times, words) = (&run.times[part.clone()], &run.words[part.clone()]);
+        match shape.word() {
+            Some(Letter::F64) => {
+                out.extend(times.iter().zip(words.iter().map(|word| f64::from_bits(*word))).map(dot));
+            }
+            Some(letter) => {
+                out.extend(times.iter().zip(words.iter().map(|word| letter.number(*word))).map(dot))
+            }
+            None => run.numbers(part, |time, value| {
+                out.push(Dot { time: Timestamp::from_nanos(time), value });
+            }),
+        }
+    }
+}
+
+/// Appends those dots of a sorted run that lie within `range`.
+fn take_sorted(from: &Run, range: TimeRange, out: &mut Run) {
+    let first = from.times.partition_point(|time| *time < range.from.nanos());
+    let within = |time: &u64| range.contains(Timestamp::from_nanos(*time));
+    let count = from.times[first..].partition_point(within);
+    out.extend(from, first..first + count);
+}
+
+/// Appends those dots whose times are wanted.
+fn take_within(from: &Run, within: impl Fn(u64) -> bool, out: &mut Run) {
+    let within = |time: &u64| within(*time);
+    let mut start = 0;
+    while start < from.len() {
+        let Some(skipped) = from.times[start..].iter().position(within) else { return };
+        start += skipped;
+        let times = &from.times[start..];
+        let count = times.iter().position(|time| !within(time)).unwrap_or(times.len());
+        out.extend(from, start..start + count);
+        start += count;
+    }
+}

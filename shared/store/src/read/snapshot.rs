@@ -1,0 +1,450 @@
+//! What a reader sees at one moment.
+//!
+//! A snapshot never changes and needs nobody: segments are mapped and stay so though their names go, the rest
+//! is in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+
+use crate::error::Error;
+use crate::format::ledger::Ledger;
+use crate::format::listing::{Order, StoreId};
+use crate::format::manifest::Manifest;
+use crate::format::pattern::Pattern;
+use crate::format::run::Run;
+use crate::format::summary::Summary;
+use crate::format::tombstone::{Spans, Tombstone};
+use crate::read::archives::OpenArchive;
+use crate::read::head::HeadPart;
+use crate::read::scan::Scan;
+use crate::read::segment::Segment;
+use crate::read::series::SeriesNames;
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
+/// A moment of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Inner {
+    pub(crate) manifest: Arc<Manifest>,
+    /// In the order of their commits; those that cannot be opened are missing.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// By step, then time; windows without any step are missing.
+    pub(crate) archives: Vec<OpenArchive>,
+    pub(crate) head: Vec<Arc<HeadPart>>,
+    pub(crate) names: SeriesNames,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) sequence: u64,
+    pub(crate) epoch: u64,
+    pub(crate) wal_files: u64,
+    pub(crate) wal_bytes: u64,
+    /// What was found damaged, by this reader.
+    pub(crate) damage: Arc<Damage>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    pub(crate) segments: AtomicU64,
+    pub(crate) chunks: AtomicU64,
+}
+
+/// One measurement as it is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dot {
+    /// When.
+    pub time: Timestamp,
+    /// How much.
+    pub value: f64,
+}
+
+/// Dots of a series that lie together, as far as that is known without decoding them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Time of the first dot.
+    pub first: Timestamp,
+    /// Time of the last dot.
+    pub last: Timestamp,
+    /// How many dots; where not [`Chunk::is_alone`], some may be replaced or deleted.
+    pub dots: u64,
+    /// Bytes it takes in its segment; 0 of dots of the live log.
+    pub bytes: u64,
+    /// Whether the clock stamped them.
+    pub is_clock: bool,
+    /// Whether no other chunk could replace any of them and none is deleted, so that each is what a reader gets.
+    pub is_alone: bool,
+    /// Their shape; of dots of the live log that of the last.
+    pub shape: Shape,
+    /// What their numbers come to; `None` where they are few, or not in a segment yet.
+    pub summary: Option<Summary>,
+}
+
+/// Where dots of a series are to be found.
+pub(crate) struct Place {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Dots that have numbers, as far as that is known without decoding them.
+    pub(crate) numbers: u64,
+    /// Dots that the clock stamped, with numbers or without.
+    pub(crate) stamps: u64,
+}
+
+impl Snapshot {
+    /// Every series, sorted by the bytes of its name.
+    pub fn series(&self) -> impl ExactSizeIterator<Item = SeriesName> {
+        self.inner.series().iter().cloned()
+    }
+
+    /// The series whose names begin with `prefix`, sorted.
+    pub fn series_with_prefix(&self, prefix: &str) -> Vec<SeriesName> {
+        self.inner.series_with_prefix(prefix)
+    }
+
+    /// The series that a pattern means, sorted.
+    pub fn matching(&self, pattern: &Pattern) -> Vec<SeriesName> {
+        let mut names = self.series_with_prefix(pattern.prefix());
+        names.retain(|name| pattern.matches(name.as_str()));
+        names
+    }
+
+    /// Whether there is such a series.
+    pub fn contains(&self, name: &str) -> bool {
+        self.inner.has_series(name)
+    }
+
+    /// What the dots of a series look like; of several shapes that of the dot committed last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn shape(&self, name: &str) -> Result<Option<Shape>, Error> {
+        let mut latest = None;
+        for source in self.inner.sources() {
+            match source {
+                Source::Segment(segment) => latest = segment.latest_shape(name)?.or(latest),
+                Source::Head(part) => latest = part.get(name).map(|series| &series.latest).or(latest),
+            }
+        }
+        Ok(latest.cloned())
+    }
+
+    /// Every shape that dots of a series within `range` have, each once; maybe also some of dots beside the range, or of
+    /// dots that others replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::chunks`].
+    pub fn shapes(&self, name: &str, range: TimeRange) -> Result<Vec<Shape>, Error> {
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut add = |shape: &Shape| {
+            if !shapes.contains(shape) {
+                shapes.push(shape.clone());
+            }
+        };
+        self.chunks(name, range)?.iter().for_each(|chunk| add(&chunk.shape));
+        // Those of the live log are of several shapes.
+        for source in self.inner.sources() {
+            let Source::Head(part) = source else { continue };
+            for run in part.get(name).into_iter().flat_map(|series| [series.run(false), series.run(true)]) {
+                for (dots, shape) in run.parts(0..run.len()) {
+                    if run.times[dots].iter().any(|time| range.contains(Timestamp::from_nanos(*time))) {
+                        add(shape);
+                    }
+                }
+            }
+        }
+        Ok(shapes)
+    }
+
+    /// What is known of the dots of a series within `range` without decoding any, in the order of their first
+    /// times. Chunks that begin or end outside of the range are whole all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn chunks(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
+        let mut chunks = self.chunks_meeting(name, range)?;
+        let first = chunks.first().map_or(range.from, |chunk| chunk.first);
+        let last = chunks.iter().map(|chunk| chunk.last).max().unwrap_or(range.from);
+        if first < range.from || !range.contains(last) {
+            // What lies outside of the range may still replace dots of those that reach into it.
+            chunks = self.chunks_meeting(name, TimeRange::new(first, last.saturating_add(NANOSECOND)))?;
+        }
+        let mut latest: Option<usize> = None;
+        for index in 0..chunks.len() {
+            if chunks[index].is_clock {
+                continue;
+            }
+            match latest {
+                Some(before) if chunks[index].first <= chunks[before].last => {
+                    chunks[index].is_alone = false;
+                    chunks[before].is_alone = false;
+                    if chunks[index].last > chunks[before].last {
+                        latest = Some(index);
+                    }
+                }
+                _ => latest = Some(index),
+            }
+        }
+        chunks.retain(|chunk| range.meets(chunk.first, chunk.last));
+        Ok(chunks)
+    }
+
+    /// The chunks that meet `range`, in the order of their first times.
+    fn chunks_meeting(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
+        let mut chunks = Vec::new();
+        for source in self.inner.sources() {
+            let hidden = source.hidden(&self.inner.manifest.tombstones, name);
+            match source {
+                Source::Segment(segment) => {
+                    segment.chunks(name, Some(range), |chunk| {
+                        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+                        let part = hidden.meets(first, last);
+                        if part && hidden.covers(first, last) {
+                            return;
+                        }
+                        chunks.push(Chunk {
+                            first: chunk.first,
+                            last: chunk.last,
+                            dots: chunk.dots,
+                            bytes: chunk.bytes as u64,
+                            is_clock: chunk.clock,
+                            is_alone: !part,
+                            shape: segment.shape(&chunk).clone(),
+                            summary: chunk.summary.filter(|_| !part),
+                        })
+                    })?;
+                }
+                Source::Head(part) => {
+                    let visible = |chunk: &Chunk| !hidden.covers(chunk.first.nanos(), chunk.last.nanos());
+                    let runs = part
+                        .get(name)
+                        .into_iter()
+                        .flat_map(|series| [false, true].map(|clock| (clock, series.run(clock))));
+                    let before = chunks.len();
+                    chunks
+                        .extend(runs.filter_map(|(clock, run)| in_memory(run, clock, range)).filter(visible));
+                    for chunk in &mut chunks[before..] {
+                        chunk.is_alone &= !hidden.meets(chunk.first.nanos(), chunk.last.nanos());
+                    }
+                }
+            }
+        }
+        chunks.sort_by_key(|chunk| chunk.first);
+        Ok(chunks)
+    }
+
+    /// A way to read many dots, series after series.
+    pub fn scan(&self) -> Scan {
+        Scan::new(self.clone())
+    }
+
+    /// The numbers of a series within `range`, sorted by time; none where it is unknown.
+    ///
+    /// A number is the nearest f64; of a row it is its first number column; texts have none and are left out. Of
+    /// equal explicit times the last commit counts. Equal clock stamps are all there, spread by 1 ns each: the
+    /// range is that of the stamps, so the last of them may lie a little beyond it. Chunks that are damaged are
+    /// left out and counted ([`crate::Stat::damaged_chunks`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    pub fn read(&self, name: &str, range: TimeRange) -> Result<Vec<Dot>, Error> {
+        let mut dots = Vec::new();
+        self.scan().read(name, range, &mut dots)?;
+        Ok(dots)
+    }
+
+    /// Time of the newest dot of a series, whether it has a number or not.
+    pub(crate) fn newest(&self, name: &str) -> Option<Timestamp> {
+        let places = self.inner.places(name, true).ok()?;
+        places.iter().map(|place| Timestamp::from_nanos(place.last)).max()
+    }
+
+    /// The same without what no segment holds yet.
+    pub(crate) fn without_head(&self) -> Snapshot {
+        Snapshot { inner: Arc::new(Inner { head: Vec::new(), ..Inner::clone(&self.inner) }) }
+    }
+
+    /// First and last time of a series.
+    pub fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
+        let places = self.places(name).ok()?;
+        let first = places.iter().map(|place| place.first).min()?;
+        let last = places.iter().map(|place| place.last).max()?;
+        Some((Timestamp::from_nanos(first), Timestamp::from_nanos(last)))
+    }
+
+    /// What became of every dot.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// The last sequence of the log it holds.
+    pub fn sequence(&self) -> u64 {
+        self.inner.sequence
+    }
+
+    /// The generation of the manifest.
+    pub fn generation(&self) -> u64 {
+        self.inner.generation()
+    }
+
+    /// How often its reader lost the thread of the log, so that dots came to be seen that were never news.
+    pub fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+
+    /// The store's name.
+    pub fn store(&self) -> StoreId {
+        self.inner.manifest.store
+    }
+
+    /// Of those dots of a series that have numbers.
+    fn places(&self, name: &str) -> Result<Vec<Place>, Error> {
+        if self.contains(name) { self.inner.places(name, false) } else { Ok(Vec::new()) }
+    }
+}
+
+/// Where dots of these times are, all of one kind; nowhere without any.
+fn place(times: impl Iterator<Item = u64>, is_clock: bool, has_numbers: bool) -> Option<Place> {
+    times.fold(None, |place: Option<Place>, time| {
+        let place = place.unwrap_or(Place { first: time, last: time, numbers: 0, stamps: 0 });
+        Some(Place {
+            first: place.first.min(time),
+            last: place.last.max(time),
+            numbers: place.numbers + has_numbers as u64,
+            stamps: place.stamps + is_clock as u64,
+        })
+    })
+}
+
+/// What is known of dots that no segment holds yet.
+fn in_memory(run: &Run, clock: bool, range: TimeRange) -> Option<Chunk> {
+    let first = Timestamp::from_nanos(*run.times.iter().min()?);
+    let last = Timestamp::from_nanos(*run.times.iter().max()?);
+    range.meets(first, last).then(|| Chunk {
+        first,
+        last,
+        dots: run.len() as u64,
+        bytes: 0,
+        is_clock: clock,
+        // Its own dots may replace each other.
+        is_alone: clock,
+        shape: run.last_shape().cloned().unwrap_or_default(),
+        summary: None,
+    })
+}
+
+impl Inner {
+    /// Some of the segments of a list and nothing else.
+    pub(crate) fn of_segments(manifest: Manifest, segments: Vec<Arc<Segment>>) -> Inner {
+        let mut inner = Inner {
+            ledger: Arc::new(manifest.ledger.clone()),
+            manifest: Arc::new(manifest),
+            segments,
+            archives: Vec::new(),
+            head: Vec::new(),
+            names: SeriesNames::default(),
+            sequence: 0,
+            epoch: 0,
+            wal_files: 0,
+            wal_bytes: 0,
+            damage: Arc::default(),
+        };
+        inner.forget_series();
+        inner
+    }
+
+    /// Where dots of a series are that no tombstone hides.
+    ///
+    /// - `texts`: whether also dots without numbers
+    pub(crate) fn places(&self, name: &str, texts: bool) -> Result<Vec<Place>, Error> {
+        let mut places = Vec::new();
+        for source in self.sources() {
+            let hidden = source.hidden(&self.manifest.tombstones, name);
+            match source {
+                Source::Segment(segment) => {
+                    let mut partly = Vec::new();
+                    segment.chunks(name, None, |chunk| {
+                        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+                        let mut letters = segment.shape(&chunk).format().letters();
+                        let has_numbers = letters.any(|letter| letter.is_number());
+                        if hidden.covers(first, last) || !(texts || has_numbers) {
+                        } else if hidden.meets(first, last) {
+                            partly.push((chunk, has_numbers));
+                        } else {
+                            let numbers = if has_numbers { chunk.dots } else { 0 };
+                            let stamps = if chunk.clock { chunk.dots } else { 0 };
+                            places.push(Place { first, last, numbers, stamps });
+                        }
+                    })?;
+                    for (chunk, has_numbers) in partly {
+                        let mut run = Run::default();
+                        match segment.read(&chunk, &mut run) {
+                            Err(Error::Damaged { .. }) => continue,
+                            other => other?,
+                        }
+                        hidden.remove(&mut run);
+                        places.extend(place(run.times.iter().copied(), chunk.clock, has_numbers));
+                    }
+                }
+                Source::Head(part) => {
+                    let Some(series) = part.get(name) else { continue };
+                    let (first, last) = (series.first, series.last);
+                    if !hidden.meets(first, last) {
+                        let stamps = series.run(true).len() as u64;
+                        places.push(Place { first, last, numbers: series.len(), stamps });
+                    } else if !hidden.covers(first, last) {
+                        for clock in [false, true] {
+                            let times = series.run(clock).times.iter().copied();
+                            places.extend(place(times.filter(|time| !hidden.contains(*time)), clock, true));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    fn generation(&self) -> u64 {
+        self.manifest.generation
+    }
+
+    /// Segments and parts of the head in the order of their commits.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source<'_>> {
+        let mut sources: Vec<Source<'_>> = Vec::with_capacity(self.segments.len() + self.head.len());
+        sources.extend(self.segments.iter().map(|segment| Source::Segment(segment)));
+        sources.extend(self.head.iter().map(|part| Source::Head(part)));
+        sources.sort_by_key(Source::order);
+        sources.into_iter()
+    }
+}
+
+/// Where dots are read from.
+pub(crate) enum Source<'a> {
+    Segment(&'a Segment),
+    Head(&'a HeadPart),
+}
+
+impl Source<'_> {
+    /// When its dots of a series are hidden.
+    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+        match self {
+            Source::Segment(segment) => segment.hidden(tombstones, name),
+            Source::Head(part) => part.hidden(tombstones, name),
+        }
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        match self {
+            Source::Segment(segment) => segment.order(),
+            Source::Head(part) => part.order(),
+        }
+    }
+}

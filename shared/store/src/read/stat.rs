@@ -1,0 +1,86 @@
+//! How large a store is: counts that need no dot to be read.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::read::snapshot::Snapshot;
+
+/// How large a store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Series with at least one dot.
+    pub series: u64,
+    /// Dots in segments and in the live log; one that is replaced counts until a compaction finds it.
+    pub dots: u64,
+    /// Live segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Their dots.
+    pub segment_dots: u64,
+    /// Live WAL files.
+    pub wal_files: u64,
+    /// Their bytes, as far as they are synced.
+    pub wal_bytes: u64,
+    /// Dots in them.
+    pub wal_dots: u64,
+    /// Per level, lowest first.
+    pub levels: Vec<Level>,
+    /// Deletes whose dots are not all removed yet.
+    pub tombstones: u64,
+    /// Generation of the manifest.
+    pub generation: u64,
+    /// Last sequence of the log.
+    pub sequence: u64,
+    /// Segments that could not be opened, since the reader was.
+    pub damaged_segments: u64,
+    /// Chunks that could not be read, since the reader was opened; each is counted as often as it was tried.
+    pub damaged_chunks: u64,
+}
+
+/// The segments of one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// How often their dots have been merged.
+    pub level: u32,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Dots.
+    pub dots: u64,
+}
+
+impl Snapshot {
+    /// How large the store is.
+    pub fn stat(&self) -> Stat {
+        let inner = &self.inner;
+        let mut stat = Stat {
+            series: inner.series().len() as u64,
+            segments: inner.manifest.segments.len() as u64,
+            wal_files: inner.wal_files,
+            wal_bytes: inner.wal_bytes,
+            wal_dots: inner.head.iter().map(|part| part.dots).sum(),
+            tombstones: inner.manifest.tombstones.len() as u64,
+            generation: self.generation(),
+            sequence: inner.sequence,
+            // Relaxed: counts that nothing else depends on.
+            damaged_segments: inner.damage.segments.load(Relaxed),
+            damaged_chunks: inner.damage.chunks.load(Relaxed),
+            ..Stat::default()
+        };
+        for segment in &inner.manifest.segments {
+            stat.segment_bytes += segment.bytes;
+            stat.segment_dots += segment.dots;
+            let at = stat.levels.partition_point(|level| level.level < segment.level);
+            if stat.levels.get(at).is_none_or(|level| level.level != segment.level) {
+                stat.levels.insert(at, Level { level: segment.level, ..Level::default() });
+            }
+            let level = &mut stat.levels[at];
+            level.segments += 1;
+            level.bytes += segment.bytes;
+            level.dots += segment.dots;
+        }
+        stat.dots = stat.segment_dots + stat.wal_dots;
+        stat
+    }
+}

@@ -1,0 +1,168 @@
+//! Every checksum of a store.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::layout::Layout;
+use crate::disk::{manifest, wal};
+use crate::error::Error;
+use crate::format::run::Run;
+use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
+use crate::read::segment::Segment;
+
+/// What verifying found.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// Live files.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Dots whose checksum is right.
+    pub dots: u64,
+    /// What is damaged; empty is as it should be.
+    pub damage: Vec<Damage>,
+}
+
+/// A place whose bytes are not what they were.
+#[derive(Clone, Debug)]
+pub struct Damage {
+    /// Which file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// What was found and what was expected.
+    pub what: String,
+}
+
+/// Reads every live file of a store; takes no lock, changes nothing.
+///
+/// Of the WAL file being written, what its writer has synced is read.
+///
+/// # Errors
+///
+/// The system's, and [`Error::NoStore`]; damage is listed and is no error.
+pub fn verify(dir: &Path) -> Result<Verified, Error> {
+    verify_with(dir, &|_, _| ())
+}
+
+/// As [`verify`].
+///
+/// - `progress`: told now and then how many bytes are done, and of how many
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, Error> {
+    let layout = Layout::new(dir);
+    let mut verified = Verified::default();
+    let manifest = match manifest::read_as_is(&layout) {
+        Err(Error::Damaged { path, offset, what }) => {
+            verified.damage.push(Damage { path, offset, what });
+            manifest::read(&layout)?
+        }
+        other => other?,
+    };
+    verified.files += 1;
+    let mark = layout.rebuilt_mark();
+    if mark.exists() {
+        let what =
+            "MANIFEST was damaged or missing, and was rebuilt: the last deletes may be missing; remove this \
+                    file once you have looked"
+                .to_owned();
+        verified.note(mark, 0, what);
+    }
+    if let Some(file) = &manifest.ledger_file {
+        for (at, what) in manifest.ledger.finished().damage() {
+            verified.note(layout.dir.join(&file.name), at, what);
+        }
+        verified.files += 1;
+        verified.bytes += file.bytes;
+    }
+    let total = manifest.files().map(|entry| entry.bytes).sum();
+    let mut done = 0;
+    for entry in manifest.files() {
+        let path = layout.segment(&entry.name);
+        let told = |bytes| progress(done + bytes, total);
+        let outcome =
+            Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified, &told));
+        done += entry.bytes;
+        match outcome {
+            // Replaced while this was reading: what replaced it is another store's moment.
+            Err(error)
+                if error.is_not_found() && manifest::read(&layout)?.generation != manifest.generation =>
+            {
+                continue;
+            }
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                verified.note(path, 0, "listed in MANIFEST and missing".to_owned());
+            }
+            Err(Error::Damaged { path, offset, what }) => verified.note(path, offset, what),
+            other => other?,
+        }
+        verified.files += 1;
+        verified.bytes += entry.bytes;
+    }
+    for file in wal::all_files(&layout, manifest.store, manifest.wal_first)? {
+        if file.is_short()? {
+            let what = format!(
+                "{} bytes, expected at least {HEADER_BYTES}: the header of a WAL file; its frames are gone",
+                file.size()?
+            );
+            verified.note(file.path.clone(), 0, what);
+            verified.files += 1;
+            continue;
+        }
+        if let Some(flaw) = &file.flaw {
+            verified.note(file.path.clone(), 0, format!("no valid header of this WAL file: {flaw}"));
+        }
+        if file.is_foreign {
+            verified.files += 1;
+            continue;
+        }
+        let until = match file.measured {
+            Some(bytes) => bytes,
+            None => file.synced_surely()?.bytes,
+        };
+        let bytes = file.read(HEADER_BYTES as u64, until)?;
+        for item in Items::new(&bytes, HEADER_BYTES as u64, file.id) {
+            match item {
+                Item::Frame(frame) => verified.dots += count_dots(&frame),
+                Item::Damage { at, until, what } => {
+                    verified.note(file.path.clone(), at, format!("{what}; skipped to {until}"));
+                }
+            }
+        }
+        if (bytes.len() as u64) < until.saturating_sub(HEADER_BYTES as u64) {
+            let what = format!("{} bytes, expected {until}", bytes.len() + HEADER_BYTES);
+            verified.note(file.path.clone(), bytes.len() as u64 + HEADER_BYTES as u64, what);
+        }
+        verified.files += 1;
+        verified.bytes += until;
+    }
+    Ok(verified)
+}
+
+fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
+    let mut run = Run::default();
+    let mut bytes = 0;
+    for name in segment.names("") {
+        for chunk in segment.all_chunks(name.as_str())? {
+            run.clear();
+            bytes += chunk.bytes as u64;
+            told(bytes);
+            match segment.read(&chunk, &mut run) {
+                Ok(()) => verified.dots += run.len() as u64,
+                Err(Error::Damaged { path, offset, what }) => {
+                    verified.note(path, offset, format!("{what}, {} dots of {name}", chunk.dots));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Verified {
+    fn note(&mut self, path: PathBuf, offset: u64, what: String) {
+        self.damage.push(Damage { path, offset, what });
+    }
+}

@@ -1,0 +1,285 @@
+//! A copy of a store that opens by itself, made while its writer goes on.
+//!
+//! Always true of a finished copy: it holds exactly what was committed at one moment, every commit before it and
+//! none behind it. Segments are the same files under a second name wherever the file system allows; the log is
+//! copied up to what was synced at that moment; MANIFEST comes last, so that an unfinished copy is no store.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
+
+use crate::disk;
+use crate::disk::layout::Layout;
+use crate::disk::manifest;
+use crate::disk::wal::{self, LogFile};
+use crate::error::Error;
+use crate::format::manifest::{LEDGER_PREFIX, Manifest};
+use crate::format::wal::{HEADER_BYTES, Synced};
+
+/// How often it begins anew because a compaction was quicker.
+const TRIES_MAX: u32 = 20;
+/// Files beside the store's own that belong to it; the last says that its list was rebuilt.
+const EXTRA_FILES: [&str; 4] =
+    ["retention.toml", "storage-schemas.conf", "storage-aggregation.conf", "MANIFEST.damaged"];
+/// What the displayer keeps.
+const EXTRA_DIR: &str = "displayer";
+const COPY_BYTES: usize = 1 << 20;
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Segments that are the same files under a second name.
+    pub linked: u64,
+    /// Files that were copied.
+    pub copied: u64,
+    /// Bytes of the copied ones.
+    pub copied_bytes: u64,
+    /// The last sequence of the log in it.
+    pub sequence: u64,
+    /// The generation of the manifest it was taken from.
+    pub generation: u64,
+}
+
+/// The store at one moment: nothing is committed between the list and the log's end.
+struct Moment {
+    manifest: Manifest,
+    /// Open, so that a seal cannot take them away.
+    files: Vec<LogFile>,
+    /// How much of each counts.
+    lengths: Vec<u64>,
+    synced: Option<Synced>,
+}
+
+/// Makes a copy of a store, whether or not anybody writes to it.
+///
+/// - `to`: a directory that is empty or is not there yet, on any file system; segments cost no room where it is
+///   that of the store
+///
+/// # Errors
+///
+/// The system's, [`Error::NotEmpty`], and [`Error::GivenUp`] after `cancel`; what was made is removed then.
+pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<BackedUp, Error> {
+    let (from, to) = (Layout::new(dir), Layout::new(to));
+    manifest::stamp(&from)?;
+    match fs::read_dir(&to.dir) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(Error::NotEmpty(to.dir));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("list", &to.dir)(error)),
+    }
+    to.create()?;
+    let outcome = make(&from, &to, cancel);
+    if outcome.is_err() {
+        // As far as it can be: without MANIFEST, what is left is no store.
+        for place in ["seg", "wal", "tmp", EXTRA_DIR] {
+            let _ = fs::remove_dir_all(to.dir.join(place));
+        }
+        for file in fs::read_dir(&to.dir).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let is_ours = |name: &str| EXTRA_FILES.contains(&name) || name.starts_with(LEDGER_PREFIX);
+            if name.to_str().is_some_and(is_ours) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+        let _ = fs::remove_dir(&to.dir);
+    }
+    outcome
+}
+
+fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedUp, Error> {
+    let mut backed_up = BackedUp::default();
+    // Segments never change, so those an earlier try has taken over need not be taken again.
+    let mut taken = BTreeSet::new();
+    let mut tries = 0;
+    let moment = loop {
+        let moment = Moment::now(from)?;
+        match take_segments(from, to, &moment.manifest, &mut taken, &mut backed_up, cancel) {
+            Err(error) if error.is_not_found() && tries < TRIES_MAX => tries += 1,
+            Err(error) => return Err(error),
+            Ok(()) => break moment,
+        }
+    };
+    for name in taken.iter().filter(|name| !moment.manifest.files().any(|entry| entry.name == **name)) {
+        let path = to.segment(name);
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    for (file, length) in moment.files.iter().zip(&moment.lengths) {
+        if cancel() {
+            return Err(Error::GivenUp);
+        }
+        let is_last = file.id == moment.files[moment.files.len() - 1].id;
+        copy_log(to, file, *length, moment.synced.filter(|_| is_last))?;
+        backed_up.copied += 1;
+        backed_up.copied_bytes += length;
+    }
+    if let Some(file) = &moment.manifest.ledger_file {
+        // As it was at that moment: another may have taken its place.
+        let bytes = moment.manifest.ledger.finished().bytes();
+        let path = to.dir.join(&file.name);
+        let mut out = create(&path, 0o600)?;
+        out.write_all(bytes).map_err(Error::io("write", &path))?;
+        out.sync_all().map_err(Error::io("sync", &path))?;
+        backed_up.copied += 1;
+        backed_up.copied_bytes += bytes.len() as u64;
+    }
+    for name in EXTRA_FILES {
+        copy_if_there(&from.dir.join(name), &to.dir.join(name), &mut backed_up)?;
+    }
+    copy_folder(&from.dir.join(EXTRA_DIR), &to.dir.join(EXTRA_DIR), &mut backed_up)?;
+    sync_dir(&to.dir.join("seg"))?;
+    sync_dir(&to.dir.join("wal"))?;
+    let Moment { mut manifest, synced, .. } = moment;
+    backed_up.sequence = synced.map_or(0, |synced| synced.sequence).max(manifest.last_sequence());
+    backed_up.generation = manifest.generation;
+    // They are no files of the copy.
+    manifest.obsolete.clear();
+    to.sync_name(&to.dir)?;
+    manifest::replace(to, &manifest)?;
+    Ok(backed_up)
+}
+
+impl Moment {
+    fn now(layout: &Layout) -> Result<Moment, Error> {
+        let (manifest, (files, lengths, synced)) = manifest::read_with(layout, |manifest| {
+            let files = wal::files(layout, manifest.store, manifest.wal_first)?;
+            let mut lengths = Vec::with_capacity(files.len());
+            let mut synced = None;
+            for file in &files {
+                synced = match file.measured {
+                    Some(_) => None,
+                    None => Some(file.synced_surely()?),
+                };
+                lengths.push(file.measured.or(synced.map(|synced| synced.bytes)).unwrap_or(0));
+            }
+            Ok((files, lengths, synced))
+        })?;
+        Ok(Moment { manifest, files, lengths, synced })
+    }
+}
+
+fn take_segments(
+    from: &Layout,
+    to: &Layout,
+    manifest: &Manifest,
+    taken: &mut BTreeSet<String>,
+    backed_up: &mut BackedUp,
+    cancel: &dyn Fn() -> bool,
+) -> Result<(), Error> {
+    for entry in manifest.files() {
+        if cancel() {
+            return Err(Error::GivenUp);
+        }
+        if taken.contains(&entry.name) {
+            continue;
+        }
+        let (source, target) = (from.segment(&entry.name), to.segment(&entry.name));
+        match fs::hard_link(&source, &target) {
+            Ok(()) => backed_up.linked += 1,
+            // Another file system, one without links, or another owner's file where links are protected.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::Unsupported
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::TooManyLinks
+                ) =>
+            {
+                backed_up.copied_bytes += copy_file(&source, &target, 0o400)?;
+                backed_up.copied += 1;
+            }
+            Err(error) => return Err(Error::io("link", &source)(error)),
+        }
+        taken.insert(entry.name.clone());
+    }
+    Ok(())
+}
+
+/// - `synced`: of the file being written, what its header is to say, which in the original may say more by now
+fn copy_log(to: &Layout, file: &LogFile, length: u64, synced: Option<Synced>) -> Result<(), Error> {
+    let path = to.wal(file.id);
+    let mut out = create(&path, 0o600)?;
+    let failed = |error| Error::io("write", &path)(error);
+    let mut place = 0;
+    while place < length {
+        let bytes = file.read(place, length.min(place + COPY_BYTES as u64))?;
+        if bytes.is_empty() {
+            break;
+        }
+        out.write_all(&bytes).map_err(failed)?;
+        place += bytes.len() as u64;
+    }
+    if length < HEADER_BYTES as u64 {
+        out.write_all(&file.read(0, HEADER_BYTES as u64)?).map_err(failed)?;
+    }
+    if let Some(synced) = synced {
+        synced.publish(&disk::System, &out, &path).map_err(failed)?;
+    }
+    out.sync_all().map_err(Error::io("sync", &path))
+}
+
+fn copy_if_there(from: &Path, to: &Path, backed_up: &mut BackedUp) -> Result<(), Error> {
+    match copy_file(from, to, 0o600) {
+        Ok(bytes) => {
+            backed_up.copied += 1;
+            backed_up.copied_bytes += bytes;
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Plain files and folders; whatever else lies there is left out.
+fn copy_folder(from: &Path, to: &Path, backed_up: &mut BackedUp) -> Result<(), Error> {
+    let entries = match fs::read_dir(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("list", from))?,
+    };
+    make_dir(to)?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => copy_folder(&source, &target, backed_up)?,
+            Ok(kind) if kind.is_file() => copy_if_there(&source, &target, backed_up)?,
+            _ => {}
+        }
+    }
+    sync_dir(to)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync directory", dir))
+}
+
+fn make_dir(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create directory", path))
+}
+
+fn create(path: &Path, mode: u32) -> Result<File, Error> {
+    OpenOptions::new()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
+        .open(path)
+        .map_err(Error::io("create", path))
+}
+
+/// Copies a file and puts it on disk; gives its bytes.
+fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<u64, Error> {
+    let mut source = File::open(from).map_err(Error::io("open", from))?;
+    let mut target = create(to, mode)?;
+    let bytes = io::copy(&mut source, &mut target).map_err(Error::io("copy", from))?;
+    target.sync_all().map_err(Error::io("sync", to))?;
+    Ok(bytes)
+}

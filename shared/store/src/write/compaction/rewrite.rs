@@ -1,0 +1,405 @@
+//! Writing what several segments hold into others, one series after the other.
+
+use std::sync::Arc;
+
+use dotter_dot::{SeriesName, Shape};
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+use crate::format::ladder::Histogram;
+use crate::format::ledger::Totals;
+use crate::format::run::Run;
+use crate::format::segment::ChunkRef;
+use crate::format::tombstone::{Spans, Tombstone};
+use crate::read::merge;
+use crate::read::segment::Segment;
+use crate::write::segment::SegmentWriter;
+
+/// A chunk of so many bytes is taken over as it is, however few dots it has.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// What is to be written anew.
+pub(super) struct Rewrite<'a> {
+    /// In the order of their commits.
+    pub(super) segments: &'a [Arc<Segment>],
+    pub(super) tombstones: &'a [Tombstone],
+    /// The moment before which dots of a series are too old; zero where they are kept for ever.
+    pub(super) cutoff: &'a dyn Fn(&str) -> u64,
+    pub(super) cancel: &'a dyn Fn() -> bool,
+    /// Gets the bytes done and the bytes to do.
+    pub(super) progress: &'a dyn Fn(u64, u64),
+}
+
+/// Where it goes: one segment for each window.
+pub(super) struct Outputs {
+    layout: Layout,
+    chunk_dots: usize,
+    /// Moments at which the next segment begins.
+    cuts: Vec<u64>,
+    /// One more than cuts.
+    outputs: Vec<Option<Output>>,
+    scratch: Run,
+}
+
+struct Output {
+    writer: SegmentWriter,
+    /// The series it is at.
+    series: Option<SeriesName>,
+}
+
+/// The series in hand.
+pub(super) struct Series {
+    pub(super) name: SeriesName,
+    /// The moment before which its dots are too old.
+    pub(super) cutoff: u64,
+    /// The shape of its dot that was committed last.
+    pub(super) latest: Shape,
+}
+
+/// One chunk of it.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    /// The place of its segment's order among all orders.
+    rank: usize,
+    segment: &'a Segment,
+    chunk: ChunkRef,
+    hidden: &'a Spans,
+}
+
+/// Where segments are cut apart in time: no moment at all where together they have no more bytes than wanted.
+pub(super) fn cuts(
+    segments: &[Arc<Segment>],
+    bytes_wanted: u64,
+    pieces_max: usize,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Vec<u64>, Error> {
+    if segments.iter().map(|segment| segment.entry().bytes).sum::<u64>() <= bytes_wanted {
+        return Ok(Vec::new());
+    }
+    let mut histogram = Histogram::new();
+    for segment in segments {
+        for name in segment.names("") {
+            if cancel() {
+                return Err(Error::GivenUp);
+            }
+            segment.chunks(name.as_str(), None, |chunk| {
+                histogram.add(chunk.first.nanos(), chunk.last.nanos(), chunk.bytes as u64);
+            })?;
+        }
+    }
+    Ok(histogram.cuts(bytes_wanted, pieces_max))
+}
+
+impl Rewrite<'_> {
+    /// Writes everything that is neither replaced nor hidden; gives what became of the rest.
+    pub(super) fn run(&self, outputs: &mut Outputs) -> Result<Totals, Error> {
+        let mut gone = Totals::default();
+        let total = self.segments.iter().map(|segment| segment.chunk_bytes()).sum();
+        let mut done = 0;
+        let mut cursors: Vec<_> = self.segments.iter().map(|segment| segment.names("")).collect();
+        let mut next: Vec<Option<SeriesName>> = cursors.iter_mut().map(|cursor| cursor.next()).collect();
+        // Segments of one order are the pieces of one merge.
+        let mut ranks = vec![0; self.segments.len()];
+        for index in 1..ranks.len() {
+            let same = self.segments[index].order() == self.segments[index - 1].order();
+            ranks[index] = ranks[index - 1] + !same as usize;
+        }
+        while let Some(name) = next.iter().flatten().min().cloned() {
+            let mut latest = None;
+            let mut hidden = Vec::with_capacity(self.segments.len());
+            let mut chunks = Vec::with_capacity(self.segments.len());
+            for (index, segment) in self.segments.iter().enumerate() {
+                hidden.push(segment.hidden(self.tombstones, name.as_str()));
+                if next[index].as_ref() == Some(&name) {
+                    chunks.push((index, segment.all_chunks(name.as_str())?));
+                    latest = segment.latest_shape(name.as_str())?.or(latest);
+                    next[index] = cursors[index].next();
+                }
+            }
+            let cutoff = (self.cutoff)(name.as_str());
+            let series = Series { name, cutoff, latest: latest.cloned().unwrap_or_default() };
+            let mut pieces: [Vec<Piece<'_>>; 2] = [Vec::new(), Vec::new()];
+            for (index, chunk) in
+                chunks.iter().flat_map(|(index, chunks)| chunks.iter().map(move |chunk| (*index, chunk)))
+            {
+                let segment = &*self.segments[index];
+                let piece = Piece { rank: ranks[index], segment, chunk: *chunk, hidden: &hidden[index] };
+                pieces[chunk.clock as usize].push(piece);
+                done += chunk.bytes as u64;
+            }
+            for pieces in &mut pieces {
+                pieces.sort_by_key(|piece| (piece.chunk.first, piece.rank));
+                self.series(&series, pieces, outputs, &mut gone)?;
+            }
+            (self.progress)(done, total);
+        }
+        Ok(gone)
+    }
+
+    /// - `pieces`: explicit or clock stamps alone, by their first time
+    fn series(
+        &self,
+        series: &Series,
+        pieces: &[Piece<'_>],
+        outputs: &mut Outputs,
+        gone: &mut Totals,
+    ) -> Result<(), Error> {
+        let mut batch: Vec<Piece<'_>> = Vec::new();
+        let mut batch_dots = 0;
+        let mut rest = pieces;
+        while let Some((first, _)) = rest.split_first() {
+            if (self.cancel)() {
+                return Err(Error::GivenUp);
+            }
+            // As far as one reaches into the next.
+            let mut last = first.chunk.last;
+            let mut count = 1;
+            while let Some(next) = rest.get(count).filter(|next| next.chunk.first <= last) {
+                last = last.max(next.chunk.last);
+                count += 1;
+            }
+            let (group, after) = rest.split_at(count);
+            rest = after;
+            let chunk = &first.chunk;
+            let (from, until) = (chunk.first.nanos(), chunk.last.nanos());
+            if count == 1 && first.hidden.covers(from, until) {
+                gone.deleted += chunk.dots;
+                continue;
+            }
+            if count == 1 && until < series.cutoff {
+                gone.expired += chunk.dots;
+                continue;
+            }
+            let full = outputs.chunk_dots as u64;
+            // A batch that is nearly empty would become a chunk of few dots.
+            let alone = batch_dots == 0 || batch_dots * 4 >= full;
+            let whole = series.cutoff <= from
+                && !first.hidden.meets(from, until)
+                && outputs.is_one_window(from, until);
+            let large = chunk.dots * 2 >= full || chunk.bytes >= LARGE_BYTES;
+            if count == 1 && whole && alone && large {
+                self.merge(series, &batch, outputs, gone)?;
+                batch.clear();
+                batch_dots = 0;
+                match outputs.copy(series, first.segment, chunk) {
+                    Err(Error::Damaged { .. }) => gone.damaged += chunk.dots,
+                    other => other?,
+                }
+                continue;
+            }
+            batch.extend(group);
+            batch_dots += group.iter().map(|piece| piece.chunk.dots).sum::<u64>();
+        }
+        self.merge(series, &batch, outputs, gone)
+    }
+
+    /// Merges chunks dot by dot.
+    fn merge(
+        &self,
+        series: &Series,
+        batch: &[Piece<'_>],
+        outputs: &mut Outputs,
+        gone: &mut Totals,
+    ) -> Result<(), Error> {
+        let Some(clock) = batch.first().map(|piece| piece.chunk.clock) else { return Ok(()) };
+        let mut ranks: Vec<usize> = batch.iter().map(|piece| piece.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        let [deleted, damaged, expired] = [(); 3].map(|()| std::cell::Cell::new(0));
+        let cutoff = series.cutoff;
+        let mut inputs: Vec<_> = ranks
+            .into_iter()
+            .map(|rank| {
+                let mut pieces = batch.iter().filter(move |piece| piece.rank == rank);
+                let mut all = Run::default();
+                let (deleted, damaged, expired) = (&deleted, &damaged, &expired);
+                move |out: &mut Run| loop {
+                    let Some(piece) = pieces.next() else { return Ok(false) };
+                    if (self.cancel)() {
+                        return Err(Error::GivenUp);
+                    }
+                    let (from, until) = (piece.chunk.first.nanos(), piece.chunk.last.nanos());
+                    if piece.hidden.covers(from, until) {
+                        deleted.set(deleted.get() + piece.chunk.dots);
+                        continue;
+                    }
+                    let part = piece.hidden.meets(from, until) || from < cutoff;
+                    let target = if part { &mut all } else { &mut *out };
+                    match piece.segment.read(&piece.chunk, target) {
+                        Ok(()) if !part => return Ok(true),
+                        Ok(()) => {}
+                        // Its dots are gone whatever is done; what cannot be read is not carried along.
+                        Err(Error::Damaged { .. }) => {
+                            damaged.set(damaged.get() + piece.chunk.dots);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    deleted.set(deleted.get() + piece.hidden.remove(&mut all));
+                    let old = all.times.partition_point(|time| *time < cutoff);
+                    expired.set(expired.get() + old as u64);
+                    out.extend(&all, old..all.len());
+                    all.clear();
+                    if !out.is_empty() {
+                        return Ok(true);
+                    }
+                }
+            })
+            .collect();
+        let chunk_dots = outputs.chunk_dots;
+        gone.replaced +=
+            merge::merge(&mut inputs, !clock, chunk_dots, |piece| outputs.add(series, piece, clock))?;
+        drop(inputs);
+        gone.deleted += deleted.get();
+        gone.damaged += damaged.get();
+        gone.expired += expired.get();
+        Ok(())
+    }
+}
+
+impl Outputs {
+    /// - `cuts`: ascending moments at which the next segment begins
+    pub(super) fn new(layout: &Layout, chunk_dots: usize, cuts: Vec<u64>) -> Outputs {
+        let outputs = (0..=cuts.len()).map(|_| None).collect();
+        Outputs { layout: layout.clone(), chunk_dots, cuts, outputs, scratch: Run::default() }
+    }
+
+    fn window(&self, time: u64) -> usize {
+        self.cuts.partition_point(|cut| *cut <= time)
+    }
+
+    fn is_one_window(&self, first: u64, last: u64) -> bool {
+        self.window(first) == self.window(last)
+    }
+
+    /// The segment of a window, at that series.
+    fn at(&mut self, window: usize, series: &Series) -> Result<&mut SegmentWriter, Error> {
+        let output = &mut self.outputs[window];
+        if output.is_none() {
+            *output = Some(Output {
+                writer: SegmentWriter::create(&self.layout, self.chunk_dots)?.paced(),
+                series: None,
+            });
+        }
+        let output = output.as_mut().expect("it was just made");
+        if output.series.as_ref() != Some(&series.name) {
+            output.writer.begin(series.name.clone(), series.latest.clone())?;
+            output.series = Some(series.name.clone());
+        }
+        output.writer.latest(&series.latest);
+        Ok(&mut output.writer)
+    }
+
+    /// Adds sorted dots; series come in the order of their names, and of a series those with explicit times first.
+    pub(super) fn add(&mut self, series: &Series, dots: &Run, clock: bool) -> Result<(), Error> {
+        let mut start = 0;
+        while start < dots.len() {
+            let window = self.window(dots.times[start]);
+            let end = match self.cuts.get(window) {
+                Some(cut) => start + dots.times[start..].partition_point(|time| time < cut),
+                None => dots.len(),
+            };
+            if end - start == dots.len() {
+                return self.at(window, series)?.add(dots, clock);
+            }
+            let mut part = std::mem::take(&mut self.scratch);
+            part.clear();
+            part.extend(dots, start..end);
+            self.at(window, series)?.add(&part, clock)?;
+            self.scratch = part;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Takes a chunk over as it is, which lies in one window.
+    fn copy(&mut self, series: &Series, from: &Segment, chunk: &ChunkRef) -> Result<(), Error> {
+        let bytes = from.bytes(chunk)?;
+        let window = self.window(chunk.first.nanos());
+        self.at(window, series)?.copy(bytes, chunk, from.shape(chunk))
+    }
+
+    /// The segments that have any dots, in time order.
+    pub(super) fn into_writers(self) -> Vec<SegmentWriter> {
+        self.outputs
+            .into_iter()
+            .flatten()
+            .map(|output| output.writer)
+            .filter(|writer| !writer.is_empty())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use dotter_dot::{TimeRange, Timestamp};
+
+    use super::*;
+    use crate::disk::manifest;
+    use crate::format::segment::Meta;
+    use crate::read::reader::Reader;
+    use crate::read::snapshot::Dot;
+
+    fn all(dir: &Path) -> Vec<(SeriesName, Vec<Dot>)> {
+        let snapshot = Reader::open(dir).unwrap().snapshot();
+        let read = |name: SeriesName| {
+            let dots = snapshot.read(name.as_str(), TimeRange::ALL).unwrap();
+            (name, dots)
+        };
+        snapshot.series().map(read).collect()
+    }
+
+    #[test]
+    fn what_is_cut_apart_reads_as_before_and_no_piece_reaches_into_another() {
+        let dir = tempfile::tempdir().unwrap();
+        for commit in 0..5_u64 {
+            // Long runs that no cut divides evenly, some over others, and a series of a dot here and there.
+            let dot = |n: u64| {
+                let name = if n.is_multiple_of(50) { "sparse" } else { ["a", "b", "c"][n as usize % 3] };
+                let time = commit * 20_000 + n * 3;
+                (SeriesName::new(name).unwrap(), Timestamp::from_nanos(time), (commit * n) as f64)
+            };
+            crate::add(dir.path(), (0..12_000).map(dot).collect::<Vec<_>>()).unwrap();
+        }
+        let before = all(dir.path());
+        let layout = Layout::new(dir.path());
+        let listed = manifest::read(&layout).unwrap().segments;
+        let segments: Vec<Arc<Segment>> = listed
+            .iter()
+            .map(|entry| Arc::new(Segment::open(&layout.segment(&entry.name), entry).unwrap()))
+            .collect();
+        let cuts = vec![7_001, 40_000, 40_001, 77_777, 1_000_000];
+        let mut outputs = Outputs::new(&layout, 4096, cuts.clone());
+        let rewrite = Rewrite {
+            segments: &segments,
+            tombstones: &[],
+            cutoff: &|_| 0,
+            cancel: &|| false,
+            progress: &|done, total| assert!(done <= total),
+        };
+        let gone = rewrite.run(&mut outputs).unwrap();
+        let writers = outputs.into_writers();
+        assert_eq!(writers.len(), 5, "nothing lies behind the last cut");
+        let order = listed.last().unwrap().order;
+        let unlisted: Vec<_> =
+            writers.into_iter().map(|writer| writer.finish(&Meta::default()).unwrap()).collect();
+        let (after, ()) = manifest::swap(&layout, |manifest| {
+            manifest.segments.clear();
+            unlisted.into_iter().try_for_each(|segment| segment.list(manifest, order, 1))
+        })
+        .unwrap();
+        let mut from = 0;
+        for (entry, until) in after.segments.iter().zip(cuts) {
+            assert!((from..until).contains(&entry.first_time.nanos()), "{entry:?}");
+            assert!((from..until).contains(&entry.last_time.nanos()), "{entry:?}");
+            from = until;
+        }
+        let dots = |entries: &[crate::format::listing::SegmentEntry]| {
+            entries.iter().map(|entry| entry.dots).sum::<u64>()
+        };
+        assert_eq!(dots(&after.segments) + gone.replaced, dots(&listed));
+        assert!(all(dir.path()) == before);
+    }
+}

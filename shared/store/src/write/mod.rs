@@ -1,0 +1,17 @@
+//! What changes a store: the writer of the log, transactions of other processes, deletes, seal, compaction, retention, backup.
+
+pub(crate) mod segment;
+
+pub(crate) mod writer;
+
+pub(crate) mod add;
+pub(crate) mod bulk;
+pub(crate) mod delete;
+
+pub(crate) mod seal;
+
+pub(crate) mod compaction;
+pub(crate) mod retention;
+pub(crate) mod tidy;
+
+pub(crate) mod backup;

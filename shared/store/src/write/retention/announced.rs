@@ -1,0 +1,131 @@
+//! What a process knows of the rules it goes by: nothing goes by rules that were never announced.
+//!
+//! Always true: the first pass after the files of the rules have changed, or one of them has gone, only reports what they
+//! would remove. Files that are those of the last pass of any process, and have not changed since it, were announced by
+//! that one: its time is what the retention clock shows, and which files those were says `retention.announced`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use dotter_dot::Timestamp;
+
+use crate::disk::rules::Stamps;
+use crate::error::Error;
+use crate::format::clock::{Machine, Pass};
+use crate::format::listing::SegmentEntry;
+use crate::format::rules::Rules;
+use crate::read::reader::Reader;
+use crate::write::compaction::{Compacted, Compaction, Cutoff};
+use crate::write::retention::{Retained, Sight, archive, expiry, replaced, run};
+
+/// The passes of retention of one store by one process.
+#[derive(Debug, Default)]
+pub struct Retention {
+    /// The files of the rules at the last pass.
+    seen: Option<Stamps>,
+    /// What the last pass went by, where it was one that removes: merges may go by it until the next.
+    granted: Option<(Rules, Timestamp)>,
+}
+
+impl Retention {
+    /// One pass: computes the windows of archives that have closed or changed, then removes what is too old; or says
+    /// what it would remove, where that has not been said before. Nothing is done in a store that never had rules.
+    ///
+    /// - `machine`: what its clocks say, [`Machine::now`]
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::compact`], whose lock it takes.
+    pub fn pass(
+        &mut self,
+        dir: &Path,
+        machine: &Machine,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Retained, Error> {
+        let stamps = Stamps::of(dir);
+        let rules = Rules::read(dir);
+        let is_settled = Stamps::of(dir) == stamps;
+        let announced = |last: Timestamp| {
+            is_settled
+                && match &self.seen {
+                    Some(seen) => *seen == stamps,
+                    // A file that is gone leaves no time of change behind.
+                    None => stamps.changed() <= last && stamps.were_noted(dir),
+                }
+        };
+        let retained = run(dir, &rules, machine, &announced, cancel)?;
+        let has_rules = !rules.is_empty();
+        let may_remove = !retained.only_reported && has_rules;
+        self.granted = may_remove.then_some((rules, retained.clock));
+        let noted = if has_rules { stamps.note(dir) } else { Ok(()) };
+        self.seen = Some(stamps);
+        noted.map(|()| retained)
+    }
+
+    /// One round of compaction, as [`crate::compact`], in which also goes what the last pass was allowed to remove.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::compact`].
+    pub fn compact(&self, dir: &Path, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+        Compaction::begin(dir, cancel)?.minor(&|_, entries| self.cutoff(dir, entries))
+    }
+
+    /// Compacts everything, as [`crate::compact_major`]; what is older than its rule keeps it goes, from archives too,
+    /// as far as the last pass was allowed to remove it.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::compact_major`].
+    pub fn compact_major(
+        &self,
+        dir: &Path,
+        cancel: &dyn Fn() -> bool,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Compacted, Error> {
+        let compaction = Compaction::begin(dir, cancel)?;
+        if let Some((rules, now)) = self.granted(dir) {
+            let snapshot = Reader::open(dir)?.snapshot();
+            archive::thin(&compaction, &Sight::new(rules, &snapshot, now), true, Pass::Remove)?;
+        }
+        compaction.major(&|_, entries| self.cutoff(dir, entries), progress)
+    }
+
+    /// The rules and the time that the last pass removed by, as long as the rules have not changed since.
+    fn granted(&self, dir: &Path) -> Option<(&Rules, Timestamp)> {
+        let (rules, now) = self.granted.as_ref()?;
+        (self.seen.as_ref() == Some(&Stamps::of(dir))).then_some((rules, *now))
+    }
+
+    /// What may go where these segments are merged.
+    fn cutoff(&self, dir: &Path, entries: &[SegmentEntry]) -> Result<Option<Cutoff<'_>>, Error> {
+        let Some((rules, now)) = self.granted(dir) else { return Ok(None) };
+        if !expiry::is_any_old(rules, now, entries) {
+            return Ok(None);
+        }
+        let snapshot = Reader::open(dir)?.snapshot();
+        if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries)? {
+            return Ok(None);
+        }
+        let from = entries.iter().map(|entry| entry.first_time.nanos()).min().unwrap_or(0);
+        let order = entries.iter().map(|entry| entry.order).min().unwrap_or_default();
+        let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+        Ok(Some(Box::new(move |name| {
+            let sight = Sight::new(rules, &snapshot, now);
+            let Some(rule) = rules.of(name) else { return 0 };
+            let cutoff = sight.dots_cutoff(name, rule);
+            let mut merged =
+                snapshot.inner.segments.iter().filter(|segment| names.contains(&segment.entry().name));
+            let mut is_out_of_sight = || {
+                merged.try_fold(false, |is, segment| {
+                    Ok::<_, Error>(is || expiry::is_out_of_sight(&sight, segment, name, rule)?)
+                })
+            };
+            // An index that cannot be read may hide what was replaced.
+            let is_held = cutoff > from
+                && (replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true)
+                    || is_out_of_sight().unwrap_or(true));
+            if is_held { 0 } else { cutoff }
+        })))
+    }
+}

@@ -1,0 +1,437 @@
+//! Archives: for each step a run of windows, and in each window's segment the steps of all series whose rule has it.
+//!
+//! Always true: windows of one step never overlap; a window was computed from everything that stood before its
+//! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
+//! are still there, else the step stays as it was. So is one that lacks a series whose rule has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
+
+use crate::disk::manifest;
+use crate::error::Error;
+use crate::format::archive::Archive;
+use crate::format::clock::Pass;
+use crate::format::ladder::Rung;
+use crate::format::manifest::Manifest;
+use crate::format::rollup::{Fold, Rollup};
+use crate::format::rules::Rule;
+use crate::format::run::Run;
+use crate::format::segment::Meta;
+use crate::format::tombstone::Spans;
+use crate::read::segment::Segment;
+use crate::write::compaction::Compaction;
+use crate::write::retention::{Sight, lacking, overdue};
+use crate::write::segment::{SegmentWriter, Unlisted};
+
+/// Steps of a chunk.
+const CHUNK_DOTS: usize = 4096;
+/// A window is computed this long after its end: what comes later makes it be computed again.
+const GRACE: Duration = Duration::from_secs(900);
+/// Windows computed in one pass, so that compaction has its turn too.
+const WINDOWS_MAX: usize = 64;
+
+impl Archive {
+    /// Whether something has come into it since.
+    fn is_dirty(&self, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let manifest = &sight.snapshot.inner.manifest;
+        for segment in manifest.segments.iter().filter(|segment| segment.order > self.order) {
+            if segment.first_time.nanos() < self.until
+                && self.from <= segment.last_time.nanos()
+                && sight.occupied(segment, cancel)?.meets(self.from, self.until)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(manifest.tombstones.iter().any(|tombstone| self.misses(tombstone)))
+    }
+}
+
+/// How wide the windows of a step are: as wide as dots live twice, so that they are there when it closes.
+fn rung(step: Duration, raw: Duration) -> Rung {
+    let widths =
+        [(Rung::Hour, 3_600), (Rung::Day, 86_400), (Rung::Month, 31 * 86_400), (Rung::Year, 366 * 86_400)];
+    let least =
+        widths.iter().find(|(_, width)| *width >= step.as_secs()).map_or(Rung::Year, |(rung, _)| *rung);
+    let most = widths[..3].iter().rev().find(|(_, width)| width * 2 <= raw.as_secs());
+    most.map_or(least, |(rung, _)| (*rung).max(least))
+}
+
+/// The step grid's first moment at or after `time`.
+fn up(time: u64, step: u64) -> u64 {
+    time.checked_next_multiple_of(step).unwrap_or(u64::MAX / step * step)
+}
+
+/// Shortest life of dots and longest of steps, per step of all rules.
+fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
+    let mut steps = BTreeMap::new();
+    for rule in sight.rules.all() {
+        for archive in &rule.archives {
+            let step = archive.step.as_nanos() as u64;
+            let (raw, keep) = steps.entry(step).or_insert((rule.raw, archive.keep));
+            (*raw, *keep) = ((*raw).min(rule.raw), (*keep).max(archive.keep));
+        }
+    }
+    steps
+}
+
+/// Computes windows that have closed since, or into which something has come; returns how many.
+pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64, Error> {
+    let cancel = || compaction.is_cancelled();
+    let mut dirty = Vec::new();
+    // Also of steps that are in no rule any more: a delete reaches them all the same.
+    let mut lacking = BTreeSet::new();
+    for segment in &sight.snapshot.inner.segments {
+        lacking.append(&mut lacking::lacking(sight, segment.entry(), &cancel)?);
+    }
+    for window in &sight.snapshot.inner.manifest.archives {
+        if lacking.contains(&(window.step, window.from)) || window.is_dirty(sight, &cancel)? {
+            dirty.push(window.clone());
+        }
+    }
+    let mut missing = Vec::new();
+    for (step, (raw, keep)) in &steps(sight) {
+        missing.extend(self::missing(sight, *step, *raw, *keep, &cancel)?);
+    }
+    let due = chosen(missing, dirty, WINDOWS_MAX);
+    let made = due.len() as u64;
+    due.into_iter().try_for_each(|window| compute(compaction, sight, window))?;
+    Ok(made)
+}
+
+/// Which windows a pass computes: of those that are missing the newest, since nothing goes before they are there; of
+/// those that must be computed again some of the newest and some of the oldest. Neither kind can hold up the other.
+fn chosen(mut missing: Vec<Archive>, mut dirty: Vec<Archive>, most: usize) -> Vec<Archive> {
+    missing.sort_by_key(|window| std::cmp::Reverse(window.from));
+    dirty.sort_by_key(|window| std::cmp::Reverse(window.from));
+    let again = dirty.len().min(most.saturating_sub(missing.len()).max(most / 4));
+    missing.truncate(most - again);
+    let newest = again.div_ceil(2);
+    missing.extend_from_slice(&dirty[..newest]);
+    missing.extend_from_slice(&dirty[dirty.len() - (again - newest)..]);
+    missing
+}
+
+/// Windows of a step that have closed, may hold something, and are not there; their order is that of nothing.
+fn missing(
+    sight: &Sight<'_>,
+    step: u64,
+    raw: Duration,
+    keep: Duration,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Vec<Archive>, Error> {
+    let (manifest, now) = (&sight.snapshot.inner.manifest, sight.now);
+    let rung = rung(Duration::from_nanos(step), raw);
+    let mut due: Vec<Archive> = Vec::new();
+    // What is older than it is kept is not looked at: it would go at once. Of old data, measured by its own newest
+    // dot, all is looked at.
+    let oldest = sight.oldest(keep);
+    let mut done = Spans::default();
+    for window in manifest.archives.iter().filter(|window| window.step == step && window.from < window.until)
+    {
+        done.add(window.from, window.until - 1);
+    }
+    let closed = now.saturating_sub(GRACE).nanos();
+    for segment in &manifest.segments {
+        let (first, last) = (segment.first_time.nanos().max(oldest), segment.last_time.nanos().min(closed));
+        if first > last || done.covers(first, last) {
+            continue;
+        }
+        let occupied = sight.occupied(segment, cancel)?;
+        let mut time = first;
+        while let Some(at) = occupied.next(time).filter(|at| *at <= last) {
+            // A step lies in the window in which it begins.
+            let begins = at / step * step;
+            let Some(next) = rung.next(begins).filter(|next| up(*next, step) <= closed) else { break };
+            let (from, until) = (up(rung.start(begins), step), up(next, step));
+            // A part of the window that is over already would go with this pass, and be missing again in the next.
+            for (from, until) in done.gaps(from, until).into_iter().filter(|(_, until)| *until > oldest) {
+                let window = Archive { step, from, until, ..Archive::default() };
+                done.add(from, until - 1);
+                due.push(window);
+            }
+            time = until;
+        }
+    }
+    Ok(due)
+}
+
+/// Computes a window and puts it in the place of what was there.
+fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> Result<(), Error> {
+    let layout = compaction.layout();
+    let snapshot = sight.snapshot.without_head();
+    let manifest = &snapshot.inner.manifest;
+    let last = manifest.segments.iter().map(|segment| segment.order);
+    let order =
+        last.chain(manifest.tombstones.iter().map(|tombstone| tombstone.order)).max().unwrap_or_default();
+    let old = match &window.segment {
+        Some(entry) => match Segment::open(&layout.segment(&entry.name), entry) {
+            Ok(segment) => Some(Arc::new(segment)),
+            Err(Error::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        },
+        None => None,
+    };
+    let mut writer = SegmentWriter::create(layout, CHUNK_DOTS)?;
+    let mut scan = snapshot.scan();
+    let range = TimeRange::new(Timestamp::from_nanos(window.from), Timestamp::from_nanos(window.until));
+    let mut run = Run::default();
+    let mut theirs = old.iter().flat_map(|old| old.names("")).peekable();
+    let mut ours = snapshot.series().peekable();
+    while let Some(name) = next_name(&mut ours, &mut theirs) {
+        if compaction.is_cancelled() {
+            return Err(Error::GivenUp);
+        }
+        let has_step = |rule: &&Rule| rule.keep(window.step).is_some();
+        let rule = sight.rules.of(name.as_str()).filter(has_step);
+        let keep = rule.and_then(|rule| rule.keep(window.step));
+        // What is older than it is kept is not computed; what is there of it goes when it has been announced.
+        let is_over = keep.is_none_or(|keep| window.until <= sight.cutoff(name.as_str(), keep));
+        let mut steps = BTreeMap::new();
+        if !is_over {
+            let mut fold = Fold::new(window.step);
+            scan.rows(name.as_str(), range, |row| {
+                let done = row.number().and_then(|number| fold.number(row.time(), number));
+                steps.extend(done.map(|done| (done.time, done)));
+                std::ops::ControlFlow::Continue(())
+            })?;
+            steps.extend(fold.end().map(|done| (done.time, done)));
+        }
+        if let Some(old) = &old {
+            let cutoff = rule.map_or(u64::MAX, |rule| sight.dots_cutoff(name.as_str(), rule));
+            keep_old(old, &name, &window, manifest, cutoff, &mut steps)?;
+        }
+        run.clear();
+        steps.values().for_each(|step| step.put(&mut run));
+        if !run.is_empty() {
+            writer.begin(name, Rollup::shape().clone())?;
+            writer.add(&run, false)?;
+        }
+    }
+    let window = Archive { order, ..window };
+    let unlisted = if writer.is_empty() { None } else { Some(writer.finish(&meta(&window))?) };
+    replace(compaction, window, unlisted)
+}
+
+fn next_name(
+    ours: &mut std::iter::Peekable<impl Iterator<Item = SeriesName>>,
+    theirs: &mut std::iter::Peekable<impl Iterator<Item = SeriesName>>,
+) -> Option<SeriesName> {
+    let least = ours.peek().into_iter().chain(theirs.peek()).min()?.clone();
+    ours.next_if_eq(&least);
+    theirs.next_if_eq(&least);
+    Some(least)
+}
+
+/// Puts back the old steps of a series whose dots have expired: those of which there are fewer dots now than the old
+/// step was made of, and no delete says why.
+///
+/// A dot that comes late into a step that is already without its dots stays out of it, and the same dots imported
+/// once more change nothing.
+///
+/// - `cutoff`: the dots of steps that begin from here on have not expired
+/// - `steps`: what the dots that are there come to
+fn keep_old(
+    old: &Segment,
+    name: &SeriesName,
+    window: &Archive,
+    manifest: &Manifest,
+    cutoff: u64,
+    steps: &mut BTreeMap<Timestamp, Rollup>,
+) -> Result<(), Error> {
+    let hidden = crate::format::tombstone::hidden(&manifest.tombstones, name.as_str(), window.order, 0);
+    let mut all = Run::default();
+    for chunk in old.all_chunks(name.as_str())? {
+        match old.read(&chunk, &mut all) {
+            Ok(()) | Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for index in 0..all.len() {
+        let Some(step) = Rollup::take(&all, index, window.step) else { continue };
+        let (first, last) = (all.times[index], all.times[index].saturating_add(window.step - 1));
+        let is_deleted = hidden.covers(first, last) || hidden.meets(first, last) && first >= cutoff;
+        let count = steps.get(&step.time).map_or(0, |now| now.count);
+        if !is_deleted && count < step.count {
+            steps.insert(step.time, step);
+        }
+    }
+    Ok(())
+}
+
+fn meta(window: &Archive) -> Meta {
+    Meta { archive: Some(Archive { segment: None, ..window.clone() }), ..Meta::default() }
+}
+
+/// Lists a window; those it meets go.
+fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlisted>) -> Result<(), Error> {
+    manifest::swap(compaction.layout(), |manifest| {
+        let (gone, kept) =
+            std::mem::take(&mut manifest.archives).into_iter().partition(|old| old.meets(&window));
+        manifest.archives = kept;
+        let gone: Vec<Archive> = gone;
+        let files = gone.iter().filter_map(|old| old.segment.as_ref());
+        manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
+        let segment = unlisted.map(|segment| segment.place(manifest, window.order, 0)).transpose()?;
+        manifest.archives.push(Archive { segment, ..window });
+        manifest.archives.sort_by_key(|window| (window.step, window.from));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Writes windows anew without the steps of those series that are kept for less than others of the same step; returns
+/// how many windows those are.
+///
+/// - `exactly`: whatever is too old goes; else only where all that a series has in a window is, or where it has been
+///   so for long
+/// - `pass`: where it only reports, nothing changes
+pub(super) fn thin(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    exactly: bool,
+    pass: Pass,
+) -> Result<u64, Error> {
+    let mut thinned = 0;
+    for (step, shortest) in shortest(sight) {
+        let oldest = sight.now.saturating_sub(shortest).nanos();
+        let windows = &sight.snapshot.inner.archives;
+        for open in windows.iter().filter(|open| open.window.step == step && open.window.from < oldest) {
+            if compaction.is_cancelled() {
+                return Err(Error::GivenUp);
+            }
+            let cutoff = |name: &str| {
+                let keep = sight.rules.of(name).and_then(|rule| rule.keep(step))?;
+                Some((sight.cutoff(name, keep), keep))
+            };
+            let is_due = |name: &SeriesName| -> Result<bool, Error> {
+                let Some((cutoff, keep)) = cutoff(name.as_str()) else { return Ok(false) };
+                let chunks = open.segment.all_chunks(name.as_str())?;
+                let first = chunks.iter().map(|chunk| chunk.first.nanos()).min();
+                let last = chunks.iter().map(|chunk| chunk.last.nanos()).max();
+                let (Some(first), Some(last)) = (first, last) else { return Ok(false) };
+                Ok(last < cutoff || first < if exactly { cutoff } else { overdue(cutoff, keep) })
+            };
+            let mut names = open.segment.names("");
+            if !names.try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name)?))? {
+                continue;
+            }
+            thinned += 1;
+            if pass == Pass::Report {
+                continue;
+            }
+            let before = |name: &str| cutoff(name).map_or(0, |(cutoff, _)| cutoff);
+            let writer = compaction.concatenate(std::slice::from_ref(&open.segment), CHUNK_DOTS, &before)?;
+            let window = Archive { segment: None, ..open.window.clone() };
+            let unlisted = writer.map(|writer| writer.finish(&meta(&window))).transpose()?;
+            replace(compaction, window, unlisted)?;
+            if thinned >= WINDOWS_MAX as u64 && !exactly {
+                return Ok(thinned);
+            }
+        }
+    }
+    Ok(thinned)
+}
+
+/// The shortest time that the steps of each width are kept.
+fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
+    let mut shortest = BTreeMap::new();
+    for archive in sight.rules.all().flat_map(|rule| &rule.archives) {
+        let keep = shortest.entry(archive.step.as_nanos() as u64).or_insert(archive.keep);
+        *keep = archive.keep.min(*keep);
+    }
+    shortest
+}
+
+/// Makes one file of windows that lie in the same wider one and can no longer change, so that they stay few.
+pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
+    for (step, (raw, keep)) in steps(sight) {
+        let longest = sight.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
+        let mut wider = rung(Duration::from_nanos(step), raw);
+        // Not so wide that much of it would outlive its time.
+        while let Some(rung) = wider.coarser()
+            && rung != Rung::Year
+        {
+            wider = rung;
+            let settled = sight.now.saturating_sub(longest).saturating_sub(GRACE).nanos();
+            let manifest = &sight.snapshot.inner.manifest;
+            let of_step: Vec<&Archive> =
+                manifest.archives.iter().filter(|window| window.step == step).collect();
+            for windows in
+                of_step.chunk_by(|a, b| a.until == b.from && wider.start(a.from) == wider.start(b.from))
+            {
+                let (first, last) = (windows[0], windows[windows.len() - 1]);
+                let whole = wider.next(first.from).is_some_and(|next| up(next, step) <= settled);
+                if windows.len() < 2 || !whole || keep.as_nanos() < 2 * (last.until - first.from) as u128 {
+                    continue;
+                }
+                let mut is_dirty = false;
+                for window in windows {
+                    is_dirty |= window.is_dirty(sight, &|| compaction.is_cancelled())?;
+                }
+                if !is_dirty {
+                    join(compaction, windows)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts neighbouring windows into one file.
+fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> {
+    let (first, last) = (windows[0], windows[windows.len() - 1]);
+    let layout = compaction.layout();
+    let segments = windows
+        .iter()
+        .filter_map(|window| window.segment.as_ref())
+        .map(|entry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new))
+        .collect::<Result<Vec<_>, Error>>();
+    let segments = match segments {
+        // Gathered since in a wider one, or damaged: it stays as it is.
+        Err(Error::Damaged { .. }) => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    let order = windows.iter().map(|window| window.order).min().unwrap_or_default();
+    let window = Archive { step: first.step, from: first.from, until: last.until, order, segment: None };
+    let writer = compaction.concatenate(&segments, CHUNK_DOTS, &|_| 0)?;
+    let unlisted = writer.map(|writer| writer.finish(&meta(&window))).transpose()?;
+    replace(compaction, window, unlisted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_as_wide_as_dots_live_twice() {
+        let check = |step: u64, raw: u64, expected| {
+            assert_eq!(rung(Duration::from_secs(step), Duration::from_secs(raw)), expected, "{step} {raw}");
+        };
+        check(60, 3_600, Rung::Hour);
+        check(60, 86_400, Rung::Hour);
+        check(60, 2 * 86_400, Rung::Day);
+        check(60, 400 * 86_400, Rung::Month);
+        check(86_400, 3_600, Rung::Day);
+        check(7 * 86_400, 86_400, Rung::Month);
+    }
+
+    #[test]
+    fn neither_missing_nor_changed_windows_hold_up_the_others() {
+        let windows = |range: std::ops::Range<u64>| -> Vec<Archive> {
+            range.map(|from| Archive { from, ..Archive::default() }).collect()
+        };
+        let check = |missing, dirty, expected: &[u64]| {
+            let found = chosen(windows(missing), windows(dirty), 8);
+            assert_eq!(found.iter().map(|window| window.from).collect::<Vec<_>>(), expected);
+        };
+        check(0..0, 0..0, &[]);
+        check(0..3, 100..102, &[2, 1, 0, 101, 100]);
+        check(0..50, 100..150, &[49, 48, 47, 46, 45, 44, 149, 100]);
+        check(0..2, 100..150, &[1, 0, 149, 148, 147, 102, 101, 100]);
+        check(0..50, 100..101, &[49, 48, 47, 46, 45, 44, 43, 100]);
+    }
+}

@@ -1,0 +1,268 @@
+//! Removing what is too old: whole segments by their names, and those that are mostly too old, or hold something that
+//! has been so for long, by writing the rest anew. Merges leave out what is too old by the same measure.
+//!
+//! Always true: no dot goes before those that it has replaced.
+
+use std::collections::BTreeSet;
+
+use dotter_dot::Timestamp;
+
+use crate::disk::manifest;
+use crate::error::Error;
+use crate::format::archive::Archive;
+use crate::format::clock::Pass;
+use crate::format::listing::SegmentEntry;
+use crate::format::rules::{Rule, Rules};
+use crate::format::tombstone::Spans;
+use crate::read::segment::Segment;
+use crate::write::compaction::Compaction;
+use crate::write::retention::lacking::lacking;
+use crate::write::retention::replaced::Leaving;
+use crate::write::retention::{Retained, Sight, overdue};
+
+/// Removes, or counts what it would.
+pub(super) fn run(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    pass: Pass,
+    retained: &mut Retained,
+) -> Result<(), Error> {
+    let snapshot = sight.snapshot;
+    // In the order of their commits; without series that stay it goes as a whole.
+    let mut due: Vec<(SegmentEntry, Option<BTreeSet<String>>)> = Vec::new();
+    let mut leaving = Leaving::default();
+    for segment in &snapshot.inner.segments {
+        let entry = segment.entry();
+        // What is announced is all that is too old: archives may have it by the next pass.
+        if !is_any_old(sight.rules, sight.now, std::slice::from_ref(entry))
+            || pass == Pass::Remove && !is_archived(entry, sight, &|| compaction.is_cancelled())?
+        {
+            continue;
+        }
+        let all = expired_dots(compaction, sight, segment, &BTreeSet::new())?;
+        let is_whole = all.surely == entry.dots;
+        if pass == Pass::Report {
+            retained.segments += is_whole as u64;
+            retained.dots += all.about;
+        } else if all.is_due(entry.dots) {
+            let held = leaving.held(sight, segment)?;
+            if !held.is_empty() && !expired_dots(compaction, sight, segment, &held)?.is_due(entry.dots) {
+                continue;
+            }
+            due.push((entry.clone(), if is_whole && held.is_empty() { None } else { Some(held.clone()) }));
+            leaving.add(segment, held);
+        }
+    }
+    let is_foreign = |window: &Archive| {
+        let open = snapshot.inner.archives.iter().find(|open| open.window == *window);
+        window.segment.is_some() && open.is_some_and(|open| has_foreign(sight, open))
+    };
+    let windows = snapshot.inner.manifest.archives.iter();
+    let old: Vec<_> =
+        windows.filter(|window| is_over(sight, window) && !is_foreign(window)).cloned().collect();
+    retained.archives_gone += old.len() as u64;
+    if pass == Pass::Report {
+        return Ok(());
+    }
+    // One commit after the other: what a later one has replaced goes before it, whatever ends this pass. Whole segments
+    // take no room to remove, and on a full disk the oldest make some.
+    let mut gone = Vec::new();
+    for (entry, held) in due {
+        let Some(held) = held else {
+            gone.push(entry);
+            continue;
+        };
+        remove(compaction, &std::mem::take(&mut gone), &[], retained)?;
+        let cutoff = |name: &str| match sight.rules.of(name) {
+            Some(rule) if !held.contains(name) => sight.dots_cutoff(name, rule),
+            _ => 0,
+        };
+        retained.dots += compaction.expire(&entry, &cutoff)?;
+    }
+    remove(compaction, &gone, &old, retained)
+}
+
+/// Removes whole segments and windows of archives from the list.
+fn remove(
+    compaction: &Compaction<'_>,
+    gone: &[SegmentEntry],
+    old: &[Archive],
+    retained: &mut Retained,
+) -> Result<(), Error> {
+    if gone.is_empty() && old.is_empty() {
+        return Ok(());
+    }
+    manifest::swap(compaction.layout(), |manifest| {
+        for entry in gone {
+            let before = manifest.segments.len();
+            manifest.segments.retain(|segment| segment.name != entry.name);
+            if manifest.segments.len() < before {
+                manifest.obsolete.push(format!("seg/{}", entry.name));
+                manifest.ledger.totals.expired += entry.dots;
+            }
+        }
+        manifest.archives.retain(|window| !old.contains(window));
+        let files = old.iter().filter_map(|window| window.segment.as_ref());
+        manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
+        Ok(())
+    })?;
+    retained.segments += gone.len() as u64;
+    retained.dots += gone.iter().map(|entry| entry.dots).sum::<u64>();
+    Ok(())
+}
+
+/// Whether dots that are older than they are kept may go where these segments are merged.
+pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> Result<bool, Error> {
+    let mut may = is_any_old(sight.rules, sight.now, entries);
+    for entry in entries {
+        may = may && is_archived(entry, sight, &|| false)?;
+    }
+    Ok(may)
+}
+
+/// Whether any of these segments reaches back beyond the shortest time that a rule keeps dots.
+pub(super) fn is_any_old(rules: &Rules, now: Timestamp, entries: &[SegmentEntry]) -> bool {
+    let shortest = rules.all().map(|rule| rule.raw).min();
+    let is_old =
+        |shortest| entries.iter().any(|entry: &SegmentEntry| entry.first_time < now.saturating_sub(shortest));
+    shortest.is_some_and(is_old)
+}
+
+/// Dots of a segment that are too old.
+#[derive(Default)]
+struct Expired {
+    /// In chunks that are wholly too old.
+    surely: u64,
+    /// With those of chunks that are so in part, as if these were even.
+    about: u64,
+    /// Whether some have been too old for long.
+    is_overdue: bool,
+}
+
+impl Expired {
+    /// Whether a segment of so many dots is written anew for it, or goes.
+    fn is_due(&self, dots: u64) -> bool {
+        self.surely == dots || self.about * 2 >= dots && self.about > 0 || self.is_overdue
+    }
+}
+
+/// - `held`: series that stay
+fn expired_dots(
+    compaction: &Compaction<'_>,
+    sight: &Sight<'_>,
+    segment: &Segment,
+    held: &BTreeSet<String>,
+) -> Result<Expired, Error> {
+    let mut expired = Expired::default();
+    for name in segment.names("") {
+        if compaction.is_cancelled() {
+            return Err(Error::GivenUp);
+        }
+        let Some(rule) = sight.rules.of(name.as_str()) else { continue };
+        if held.contains(name.as_str()) || is_out_of_sight(sight, segment, name.as_str(), rule)? {
+            continue;
+        }
+        let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
+        let overdue = Timestamp::from_nanos(overdue(cutoff.nanos(), rule.raw));
+        segment.chunks(name.as_str(), None, |chunk| {
+            expired.is_overdue |= chunk.first < overdue;
+            if chunk.last < cutoff {
+                expired.surely += chunk.dots;
+                expired.about += chunk.dots;
+            } else if chunk.first < cutoff {
+                let (old, all) = (cutoff.since(chunk.first), chunk.last.since(chunk.first));
+                expired.about += (chunk.dots as f64 * (old.as_secs_f64() / all.as_secs_f64())) as u64;
+            }
+        })?;
+    }
+    Ok(expired)
+}
+
+/// Whether the windows of every step hold what there is in a segment, as far as it is old enough to go.
+fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+    let archives = &sight.snapshot.inner.manifest.archives;
+    if !lacking(sight, entry, cancel)?.is_empty() {
+        return Ok(false);
+    }
+    for rule in sight.rules.all() {
+        for archive in &rule.archives {
+            let step = archive.step.as_nanos() as u64;
+            let last = entry.last_time.min(sight.now.saturating_sub(rule.raw)).nanos();
+            // Steps older than they are kept are in no window, nor need they be.
+            let first = entry.first_time.nanos().max(sight.oldest(archive.keep));
+            let mut time = first / step * step;
+            while time <= last {
+                let holds = |window: &&crate::format::archive::Archive| {
+                    window.step == step
+                        && window.order >= entry.order
+                        && (window.from..window.until).contains(&time)
+                };
+                if let Some(window) = archives.iter().find(holds) {
+                    time = window.until;
+                    continue;
+                }
+                // Where it has no dots no window need be.
+                match sight.occupied(entry, cancel)?.next(time) {
+                    None => break,
+                    Some(next) if next / step * step <= time => return Ok(false),
+                    Some(next) => time = next / step * step,
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a segment has dots that are too old by the newest dot of their series, that archives would keep by the same
+/// measure, and that no archive has: archives look back from the newest dot of the store. Such dots stay.
+pub(super) fn is_out_of_sight(
+    sight: &Sight<'_>,
+    segment: &Segment,
+    name: &str,
+    rule: &Rule,
+) -> Result<bool, Error> {
+    for archive in &rule.archives {
+        let from = sight.cutoff(name, archive.keep);
+        let until = sight.oldest(archive.keep).min(sight.dots_cutoff(name, rule));
+        if from >= until {
+            continue;
+        }
+        let step = archive.step.as_nanos() as u64;
+        let mut held = Spans::default();
+        let windows = sight.snapshot.inner.manifest.archives.iter();
+        let holds = |window: &&Archive| {
+            // One that is over goes with this pass.
+            window.step == step && window.order >= segment.order() && !is_over(sight, window)
+        };
+        for window in windows.filter(holds) {
+            held.add(window.from, window.until.saturating_sub(1));
+        }
+        let mut is_missing = false;
+        segment.chunks(name, None, |chunk| {
+            let (first, last) = (chunk.first.nanos().max(from), chunk.last.nanos().min(until - 1));
+            is_missing |= first <= last && !held.covers(first / step * step, last);
+        })?;
+        if is_missing {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a window has steps of a series whose rule does not say how long they are kept: it has no rule any more, or
+/// one that is skipped. What the others have in that window goes by itself.
+fn has_foreign(sight: &Sight<'_>, open: &crate::read::archives::OpenArchive) -> bool {
+    let keep = |name: &str| sight.rules.of(name).and_then(|rule| rule.keep(open.window.step));
+    open.segment.names("").any(|name| keep(name.as_str()).is_none())
+}
+
+/// Whether a window is older than any rule keeps its step.
+fn is_over(sight: &Sight<'_>, window: &crate::format::archive::Archive) -> bool {
+    let archives = sight.rules.all().flat_map(|rule| &rule.archives);
+    let keep = archives
+        .filter(|archive| archive.step.as_nanos() as u64 == window.step)
+        .map(|archive| archive.keep)
+        .max();
+    // By the store's own newest dot: where nothing comes any more, nothing goes.
+    keep.is_some_and(|keep| window.until <= sight.oldest(keep))
+}

@@ -1,0 +1,87 @@
+//! Windows of archives without a series that belongs into them: when they were computed its rule was another, or could
+//! not be read. They are computed again, and the dots wait for it.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use dotter_dot::{TimeRange, Timestamp};
+
+use crate::error::Error;
+use crate::format::archive::Archive;
+use crate::format::listing::SegmentEntry;
+use crate::read::scan::Scan;
+use crate::write::retention::Sight;
+use crate::write::retention::expiry::is_any_old;
+
+/// Steps and beginnings of the windows that lack a series of a segment of which there are dots that are too old.
+///
+/// Always true: such a window, computed again by the same rules, has the series. A step that is older than it is kept
+/// and values that are no finite numbers are not looked for.
+///
+/// - `cancel`: asked before each series
+pub(super) fn lacking(
+    sight: &Sight<'_>,
+    entry: &SegmentEntry,
+    cancel: &dyn Fn() -> bool,
+) -> Result<BTreeSet<(u64, u64)>, Error> {
+    let mut lacking = BTreeSet::new();
+    let inner = &sight.snapshot.inner;
+    let meets =
+        |window: &&Archive| window.from <= entry.last_time.nanos() && entry.first_time.nanos() < window.until;
+    let windows: Vec<&Archive> = inner.manifest.archives.iter().filter(meets).collect();
+    let open = inner.segments.iter().find(|segment| segment.entry() == entry);
+    let Some(segment) = open
+        .filter(|_| !windows.is_empty() && is_any_old(sight.rules, sight.now, std::slice::from_ref(entry)))
+    else {
+        return Ok(lacking);
+    };
+    let mut scan = sight.snapshot.without_head().scan();
+    for name in segment.names("") {
+        if cancel() {
+            return Err(Error::GivenUp);
+        }
+        let name = name.as_str();
+        let Some(rule) = sight.rules.of(name).filter(|rule| !rule.archives.is_empty()) else { continue };
+        let cutoff = sight.dots_cutoff(name, rule);
+        let mut old = Vec::new();
+        segment.chunks(name, None, |chunk| {
+            let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+            if first < cutoff && segment.shape(&chunk).format().letters().any(|letter| letter.is_number()) {
+                old.push((first, last.min(cutoff - 1)));
+            }
+        })?;
+        for window in &windows {
+            if lacking.contains(&(window.step, window.from)) {
+                continue;
+            }
+            let Some(keep) = rule.keep(window.step) else { continue };
+            let kept = sight.cutoff(name, keep).checked_next_multiple_of(window.step).unwrap_or(u64::MAX);
+            let from = window.from.max(kept);
+            let meets = |(first, last): &(u64, u64)| *first < window.until && from <= *last;
+            if from < window.until
+                && old.iter().any(meets)
+                && !has(sight, window, name)
+                && has_number(&mut scan, name, from, window.until)?
+            {
+                lacking.insert((window.step, window.from));
+            }
+        }
+    }
+    Ok(lacking)
+}
+
+/// Whether a window has steps of a series; of one that cannot be opened nobody knows.
+fn has(sight: &Sight<'_>, window: &Archive, name: &str) -> bool {
+    let open = || sight.snapshot.inner.archives.iter().find(|open| open.window == *window);
+    window.segment.is_some() && open().is_none_or(|open| open.segment.has(name))
+}
+
+fn has_number(scan: &mut Scan, name: &str, from: u64, until: u64) -> Result<bool, Error> {
+    let mut found = false;
+    let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
+    scan.rows(name, range, |row| {
+        found = row.number().is_some_and(f64::is_finite);
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,83 @@
+//! Dots that a later commit has replaced and that are still in an earlier segment: they must not come to light again when
+//! the later ones expire before them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Error;
+use crate::format::listing::Order;
+use crate::read::segment::Segment;
+use crate::write::retention::Sight;
+use crate::write::retention::expiry::is_out_of_sight;
+
+/// What leaves in this pass: by segment, the series that stay in it all the same.
+#[derive(Default)]
+pub(super) struct Leaving(BTreeMap<String, BTreeSet<String>>);
+
+impl Leaving {
+    /// - `held`: the series of the segment that stay
+    pub(super) fn add(&mut self, segment: &Segment, held: BTreeSet<String>) {
+        self.0.insert(segment.entry().name.clone(), held);
+    }
+
+    /// Whether what a segment has of a series that is too old leaves with the pass.
+    fn takes(&self, segment: &Segment, name: &str) -> bool {
+        self.0.get(&segment.entry().name).is_some_and(|held| !held.contains(name))
+    }
+
+    /// The series of a segment whose old dots stay: those that wait until the dots go that they may have replaced, and
+    /// those that no archive looks at.
+    pub(super) fn held(&self, sight: &Sight<'_>, segment: &Segment) -> Result<BTreeSet<String>, Error> {
+        let mut held = BTreeSet::new();
+        let (order, first, last) = (segment.order(), segment.entry().first_time, segment.entry().last_time);
+        let meets = |before: &&std::sync::Arc<Segment>| {
+            before.order() < order && before.entry().first_time <= last && first <= before.entry().last_time
+        };
+        let before: Vec<_> = sight.snapshot.inner.segments.iter().filter(meets).collect();
+        for name in segment.names("") {
+            let Some(rule) = sight.rules.of(name.as_str()) else { continue };
+            if is_out_of_sight(sight, segment, name.as_str(), rule)? {
+                held.insert(name.as_str().to_owned());
+                continue;
+            }
+            let cutoff = sight.dots_cutoff(name.as_str(), rule);
+            let Some((first, last)) = explicit(segment, name.as_str(), 0, cutoff)? else { continue };
+            for before in before.iter().filter(|before| !self.takes(before, name.as_str())) {
+                if explicit(before, name.as_str(), first, last.saturating_add(1))?.is_some() {
+                    held.insert(name.as_str().to_owned());
+                    break;
+                }
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// Whether dots of a series from `from` to `until` may have replaced some in a segment before `order`.
+pub(super) fn may_replace(
+    sight: &Sight<'_>,
+    order: Order,
+    name: &str,
+    from: u64,
+    until: u64,
+) -> Result<bool, Error> {
+    for before in sight.snapshot.inner.segments.iter().filter(|segment| segment.order() < order) {
+        if from <= before.entry().last_time.nanos() && explicit(before, name, from, until)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// First and last moment of the chunks with explicit times of a series that meet `from..until`, the last one cut off
+/// there. Dots that the clock stamped replace none.
+fn explicit(segment: &Segment, name: &str, from: u64, until: u64) -> Result<Option<(u64, u64)>, Error> {
+    let mut found: Option<(u64, u64)> = None;
+    segment.chunks(name, None, |chunk| {
+        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+        if !chunk.clock && first < until && from <= last {
+            let (least, most) = found.unwrap_or((first, last));
+            found = Some((least.min(first), most.max(last).min(until.saturating_sub(1))));
+        }
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,250 @@
+//! Sealing: closed WAL files become segments.
+//!
+//! The dots are read back from the log, so nobody has to keep them in memory between their commit and their
+//! seal, and a seal that died is simply done again. It takes no lock of the writer's.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use dotter_dot::{SeriesName, Shape};
+
+use crate::disk::layout::Layout;
+use crate::disk::manifest;
+use crate::disk::wal::{self, FILE_BYTES, LogFile};
+use crate::error::Error;
+use crate::format::ledger::Totals;
+use crate::format::listing::Order;
+use crate::format::manifest::Manifest;
+use crate::format::run::Run;
+use crate::format::segment::Meta;
+use crate::format::tombstone;
+use crate::format::wal::{
+    Applied, ById, DotGroups, HEADER_BYTES, Items, Names, apply, frames as whole_frames,
+};
+use crate::write::segment::{SegmentWriter, Unlisted};
+use crate::write::writer::SMALL_FILES_MAX;
+
+/// Dots of a chunk in a fresh segment.
+const CHUNK_DOTS: usize = 4096;
+
+/// Turns closed WAL files into segments, as many as wait.
+///
+/// Small files wait until there are enough of them. `cancel` is asked now and then; when it says `true` the work
+/// is given up and nothing has changed. Returns how many dots were sealed; 0 too where another process is at it.
+///
+/// # Errors
+///
+/// [`Error::NoStore`], and the system's; whatever is half done then is litter, and the log is as it was.
+pub fn seal(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
+    let enough = |closed: &[LogFile], bytes| {
+        bytes >= FILE_BYTES || closed.len() as u64 >= SMALL_FILES_MAX || is_stale(closed)
+    };
+    seal_where(dir, cancel, &enough)
+}
+
+/// As [`seal`], but small files do not wait.
+///
+/// # Errors
+///
+/// As [`seal`].
+pub fn seal_all(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
+    seal_where(dir, cancel, &|_, _| true)
+}
+
+fn seal_where(
+    dir: &Path,
+    cancel: &dyn Fn() -> bool,
+    enough: &dyn Fn(&[LogFile], u64) -> bool,
+) -> Result<u64, Error> {
+    let layout = Layout::new(dir);
+    // Before any lock, which would be a file made where there is no store.
+    manifest::stamp(&layout)?;
+    let _lock = match layout.try_lock("SEAL.lock") {
+        Err(Error::Locked(_)) => return Ok(0),
+        other => other?,
+    };
+    let store = manifest::read(&layout)?.store;
+    let mut sealed = 0;
+    loop {
+        // The files before the list: a commit of another process that is not in the list yet can then only
+        // stand behind every frame of a closed file.
+        let files = wal::files(&layout, store, 0)?;
+        let manifest = manifest::read(&layout)?;
+        let files: Vec<LogFile> = files.into_iter().filter(|file| file.id >= manifest.wal_first).collect();
+        let closed = &files[..files.len().saturating_sub(1)];
+        let mut together = 0;
+        let mut bytes = 0;
+        while together < closed.len() && bytes < FILE_BYTES {
+            bytes += closed[together].measured.map_or_else(|| closed[together].size(), Ok)?;
+            together += 1;
+        }
+        if together == 0 || !enough(closed, bytes) {
+            return Ok(sealed);
+        }
+        sealed += seal_files(&layout, &manifest, &files[..together], files[together].id, cancel)?;
+    }
+}
+
+/// A closed file this old is sealed however small it is.
+const STALE: Duration = Duration::from_secs(600);
+
+/// Whether a file has waited so long that it is sealed however small it is.
+fn is_stale(closed: &[LogFile]) -> bool {
+    closed.iter().any(|file| file.age() >= STALE)
+}
+
+/// One series' dots in the order of their commit.
+#[derive(Default)]
+struct Both {
+    /// Explicit times and clock stamps apart.
+    runs: [Run; 2],
+    /// The shape of the dot committed last.
+    latest: Shape,
+}
+
+/// Dots between two commits of other processes.
+#[derive(Default)]
+struct Piece {
+    last_sequence: u64,
+    places: HashMap<SeriesName, u32>,
+    series: Vec<(SeriesName, Both)>,
+}
+
+fn seal_files(
+    layout: &Layout,
+    manifest: &Manifest,
+    files: &[LogFile],
+    wal_first: u64,
+    cancel: &dyn Fn() -> bool,
+) -> Result<u64, Error> {
+    let mut ledger = manifest.ledger.clone();
+    let splits = manifest.splits();
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut damaged = 0;
+    let mut bytes = Vec::new();
+    for file in files {
+        file.read_all_into(&mut bytes)?;
+        let mut names = Names::default();
+        // By the file's ids where in the piece their dots go: few dots at a time need no look at their name.
+        let mut known = ById::default();
+        for frame in whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names) {
+            let Applied::Dots { mut dots, count, .. } = apply(&frame, &names, &mut ledger) else {
+                continue;
+            };
+            let split = |piece: &Piece| {
+                splits.iter().any(|commit| (piece.last_sequence..frame.sequence).contains(commit))
+            };
+            if pieces.last().is_none_or(split) {
+                pieces.push(Piece::default());
+                known.clear();
+            }
+            let Some(piece) = pieces.last_mut() else { continue };
+            piece.last_sequence = frame.sequence;
+            damaged += count - gather(&mut dots, &names, &mut known, piece);
+        }
+        if cancel() {
+            return Err(Error::GivenUp);
+        }
+    }
+    let mut gone = Totals { damaged, ..Totals::default() };
+    let mut written: Vec<(Unlisted, Order)> = Vec::new();
+    let mut dots = 0;
+    let mut segments: Vec<(SegmentWriter, Order)> = Vec::new();
+    for piece in pieces {
+        let order = Order { sequence: piece.last_sequence, generation: 0 };
+        let mut segment = SegmentWriter::create(layout, CHUNK_DOTS)?;
+        let mut series = piece.series;
+        series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (name, Both { runs: [mut explicit, mut clock], latest }) in series {
+            if cancel() {
+                return Err(Error::GivenUp);
+            }
+            dots += (explicit.len() + clock.len()) as u64;
+            let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
+            explicit.sort();
+            gone.deleted += hidden.remove(&mut explicit);
+            gone.replaced += explicit.keep_last();
+            clock.sort();
+            gone.deleted += hidden.remove(&mut clock);
+            segment.begin(name, latest)?;
+            segment.add(&explicit, false)?;
+            segment.add(&clock, true)?;
+        }
+        if !segment.is_empty() {
+            segments.push((segment, order));
+        }
+    }
+    ledger.totals.add(&gone);
+    let together = segments.len();
+    for (index, (segment, order)) in segments.into_iter().enumerate() {
+        let log = (index + 1 == together).then(|| (wal_first, ledger.clone()));
+        let meta = Meta { together: together as u64, purged: manifest.generation, log, ..Meta::default() };
+        written.push((segment.finish(&meta)?, order));
+    }
+    let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
+    manifest::swap(layout, |now| {
+        if now.wal_first != manifest.wal_first {
+            return Err(Error::GivenUp);
+        }
+        for (segment, order) in written {
+            segment.list(now, order, 0)?;
+        }
+        now.wal_first = wal_first;
+        // What is not this log's may be all there is of another.
+        let ours = files.iter().filter(|file| !file.is_foreign);
+        now.obsolete.extend(ours.map(|file| Layout::wal_name(file.id)));
+        // Others count replaced and damaged dots meanwhile; all else only a seal moves.
+        now.ledger.take_over(&manifest.ledger, &ledger);
+        now.ledger.totals.add(&Totals { stored_other, ..gone });
+        let first_live = now.first_live(layout)?;
+        now.drop_spent_tombstones(first_live);
+        Ok(())
+    })?;
+    Ok(dots)
+}
+
+/// Adds the dots of one frame to a piece; returns how many those were.
+fn gather(dots: &mut DotGroups<'_>, names: &Names, known: &mut ById<u32>, piece: &mut Piece) -> u64 {
+    let mut gathered = 0;
+    let mut unnamed = Run::default();
+    while let Some((id, clock)) = dots.peek() {
+        let Some((name, shape)) = names.series.get(id) else {
+            if dots.take(None, &mut unnamed).is_none() {
+                break;
+            }
+            continue;
+        };
+        let place = known.get(id).copied().unwrap_or_else(|| {
+            let place = piece.place(name);
+            known.put(id, place);
+            place
+        });
+        let both = &mut piece.series[place as usize].1;
+        match dots.take(Some(shape), &mut both.runs[clock as usize]) {
+            Some(0) => {}
+            Some(count) => {
+                gathered += count as u64;
+                if !both.latest.is(shape) {
+                    both.latest = shape.clone();
+                }
+            }
+            // Fewer bytes than the groups promise: what came so far is whole.
+            None => break,
+        }
+    }
+    gathered
+}
+
+impl Piece {
+    /// Where the dots of a series go.
+    fn place(&mut self, name: &SeriesName) -> u32 {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.series.len() as u32;
+        self.places.insert(name.clone(), place);
+        self.series.push((name.clone(), Both::default()));
+        place
+    }
+}

@@ -1,0 +1,108 @@
+//! Moving accounts of finished rings out of MANIFEST, and unlinking what waits for the next swap.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotter_dot::{Incarnation, Timestamp};
+
+use crate::disk::layout::Layout;
+use crate::disk::{manifest, wal};
+use crate::error::Error;
+use crate::format::clock::{Clock, Machine};
+use crate::format::ledger::finished::{Finished, Moved};
+use crate::format::ledger::{Account, Ledger};
+use crate::format::listing::StoreId;
+use crate::format::manifest::{LedgerFile, Manifest};
+use crate::format::wal::{HEADER_BYTES, Items, Names, frames as whole_frames};
+
+/// How long after it moved a ring is told apart.
+const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Does what no commit does: unlinks the files that the last swap replaced, moves the accounts of finished rings to
+/// the file of their own, and adds those that have been there for 30 days to their applications.
+///
+/// To be called about once a minute, and after the last of a chain of swaps. Returns whether there was anything to do.
+///
+/// - `machine`: what its clocks say, [`Machine::now`]; age goes by a clock as that of [`crate::retain`]
+///
+/// # Errors
+///
+/// The system's, and [`Error::NoStore`].
+pub fn tidy(dir: &Path, machine: &Machine) -> Result<bool, Error> {
+    let layout = Layout::new(dir);
+    let manifest = manifest::read(&layout)?;
+    if manifest.obsolete.is_empty() && !manifest.ledger.is_due(machine) {
+        return Ok(false);
+    }
+    manifest::swap(&layout, |manifest| move_finished(&layout, manifest, machine))?;
+    Ok(true)
+}
+
+fn move_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) -> Result<(), Error> {
+    let ledger = &mut manifest.ledger;
+    if !ledger.is_due(machine) {
+        return Ok(());
+    }
+    let mut records = ledger.finished.records().clone();
+    records.clock.advance(machine);
+    let at = records.clock.now;
+    // Of what the live log still has to tell of nobody knows the end.
+    let live = live_incarnations(layout, manifest.store, manifest.wal_first)?;
+    let is_over =
+        |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
+    records.fold(told_apart_since(&records.clock), is_over);
+    let finished = |_: &_, account: &mut Account| account.finished.is_some();
+    let moved = ledger.accounts.extract_if(.., finished);
+    records.accounts.extend(moved.map(|(incarnation, account)| (incarnation, Moved { account, at })));
+
+    let bytes = Finished::encode(&records, manifest.store);
+    let (temporary, _file) = layout.temporary_with(&bytes)?;
+    let name = Layout::ledger_name(manifest.generation);
+    let path = layout.dir.join(&name);
+    layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
+    layout.sync_dir(&layout.dir)?;
+
+    let file = LedgerFile { name, bytes: bytes.len() as u64 };
+    let before = manifest.ledger_file.replace(file);
+    manifest.obsolete.extend(before.map(|before| before.name));
+    manifest.ledger.finished = Arc::new(Finished::of(bytes));
+    Ok(())
+}
+
+/// Who moved before this moment is told apart no more.
+fn told_apart_since(clock: &Clock) -> Timestamp {
+    clock.now.saturating_sub(TOLD_APART)
+}
+
+/// Incarnations that the live log mentions.
+fn live_incarnations(
+    layout: &Layout,
+    store: StoreId,
+    wal_first: u64,
+) -> Result<BTreeSet<Incarnation>, Error> {
+    let mut found = BTreeSet::new();
+    let mut bytes = Vec::new();
+    for file in wal::files(layout, store, wal_first)? {
+        file.read_all_into(&mut bytes)?;
+        let mut names = Names::default();
+        whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);
+        found.extend(names.incarnations.values().map(|declared| declared.incarnation));
+    }
+    Ok(found)
+}
+
+impl Ledger {
+    /// Whether an account should move, or be added to its application.
+    fn is_due(&self, machine: &Machine) -> bool {
+        let waits = || self.accounts.values().any(|account| account.finished.is_some());
+        let is_old = || {
+            let mut clock = self.finished.clock();
+            clock.advance(machine);
+            self.finished.first_moved().is_some_and(|first| first <= told_apart_since(&clock))
+        };
+        // A damaged file stays as it is, for somebody to see what can be had of it.
+        (waits() || is_old()) && self.finished.damage().is_empty()
+    }
+}

@@ -1,0 +1,337 @@
+//! The one writer of the log: transactions in, frames out, the ledger kept.
+//!
+//! Always true:
+//!
+//! - the ledger is what a fold over the frames written so far gives, so a process that replays them has the same
+//! - nothing appended counts before [`Writer::sync`] has returned
+//! - one process writes at a time: the writer holds `LOCK` as long as it lives
+//!
+//! The writer keeps no dots: followers read them from the log, and so does [`crate::write::seal`].
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp, check_row};
+
+use crate::disk::layout::Layout;
+use crate::disk::manifest::{self, Stamp};
+use crate::disk::wal::{self, FILE_BYTES, Log};
+use crate::error::Error;
+use crate::format::dots::{Dots, SeriesKey};
+use crate::format::ledger::{LaneRecords, Ledger};
+use crate::format::listing::StoreId;
+use crate::format::run::row_of;
+use crate::format::wal::{
+    Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames,
+};
+
+/// Files of less than a file's worth wait together; this many are sealed whatever their size.
+pub(crate) const SMALL_FILES_MAX: u64 = 32;
+
+/// What a store takes in, one transaction after the other.
+pub struct Writer {
+    layout: Layout,
+    store: StoreId,
+    log: Log,
+    ledger: Ledger,
+    /// The newest key of each name; the others of that name hang on it.
+    keys: HashMap<SeriesName, SeriesKey>,
+    /// By key: the one that was the newest of its name before.
+    older: Vec<Option<SeriesKey>>,
+    grouping: Grouping,
+    backlog: Backlog,
+    _lock: File,
+}
+
+/// What is known of the seal's progress, so that it need not be asked for each time.
+struct Backlog {
+    stamp: Option<Stamp>,
+    wal_first: u64,
+    /// The ledger that the list had then.
+    ledger: Ledger,
+    /// Bytes of closed files, by id; those below `wal_first` are dropped.
+    closed: Vec<(u64, u64)>,
+}
+
+/// What becomes visible and durable whole or not at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction<'a> {
+    /// The ring the dots came from, if they came from one.
+    pub ring: Option<RingPart<'a>>,
+    /// The ring's records that the dots stand for; empty without a ring.
+    pub lanes: &'a [LaneRecords],
+    /// The dots.
+    pub dots: &'a Dots,
+}
+
+/// Which ring, and what it said of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct RingPart<'a> {
+    /// The ring's incarnation.
+    pub incarnation: Incarnation,
+    /// The application that made it.
+    pub application: &'a str,
+    /// Totals of the dots the ring refused.
+    pub refusals: &'a [(Reason, u64)],
+    /// Now: when a ring never heard of is first seen.
+    pub now: Timestamp,
+}
+
+/// Log that waits for a seal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsealed {
+    /// Bytes of closed files.
+    pub bytes: u64,
+    /// Closed files.
+    pub files: u64,
+}
+
+impl Unsealed {
+    /// Whether there is enough for a seal to begin.
+    pub fn is_due(self) -> bool {
+        self.bytes >= FILE_BYTES || self.files >= SMALL_FILES_MAX
+    }
+}
+
+impl Writer {
+    /// Opens a store for writing; makes one where there is none.
+    ///
+    /// The log is read to its last whole frame, which is put on disk; then a new file is begun behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where another process writes; [`Error::Version`] where a newer build has written.
+    pub fn open(dir: &Path) -> Result<Writer, Error> {
+        Writer::open_with(dir, FILE_BYTES)
+    }
+
+    /// As [`Writer::open`], with WAL files of another size than 16 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::open`].
+    pub fn open_with(dir: &Path, wal_file_bytes: u64) -> Result<Writer, Error> {
+        let layout = Layout::new(dir);
+        layout.create()?;
+        let lock = layout.try_lock("LOCK")?;
+        manifest::open_or_create(&layout, Timestamp::now())?;
+        layout.sweep_temporary()?;
+        manifest::sweep(&layout)?;
+        // Read after the sweep: a seal by the process before may have ended meanwhile.
+        let stamp = manifest::stamp(&layout)?;
+        let manifest = manifest::read(&layout)?;
+        let mut ledger = manifest.ledger.clone();
+        let mut last_sequence = manifest.last_sequence();
+        let files = wal::files(&layout, manifest.store, manifest.wal_first)?;
+        let mut before = (0, 0);
+        let mut closed = Vec::with_capacity(files.len() + 1);
+        let mut bytes = Vec::new();
+        for file in &files {
+            // A file may hold no frame, and those before it may be sealed: its header still tells the sequence.
+            last_sequence =
+                last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
+            file.read_all_into(&mut bytes)?;
+            let mut names = Names::default();
+            let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
+            for frame in whole_frames(&mut items, &mut names) {
+                last_sequence = last_sequence.max(frame.sequence);
+                apply(&frame, &names, &mut ledger);
+            }
+            let counts = match file.measured {
+                Some(bytes) => bytes,
+                None => file.settle(&*layout.disk, &bytes, items.good_until())?,
+            };
+            before = (file.id, counts);
+            closed.push(before);
+        }
+        let file_id = before.0.max(manifest.wal_first - 1) + 1;
+        let log = Log::begin(&layout, manifest.store, before, file_id, last_sequence + 1, wal_file_bytes)?;
+        Ok(Writer {
+            layout,
+            store: manifest.store,
+            log,
+            ledger,
+            keys: HashMap::new(),
+            older: Vec::new(),
+            grouping: Grouping::default(),
+            backlog: Backlog {
+                stamp: Some(stamp),
+                wal_first: manifest.wal_first,
+                ledger: manifest.ledger,
+                closed,
+            },
+            _lock: lock,
+        })
+    }
+
+    /// The store's name.
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// The ledger of everything appended so far, synced or not: what decisions are made on.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The key of a series that this writer has seen with this shape.
+    pub fn find_series(&self, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
+        let mut key = self.keys.get(name).copied();
+        while let Some(found) = key {
+            if self.log.series(found.id).1 == shape {
+                return key;
+            }
+            key = self.older[found.id as usize];
+        }
+        None
+    }
+
+    /// The key of a series with this shape, seen or not.
+    pub fn series(&mut self, name: &SeriesName, shape: &Shape) -> SeriesKey {
+        if let Some(key) = self.find_series(name, shape) {
+            return key;
+        }
+        let older = self.keys.get(name).copied();
+        let id = self.log.add_series(name.clone(), shape.clone(), older.map(|key| key.id));
+        let key = SeriesKey { id, word: shape.word() };
+        self.older.push(older);
+        self.keys.insert(name.clone(), key);
+        key
+    }
+
+    /// With how many shapes this writer has seen a name.
+    pub fn shapes_seen(&self, name: &SeriesName) -> usize {
+        let newest = self.keys.get(name).copied();
+        std::iter::successors(newest, |key| self.older[key.id as usize]).count()
+    }
+
+    /// Series this writer has seen; a name counts once for each shape it had.
+    pub fn series_count(&self) -> usize {
+        self.older.len()
+    }
+
+    /// Adds a transaction to what the next sync writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it
+    /// does not fit into a frame; [`Error::Row`] where a row is none of its series' format. In all cases nothing
+    /// has happened.
+    ///
+    /// # Panics
+    ///
+    /// Where the dots are not as many as the records say are stored.
+    pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        let Transaction { ring, lanes, dots } = transaction;
+        self.check_rows(dots)?;
+        if let Some(ring) = ring {
+            for records in *lanes {
+                let wanted = self.ledger.next(ring.incarnation, records.lane);
+                if records.first != wanted {
+                    return Err(Error::Gap { wanted, found: records.first });
+                }
+            }
+            let stored: u64 = lanes.iter().map(LaneRecords::stored_len).sum();
+            assert_eq!(stored, dots.len() as u64, "dots are as many as the records say");
+        } else {
+            assert!(lanes.is_empty(), "records belong to a ring");
+        }
+        let id = ring.as_ref().map(|ring| self.log.incarnation(ring.incarnation, || declared(ring)));
+        self.log.declare(&dots.keys, ring.as_ref().map(|ring| ring.incarnation))?;
+        let refusals = ring.as_ref().map_or(&[][..], |ring| ring.refusals);
+        let grouping = &mut self.grouping;
+        self.log.push_dots(id.unwrap_or(0), lanes, refusals, dots, grouping)?;
+        match ring {
+            Some(ring) => {
+                self.ledger.open(ring.incarnation, ring.application, ring.now);
+                lanes.iter().for_each(|records| _ = self.ledger.book(ring.incarnation, records));
+                for (reason, total) in ring.refusals {
+                    self.ledger.book_refusal_total(ring.incarnation, *reason, *total);
+                }
+            }
+            None => self.ledger.totals.stored_other += dots.len() as u64,
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, dots: &Dots) -> Result<(), Error> {
+        if dots.rows.is_empty() {
+            return Ok(());
+        }
+        for (key, word) in dots.keys.iter().zip(&dots.words) {
+            let (name, shape) = self.log.series(key >> 1);
+            if shape.word().is_none() {
+                check_row(shape.format(), row_of(&dots.rows, *word))
+                    .map_err(|source| Error::Row { series: name.clone(), source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Books the end of a ring.
+    ///
+    /// - `lanes`: final next record of each lane, none above the next record wanted
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gap`] where a lane still misses records; nothing has happened then.
+    pub fn finish(&mut self, ring: &RingPart<'_>, lanes: &[(u32, u64)], now: Timestamp) -> Result<(), Error> {
+        for (lane, last) in lanes {
+            let wanted = self.ledger.next(ring.incarnation, *lane);
+            if *last > wanted {
+                return Err(Error::Gap { wanted, found: *last });
+            }
+        }
+        let id = self.log.incarnation(ring.incarnation, || declared(ring));
+        self.log.declare(&[], Some(ring.incarnation))?;
+        let refusals = ring.refusals.to_vec();
+        self.log.push_finish(&FinishFrame { incarnation: id, time: now, lanes: lanes.to_vec(), refusals })?;
+        self.ledger.open(ring.incarnation, ring.application, ring.now);
+        for (reason, total) in ring.refusals {
+            self.ledger.book_refusal_total(ring.incarnation, *reason, *total);
+        }
+        self.ledger.finish(ring.incarnation, lanes, now);
+        Ok(())
+    }
+
+    /// Bytes appended and not yet synced.
+    pub fn pending_bytes(&self) -> usize {
+        self.log.pending_bytes()
+    }
+
+    /// Puts everything appended on disk and shows it to followers.
+    ///
+    /// # Errors
+    ///
+    /// After one the writer is of no more use: a new one has to be opened, and only its ledger says what counts.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        let file_id = self.log.file_id();
+        let closed = self.log.sync()?;
+        if let Some(bytes) = closed {
+            self.backlog.closed.push((file_id, bytes));
+        }
+        Ok(())
+    }
+
+    /// How much of the log waits for a seal.
+    pub fn unsealed(&mut self) -> Unsealed {
+        let backlog = &mut self.backlog;
+        if let Ok(stamp) = manifest::stamp(&self.layout)
+            && backlog.stamp != Some(stamp)
+            && let Ok(manifest) = manifest::read(&self.layout)
+        {
+            self.ledger.follow(&backlog.ledger, &manifest.ledger);
+            backlog.stamp = Some(stamp);
+            backlog.wal_first = manifest.wal_first;
+            backlog.ledger = manifest.ledger;
+            backlog.closed.retain(|(id, _)| *id >= manifest.wal_first);
+        }
+        let bytes = backlog.closed.iter().map(|(_, bytes)| bytes).sum();
+        Unsealed { bytes, files: backlog.closed.len() as u64 }
+    }
+}
+
+fn declared(ring: &RingPart<'_>) -> Declared {
+    Declared { incarnation: ring.incarnation, application: ring.application.to_owned(), first_seen: ring.now }
+}
