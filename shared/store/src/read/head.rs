@@ -47,6 +47,11 @@ impl HeadSeries {
         if clock { &self.clock } else { &self.explicit }
     }
 
+    /// Its dots of explicit times, its clock stamps, and the shape of the dot committed last.
+    pub(crate) fn into_runs(self) -> (Run, Run, Shape) {
+        (self.explicit, self.clock, self.latest)
+    }
+
     /// Makes room for so many dots more, explicit ones and clock stamps.
     pub(crate) fn reserve(&mut self, counts: [u32; 2]) {
         self.explicit.reserve(counts[0] as usize);
@@ -102,6 +107,16 @@ impl HeadPart {
     /// The series at a place that [`HeadPart::place`] gave.
     pub(crate) fn at(&mut self, place: u32) -> &mut HeadSeries {
         &mut self.series[place as usize]
+    }
+
+    /// Every series that has dots, in the order of their names.
+    pub(crate) fn into_series(mut self) -> impl Iterator<Item = (SeriesName, HeadSeries)> {
+        let mut places: Vec<(SeriesName, u32)> = self.places.into_iter().collect();
+        places.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        places.into_iter().filter_map(move |(name, place)| {
+            let series = std::mem::take(&mut self.series[place as usize]);
+            (series.len() > 0).then_some((name, series))
+        })
     }
 
     /// Adds what was committed behind it.

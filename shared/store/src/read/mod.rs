@@ -3,6 +3,8 @@
 pub(crate) mod segment;
 
 pub(crate) mod head;
+
+pub(crate) mod fold;
 pub(crate) mod series;
 
 pub(crate) mod listed;

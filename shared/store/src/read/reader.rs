@@ -15,9 +15,8 @@ use crate::error::Error;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::format::run::Run;
-use crate::format::wal::{
-    Applied, ById, Frame, HEADER_BYTES, Items, Names, apply, count_by_id, frames as whole_frames,
-};
+use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
+use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
 use crate::read::listed::{open_archives, open_segments};
 use crate::read::scan::Row;
@@ -407,56 +406,32 @@ impl Intake<'_> {
     /// Books frames that no commit of another process stands between, and makes a part of their dots.
     fn part(&mut self, frames: &[Frame<'_>], names: &Names) -> HeadPart {
         let mut part = HeadPart::default();
-        // By the file's ids: how many dots are to come, and where in the part they go.
-        let counts = count_by_id(frames);
-        let mut places = ById::default();
+        let mut fold = FrameFold::of(frames);
         for frame in frames {
             *self.sequence = frame.sequence;
-            let Applied::Dots { lanes, mut dots, .. } = apply(frame, names, self.ledger) else {
+            let Applied::Dots { lanes, dots, .. } = apply(frame, names, self.ledger) else {
                 continue;
             };
-            if part.dots == 0 {
-                part.first_sequence = frame.sequence;
-            }
-            part.last_sequence = frame.sequence;
             let mut told =
                 News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new(), rows: Vec::new() };
             let is_news = self.news.is_some() && frame.sequence > self.known;
-            let mut unnamed = Run::default();
-            while let Some((id, clock)) = dots.peek() {
-                let Some((name, shape)) = names.series.get(id) else {
-                    if dots.take(None, &mut unnamed).is_none() {
-                        break;
-                    }
-                    continue;
-                };
-                let place = places.get(id).copied().unwrap_or_else(|| {
-                    let place = part.place(name);
-                    part.at(place).reserve(counts.get(id).copied().unwrap_or_default());
-                    places.put(id, place);
-                    place
+            fold.take(frame.sequence, dots, names, &mut part, |taken| {
+                if taken.is_new {
+                    self.names.add(taken.name);
+                }
+                if !is_news {
+                    return;
+                }
+                let (run, range) = taken.dots();
+                run.numbers(range.clone(), |time, number| {
+                    told.dots.push((taken.name.clone(), Timestamp::from_nanos(time), number));
                 });
-                let series = part.at(place);
-                let is_new = series.len() == 0;
-                let before = series.run(clock).len();
-                let count = series.fill(clock, shape, |run| dots.take(Some(shape), run));
-                let count = count.unwrap_or_default();
-                if is_new && count > 0 {
-                    self.names.add(name);
+                if self.with_rows {
+                    let mut new = Run::default();
+                    new.extend(run, range);
+                    told.rows.push(RowsNews { series: taken.name.clone(), is_clock: taken.clock, run: new });
                 }
-                part.dots += count as u64;
-                if is_news {
-                    let series = part.at(place);
-                    series.run(clock).numbers(before..before + count, |time, number| {
-                        told.dots.push((name.clone(), Timestamp::from_nanos(time), number));
-                    });
-                    if self.with_rows {
-                        let mut run = Run::default();
-                        run.extend(series.run(clock), before..before + count);
-                        told.rows.push(RowsNews { series: name.clone(), is_clock: clock, run });
-                    }
-                }
-            }
+            });
             if is_news {
                 for (incarnation, lane) in &lanes {
                     let application =

@@ -3,11 +3,8 @@
 //! The dots are read back from the log, so nobody has to keep them in memory between their commit and their
 //! seal, and a seal that died is simply done again. It takes no lock of the writer's.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
-
-use dotter_dot::{SeriesName, Shape};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
@@ -16,12 +13,11 @@ use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::Order;
 use crate::format::manifest::Manifest;
-use crate::format::run::Run;
 use crate::format::segment::Meta;
 use crate::format::tombstone;
-use crate::format::wal::{
-    Applied, ById, DotGroups, HEADER_BYTES, Items, Names, apply, frames as whole_frames,
-};
+use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
+use crate::read::fold::FrameFold;
+use crate::read::head::HeadPart;
 use crate::write::segment::{SegmentWriter, Unlisted};
 use crate::write::writer::SMALL_FILES_MAX;
 
@@ -94,23 +90,6 @@ fn is_stale(closed: &[LogFile]) -> bool {
     closed.iter().any(|file| file.age() >= STALE)
 }
 
-/// One series' dots in the order of their commit.
-#[derive(Default)]
-struct Both {
-    /// Explicit times and clock stamps apart.
-    runs: [Run; 2],
-    /// The shape of the dot committed last.
-    latest: Shape,
-}
-
-/// Dots between two commits of other processes.
-#[derive(Default)]
-struct Piece {
-    last_sequence: u64,
-    places: HashMap<SeriesName, u32>,
-    series: Vec<(SeriesName, Both)>,
-}
-
 fn seal_files(
     layout: &Layout,
     manifest: &Manifest,
@@ -120,28 +99,26 @@ fn seal_files(
 ) -> Result<u64, Error> {
     let mut ledger = manifest.ledger.clone();
     let splits = manifest.splits();
-    let mut pieces: Vec<Piece> = Vec::new();
+    let mut parts: Vec<HeadPart> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
     for file in files {
         file.read_all_into(&mut bytes)?;
         let mut names = Names::default();
-        // By the file's ids where in the piece their dots go: few dots at a time need no look at their name.
-        let mut known = ById::default();
+        let mut fold = FrameFold::default();
         for frame in whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names) {
-            let Applied::Dots { mut dots, count, .. } = apply(&frame, &names, &mut ledger) else {
+            let Applied::Dots { dots, count, .. } = apply(&frame, &names, &mut ledger) else {
                 continue;
             };
-            let split = |piece: &Piece| {
-                splits.iter().any(|commit| (piece.last_sequence..frame.sequence).contains(commit))
+            let split = |part: &HeadPart| {
+                splits.iter().any(|commit| (part.last_sequence..frame.sequence).contains(commit))
             };
-            if pieces.last().is_none_or(split) {
-                pieces.push(Piece::default());
-                known.clear();
+            if parts.last().is_none_or(split) {
+                parts.push(HeadPart::default());
+                fold.begin_part();
             }
-            let Some(piece) = pieces.last_mut() else { continue };
-            piece.last_sequence = frame.sequence;
-            damaged += count - gather(&mut dots, &names, &mut known, piece);
+            let Some(part) = parts.last_mut() else { continue };
+            damaged += count - fold.take(frame.sequence, dots, &names, part, |_| {});
         }
         if cancel() {
             return Err(Error::GivenUp);
@@ -151,16 +128,15 @@ fn seal_files(
     let mut written: Vec<(Unlisted, Order)> = Vec::new();
     let mut dots = 0;
     let mut segments: Vec<(SegmentWriter, Order)> = Vec::new();
-    for piece in pieces {
-        let order = Order { sequence: piece.last_sequence, generation: 0 };
+    for part in parts {
+        let order = part.order();
         let mut segment = SegmentWriter::create(layout, CHUNK_DOTS)?;
-        let mut series = piece.series;
-        series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (name, Both { runs: [mut explicit, mut clock], latest }) in series {
+        for (name, series) in part.into_series() {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            dots += (explicit.len() + clock.len()) as u64;
+            dots += series.len();
+            let (mut explicit, mut clock, latest) = series.into_runs();
             let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
             explicit.sort();
             gone.deleted += hidden.remove(&mut explicit);
@@ -202,49 +178,4 @@ fn seal_files(
         Ok(())
     })?;
     Ok(dots)
-}
-
-/// Adds the dots of one frame to a piece; returns how many those were.
-fn gather(dots: &mut DotGroups<'_>, names: &Names, known: &mut ById<u32>, piece: &mut Piece) -> u64 {
-    let mut gathered = 0;
-    let mut unnamed = Run::default();
-    while let Some((id, clock)) = dots.peek() {
-        let Some((name, shape)) = names.series.get(id) else {
-            if dots.take(None, &mut unnamed).is_none() {
-                break;
-            }
-            continue;
-        };
-        let place = known.get(id).copied().unwrap_or_else(|| {
-            let place = piece.place(name);
-            known.put(id, place);
-            place
-        });
-        let both = &mut piece.series[place as usize].1;
-        match dots.take(Some(shape), &mut both.runs[clock as usize]) {
-            Some(0) => {}
-            Some(count) => {
-                gathered += count as u64;
-                if !both.latest.is(shape) {
-                    both.latest = shape.clone();
-                }
-            }
-            // Fewer bytes than the groups promise: what came so far is whole.
-            None => break,
-        }
-    }
-    gathered
-}
-
-impl Piece {
-    /// Where the dots of a series go.
-    fn place(&mut self, name: &SeriesName) -> u32 {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        let place = self.series.len() as u32;
-        self.places.insert(name.clone(), place);
-        self.series.push((name.clone(), Both::default()));
-        place
-    }
 }

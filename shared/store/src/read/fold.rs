@@ -1,0 +1,94 @@
+//! From the frames of the log to dots by series: one way for readers and for the seal, so that both see the same.
+
+use dotter_dot::SeriesName;
+
+use crate::format::run::Run;
+use crate::format::wal::{ById, DotGroups, Frame, Names, count_by_id};
+use crate::read::head::{HeadPart, HeadSeries};
+
+/// Puts the dots of frames of one WAL file into a part. Ids of a file mean the same in all its frames, so a name is
+/// looked up once for each part.
+#[derive(Default)]
+pub(crate) struct FrameFold {
+    /// By id, how many dots are to come: explicit times and clock stamps.
+    counts: ById<[u32; 2]>,
+    /// By id, where in the part its dots go.
+    places: ById<u32>,
+}
+
+/// Dots of one series that a frame added to a part.
+pub(crate) struct Taken<'a> {
+    pub(crate) name: &'a SeriesName,
+    /// Whether the clock stamped them.
+    pub(crate) clock: bool,
+    /// The series with these dots, which stand behind those it had.
+    pub(crate) series: &'a HeadSeries,
+    /// How many dots of this kind, explicit times or clock stamps, it had before.
+    pub(crate) before: usize,
+    /// Whether the part had no dot of the series before.
+    pub(crate) is_new: bool,
+}
+
+impl Taken<'_> {
+    /// The run that holds the dots, and their places in it.
+    pub(crate) fn dots(&self) -> (&Run, std::ops::Range<usize>) {
+        let run = self.series.run(self.clock);
+        (run, self.before..run.len())
+    }
+}
+
+impl FrameFold {
+    /// A fold that makes room beforehand for all dots of these frames.
+    pub(crate) fn of(frames: &[Frame<'_>]) -> FrameFold {
+        FrameFold { counts: count_by_id(frames), places: ById::default() }
+    }
+
+    /// From here on dots go into another part.
+    pub(crate) fn begin_part(&mut self) {
+        self.places.clear();
+    }
+
+    /// Adds the dots of one frame; returns how many those were, which is fewer than the frame says where nobody knows
+    /// a series or values make no sense.
+    ///
+    /// - `each`: gets what was added, series by series
+    pub(crate) fn take(
+        &mut self,
+        sequence: u64,
+        mut dots: DotGroups<'_>,
+        names: &Names,
+        part: &mut HeadPart,
+        mut each: impl FnMut(Taken<'_>),
+    ) -> u64 {
+        if part.dots == 0 {
+            part.first_sequence = sequence;
+        }
+        part.last_sequence = sequence;
+        let mut taken = 0;
+        let mut unnamed = Run::default();
+        while let Some((id, clock)) = dots.peek() {
+            let Some((name, shape)) = names.series.get(id) else {
+                if dots.take(None, &mut unnamed).is_none() {
+                    break;
+                }
+                continue;
+            };
+            let place = self.places.get(id).copied().unwrap_or_else(|| {
+                let place = part.place(name);
+                part.at(place).reserve(self.counts.get(id).copied().unwrap_or_default());
+                self.places.put(id, place);
+                place
+            });
+            let series = part.at(place);
+            let (is_new, before) = (series.len() == 0, series.run(clock).len());
+            // Fewer bytes than the groups promise: what came so far is whole.
+            let Some(count) = series.fill(clock, shape, |run| dots.take(Some(shape), run)) else { break };
+            if count > 0 {
+                taken += count as u64;
+                each(Taken { name, clock, series, before, is_new });
+            }
+        }
+        part.dots += taken;
+        taken
+    }
+}
