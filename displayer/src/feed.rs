@@ -1,12 +1,12 @@
-//! What the displayer reads: the store's directory, or in tests series in memory.
+//! What the displayer follows: the store's directory, or in tests series in memory.
+//!
+//! A [`Feed`] tells what is new. What there is, its [`View`] gives to queries as a [`Source`].
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dotter_dot::{Reason, SeriesName, TimeRange, Timestamp};
-use dotter_query::{Dot, Rollup, Stretch};
+use dotter_query::{Catalogue, Source};
 
 /// What went wrong inside a feed.
 pub type FeedError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,7 +19,7 @@ pub trait Feed: Send {
     /// # Errors
     ///
     /// Where there is nothing to read yet, or it cannot be read. The next call tries again.
-    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<Arc<dyn View>>, FeedError>;
+    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<View>, FeedError>;
 }
 
 /// One commit.
@@ -47,64 +47,20 @@ pub struct LossNews {
 }
 
 /// Everything there is, at one moment.
-pub trait View: Send + Sync {
-    /// Every name, sorted by bytes.
-    fn names(&self) -> Vec<SeriesName>;
-
-    /// How many names there are.
-    fn name_count(&self) -> usize;
-
+#[derive(Clone)]
+pub struct View {
+    /// The series, as queries ask for them.
+    pub source: Arc<dyn Source>,
+    /// Their names.
+    pub catalogue: Catalogue,
     /// Changes when the feed had to begin anew: news before it may be missing.
-    fn epoch(&self) -> u64;
-
+    pub epoch: u64,
     /// Changes whenever names may have gone or come without being in the news.
-    fn generation(&self) -> u64;
-
+    pub generation: u64,
     /// The last commit this holds.
-    fn sequence(&self) -> u64;
-
-    /// As [`dotter_query::Source::fetch`].
-    ///
-    /// # Errors
-    ///
-    /// Where the dots cannot be read.
-    fn fetch(
-        &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), FeedError>;
-
-    /// As [`dotter_query::Source::stretches`].
-    ///
-    /// # Errors
-    ///
-    /// Where the index cannot be read.
-    fn stretches(&self, _name: &str, _range: TimeRange) -> Result<Option<Vec<Stretch>>, FeedError> {
-        Ok(None)
-    }
-
-    /// As [`dotter_query::Source::rollups`].
-    ///
-    /// # Errors
-    ///
-    /// Where the archives cannot be read.
-    fn rollups(&self, _name: &str, _range: TimeRange, _step: Duration) -> Result<Vec<Rollup>, FeedError> {
-        Ok(Vec::new())
-    }
-
-    /// The newest dots, oldest first, at most `count`.
-    ///
-    /// # Errors
-    ///
-    /// Where the dots cannot be read.
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, FeedError>;
-
-    /// The first and the last moment of a series.
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)>;
-
-    /// What became of every application's dots, by application.
-    fn losses(&self) -> BTreeMap<String, ApplicationLosses>;
+    pub sequence: u64,
+    /// Adds up what became of every application's dots, by application.
+    pub losses: Arc<dyn Fn() -> BTreeMap<String, ApplicationLosses> + Send + Sync>,
 }
 
 /// What became of one application's dots, over all its rings.

@@ -1,11 +1,13 @@
 //! For tests: a feed in memory that the test writes into.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_query::Dot;
+use dotter_query::{
+    Budget, Catalogue, Dot, Error, Known, Node, Pattern, Piece, Report, Sink, Source, SourceError, Stretch,
+    Want, What,
+};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, News, View};
 
@@ -26,11 +28,10 @@ struct Inner {
     changed: bool,
 }
 
+/// The series at one moment.
 struct Frozen {
-    epoch: u64,
-    sequence: u64,
     series: BTreeMap<SeriesName, Vec<Dot>>,
-    losses: BTreeMap<String, ApplicationLosses>,
+    catalogue: Catalogue,
 }
 
 impl Memory {
@@ -81,7 +82,7 @@ impl Memory {
 }
 
 impl Feed for Memory {
-    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<Arc<dyn View>>, FeedError> {
+    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<View>, FeedError> {
         let mut inner = self.inner.lock().unwrap();
         if !inner.open {
             return Err("no store here".into());
@@ -90,60 +91,69 @@ impl Feed for Memory {
         if !std::mem::take(&mut inner.changed) {
             return Ok(None);
         }
-        let Inner { epoch, sequence, series, losses, .. } = &*inner;
-        Ok(Some(Arc::new(Frozen {
-            epoch: *epoch,
-            sequence: *sequence,
-            series: series.clone(),
-            losses: losses.clone(),
-        })))
+        let Inner { epoch, sequence, .. } = *inner;
+        let (series, losses) = (inner.series.clone(), inner.losses.clone());
+        let catalogue = Catalogue::new(series.keys().cloned().collect());
+        Ok(Some(View {
+            source: Arc::new(Frozen { series, catalogue: catalogue.clone() }),
+            catalogue,
+            epoch,
+            generation: 1,
+            sequence,
+            losses: Arc::new(move || losses.clone()),
+        }))
     }
 }
 
-impl View for Frozen {
-    fn names(&self) -> Vec<SeriesName> {
-        self.series.keys().cloned().collect()
-    }
-
-    fn name_count(&self) -> usize {
-        self.series.len()
-    }
-
-    fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    fn generation(&self) -> u64 {
-        1
-    }
-
-    fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
-    fn fetch(
-        &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), FeedError> {
-        let dots = self.series.get(name).map_or(&[][..], |dots| dots);
-        let dots: Vec<Dot> = dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
-        let _ = visit(&dots, dots.len() as u64);
-        Ok(())
-    }
-
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, FeedError> {
-        let dots = self.series.get(name).map_or(&[][..], |dots| dots);
-        Ok(dots[dots.len().saturating_sub(count)..].to_vec())
-    }
-
+impl Frozen {
     fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
         let dots = self.series.get(name)?;
         Some((dots.first()?.time, dots.last()?.time))
     }
+}
 
-    fn losses(&self) -> BTreeMap<String, ApplicationLosses> {
-        self.losses.clone()
+impl Source for Frozen {
+    fn find(
+        &self,
+        pattern: &Pattern,
+        live: Option<TimeRange>,
+        budget: &Budget,
+        visit: &mut dyn FnMut(Node) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let shows = |name: &SeriesName| {
+            let span = self.span(name.as_str());
+            live.is_none_or(|range| span.is_some_and(|(first, last)| range.meets(first, last)))
+        };
+        self.catalogue.find(pattern, budget, &shows, visit)
+    }
+
+    fn known(&self, names: &[&str]) -> Result<Vec<Known>, SourceError> {
+        Ok(names.iter().map(|name| Known { span: self.span(name), ..Known::default() }).collect())
+    }
+
+    fn fetch(&self, wants: &[Want<'_>], mut sink: Sink<'_>) -> Result<Report, SourceError> {
+        for (index, want) in wants.iter().enumerate() {
+            let dots = self.series.get(want.name).map_or(&[][..], |dots| dots);
+            match want.what {
+                What::Dots(range) => {
+                    let dots: Vec<Dot> =
+                        dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
+                    if sink.look_at(index, dots.len() as u64).is_break() {
+                        break;
+                    }
+                    sink.put(index, Piece::Dots(&dots));
+                }
+                What::Stretches(range) => {
+                    let unread = Stretch { range, dots: dots.len() as u64, numbers: None };
+                    sink.put(index, Piece::Stretches(&[unread]));
+                }
+                // Nothing expires here.
+                What::Steps(..) => {}
+                What::Newest(count) => {
+                    sink.put(index, Piece::Dots(&dots[dots.len().saturating_sub(count)..]))
+                }
+            }
+        }
+        Ok(sink.report())
     }
 }

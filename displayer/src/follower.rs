@@ -1,4 +1,4 @@
-//! The thread that follows the store: looks every 20 ms, keeps the newest moment, feeds the live stream.
+//! The thread that follows the store: looks every 20 ms, keeps the newest view, feeds the live stream.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,12 +7,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use dotter_daemon::{AbortOnPanic, Log, StopFlag, chain};
-use dotter_query::Catalogue;
 
 use crate::feed::{Feed, News, View};
 use crate::live::Live;
 use crate::pulse::Pulse;
-use crate::watched::{Moment, Watched};
+use crate::watched::Watched;
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -57,7 +56,7 @@ pub(crate) fn start(
     log: Log,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("follower".into()).spawn(move || {
-        // A displayer whose follower is gone would show an ever older moment as if it were now.
+        // A displayer whose follower is gone would show an ever older view as if it were now.
         let _guard = AbortOnPanic("follower");
         let mut follower = Follower::new(feed, followed, log);
         let mut wait = Duration::ZERO;
@@ -71,15 +70,13 @@ pub(crate) struct Follower {
     feed: Box<dyn Feed>,
     followed: Arc<Followed>,
     log: Log,
-    /// The generation that the catalogue was read from; `None` before the first view.
-    generation: Option<u64>,
     /// Empty between looks; kept for its room.
     news: Vec<News>,
 }
 
 impl Follower {
     pub(crate) fn new(feed: Box<dyn Feed>, followed: Arc<Followed>, log: Log) -> Follower {
-        Follower { feed, followed, log, generation: None, news: Vec::new() }
+        Follower { feed, followed, log, news: Vec::new() }
     }
 
     /// One look; whether there was something to read.
@@ -113,48 +110,39 @@ impl Follower {
         true
     }
 
-    fn take(&mut self, view: Arc<dyn View>) {
-        let sequence = view.sequence();
-        let before = self.followed.watched.moment().ok();
-        let anew = |moment: &Arc<Moment>| {
-            moment.view.epoch() != view.epoch() || moment.view.sequence() > view.sequence()
-        };
+    fn take(&mut self, view: View) {
+        let (sequence, count) = (view.sequence, view.catalogue.names().len());
+        let before = self.followed.watched.view().ok();
+        let anew = |before: &Arc<View>| before.epoch != view.epoch || before.sequence > sequence;
         let starts = before.as_ref().is_none_or(anew);
-        let generation = Some(view.generation());
-        let names_hold = self.generation == generation && !starts;
-        self.generation = generation;
-        let mut catalogue = match &before {
-            Some(moment) if names_hold => moment.catalogue.clone(),
-            _ => Catalogue::new(view.names()),
-        };
+        let names_hold =
+            !starts && before.as_ref().is_some_and(|before| before.generation == view.generation);
+        // In a first view none is new.
+        let is_known = |name: &str| before.as_ref().is_none_or(|before| before.catalogue.contains(name));
         let mut new_names = Vec::new();
         {
             let mut pulse = self.followed.pulse();
             if !names_hold {
-                pulse.retain(|name| catalogue.contains(name));
+                pulse.retain(|name| view.catalogue.contains(name));
             }
             for (name, time, value) in self.news.iter().flat_map(|news| &news.dots) {
                 // A series with a pulse has a name that is known: only a first beat is worth a search.
-                if pulse.add(name, *time, *value) && !catalogue.contains(name.as_str()) {
+                if pulse.add(name, *time, *value) && !is_known(name.as_str()) {
                     new_names.push(name.clone());
                 }
             }
         }
-        catalogue.add(new_names.iter().cloned());
         // Series of texts are there without any dot of theirs having been in the news.
-        let names_miss = catalogue.names().len() != view.name_count();
-        if names_hold && names_miss {
-            catalogue = Catalogue::new(view.names());
+        let names_miss =
+            before.as_ref().is_some_and(|before| before.catalogue.names().len() + new_names.len() != count);
+        if before.is_some() && (!names_hold || names_miss) {
+            let names = view.catalogue.names().iter();
+            new_names = names.filter(|name| !is_known(name.as_str())).cloned().collect();
         }
-        if let Some(moment) = before.filter(|_| !names_hold || names_miss) {
-            let names = catalogue.names().iter();
-            new_names = names.filter(|name| !moment.catalogue.contains(name.as_str())).cloned().collect();
-        }
-        let count = catalogue.names().len();
         let dots: usize = self.news.iter().map(|news| news.dots.len()).sum();
         self.followed.dots.fetch_add(dots as u64, Relaxed);
         // The view first: a viewer who is told of a position can read up to it.
-        self.followed.watched.set(Moment { view, catalogue });
+        self.followed.watched.set(view);
         let mut live = self.followed.live();
         if starts {
             let start = self.news.first().map_or(sequence, |news| news.sequence.saturating_sub(1));

@@ -1,9 +1,10 @@
 //! Live plots in a browser and answers for Graphite clients, straight from the store's files.
 //!
 //! ```text
-//! store directory --> Feed --> follower thread --> Watched: what every request reads, at one moment
+//! store directory --> Feed --> follower thread --> Watched: the View that every request reads
 //!  (read-only)       20 ms           |        \--> Pulse: newest value and rate of every series
 //!                                    \----------> Live: recent news, one queue per viewer
+//! View --> Source (of dotter-query) --> StoreSource: what every query asks, one snapshot of the store
 //! browser, Grafana --> dotter-http --> Site: /, /render, /metrics/find, /dots, /api/*, /live
 //! ```
 //!
@@ -34,6 +35,7 @@ mod run;
 mod series_list;
 mod site;
 mod store_feed;
+mod store_source;
 mod watched;
 
 #[cfg(test)]

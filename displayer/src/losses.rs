@@ -7,14 +7,14 @@
 use dotter_http::Response;
 use serde_json::{Map, Value, json};
 
-use crate::watched::Moment;
+use crate::feed::View;
 
 const RECENT_MAX: usize = 500;
 const APPLICATIONS_MAX: usize = 1_000;
 
 /// The answer to `/api/losses`.
-pub(crate) fn answer(moment: &Moment) -> Response {
-    let applications = moment.view.losses();
+pub(crate) fn answer(view: &View) -> Response {
+    let applications = (view.losses)();
     let (mut all_lost, mut all_refused) = (0_u64, 0_u64);
     let mut recent = Vec::new();
     let mut listed = Vec::new();

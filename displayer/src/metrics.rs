@@ -10,12 +10,12 @@ use crate::follower::Followed;
 /// The answer to `/metrics`.
 pub(crate) fn answer(followed: &Followed, door: &Counters) -> Response {
     let mut text = Exposition::default();
-    let moment = followed.watched.moment().ok();
-    let ready = if moment.is_some() { 1.0 } else { 0.0 };
+    let view = followed.watched.view().ok();
+    let ready = if view.is_some() { 1.0 } else { 0.0 };
     text.gauge("displayer_ready", "Whether there is a store to read.", ready);
-    let series = moment.as_ref().map_or(0, |moment| moment.catalogue.names().len());
+    let series = view.as_ref().map_or(0, |view| view.catalogue.names().len());
     text.gauge("displayer_series", "Series in the store.", series as f64);
-    let sequence = moment.as_ref().map_or(0, |moment| moment.view.sequence());
+    let sequence = view.as_ref().map_or(0, |view| view.sequence);
     text.gauge("displayer_store_sequence", "Last commit seen in the store's log.", sequence as f64);
     let dots = followed.dots.load(Relaxed);
     text.counter("displayer_live_dots_total", "Dots seen as they were committed.", dots);

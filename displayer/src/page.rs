@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use dotter_dot::SeriesName;
 use dotter_http::{Request, Response};
 
+use crate::feed::View;
 use crate::form::Form;
-use crate::watched::Moment;
 
 /// Which page is inside: `bundled` or `prebuilt` live plots, or `pictures` drawn by the server.
 pub const PAGE_KIND: &str = env!("DOTTER_PAGE_KIND");
@@ -91,8 +91,8 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// The page of pictures: one for the series under each parent, the busiest first.
 ///
-/// - `moment`: what there is, or why there is nothing
-pub(crate) fn pictures(moment: Result<&Moment, &str>, busiest: &[SeriesName], form: &Form) -> Response {
+/// - `view`: what there is, or why there is nothing
+pub(crate) fn pictures(view: Result<&View, &str>, busiest: &[SeriesName], form: &Form) -> Response {
     let window = WINDOWS.into_iter().find(|window| form.get("w") == Some(window)).unwrap_or(WINDOWS[0]);
     let mut html = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -101,7 +101,7 @@ pub(crate) fn pictures(moment: Result<&Moment, &str>, busiest: &[SeriesName], fo
          <link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">\n\
          <link rel=\"stylesheet\" href=\"/page.css\">\n<script type=\"module\" src=\"/static.js\"></script>\n",
     );
-    match moment {
+    match view {
         Ok(_) => html.push_str("<noscript><meta http-equiv=\"refresh\" content=\"2\"></noscript>\n"),
         Err(_) => html.push_str("<meta http-equiv=\"refresh\" content=\"1\">\n"),
     }
@@ -115,15 +115,15 @@ pub(crate) fn pictures(moment: Result<&Moment, &str>, busiest: &[SeriesName], fo
         let _ = writeln!(html, "<a href=\"/?static=1&amp;w={choice}\"{chosen}>{choice}</a>");
     }
     html.push_str("</nav>\n</header>\n<main>\n");
-    let footer = match moment {
-        Ok(moment) if moment.catalogue.names().is_empty() => "No dots yet.".to_owned(),
-        Ok(moment) => {
-            let groups = group(moment, busiest);
+    let footer = match view {
+        Ok(view) if view.catalogue.names().is_empty() => "No dots yet.".to_owned(),
+        Ok(view) => {
+            let groups = group(view, busiest);
             for (title, names) in &groups {
                 picture(title, names, window, &mut html);
             }
             let (shown, all) =
-                (groups.iter().map(|(_, names)| names.len()).sum::<usize>(), moment.catalogue.names());
+                (groups.iter().map(|(_, names)| names.len()).sum::<usize>(), view.catalogue.names());
             format!("{shown} of {} series, the busiest first.", all.len())
         }
         Err(reason) => format!("Waiting for a store: {reason}"),
@@ -135,8 +135,8 @@ pub(crate) fn pictures(moment: Result<&Moment, &str>, busiest: &[SeriesName], fo
 }
 
 /// Series by their parent, in the order the parents first appear.
-fn group(moment: &Moment, busiest: &[SeriesName]) -> Vec<(String, Vec<SeriesName>)> {
-    let quiet = moment.catalogue.names().iter().filter(|name| !busiest.contains(name));
+fn group(view: &View, busiest: &[SeriesName]) -> Vec<(String, Vec<SeriesName>)> {
+    let quiet = view.catalogue.names().iter().filter(|name| !busiest.contains(name));
     let mut groups: Vec<(String, Vec<SeriesName>)> = Vec::new();
     for name in busiest.iter().chain(quiet).take(PICTURED_SERIES_MAX) {
         let parent = name.path().rsplit_once('.').map_or("", |(parent, _)| parent);

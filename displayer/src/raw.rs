@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_http::Response;
-use dotter_query::{Budget, Dot, Error, Source, Window, envelope, gap_after, write_seconds, write_string};
+use dotter_query::{
+    Budget, Dot, Error, Source, Window, envelope, gap_after, newest, write_seconds, write_string,
+};
 
 use crate::events::write_dots;
+use crate::feed::View;
 use crate::form::{Form, wrong};
-use crate::watched::Moment;
 
 const COLUMNS: u64 = 1_000;
 const COLUMNS_MAX: u64 = 8_000;
@@ -38,7 +40,7 @@ pub(crate) struct History {
 
 /// The dots of one series in `window`, at most four a column.
 pub(crate) fn fetch_envelope(
-    moment: &Moment,
+    source: &dyn Source,
     name: &str,
     window: Window,
     columns: u32,
@@ -46,13 +48,14 @@ pub(crate) fn fetch_envelope(
 ) -> Result<History, Error> {
     let next = |time: Timestamp| Timestamp::from_nanos(time.nanos().saturating_add(1));
     let range = TimeRange::new(next(window.from), next(window.until));
-    let envelope = envelope(moment, name, range, columns, budget)?;
-    let gap = gap_after(&moment.newest(name, SAMPLE_DOTS)?);
+    let envelope = envelope(source, name, range, columns, budget)?;
+    let sample = newest(source, &[name], SAMPLE_DOTS, budget)?.concat();
+    let gap = gap_after(&sample);
     Ok(History { count: envelope.count(), exact: envelope.is_exact(), dots: envelope.finish(), gap })
 }
 
 /// The answer to `/dots`.
-pub(crate) fn answer(moment: &Moment, form: &Form) -> Result<Response, Error> {
+pub(crate) fn answer(view: &View, form: &Form) -> Result<Response, Error> {
     let mut names = Vec::new();
     for text in form.all("series") {
         let name = SeriesName::new(text).map_err(|_| wrong("series", text, "the name of a series"))?;
@@ -80,10 +83,10 @@ pub(crate) fn answer(moment: &Moment, form: &Form) -> Result<Response, Error> {
     write_seconds(window.from, &mut out);
     out.extend_from_slice(b", \"until\": ");
     write_seconds(window.until, &mut out);
-    out.extend_from_slice(format!(", \"sequence\": {}, \"series\": [", moment.view.sequence()).as_bytes());
+    out.extend_from_slice(format!(", \"sequence\": {}, \"series\": [", view.sequence).as_bytes());
     let mut first = true;
     for name in &names {
-        let history = fetch_envelope(moment, name.as_str(), window, columns, &mut budget)?;
+        let history = fetch_envelope(&*view.source, name.as_str(), window, columns, &mut budget)?;
         out.extend_from_slice(if std::mem::take(&mut first) { b"{\"name\": " } else { b", {\"name\": " });
         write_string(name.as_str(), &mut out);
         let gap = history.gap.map_or_else(|| "null".to_owned(), |gap| gap.as_secs_f64().to_string());

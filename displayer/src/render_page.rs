@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use dotter_chart::{Chart, Line, Theme};
 use dotter_http::Response;
-use dotter_query::{Budget, Error, Precision, Render, Source, Steps, Target, Zone, render, write_json};
+use dotter_query::{Budget, Error, Precision, Render, Steps, Target, Zone, render, series, write_json};
 
+use crate::feed::View;
 use crate::form::{Form, wrong};
 use crate::raw::fetch_envelope;
-use crate::watched::Moment;
 
 /// Lines in one drawing; more could not be told apart.
 const LINES_MAX: usize = 64;
@@ -20,7 +20,7 @@ const LINES_MAX: usize = 64;
 const READ_DOTS_MAX: u64 = 20_000_000;
 
 /// The answer to `/render`.
-pub(crate) fn answer(moment: &Moment, steps: &Mutex<Steps>, form: &Form) -> Result<Response, Error> {
+pub(crate) fn answer(view: &View, steps: &Mutex<Steps>, form: &Form) -> Result<Response, Error> {
     let format = form.get("format").unwrap_or("json");
     let name = if form.get("target").is_some() { "target" } else { "target[]" };
     let targets: Result<Vec<Target>, Error> =
@@ -29,13 +29,13 @@ pub(crate) fn answer(moment: &Moment, steps: &Mutex<Steps>, form: &Form) -> Resu
         return Err(wrong("target", "", "a series or a pattern such as servers.*.cpu"));
     }
     match format {
-        "json" => json(moment, steps, form, targets?),
-        "svg" => svg(moment, form, &targets?),
+        "json" => json(view, steps, form, targets?),
+        "svg" => svg(view, form, &targets?),
         other => Err(wrong("format", other, "json or svg")),
     }
 }
 
-fn json(moment: &Moment, steps: &Mutex<Steps>, form: &Form, targets: Vec<Target>) -> Result<Response, Error> {
+fn json(view: &View, steps: &Mutex<Steps>, form: &Form, targets: Vec<Target>) -> Result<Response, Error> {
     if form.get("jsonp").is_some_and(|name| !name.is_empty()) {
         return Err(wrong("jsonp", form.get("jsonp").unwrap_or_default(), "none: plain JSON is served"));
     }
@@ -69,14 +69,14 @@ fn json(moment: &Moment, steps: &Mutex<Steps>, form: &Form, targets: Vec<Target>
         step,
     };
     let mut budget = Budget { dots_max: READ_DOTS_MAX, ..Budget::start() };
-    let series = render(moment, &request, steps, &mut budget)?;
+    let drawn = render(&*view.source, &request, steps, &mut budget)?;
     let no_nulls = form.get("noNullPoints").is_some_and(|text| !text.is_empty() && text != "0");
     let mut body = Vec::new();
-    write_json(&series, no_nulls, &mut body);
+    write_json(&drawn, no_nulls, &mut body);
     Ok(Response::json(200, body))
 }
 
-fn svg(moment: &Moment, form: &Form, targets: &[Target]) -> Result<Response, Error> {
+fn svg(view: &View, form: &Form, targets: &[Target]) -> Result<Response, Error> {
     let clock = form.clock()?;
     let window = form.window(&clock)?;
     let width = form.number("width", dotter_chart::SIDE_MAX.into())?.unwrap_or(600) as u32;
@@ -88,13 +88,13 @@ fn svg(moment: &Moment, form: &Form, targets: &[Target]) -> Result<Response, Err
     let mut budget = Budget { dots_max: READ_DOTS_MAX, ..Budget::start() };
     let mut names = Vec::new();
     for target in targets {
-        names.extend(moment.catalogue().find(&target.pattern, &budget)?);
+        names.extend(series(&*view.source, &target.pattern, &budget)?);
         budget.series(names.len())?;
     }
     names.truncate(LINES_MAX);
     let mut lines = Vec::with_capacity(names.len());
     for name in &names {
-        let history = fetch_envelope(moment, name.as_str(), window, width, &mut budget)?;
+        let history = fetch_envelope(&*view.source, name.as_str(), window, width, &mut budget)?;
         let dots = history.dots.iter().map(|dot| (dot.time.as_secs_f64(), dot.value)).collect();
         let column = window.until.since(window.from).as_secs_f64() / f64::from(width.max(1));
         let gap = history.gap.map_or(f64::INFINITY, |gap| gap.as_secs_f64().max(column * 2.5));

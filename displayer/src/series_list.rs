@@ -9,19 +9,19 @@ use std::collections::HashSet;
 
 use dotter_dot::SeriesName;
 use dotter_http::Response;
-use dotter_query::{Error, Pattern, write_number, write_seconds, write_string};
+use dotter_query::{Budget, Error, Pattern, newest, write_number, write_seconds, write_string};
 
+use crate::feed::View;
 use crate::follower::Followed;
 use crate::follows::COMPARISONS_MAX;
 use crate::form::{Form, wrong};
-use crate::pulse::busiest_first;
-use crate::watched::Moment;
+use crate::pulse::{Beat, busiest_first};
 
 const LIMIT: u64 = 100;
 const LIMIT_MAX: u64 = 1_000;
 
 /// The answer to `/api/series`.
-pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Result<Response, Error> {
+pub(crate) fn answer(view: &View, followed: &Followed, form: &Form) -> Result<Response, Error> {
     let search = Search::new(form.get("q").unwrap_or_default());
     let comparisons = search.comparisons();
     if comparisons > COMPARISONS_MAX {
@@ -31,7 +31,7 @@ pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Resul
     let offset = form.number("offset", u64::MAX)?.unwrap_or(0);
     let limit = form.number("limit", LIMIT_MAX)?.unwrap_or(LIMIT) as usize;
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    let all = moment.catalogue.names();
+    let all = view.catalogue.names();
     let met: Option<Vec<&SeriesName>> =
         (!search.is_empty()).then(|| all.iter().filter(|name| search.meets(name.as_str())).collect());
     let total = met.as_ref().map_or(all.len(), Vec::len);
@@ -45,7 +45,7 @@ pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Resul
         "rate" => {
             let active = followed.pulse().active();
             let mut busiest = busiest_first(active);
-            busiest.retain(|name| search.meets(name.as_str()) && moment.catalogue.contains(name.as_str()));
+            busiest.retain(|name| search.meets(name.as_str()) && view.catalogue.contains(name.as_str()));
             let busy: HashSet<&SeriesName> = busiest.iter().collect();
             let quiet = by_name().filter(|name| !busy.contains(name));
             busiest.iter().chain(quiet).skip(offset).take(limit).cloned().collect()
@@ -53,11 +53,17 @@ pub(crate) fn answer(moment: &Moment, followed: &Followed, form: &Form) -> Resul
         other => return Err(wrong("sort", other, "name or rate")),
     };
     let mut out = format!("{{\"total\": {total}, \"all\": {}, \"series\": [", all.len()).into_bytes();
-    for (index, name) in page.iter().enumerate() {
-        let beat = followed.pulse().get(name.as_str());
+    let beats: Vec<Option<Beat>> = {
+        let pulse = followed.pulse();
+        page.iter().map(|name| pulse.get(name.as_str())).collect()
+    };
+    let quiet: Vec<&str> =
+        page.iter().zip(&beats).filter(|(_, beat)| beat.is_none()).map(|(name, _)| name.as_str()).collect();
+    let mut stored = newest(&*view.source, &quiet, 1, &mut Budget::start())?.into_iter();
+    for (index, (name, beat)) in page.iter().zip(beats).enumerate() {
         let newest = match beat {
             Some(beat) => Some((beat.time, beat.value)),
-            None => moment.view.newest(name.as_str(), 1)?.first().map(|dot| (dot.time, dot.value)),
+            None => stored.next().and_then(|dots| Some((dots.first()?.time, dots.first()?.value))),
         };
         out.extend_from_slice(if index == 0 { b"{\"name\": " } else { b", {\"name\": " });
         write_string(name.as_str(), &mut out);

@@ -8,12 +8,12 @@ use dotter_dot::SeriesName;
 use dotter_http::{Counters, LiveCounters, Method, Request, Response, event_stream};
 use dotter_query::{Error, Pattern, Steps};
 
+use crate::feed::View;
 use crate::follower::Followed;
 use crate::follows::{COMPARISONS_MAX, Interest};
 use crate::form::{Form, refusal, wrong};
 use crate::live::{Ask, QUEUE_BYTES_MAX};
 use crate::pulse::busiest_first;
-use crate::watched::Moment;
 use crate::{find_page, losses, metrics, page, raw, render_page, series_list};
 
 /// Paths whose POST is a form that only reads.
@@ -60,22 +60,21 @@ impl Site {
                 .header("Allow", "GET, HEAD");
         }
         let form = Form::of(request);
-        let with = |answer: fn(&Moment, &Form) -> Result<Response, Error>| {
-            self.on_moment(|moment| answer(moment, &form))
-        };
+        let with =
+            |answer: fn(&View, &Form) -> Result<Response, Error>| self.on_view(|view| answer(view, &form));
         match path {
             "/" => self.front(request, &form),
-            "/render" => self.on_moment(|moment| render_page::answer(moment, &self.steps, &form)),
+            "/render" => self.on_view(|view| render_page::answer(view, &self.steps, &form)),
             "/metrics/find" => with(find_page::answer),
             "/metrics/index.json" => with(find_page::index),
             "/dots" => with(raw::answer),
             "/live" if request.method == Method::Head => Response::new(200, "text/event-stream", Vec::new()),
             "/live" => self.live(request, &form).unwrap_or_else(|error| refusal(&error)),
-            "/api/series" => self.on_moment(|moment| series_list::answer(moment, &self.followed, &form)),
-            "/api/losses" => self.on_moment(|moment| Ok(losses::answer(moment))),
+            "/api/series" => self.on_view(|view| series_list::answer(view, &self.followed, &form)),
+            "/api/losses" => self.on_view(|view| Ok(losses::answer(view))),
             "/-/healthy" if self.followed.watched.is_healthy() => Response::text(200, "healthy\n"),
             "/-/healthy" => Response::text(503, "the store was not looked at for seconds\n"),
-            "/-/ready" => self.on_moment(|_| Ok(Response::text(200, "ready\n"))),
+            "/-/ready" => self.on_view(|_| Ok(Response::text(200, "ready\n"))),
             "/metrics" => metrics::answer(&self.followed, &self.counters()),
             _ => page::file(request)
                 .unwrap_or_else(|| Response::text(404, format!("there is no page {path}\n"))),
@@ -87,10 +86,10 @@ impl Site {
     }
 
     /// An answer that needs a store.
-    fn on_moment(&self, answer: impl FnOnce(&Moment) -> Result<Response, Error>) -> Response {
-        match self.followed.watched.moment() {
-            Ok(moment) => {
-                answer(&moment).unwrap_or_else(|error| refusal(&error)).header("Cache-Control", "no-store")
+    fn on_view(&self, answer: impl FnOnce(&View) -> Result<Response, Error>) -> Response {
+        match self.followed.watched.view() {
+            Ok(view) => {
+                answer(&view).unwrap_or_else(|error| refusal(&error)).header("Cache-Control", "no-store")
             }
             Err(reason) => {
                 Response::text(503, format!("waiting for a store: {reason}\n")).header("Retry-After", "1")
@@ -102,10 +101,10 @@ impl Site {
         if !page::is_pictures(form) {
             return page::index(request);
         }
-        let moment = self.followed.watched.moment();
+        let view = self.followed.watched.view();
         let active = self.followed.pulse().active();
         let busiest = busiest_first(active);
-        page::pictures(moment.as_deref().map_err(String::as_str), &busiest, form)
+        page::pictures(view.as_deref().map_err(String::as_str), &busiest, form)
     }
 
     /// `/live?series=NAME&series=NAME` or `?match=PATTERN`, with `max=` dots of a series in one event and

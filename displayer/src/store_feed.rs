@@ -1,17 +1,15 @@
 //! The store's directory as a feed: opened read-only and followed; nothing is asked of anyone.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_query::{Dot, Method, Numbers, Rollup, Stretch};
-use dotter_store::{Aggregation, Reader, Rules, Snapshot, WatchedRules};
+use dotter_query::Catalogue;
+use dotter_store::{Reader, Snapshot, WatchedRules};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
-use crate::pieces::{pieces, stretches};
+use crate::store_source::StoreSource;
 
 /// How often the files of the retention rules are looked at.
 const RULES_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +22,10 @@ pub struct StoreFeed {
     epoch: u64,
     /// The reader's own count of the latter.
     lost: u64,
+    /// The names of the last view, and the generation and the sequence of its store.
+    catalogue: Catalogue,
+    generation: u64,
+    sequence: u64,
     /// They say how one number is made of a step of an archive. What cannot be read of them is left out; the collector
     /// names it.
     rules: WatchedRules,
@@ -35,7 +37,17 @@ impl StoreFeed {
     /// Opens nothing yet.
     pub fn new(dir: PathBuf) -> StoreFeed {
         let rules = WatchedRules::new(&dir);
-        StoreFeed { dir, reader: None, epoch: 0, lost: 0, rules, looked: None }
+        StoreFeed {
+            dir,
+            reader: None,
+            epoch: 0,
+            lost: 0,
+            catalogue: Catalogue::default(),
+            generation: 0,
+            sequence: 0,
+            rules,
+            looked: None,
+        }
     }
 
     /// Whether the rules have changed.
@@ -46,10 +58,34 @@ impl StoreFeed {
         self.looked = Some(Instant::now());
         self.rules.look()
     }
+    /// Brings the names up to date.
+    ///
+    /// - `starts`: whether the last view may have been another store's
+    fn take_names(&mut self, snapshot: &Snapshot, starts: bool, news: &[News]) {
+        let names = snapshot.series();
+        if !starts && self.generation == snapshot.generation() {
+            // None has gone. Those that came are mostly in the news; series of texts are not.
+            let new_count = names.len().saturating_sub(self.catalogue.names().len());
+            let mut new_names = BTreeSet::new();
+            let mut told = news.iter().flat_map(|news| &news.dots).map(|(name, ..)| name);
+            while new_names.len() < new_count
+                && let Some(name) = told.next()
+            {
+                if !self.catalogue.contains(name.as_str()) {
+                    new_names.insert(name.clone());
+                }
+            }
+            self.catalogue.add(new_names);
+            if self.catalogue.names().len() == names.len() {
+                return;
+            }
+        }
+        self.catalogue = Catalogue::new(names.collect());
+    }
 }
 
 impl Feed for StoreFeed {
-    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<Arc<dyn View>>, FeedError> {
+    fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<View>, FeedError> {
         let opened = self.reader.is_none();
         // Taken out while it is used: after an error it is opened anew at the next look.
         let mut reader = match self.reader.take() {
@@ -60,14 +96,28 @@ impl Feed for StoreFeed {
         let changed = reader.refresh(Some(&mut committed))? | self.look_at_rules();
         let snapshot = reader.snapshot();
         self.reader = Some(reader);
-        if opened || snapshot.epoch() != self.lost {
+        let starts = opened || snapshot.epoch() != self.lost;
+        if starts {
             self.epoch += 1;
             self.lost = snapshot.epoch();
         }
+        let before = news.len();
         news.extend(committed.into_iter().map(told));
-        let epoch = self.epoch;
-        let rules = self.rules.rules().clone();
-        Ok((changed || opened).then(|| Arc::new(StoreView { snapshot, epoch, rules }) as Arc<dyn View>))
+        if !changed && !opened {
+            return Ok(None);
+        }
+        self.take_names(&snapshot, starts || snapshot.sequence() < self.sequence, &news[before..]);
+        self.generation = snapshot.generation();
+        self.sequence = snapshot.sequence();
+        let source = StoreSource::new(snapshot.clone(), self.rules.rules().clone(), self.catalogue.clone());
+        Ok(Some(View {
+            source: Arc::new(source),
+            catalogue: self.catalogue.clone(),
+            epoch: self.epoch,
+            generation: self.generation,
+            sequence: self.sequence,
+            losses: Arc::new(move || losses(&snapshot)),
+        }))
     }
 }
 
@@ -81,127 +131,44 @@ fn told(news: dotter_store::News) -> News {
     News { sequence: news.sequence, losses: losses.collect(), dots: news.dots }
 }
 
-struct StoreView {
-    snapshot: Snapshot,
-    epoch: u64,
-    rules: Arc<Rules>,
-}
-
-impl View for StoreView {
-    fn names(&self) -> Vec<SeriesName> {
-        self.snapshot.series().collect()
-    }
-
-    fn name_count(&self) -> usize {
-        self.snapshot.series().len()
-    }
-
-    fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    fn generation(&self) -> u64 {
-        self.snapshot.generation()
-    }
-
-    fn sequence(&self) -> u64 {
-        self.snapshot.sequence()
-    }
-
-    fn fetch(
-        &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), FeedError> {
-        let mut scan = self.snapshot.scan();
-        let (mut found, mut dots) = (Vec::new(), Vec::new());
-        for (piece, looked_at) in pieces(range, &self.snapshot.chunks(name, range)?) {
-            found.clear();
-            scan.read(name, piece, &mut found)?;
-            dots.clear();
-            dots.extend(found.iter().map(dot));
-            if visit(&dots, looked_at.max(dots.len() as u64)).is_break() {
-                break;
-            }
+/// What the ledger says of every application, over all its rings.
+fn losses(snapshot: &Snapshot) -> BTreeMap<String, ApplicationLosses> {
+    let mut applications: BTreeMap<String, ApplicationLosses> = BTreeMap::new();
+    for (_, account) in snapshot.ledger().iter() {
+        let losses = applications.entry(account.application.clone()).or_default();
+        losses.rings += 1;
+        losses.stored += account.stored();
+        for (reason, tally) in &account.lost {
+            *losses.lost.entry(*reason).or_default() += tally.count;
+            let spans = tally.spans.iter();
+            losses.spans.extend(spans.map(|(times, lost)| LossSpan {
+                reason: *reason,
+                lost: *lost,
+                times: *times,
+            }));
         }
-        Ok(())
-    }
-
-    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, FeedError> {
-        Ok(Some(stretches(range, &self.snapshot.chunks(name, range)?)))
-    }
-
-    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, FeedError> {
-        let one = self.rules.one_number(name);
-        let rollup = |rollup: dotter_store::Rollup| {
-            let method = one.of(&rollup).map(method);
-            let dotter_store::Rollup { time, min, max, sum, count, last, steps, .. } = rollup;
-            Rollup { time, numbers: Numbers { count, min, max, sum }, last, steps, method }
-        };
-        Ok(self.snapshot.rollups(name, range, step)?.into_iter().map(rollup).collect())
-    }
-
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, FeedError> {
-        Ok(self.snapshot.last(name, count)?.iter().map(dot).collect())
-    }
-
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
-        self.snapshot.span(name)
-    }
-
-    fn losses(&self) -> BTreeMap<String, ApplicationLosses> {
-        let mut applications: BTreeMap<String, ApplicationLosses> = BTreeMap::new();
-        for (_, account) in self.snapshot.ledger().iter() {
-            let losses = applications.entry(account.application.clone()).or_default();
-            losses.rings += 1;
-            losses.stored += account.stored();
-            for (reason, tally) in &account.lost {
-                *losses.lost.entry(*reason).or_default() += tally.count;
-                let spans = tally.spans.iter();
-                losses.spans.extend(spans.map(|(times, lost)| LossSpan {
-                    reason: *reason,
-                    lost: *lost,
-                    times: *times,
-                }));
-            }
-            for (reason, count) in account.refused.iter().chain(&account.refused_in_ring) {
-                *losses.refused.entry(*reason).or_default() += count;
-            }
+        for (reason, count) in account.refused.iter().chain(&account.refused_in_ring) {
+            *losses.refused.entry(*reason).or_default() += count;
         }
-        for (name, of) in self.snapshot.ledger().applications() {
-            let losses = applications.entry(name.to_owned()).or_default();
-            losses.rings += of.rings;
-            losses.stored += of.stored;
-            for (reason, count) in &of.lost {
-                *losses.lost.entry(*reason).or_default() += count;
-            }
-            for (reason, count) in of.refused.iter().chain(&of.refused_in_ring) {
-                *losses.refused.entry(*reason).or_default() += count;
-            }
+    }
+    for (name, of) in snapshot.ledger().applications() {
+        let losses = applications.entry(name.to_owned()).or_default();
+        losses.rings += of.rings;
+        losses.stored += of.stored;
+        for (reason, count) in &of.lost {
+            *losses.lost.entry(*reason).or_default() += count;
         }
-        applications
+        for (reason, count) in of.refused.iter().chain(&of.refused_in_ring) {
+            *losses.refused.entry(*reason).or_default() += count;
+        }
     }
-}
-
-fn method(aggregation: Aggregation) -> Method {
-    match aggregation {
-        Aggregation::Average => Method::Average,
-        Aggregation::Min => Method::Min,
-        Aggregation::Max => Method::Max,
-        Aggregation::Sum => Method::Sum,
-        Aggregation::Last => Method::Last,
-        Aggregation::Count => Method::Count,
-    }
-}
-
-fn dot(dot: &dotter_store::Dot) -> Dot {
-    Dot { time: dot.time, value: dot.value }
+    applications
 }
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::{Incarnation, Reason};
+    use dotter_dot::{Format, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+    use dotter_query::{Budget, Pattern};
     use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
 
     use super::*;
@@ -229,12 +196,61 @@ mod tests {
             let machine = Machine { wall: now.saturating_add(length), boot: [1; 16], since_boot: length };
             dotter_store::tidy(dir.path(), &machine).unwrap();
             let view = feed.refresh(&mut Vec::new()).unwrap().expect("something has changed");
-            let losses = view.losses();
+            let losses = (view.losses)();
             let of = &losses["app"];
             assert_eq!((of.rings, of.lost[&Reason::LAPPED], of.refused[&Reason::SIGNAL_HANDLER]), (1, 3, 2));
         }
         let ledger = Reader::open(dir.path()).unwrap().snapshot().ledger().clone();
         assert_eq!((ledger.iter().count(), ledger.applications().count()), (0, 1));
+    }
+
+    #[test]
+    fn a_view_has_the_names_of_its_store_however_they_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let mut feed = StoreFeed::new(dir.path().to_owned());
+        let now = Timestamp::from_secs(1_710_460_800).unwrap();
+        let mut look = |expected: &[&str]| {
+            let view = feed.refresh(&mut Vec::new()).unwrap().expect("something has changed");
+            let names: Vec<&str> = view.catalogue.names().iter().map(SeriesName::as_str).collect();
+            assert_eq!(names, expected);
+            let stored: Vec<SeriesName> = Reader::open(dir.path()).unwrap().snapshot().series().collect();
+            assert_eq!(view.catalogue.names(), stored);
+            let found = dotter_query::series(&*view.source, &Pattern::new("*").unwrap(), &Budget::start());
+            assert_eq!(found.unwrap(), stored);
+        };
+        let mut commit = |numbers: &[&str], texts: &[&str]| {
+            let mut dots = dotter_store::Dots::default();
+            for text in numbers {
+                let key = writer.series(&SeriesName::new(text).unwrap(), &Shape::number());
+                dots.push(key, true, now, 1.0);
+            }
+            for text in texts {
+                let shape = Shape::from(Format::new("s").unwrap());
+                let key = writer.series(&SeriesName::new(text).unwrap(), &shape);
+                let mut row = Vec::new();
+                put_row([Value::Text("x")], &mut row);
+                dots.push_row(key, true, now, &row);
+            }
+            writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+            writer.sync().unwrap();
+        };
+        commit(&["c"], &[]);
+        look(&["c"]);
+        commit(&["e", "c", "d", "e"], &[]);
+        look(&["c", "d", "e"]);
+        commit(&["f"], &["a"]);
+        look(&["a", "c", "d", "e", "f"]);
+        dotter_store::add(dir.path(), vec![(SeriesName::new("b").unwrap(), now, 1.0)]).unwrap();
+        commit(&["g"], &[]);
+        look(&["a", "b", "c", "d", "e", "f", "g"]);
+        let pattern = dotter_store::Pattern::new("b");
+        let deletion =
+            dotter_store::Deletion { pattern, first_key: None, last_key: None, range: TimeRange::ALL };
+        dotter_store::delete(dir.path(), &deletion).unwrap();
+        // As many as before.
+        commit(&["h"], &[]);
+        look(&["a", "c", "d", "e", "f", "g", "h"]);
     }
 
     #[test]

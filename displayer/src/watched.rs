@@ -1,55 +1,13 @@
-//! What every request reads: the newest view, the names in it, and why there is none yet.
+//! What every request reads: the newest view, or why there is none yet.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{TimeRange, Timestamp};
-use dotter_query::{Catalogue, Dot, Rollup, Source, SourceError, Stretch};
-
 use crate::feed::View;
 
-/// A view and the names in it, at one moment.
-#[derive(Clone)]
-pub(crate) struct Moment {
-    pub(crate) view: Arc<dyn View>,
-    pub(crate) catalogue: Catalogue,
-}
-
-impl Source for Moment {
-    fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
-    }
-
-    fn fetch(
-        &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), SourceError> {
-        self.view.fetch(name, range, visit)
-    }
-
-    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
-        self.view.stretches(name, range)
-    }
-
-    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, SourceError> {
-        self.view.rollups(name, range, step)
-    }
-
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError> {
-        self.view.newest(name, count)
-    }
-
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
-        self.view.span(name)
-    }
-}
-
-/// The newest moment, set by the follower and read by everyone.
+/// The newest view, set by the follower and read by everyone.
 pub(crate) struct Watched {
-    moment: RwLock<Option<Arc<Moment>>>,
+    view: RwLock<Option<Arc<View>>>,
     health: Mutex<Health>,
 }
 
@@ -66,19 +24,19 @@ impl Watched {
     pub(crate) fn new() -> Watched {
         let health =
             Health { looked: Instant::now(), trouble: Some("the store was not looked at yet".into()) };
-        Watched { moment: RwLock::default(), health: Mutex::new(health) }
+        Watched { view: RwLock::default(), health: Mutex::new(health) }
     }
 
     /// What there is to read, or why there is nothing.
-    pub(crate) fn moment(&self) -> Result<Arc<Moment>, String> {
-        match &*self.moment.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(moment) => Ok(moment.clone()),
+    pub(crate) fn view(&self) -> Result<Arc<View>, String> {
+        match &*self.view.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(view) => Ok(view.clone()),
             None => Err(self.trouble().unwrap_or_default()),
         }
     }
 
-    pub(crate) fn set(&self, moment: Moment) {
-        *self.moment.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(moment));
+    pub(crate) fn set(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(view));
     }
 
     /// The follower looked; `trouble` says what went wrong.

@@ -1,15 +1,14 @@
 //! Zoomed-out answers come from what chunks are known to hold; on random stores they are those of the dots.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dotter_displayer::{Feed, StoreFeed, View};
+use dotter_displayer::{Feed, StoreFeed};
 use dotter_dot::{Format, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
 use dotter_query::{
-    Budget, Catalogue, Dot, Precision, Render, Rollup, Source, SourceError, Stretch, Target, Window,
-    envelope, render,
+    Budget, Dot, Error, Known, Node, Piece, Precision, Render, Report, Sink, Source, SourceError, Stretch,
+    Target, Want, What, Window, envelope, render,
 };
 use dotter_store::{Bulk, Deletion, Dots, Machine, Pattern, Transaction, Writer};
 
@@ -37,54 +36,39 @@ impl Random {
     }
 }
 
-/// A store's view, which may be kept from knowing anything but dots.
-struct Seen {
-    view: Arc<dyn View>,
-    catalogue: Catalogue,
-    knows: bool,
+fn open(dir: &Path) -> Arc<dyn Source> {
+    StoreFeed::new(dir.to_owned()).refresh(&mut Vec::new()).unwrap().unwrap().source
 }
 
-impl Seen {
-    fn open(dir: &Path) -> Seen {
-        let view = StoreFeed::new(dir.to_owned()).refresh(&mut Vec::new()).unwrap().unwrap();
-        let mut catalogue = Catalogue::default();
-        catalogue.add(view.names());
-        Seen { view, catalogue, knows: true }
-    }
+/// A source that is kept from knowing anything but dots.
+struct Blind(Arc<dyn Source>);
 
-    fn blind(&self) -> Seen {
-        Seen { view: self.view.clone(), catalogue: self.catalogue.clone(), knows: false }
-    }
-}
-
-impl Source for Seen {
-    fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
-    }
-
-    fn fetch(
+impl Source for Blind {
+    fn find(
         &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), SourceError> {
-        self.view.fetch(name, range, visit)
+        pattern: &dotter_query::Pattern,
+        live: Option<TimeRange>,
+        budget: &Budget,
+        visit: &mut dyn FnMut(Node) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.0.find(pattern, live, budget, visit)
     }
 
-    fn stretches(&self, name: &str, range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
-        if self.knows { self.view.stretches(name, range) } else { Ok(None) }
+    fn known(&self, names: &[&str]) -> Result<Vec<Known>, SourceError> {
+        self.0.known(names)
     }
 
-    fn rollups(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, SourceError> {
-        if self.knows { self.view.rollups(name, range, step) } else { Ok(Vec::new()) }
-    }
-
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError> {
-        self.view.newest(name, count)
-    }
-
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
-        self.view.span(name)
+    fn fetch(&self, wants: &[Want<'_>], mut sink: Sink<'_>) -> Result<Report, SourceError> {
+        // Queries never want stretches or steps together with anything else.
+        match wants {
+            [Want { what: What::Stretches(range), .. }] => {
+                let unread = Stretch { range: *range, dots: 0, numbers: None };
+                sink.put(0, Piece::Stretches(&[unread]));
+                Ok(sink.report())
+            }
+            [Want { what: What::Steps(..), .. }] => Ok(sink.report()),
+            _ => self.0.fetch(wants, sink),
+        }
     }
 }
 
@@ -191,15 +175,15 @@ fn what_is_known_of_chunks_answers_as_their_dots_do() {
         if !dir.path().join("MANIFEST").exists() {
             continue;
         }
-        let knowing = Seen::open(dir.path());
-        let blind = knowing.blind();
+        let knowing = open(dir.path());
+        let blind = Blind(knowing.clone());
         for _ in 0..12 {
             let from = START + random.below(300_000 * SECOND);
             let length = [1_000, 60_000, 500_000][random.below(3) as usize] * SECOND;
             let range = TimeRange::new(at(from), at(from + 1 + random.below(length)));
             let columns = [1, 3, 50, 1200][random.below(4) as usize];
             let (mut less, mut more) = (budget(), budget());
-            let found = envelope(&knowing, NAME, range, columns, &mut less).unwrap();
+            let found = envelope(&*knowing, NAME, range, columns, &mut less).unwrap();
             let expected = envelope(&blind, NAME, range, columns, &mut more).unwrap();
             assert_eq!((found.count(), found.is_exact()), (expected.count(), expected.is_exact()), "{round}");
             assert_eq!(
@@ -220,7 +204,7 @@ fn what_is_known_of_chunks_answers_as_their_dots_do() {
                 step: [None, Some(Duration::from_secs(1 + random.below(20)))][random.below(2) as usize],
             };
             let steps = Mutex::default();
-            let found = render(&knowing, &request, &steps, &mut less).unwrap();
+            let found = render(&*knowing, &request, &steps, &mut less).unwrap();
             let expected = render(&blind, &request, &steps, &mut more).unwrap();
             assert_eq!(found.len(), expected.len());
             for ((_, found), (_, expected)) in found.iter().zip(&expected) {
@@ -256,7 +240,7 @@ fn what_has_expired_is_answered_from_archives() {
     }
     let range = TimeRange::new(minute(0), minute(12 * 60));
     let extremes = |columns: u32| {
-        let found = envelope(&Seen::open(dir.path()), NAME, range, columns, &mut budget()).unwrap();
+        let found = envelope(&*open(dir.path()), NAME, range, columns, &mut budget()).unwrap();
         let (count, dots) = (found.count(), found.finish());
         assert!(dots.is_sorted_by_key(|dot| dot.time));
         let values = || dots.iter().map(|dot| dot.value);
@@ -271,7 +255,7 @@ fn what_has_expired_is_answered_from_archives() {
             precision: Precision::Seconds,
             step: None,
         };
-        let series = render(&Seen::open(dir.path()), &request, &Mutex::default(), &mut budget()).unwrap();
+        let series = render(&*open(dir.path()), &request, &Mutex::default(), &mut budget()).unwrap();
         series[0].1.values.clone()
     };
     let before = averages();
@@ -283,7 +267,8 @@ fn what_has_expired_is_answered_from_archives() {
         let machine = Machine { wall, boot: [1; 16], since_boot: Duration::from_secs(seconds) };
         dotter_store::retain(dir.path(), &machine, &never).unwrap();
     }
-    assert!(Seen::open(dir.path()).view.span(NAME).unwrap().0 > minute(0), "dots have expired");
+    let known = open(dir.path()).known(&[NAME]).unwrap();
+    assert!(known[0].span.unwrap().0 > minute(0), "dots have expired");
     assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
     // Steps of ten minutes are all there is left for columns of one; the dots begin where a step does.
     assert_eq!(extremes(720), (12 * 60, 0.0, 719.0));

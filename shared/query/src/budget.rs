@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::{Error, Report};
 
 /// Limits of one request, checked inside the loops that could pass them.
 #[derive(Clone, Debug)]
@@ -49,14 +49,34 @@ impl Budget {
         over("points in the answer", count, self.points_max)
     }
 
-    /// Adds dots just looked at to those of the request.
+    /// Adds stretches that need not be read, each as one dot.
     ///
     /// # Errors
     ///
-    /// [`Error::OverBudget`] where they are now too many.
-    pub fn add_dots(&mut self, count: u64) -> Result<(), Error> {
+    /// [`Error::OverBudget`] where the dots are now too many.
+    pub(crate) fn add_dots(&mut self, count: u64) -> Result<(), Error> {
         self.dots = self.dots.saturating_add(count);
         over("dots read", self.dots, self.dots_max)
+    }
+
+    /// Whether so many dots more may be looked at, now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OverBudget`] where they are too many, [`Error::OutOfTime`] past the deadline.
+    pub fn allows(&self, dots: u64) -> Result<(), Error> {
+        over("dots read", self.dots.saturating_add(dots), self.dots_max)?;
+        self.time()
+    }
+
+    /// Adds what a fetch has looked at.
+    ///
+    /// # Errors
+    ///
+    /// Why something is missing, where it is.
+    pub fn settle(&mut self, report: Report) -> Result<(), Error> {
+        self.dots = self.dots.saturating_add(report.looked_at);
+        report.missing.map_or(Ok(()), |missing| Err(missing.why))
     }
 
     /// # Errors

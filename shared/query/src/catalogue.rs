@@ -8,28 +8,12 @@ use std::sync::Arc;
 use dotter_dot::SeriesName;
 
 use crate::pattern::NodePattern;
-use crate::{Budget, Error, Pattern};
+use crate::{Budget, Error, Node, Pattern};
 
 /// Names sorted by bytes. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     names: Arc<Vec<SeriesName>>,
-}
-
-/// One node of the tree of names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TreeNode {
-    /// The whole path down to it.
-    pub path: String,
-    /// Whether it is a series rather than a branch; a name may be both, and is then two nodes.
-    pub leaf: bool,
-}
-
-impl TreeNode {
-    /// The last part of the path.
-    pub fn text(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or_default()
-    }
 }
 
 /// Looks at the clock once in so many steps.
@@ -66,67 +50,50 @@ impl Catalogue {
         names.dedup();
     }
 
-    /// The series that `pattern` means, sorted; without wildcards the one name, in whatever order its tags
-    /// stand in the pattern.
+    /// Shows the nodes that `pattern` means, as [`crate::Source::find`] says; a pattern without wildcards means the
+    /// series of that name in whatever order its tags stand.
+    ///
+    /// - `shows`: whether a series is to be found; branches above none that is are not
     ///
     /// # Errors
     ///
-    /// Where there are more than the budget allows, or the walk takes too long.
-    pub fn find(&self, pattern: &Pattern, budget: &Budget) -> Result<Vec<SeriesName>, Error> {
-        if let Some(exact) = pattern.exact() {
-            let name = SeriesName::new(&exact).ok();
-            return Ok(name.filter(|name| self.contains(name.as_str())).into_iter().collect());
+    /// That of `visit`, and where the walk takes longer than the budget allows.
+    pub fn find(
+        &self,
+        pattern: &Pattern,
+        budget: &Budget,
+        shows: &dyn Fn(&SeriesName) -> bool,
+        visit: &mut dyn FnMut(Node) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(exact) = pattern.exact() else {
+            let mut walk = Walk { names: &self.names, pattern, budget, steps: 0, shows, visit };
+            return walk.level(0, self.names.len(), 0, 0);
+        };
+        if let Ok(name) = SeriesName::new(&exact)
+            && self.contains(name.as_str())
+            && shows(&name)
+        {
+            visit(Node::Series(name))?;
         }
-        let mut found = Vec::new();
-        self.walk(pattern, budget, &mut |node, index| {
-            if node.leaf {
-                found.push(self.names[index].clone());
-            }
-            budget.series(found.len())
-        })?;
-        found.sort_unstable();
-        Ok(found)
+        if self.is_branch(&exact, shows) { visit(Node::Branch(exact)) } else { Ok(()) }
     }
 
-    /// The nodes of the tree that `pattern` means, sorted; series with tags stand outside the tree.
-    ///
-    /// # Errors
-    ///
-    /// Where the walk takes too long.
-    pub fn nodes(&self, pattern: &Pattern, budget: &Budget) -> Result<Vec<TreeNode>, Error> {
-        let mut found = Vec::new();
-        if pattern.tags().is_none() {
-            self.walk(pattern, budget, &mut |node, _| {
-                found.push(node);
-                Ok(())
-            })?;
-        }
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    /// Whether there is a series below `path`.
-    pub fn is_branch(&self, path: &str) -> bool {
+    /// Whether there is a series to be found below `path`.
+    fn is_branch(&self, path: &str, shows: &dyn Fn(&SeriesName) -> bool) -> bool {
         let prefix = format!("{path}.");
         let at = self.names.partition_point(|name| name.as_str() < prefix.as_str());
         let mut below = self.names[at..].iter().take_while(|name| name.as_str().starts_with(&prefix));
-        below.any(|name| !name.as_str().contains(';'))
+        below.any(|name| is_in_tree(name) && shows(name))
     }
 
     fn get(&self, name: &str) -> Option<usize> {
         self.names.binary_search_by(|probe| probe.as_str().cmp(name)).ok()
     }
+}
 
-    /// Calls `visit` with each node that matches and, for a leaf, its place among the names.
-    fn walk(
-        &self,
-        pattern: &Pattern,
-        budget: &Budget,
-        visit: &mut dyn FnMut(TreeNode, usize) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut walk = Walk { names: &self.names, pattern, budget, steps: 0, visit };
-        walk.level(0, self.names.len(), 0, 0)
-    }
+/// Series with tags stand outside of the tree and make no branches in it.
+fn is_in_tree(name: &SeriesName) -> bool {
+    !name.as_str().contains(';')
 }
 
 struct Walk<'a> {
@@ -134,7 +101,8 @@ struct Walk<'a> {
     pattern: &'a Pattern,
     budget: &'a Budget,
     steps: usize,
-    visit: &'a mut dyn FnMut(TreeNode, usize) -> Result<(), Error>,
+    shows: &'a dyn Fn(&SeriesName) -> bool,
+    visit: &'a mut dyn FnMut(Node) -> Result<(), Error>,
 }
 
 impl Walk<'_> {
@@ -225,12 +193,14 @@ impl Walk<'_> {
         if !last {
             return self.level(low, high, prefix, depth + 1);
         }
-        // Series with tags stand outside the tree and make no branches in it.
-        let Some(inside) = self.names[low..high].iter().position(|name| !name.as_str().contains(';')) else {
+        if self.pattern.tags().is_some() {
+            return Ok(());
+        }
+        let mut below = self.names[low..high].iter();
+        let Some(inside) = below.find(|name| is_in_tree(name) && (self.shows)(name)) else {
             return Ok(());
         };
-        let path = self.names[low + inside].as_str()[..prefix - 1].to_owned();
-        (self.visit)(TreeNode { path, leaf: false }, low)
+        (self.visit)(Node::Branch(inside.as_str()[..prefix - 1].to_owned()))
     }
 
     fn leaf(&mut self, at: usize, tags: Option<&str>) -> Result<(), Error> {
@@ -239,10 +209,8 @@ impl Walk<'_> {
             (Some(pattern), Some(tags)) => NodePattern::matches(pattern, tags),
             _ => false,
         };
-        if !matches {
-            return Ok(());
-        }
-        (self.visit)(TreeNode { path: self.names[at].as_str().to_owned(), leaf: true }, at)
+        let name = &self.names[at];
+        if matches && (self.shows)(name) { (self.visit)(Node::Series(name.clone())) } else { Ok(()) }
     }
 
     /// The first place after `at` whose name does not begin with `prefix`; looks near first, branches being
@@ -271,33 +239,60 @@ mod tests {
         Catalogue::new(names.iter().map(|name| SeriesName::new(name).unwrap()).collect())
     }
 
+    /// What `pattern` means, sorted: series and branches.
+    fn found(names: &Catalogue, pattern: &str, shows: &dyn Fn(&SeriesName) -> bool) -> [Vec<String>; 2] {
+        let (mut series, mut branches) = (Vec::new(), Vec::new());
+        let pattern = Pattern::new(pattern).unwrap();
+        names
+            .find(&pattern, &Budget::start(), shows, &mut |node| {
+                let of = if node.is_series() { &mut series } else { &mut branches };
+                of.push(node.path().to_owned());
+                Ok(())
+            })
+            .unwrap();
+        series.sort_unstable();
+        branches.sort_unstable();
+        [series, branches]
+    }
+
     #[test]
     fn names_are_found_in_order_and_the_tree_has_leaves_and_branches() {
         let names =
             catalogue(&["a", "a-b.x", "a.b", "a.b.c", "a.d", "b;host=x.y", "b;host=z", "c.d.e", "t.u;v=w"]);
-        let check = |pattern: &str, series: &[&str], nodes: &[(&str, bool)]| {
-            let pattern = Pattern::new(pattern).unwrap();
-            let budget = Budget::start();
-            let found = names.find(&pattern, &budget).unwrap();
-            assert_eq!(found.iter().map(SeriesName::as_str).collect::<Vec<_>>(), series);
-            let found = names.nodes(&pattern, &budget).unwrap();
-            let found: Vec<_> = found.iter().map(|n| (n.path.as_str(), n.leaf)).collect();
-            assert_eq!(found, nodes);
+        let check = |pattern: &str, series: &[&str], branches: &[&str]| {
+            assert_eq!(found(&names, pattern, &|_| true), [series, branches], "{pattern}");
         };
-        check("*", &["a"], &[("a", false), ("a", true), ("a-b", false), ("c", false)]);
-        check("a.*", &["a.b", "a.d"], &[("a.b", false), ("a.b", true), ("a.d", true)]);
-        check("{a,c}.*", &["a.b", "a.d"], &[("a.b", false), ("a.b", true), ("a.d", true), ("c.d", false)]);
-        check("*.?.*", &["a.b.c", "c.d.e"], &[("a.b.c", true), ("c.d.e", true)]);
-        check("a.b", &["a.b"], &[("a.b", false), ("a.b", true)]);
+        check("*", &["a"], &["a", "a-b", "c"]);
+        check("a.*", &["a.b", "a.d"], &["a.b"]);
+        check("{a,c}.*", &["a.b", "a.d"], &["a.b", "c.d"]);
+        check("*.?.*", &["a.b.c", "c.d.e"], &[]);
+        check("a.b", &["a.b"], &["a.b"]);
         check("b;host=*", &["b;host=x.y", "b;host=z"], &[]);
         check("?;host=z", &["b;host=z"], &[]);
         check("b;host=z", &["b;host=z"], &[]);
         check("b", &[], &[]);
         check("x.*", &[], &[]);
+        check("t", &[], &[]);
         check("t.*", &[], &[]);
         check("t.*;v=*", &["t.u;v=w"], &[]);
-        assert!(names.is_branch("a.b"));
-        assert!(!names.is_branch("b") && !names.is_branch("t"));
+    }
+
+    #[test]
+    fn what_is_not_to_be_found_makes_no_branch() {
+        let names = catalogue(&["a", "a.b.c", "a.b.d", "e.f", "g;h=i"]);
+        let check = |pattern: &str, shown: &str, series: &[&str], branches: &[&str]| {
+            assert_eq!(
+                found(&names, pattern, &|name| name.as_str() == shown),
+                [series, branches],
+                "{pattern}"
+            );
+        };
+        check("*", "a", &["a"], &[]);
+        check("a", "a", &["a"], &[]);
+        check("*", "a.b.d", &[], &["a"]);
+        check("a", "a.b.d", &[], &["a"]);
+        check("a.b.*", "a.b.d", &["a.b.d"], &[]);
+        check("*;h=*", "a", &[], &[]);
     }
 
     #[test]
@@ -308,18 +303,11 @@ mod tests {
                 .filter_map(|_| SeriesName::new(&random.text("ab-.;=", 8)).ok())
                 .collect();
             let names = Catalogue::new(names);
-            let Ok(pattern) = Pattern::new(&random.text("ab*?.-{},", 8)) else { continue };
-            let found = names.find(&pattern, &Budget::start()).unwrap();
-            let all: Vec<_> = names.names().iter().filter(|n| pattern.matches(n.as_str())).cloned().collect();
-            assert_eq!(found, all, "{pattern:?} in {names:?}, {random}");
+            let text = random.text("ab*?.-{},", 8);
+            let Ok(pattern) = Pattern::new(&text) else { continue };
+            let [found, _] = found(&names, &text, &|_| true);
+            let all = names.names().iter().map(SeriesName::as_str).filter(|name| pattern.matches(name));
+            assert_eq!(found, all.collect::<Vec<_>>(), "{text:?} in {names:?}, {random}");
         }
-    }
-
-    #[test]
-    fn too_many_series_name_the_budget() {
-        let names = catalogue(&["a.a", "a.b", "a.c"]);
-        let budget = Budget { series_max: 2, ..Budget::start() };
-        let error = names.find(&Pattern::new("a.*").unwrap(), &budget).unwrap_err();
-        assert!(matches!(error, Error::OverBudget { what: "series", found: 3, limit: 2 }), "{error}");
     }
 }

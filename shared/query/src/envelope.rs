@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dotter_dot::{TimeRange, Timestamp};
 
-use crate::stretch::{Part, fetch_expired, fetch_parts};
+use crate::fetch::{Part, fetch_expired, fetch_parts, fetch_stretches};
 use crate::{Budget, Dot, Error, Numbers, Source, Stretch};
 
 /// What is left of dots when each column of a drawing keeps its first, its smallest, its largest and its last.
@@ -66,11 +66,9 @@ pub fn envelope(
     if range.is_empty() {
         return Ok(envelope);
     }
-    let mut stretches = source.stretches(name, range)?;
-    if let Some(stretches) = &mut stretches {
-        envelope.choose(stretches);
-    }
-    fetch_parts(source, name, range, stretches.as_deref(), budget, |part| match part {
+    let mut stretches = fetch_stretches(source, name, range, budget)?;
+    envelope.choose(&mut stretches);
+    fetch_parts(source, name, &stretches, budget, |part| match part {
         Part::Dots(dots) => envelope.add(dots),
         Part::Known(_, numbers) => envelope.skip(numbers.count),
     })?;

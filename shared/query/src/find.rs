@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Budget, Catalogue, Error, Pattern, TreeNode};
+use crate::{Budget, Error, Node, Pattern, Source};
 
 /// The shape of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Find {
 /// # Errors
 ///
 /// Where the walk takes too long or finds more than can be answered.
-pub fn find(catalogue: &Catalogue, request: &Find, budget: &Budget) -> Result<Value, Error> {
+pub fn find(source: &dyn Source, request: &Find, budget: &Budget) -> Result<Value, Error> {
     let mut query = request.query.clone();
     if request.format == FindFormat::Completer {
         query = query.replace("..", "*.");
@@ -76,11 +76,13 @@ pub fn find(catalogue: &Catalogue, request: &Find, budget: &Budget) -> Result<Va
         }
     }
     let mut nodes = match Pattern::new(&query) {
-        Ok(pattern) => catalogue.nodes(&pattern, budget)?,
-        Err(_) => ends_in_a_branch(catalogue, &query),
+        // Series with tags stand outside of the tree.
+        Ok(pattern) if pattern.tags().is_some() => Vec::new(),
+        Ok(pattern) => nodes(source, &pattern, budget)?,
+        Err(_) => ends_in_a_branch(source, &query, budget)?,
     };
     budget.points(nodes.len() as u64)?;
-    nodes.retain(|node| node.leaf || !request.leaves_only);
+    nodes.retain(|node| node.is_series() || !request.leaves_only);
     match request.format {
         FindFormat::TreeJson => Ok(tree(&query, &nodes, request.wildcards)),
         FindFormat::Completer => Ok(completer(&nodes)),
@@ -89,14 +91,27 @@ pub fn find(catalogue: &Catalogue, request: &Find, budget: &Budget) -> Result<Va
 
 /// A query that ends in a dot finds a branch whose name is empty, a habit of the reference's file storage
 /// that its tree widget has come to lean on.
-fn ends_in_a_branch(catalogue: &Catalogue, query: &str) -> Vec<TreeNode> {
+fn ends_in_a_branch(source: &dyn Source, query: &str, budget: &Budget) -> Result<Vec<Node>, Error> {
     let above = query.trim_end_matches('.');
-    let found = query.ends_with('.') && (above.is_empty() || catalogue.is_branch(above));
-    if found { vec![TreeNode { path: query.to_owned(), leaf: false }] } else { Vec::new() }
+    let found = query.ends_with('.')
+        && (above.is_empty()
+            || nodes(source, &Pattern::literal(above), budget)?.iter().any(|node| !node.is_series()));
+    Ok(if found { vec![Node::Branch(query.to_owned())] } else { Vec::new() })
+}
+
+/// The nodes that `pattern` means, sorted, a branch before the series of the same name.
+fn nodes(source: &dyn Source, pattern: &Pattern, budget: &Budget) -> Result<Vec<Node>, Error> {
+    let mut found = Vec::new();
+    source.find(pattern, None, budget, &mut |node| {
+        found.push(node);
+        Ok(())
+    })?;
+    found.sort_unstable_by(|a, b| (a.path(), a.is_series()).cmp(&(b.path(), b.is_series())));
+    Ok(found)
 }
 
 /// Branches first, each name once, under the query's own path: `a.*.c` answers `a.*.cpu`.
-fn tree(query: &str, nodes: &[TreeNode], wildcards: bool) -> Value {
+fn tree(query: &str, nodes: &[Node], wildcards: bool) -> Value {
     let base = query.rfind('.').map_or("", |at| &query[..=at]);
     let entry = |text: &str, leaf: bool| {
         let branch = u8::from(!leaf);
@@ -107,11 +122,11 @@ fn tree(query: &str, nodes: &[TreeNode], wildcards: bool) -> Value {
     };
     let mut entries = Vec::new();
     if wildcards && nodes.len() > 1 {
-        entries.push(entry("*", nodes.iter().all(|node| node.leaf)));
+        entries.push(entry("*", nodes.iter().all(Node::is_series)));
     }
     for leaf in [false, true] {
         let mut texts: Vec<&str> =
-            nodes.iter().filter(|node| node.leaf == leaf).map(TreeNode::text).collect();
+            nodes.iter().filter(|node| node.is_series() == leaf).map(Node::text).collect();
         texts.sort_unstable();
         texts.dedup();
         entries.extend(texts.into_iter().map(|text| entry(text, leaf)));
@@ -119,10 +134,10 @@ fn tree(query: &str, nodes: &[TreeNode], wildcards: bool) -> Value {
     Value::Array(entries)
 }
 
-fn completer(nodes: &[TreeNode]) -> Value {
+fn completer(nodes: &[Node]) -> Value {
     let entries = nodes.iter().map(|node| {
-        let (end, is_leaf) = if node.leaf { ("", "1") } else { (".", "0") };
-        json!({"path": format!("{}{end}", node.path), "name": node.text(), "is_leaf": is_leaf})
+        let (end, is_leaf) = if node.is_series() { ("", "1") } else { (".", "0") };
+        json!({"path": format!("{}{end}", node.path()), "name": node.text(), "is_leaf": is_leaf})
     });
     json!({"metrics": entries.collect::<Vec<_>>()})
 }
@@ -130,13 +145,13 @@ fn completer(nodes: &[TreeNode]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dotter_dot::SeriesName;
+    use crate::fixture::Memory;
 
     fn answer(query: &[(&str, &str)]) -> Result<Value, Error> {
         let names = ["app.hits", "app.web.hits", "app.web.time", "app.db.time", "disk;host=a", "app.web"];
-        let catalogue = Catalogue::new(names.iter().map(|name| SeriesName::new(name).unwrap()).collect());
+        let source = names.iter().fold(Memory::default(), |source, name| source.with(name, &[]));
         let parameter = |name: &str| query.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        find(&catalogue, &Find::parse(parameter)?, &Budget::start())
+        find(&source, &Find::parse(parameter)?, &Budget::start())
     }
 
     fn tree_of(query: &[(&str, &str)]) -> Vec<(String, String, bool)> {
@@ -182,7 +197,10 @@ mod tests {
             &[("hits", "app.hits", true), ("web", "app.web", true)],
         );
         check(&[("query", "app.")], &[("", "app.", false)]);
+        check(&[("query", "app.web.")], &[("", "app.web.", false)]);
         check(&[("query", "nosuch.")], &[]);
+        check(&[("query", "app.*.")], &[]);
+        check(&[("query", "disk;host=a")], &[]);
         check(&[("query", "app..web")], &[]);
         check(&[("query", "app.{web")], &[]);
         check(&[("query", "disk*")], &[]);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::ControlFlow;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 
-use crate::{Catalogue, Dot, Source, SourceError};
+use crate::{
+    Budget, Catalogue, Dot, Error, Known, Node, Pattern, Piece, Report, Sink, Source, SourceError, Stretch,
+    Want, What,
+};
 
 /// Series in memory.
 #[derive(Default)]
@@ -27,35 +29,61 @@ impl Memory {
     }
 }
 
+impl Memory {
+    fn dots(&self, name: &str) -> &[Dot] {
+        self.series.get(name).map_or(&[], |dots| dots)
+    }
+}
+
 impl Source for Memory {
-    fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    fn find(
+        &self,
+        pattern: &Pattern,
+        live: Option<TimeRange>,
+        budget: &Budget,
+        visit: &mut dyn FnMut(Node) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let shows = |name: &SeriesName| {
+            let span = self.known(&[name.as_str()]).unwrap()[0].span;
+            live.is_none_or(|range| span.is_some_and(|(first, last)| range.meets(first, last)))
+        };
+        self.catalogue.find(pattern, budget, &shows, visit)
     }
 
-    fn fetch(
-        &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), SourceError> {
-        let dots = self.series.get(name).map_or(&[][..], |dots| dots);
-        let dots: Vec<Dot> = dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
-        for piece in dots.chunks(3) {
-            if visit(piece, piece.len() as u64).is_break() {
-                break;
+    fn known(&self, names: &[&str]) -> Result<Vec<Known>, SourceError> {
+        let span = |name: &&str| {
+            let dots = self.dots(name);
+            Some((dots.first()?.time, dots.last()?.time))
+        };
+        Ok(names.iter().map(|name| Known { span: span(name), ..Known::default() }).collect())
+    }
+
+    fn fetch(&self, wants: &[Want<'_>], mut sink: Sink<'_>) -> Result<Report, SourceError> {
+        for (index, want) in wants.iter().enumerate() {
+            let dots = self.dots(want.name);
+            match want.what {
+                What::Dots(range) => {
+                    let dots: Vec<Dot> =
+                        dots.iter().copied().filter(|dot| range.contains(dot.time)).collect();
+                    for piece in dots.chunks(3) {
+                        if sink.look_at(index, piece.len() as u64).is_break() {
+                            return Ok(sink.report());
+                        }
+                        sink.put(index, Piece::Dots(piece));
+                    }
+                }
+                What::Stretches(range) => {
+                    let unread = Stretch { range, dots: dots.len() as u64, numbers: None };
+                    sink.put(index, Piece::Stretches(&[unread]));
+                }
+                // Nothing expires here.
+                What::Steps(..) => {}
+                What::Newest(count) => {
+                    sink.put(index, Piece::Dots(&dots[dots.len().saturating_sub(count)..]))
+                }
             }
         }
-        Ok(())
-    }
-
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError> {
-        let dots = self.series.get(name).map_or(&[][..], |dots| dots);
-        Ok(dots[dots.len().saturating_sub(count)..].to_vec())
-    }
-
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
-        let dots = self.series.get(name)?;
-        Some((dots.first()?.time, dots.last()?.time))
+        Ok(sink.report())
     }
 }
 

@@ -76,6 +76,12 @@ impl Pattern {
         }
     }
 
+    /// That of one path to the letter, which may have empty nodes.
+    pub(crate) fn literal(path: &str) -> Pattern {
+        let node = |text: &str| NodePattern { exact: BTreeSet::from([text.to_owned()]), globs: Vec::new() };
+        Pattern { nodes: path.split('.').map(node).collect(), tags: None }
+    }
+
     /// The nodes, first to last.
     pub(crate) fn nodes(&self) -> &[NodePattern] {
         &self.nodes
@@ -88,13 +94,8 @@ impl Pattern {
 
     /// The one name this can stand for, where it has no wildcards.
     pub fn exact(&self) -> Option<String> {
-        let mut name = String::new();
-        for node in &self.nodes {
-            if !name.is_empty() {
-                name.push('.');
-            }
-            name.push_str(node.single()?);
-        }
+        let nodes: Option<Vec<&str>> = self.nodes.iter().map(NodePattern::single).collect();
+        let mut name = nodes?.join(".");
         if let Some(tags) = &self.tags {
             name.push(';');
             name.push_str(tags.single()?);

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use dotter_dot::{SeriesName, TimeRange};
 
 use crate::consolidate::{Drawing, Merge, Points};
+use crate::fetch::{Part, fetch_expired, fetch_parts, fetch_stretches, newest, series};
 use crate::step::SAMPLE_DOTS;
-use crate::stretch::{Part, fetch_expired, fetch_parts};
 use crate::{Budget, Error, Precision, Slots, Source, Steps, Target, Window};
+
+/// Series whose samples are in memory at a time.
+const SAMPLES_AT_ONCE: usize = 64;
 
 /// What `/render` was asked for.
 #[derive(Clone, Debug)]
@@ -45,29 +48,25 @@ pub fn render(
     }
     let mut names = Vec::new();
     for target in &request.targets {
-        names.extend(source.catalogue().find(&target.pattern, budget)?);
+        names.extend(series(source, &target.pattern, budget)?);
         budget.series(names.len())?;
     }
-    let mut slots = Vec::with_capacity(names.len());
-    for name in &names {
-        budget.time()?;
-        let step = match request.step {
-            Some(step) => step,
-            None => own_step(source, name, request.precision, steps)?,
-        };
-        slots.push(Slots::new(request.window, step));
-    }
+    let widths = match request.step {
+        Some(step) => vec![step; names.len()],
+        None => own_steps(source, &names, request.precision, steps, budget)?,
+    };
+    let slots: Vec<Slots> = widths.into_iter().map(|step| Slots::new(request.window, step)).collect();
     let Some(start) = slots.iter().map(|slots| slots.start).min() else { return Ok(Vec::new()) };
     let end = slots.iter().map(Slots::end).max().unwrap_or(start);
     let merges: Vec<Merge> =
         slots.iter().map(|slots| Merge::new(slots, (start, end), request.points_max)).collect();
     budget.points(merges.iter().fold(0, |sum: u64, merge| sum.saturating_add(merge.count)))?;
-    let mut series = Vec::with_capacity(names.len());
+    let mut drawn = Vec::with_capacity(names.len());
     for ((name, slots), merge) in names.into_iter().zip(slots).zip(merges) {
         let drawing = draw(source, name.as_str(), Drawing::new(slots, merge, request.known_min), budget)?;
-        series.push((name, drawing.finish()));
+        drawn.push((name, drawing.finish()));
     }
-    Ok(series)
+    Ok(drawn)
 }
 
 /// Fills in a series' points: from archives what has expired, of the rest what must be read.
@@ -87,31 +86,46 @@ fn draw(
     if range.is_empty() {
         return Ok(drawing);
     }
-    let mut stretches = source.stretches(name, range)?;
-    if let Some(stretches) = &mut stretches {
-        drawing.choose(stretches);
-    }
-    fetch_parts(source, name, range, stretches.as_deref(), budget, |part| match part {
+    let mut stretches = fetch_stretches(source, name, range, budget)?;
+    drawing.choose(&mut stretches);
+    fetch_parts(source, name, &stretches, budget, |part| match part {
         Part::Dots(dots) => drawing.add(dots),
         Part::Known(range, numbers) => drawing.add_numbers(range.from, numbers),
     })?;
     Ok(drawing)
 }
 
-fn own_step(
+/// The step of each series: that which it was given just now, else as its newest dots tell.
+fn own_steps(
     source: &dyn Source,
-    name: &SeriesName,
+    names: &[SeriesName],
     precision: Precision,
     steps: &Mutex<Steps>,
-) -> Result<Duration, Error> {
+    budget: &mut Budget,
+) -> Result<Vec<Duration>, Error> {
     let now = Instant::now();
     // Not held while the source is read: other requests have steps to ask for too.
     let steps = || steps.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(step) = steps().fresh(name.as_str(), precision, now) {
-        return Ok(step);
+    let mut widths = Vec::with_capacity(names.len());
+    for names in names.chunks(SAMPLES_AT_ONCE) {
+        budget.time()?;
+        let fresh: Vec<Option<Duration>> = {
+            let steps = steps();
+            names.iter().map(|name| steps.fresh(name.as_str(), precision, now)).collect()
+        };
+        let unknown: Vec<&str> = names
+            .iter()
+            .zip(&fresh)
+            .filter(|(_, step)| step.is_none())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let samples = newest(source, &unknown, SAMPLE_DOTS, budget)?;
+        let mut steps = steps();
+        let mut settled =
+            unknown.iter().zip(&samples).map(|(name, dots)| steps.settle(name, precision, dots, now));
+        widths.extend(fresh.into_iter().filter_map(|step| step.or_else(|| settled.next())));
     }
-    let sample = source.newest(name.as_str(), SAMPLE_DOTS)?;
-    Ok(steps().settle(name.as_str(), precision, &sample, now))
+    Ok(widths)
 }
 
 #[cfg(test)]

@@ -1,71 +1,208 @@
-//! Where the query gets series from.
+//! Where queries get series from: a source says which there are, what is known of them, and what their dots are.
+//!
+//! Queries know no store: whoever has one implements [`Source`] over it.
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use dotter_dot::{TimeRange, Timestamp};
+use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
 
-use crate::{Catalogue, Rollup, Stretch};
-
-/// A number at a moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dot {
-    /// When.
-    pub time: Timestamp,
-    /// What.
-    pub value: f64,
-}
+use crate::{Budget, Dot, Error, Method, Pattern, Rollup, Stretch};
 
 /// What went wrong inside a source.
-pub type SourceError = Box<dyn Error + Send + Sync>;
+pub type SourceError = Box<dyn StdError + Send + Sync>;
 
-/// Named series of raw dots, as they are at one moment.
-pub trait Source {
-    /// Every name there is.
-    fn catalogue(&self) -> &Catalogue;
-
-    /// Hands the dots inside `range` to `visit`, oldest first, in pieces of any length; nothing for a series
-    /// that is not there. With each piece goes how many dots were looked at for it: no fewer than are in it, more
-    /// where some were replaced, deleted or texts. Ends early where `visit` breaks.
+/// Series as they are at one moment.
+pub trait Source: Send + Sync {
+    /// Shows every node of the tree of names that `pattern` means, in any order, and every series with tags that it
+    /// means, though these stand outside of the tree. Ends with the error of `visit`, where it gives one.
+    ///
+    /// - `live`: only series of which the span meets this range, and branches above such series
+    /// - `budget`: of it the deadline is looked at
     ///
     /// # Errors
     ///
-    /// Where the dots cannot be read.
-    fn fetch(
+    /// Past the deadline, or where the names cannot be read.
+    fn find(
         &self,
-        name: &str,
-        range: TimeRange,
-        visit: &mut dyn FnMut(&[Dot], u64) -> ControlFlow<()>,
-    ) -> Result<(), SourceError>;
+        pattern: &Pattern,
+        live: Option<TimeRange>,
+        budget: &Budget,
+        visit: &mut dyn FnMut(Node) -> Result<(), Error>,
+    ) -> Result<(), Error>;
 
-    /// What is known of the dots inside `range` without reading them, oldest first; no dot lies outside of all
-    /// stretches. `None` where nothing is known.
+    /// What is known of each series, in the order of `names`. One that is not there has neither a span nor a shape; a
+    /// rule may be meant for it.
+    ///
+    /// # Errors
+    ///
+    /// Where the source cannot be asked.
+    fn known(&self, names: &[&str]) -> Result<Vec<Known>, SourceError>;
+
+    /// Puts what is wanted into `sink`, one want after the other, each in pieces of any length, oldest first; nothing
+    /// for a series that is not there. Ends as soon as the sink breaks off.
     ///
     /// # Errors
     ///
     /// Where the source cannot be read.
-    fn stretches(&self, _name: &str, _range: TimeRange) -> Result<Option<Vec<Stretch>>, SourceError> {
-        Ok(None)
+    fn fetch(&self, wants: &[Want<'_>], sink: Sink<'_>) -> Result<Report, SourceError>;
+}
+
+/// One node of the tree of names, or a series with tags. A name may be both a series and a branch, and is then two
+/// nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A series.
+    Series(SeriesName),
+    /// The path above some series.
+    Branch(String),
+}
+
+impl Node {
+    /// The whole path down to it; of a series its name.
+    pub fn path(&self) -> &str {
+        match self {
+            Node::Series(name) => name.as_str(),
+            Node::Branch(path) => path,
+        }
     }
 
-    /// What the numbers of a series come to per step, for every step of `range` with any, oldest first; of expired
-    /// dots as far as `step` is a multiple of what is kept of them.
-    ///
-    /// # Errors
-    ///
-    /// Where the source cannot be read.
-    fn rollups(&self, _name: &str, _range: TimeRange, _step: Duration) -> Result<Vec<Rollup>, SourceError> {
-        Ok(Vec::new())
+    /// The last part of the path.
+    pub fn text(&self) -> &str {
+        self.path().rsplit('.').next().unwrap_or_default()
     }
 
-    /// The newest dots, oldest first, at most `count`.
-    ///
-    /// # Errors
-    ///
-    /// Where the dots cannot be read.
-    fn newest(&self, name: &str, count: usize) -> Result<Vec<Dot>, SourceError>;
+    /// Whether it is a series.
+    pub fn is_series(&self) -> bool {
+        matches!(self, Node::Series(_))
+    }
+}
 
-    /// The first and the last moment of a series; `None` where it has no dots.
-    fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)>;
+/// What is known of a series without reading its dots.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The first and the last moment of its numbers; `None` where it has none, or all have expired.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// What its dots look like; of several shapes that of the dot committed last.
+    pub shape: Option<Shape>,
+    /// How long it is kept; `None` where it has no rule and is kept for ever.
+    pub rule: Option<Rule>,
+}
+
+/// What becomes of a series as it grows old.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Time between dots, where the first of its retentions says one.
+    pub interval: Option<Duration>,
+    /// How long dots are kept as they came.
+    pub raw: Duration,
+    /// What is computed from them, finest first.
+    pub archives: Vec<Archive>,
+    /// How one number is made of a step.
+    pub method: Method,
+    /// Share of a step, from 0 to 1, that must be known for it to have a number.
+    pub x_files_factor: f64,
+}
+
+/// Steps of one width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Archive {
+    /// Their width.
+    pub step: Duration,
+    /// How long they are kept.
+    pub keep: Duration,
+}
+
+/// What is wanted of one series.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What of it.
+    pub what: What,
+}
+
+/// What can be wanted of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum What {
+    /// The dots inside a range.
+    Dots(TimeRange),
+    /// What is known of the dots inside a range without reading them: no dot lies outside of all stretches, and no two
+    /// stretches meet.
+    Stretches(TimeRange),
+    /// What the numbers inside a range come to per step of that width, for every step with any; of expired dots as far
+    /// as the width is a multiple of what is kept of them.
+    Steps(TimeRange, Duration),
+    /// The newest dots of all time, at most so many.
+    Newest(usize),
+}
+
+/// Some of what was wanted, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// Of [`What::Dots`] and [`What::Newest`].
+    Dots(&'a [Dot]),
+    /// Of [`What::Stretches`].
+    Stretches(&'a [Stretch]),
+    /// Of [`What::Steps`].
+    Steps(&'a [Rollup]),
+}
+
+/// Takes what a source gives, within a budget.
+pub struct Sink<'a> {
+    budget: &'a Budget,
+    take: &'a mut dyn FnMut(usize, Piece<'_>),
+    report: Report,
+}
+
+impl<'a> Sink<'a> {
+    /// - `budget`: what may still be looked at, and until when
+    /// - `take`: gets each piece and the index of the want it belongs to
+    pub fn new(budget: &'a Budget, take: &'a mut dyn FnMut(usize, Piece<'_>)) -> Sink<'a> {
+        Sink { budget, take, report: Report::default() }
+    }
+
+    /// Asked before so many dots are looked at for the want with that index: those that come out, and those that were
+    /// replaced, deleted or texts. A step of an archive counts as a dot; stretches and the newest dots count as none.
+    /// Where it breaks, the source ends.
+    pub fn look_at(&mut self, want: usize, dots: u64) -> ControlFlow<()> {
+        self.report.looked_at = self.report.looked_at.saturating_add(dots);
+        match self.budget.allows(self.report.looked_at) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(why) => {
+                self.report.missing = Some(Missing { want, why });
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Takes a piece of what the want with that index asks for.
+    pub fn put(&mut self, want: usize, piece: Piece<'_>) {
+        (self.take)(want, piece);
+    }
+
+    /// How it went.
+    pub fn report(self) -> Report {
+        self.report
+    }
+}
+
+/// How a fetch went.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Report {
+    /// How many dots were looked at, as [`Sink::look_at`] counts them.
+    pub looked_at: u64,
+    /// What is missing; `None` where all that is wanted was put into the sink.
+    pub missing: Option<Missing>,
+}
+
+/// What a fetch did not give.
+#[derive(Debug)]
+pub struct Missing {
+    /// The index of the want that has a part missing; all of those behind it are missing.
+    pub want: usize,
+    /// Which budget was used up.
+    pub why: Error,
 }
