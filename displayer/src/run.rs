@@ -114,6 +114,8 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpStream;
 
+    use serde_json::{Value, json};
+
     use crate::fixture::Memory;
 
     /// Reads a stream until a line begins with `start`; that line.
@@ -164,6 +166,26 @@ mod tests {
         }
         let whole = told == "[[2, 2.0], [3, 3.0]]}" || told == "[[2, 2.0]]}[[3, 3.0]]}";
         assert!(whole, "{told}");
+        displayer.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_viewer_is_told_of_names_that_came_since_the_store_was_opened() {
+        let memory = Memory::default();
+        let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), hosts: Vec::new(), token: None };
+        let displayer = Displayer::start(settings, Box::new(memory.clone()), Log::new("test")).unwrap();
+        let mut stream = follow(displayer.addr(), "");
+        read_until(&mut stream, "event: hello");
+        memory.commit(&[("a", 1.0, 1.0)]);
+        memory.appear();
+        let mut told = || {
+            read_until(&mut stream, "event: series");
+            let told = read_until(&mut stream, "data: ");
+            serde_json::from_str::<Value>(told.trim_start_matches("data: ")).unwrap()
+        };
+        assert_eq!(told(), json!({"total": 1, "new": 0, "names": []}));
+        memory.commit(&[("c", 2.0, 1.0), ("a", 2.0, 1.0), ("b", 2.0, 1.0), ("c", 3.0, 1.0)]);
+        assert_eq!(told(), json!({"total": 3, "new": 2, "names": ["c", "b"]}));
         displayer.stop(Duration::from_secs(1));
     }
 }
