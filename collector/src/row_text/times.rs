@@ -71,7 +71,7 @@ enum Form {
 ///
 /// A sentence that says what was found.
 pub fn parse_time(text: &str) -> Result<Timestamp, String> {
-    dotter_store::parse_time(text).map_err(|error| {
+    Timestamp::parse(text).map_err(|error| {
         format!("'{}' is neither whole nanoseconds since 1970 nor RFC 3339: {error}", clip(text))
     })
 }

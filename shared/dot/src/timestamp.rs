@@ -72,6 +72,36 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Reads whole nanoseconds since 1970, RFC 3339, or the front of it: `2026-03-15`, `2026-03-15T12:30`,
+    /// `2026-03-15 12:30:05.25`, which are in UTC.
+    ///
+    /// # Errors
+    ///
+    /// [`TimeError::NotRfc3339`] where it is none of these, [`TimeError::OutOfRange`] before 1970 or after 2554.
+    ///
+    /// ```
+    /// # use dotter_dot::Timestamp;
+    /// assert_eq!(Timestamp::parse("1000").unwrap().nanos(), 1000);
+    /// assert_eq!(Timestamp::parse("1970-01-02").unwrap().nanos(), 86_400_000_000_000);
+    /// ```
+    pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(Timestamp).map_err(|_| TimeError::OutOfRange(clip(text)));
+        }
+        let has_zone = text.get(19..).is_some_and(|rest| rest.contains(['Z', 'z', '+', '-']));
+        let whole = match text.len() {
+            10 => format!("{text}T00:00:00Z"),
+            16 => format!("{text}:00Z"),
+            19.. if !has_zone => format!("{text}Z"),
+            _ => return Timestamp::parse_rfc3339(text),
+        };
+        // What was found is what was given, not what was made of it.
+        Timestamp::parse_rfc3339(&whole).map_err(|error| match error {
+            TimeError::OutOfRange(_) => TimeError::OutOfRange(clip(text)),
+            _ => TimeError::NotRfc3339(clip(text)),
+        })
+    }
+
     /// Reads seconds since the epoch with an optional fraction (`1710504000`, `1710504000.25`, `1.7e9`).
     ///
     /// Digits past the ninth of the fraction are cut off, not rounded.
@@ -288,6 +318,27 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_end_after_its_day_its_minute_or_its_second() {
+        let check = |text: &str, shown: &str| {
+            assert_eq!(Timestamp::parse(text).map(|time| time.to_string()).as_deref(), Ok(shown), "{text}");
+        };
+        check("0", "1970-01-01T00:00:00Z");
+        check("2026-03-15", "2026-03-15T00:00:00Z");
+        check("2026-03-15T12:30", "2026-03-15T12:30:00Z");
+        check("2026-03-15 12:30:05", "2026-03-15T12:30:05Z");
+        check("2026-03-15 12:30:05.25", "2026-03-15T12:30:05.25Z");
+        check("2026-03-15T12:30:05+01:00", "2026-03-15T11:30:05Z");
+        for text in ["", "x", "2026-13-01", "2026-03-15T", "2026-03-15T12:30:05.", "ä026-03-15"] {
+            assert!(
+                matches!(Timestamp::parse(text), Err(TimeError::NotRfc3339(found)) if found == text),
+                "{text}"
+            );
+        }
+        assert!(matches!(Timestamp::parse("99999999999999999999"), Err(TimeError::OutOfRange(_))));
+        assert!(matches!(Timestamp::parse("1969-12-31"), Err(TimeError::OutOfRange(_))));
+    }
 
     #[test]
     fn seconds_are_read_digit_by_digit() {

@@ -26,7 +26,6 @@ mod matcher;
 mod number;
 mod parser;
 mod search;
-mod time;
 mod tokens;
 
 use std::borrow::Cow;
@@ -37,7 +36,6 @@ use dotter_dot::{Shape, TimeRange};
 
 pub use matcher::Matcher;
 pub use search::{Search, Searched};
-pub use time::parse_time;
 
 /// The longest expression, in bytes.
 pub const FILTER_BYTES_MAX: usize = 16 << 10;

@@ -7,7 +7,7 @@ use regex::bytes::RegexBuilder;
 use crate::read::filter::condition::{Column, Comparison, Condition, Field, TextCondition};
 use crate::read::filter::number::Number;
 use crate::read::filter::tokens::{Token, Tokens, error};
-use crate::read::filter::{DEPTH_MAX, FILTER_BYTES_MAX, FilterError, Node, parse_time};
+use crate::read::filter::{DEPTH_MAX, FILTER_BYTES_MAX, FilterError, Node};
 
 /// What a regular expression may take once compiled, and what its scratch may.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -158,7 +158,7 @@ impl Parser<'_> {
     }
 
     fn time(&self, at: usize, text: &str) -> Result<Timestamp, FilterError> {
-        parse_time(text).map_err(|_| {
+        Timestamp::parse(text).map_err(|_| {
             error(self.text, at, "a time: 2026-03-15T12:00:00Z, 2026-03-15, or whole nanoseconds since 1970")
         })
     }
