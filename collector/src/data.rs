@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use dotter_daemon::{Exposition, Log, chain};
 use dotter_dot::SeriesName;
 use dotter_http::{LiveCounters, Method, Request, Response};
+use dotter_intake::{Rows, json};
 use dotter_store::Dot;
 use dotter_wire::{CONTENT_TYPE, Message};
 
 use crate::history::{self, History, Newest};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;
-use crate::rows::Rows;
-use crate::{batch, json, parameters};
+use crate::rows;
+use crate::{batch, parameters};
 
 pub(crate) const PAGES: &str =
     "no such page or series; there are PUT /, /store/KEY, /data, /metrics, /-/healthy and /-/ready\n";
@@ -169,7 +170,7 @@ impl Site {
             // More than a frame of the log holds; a segment takes any number.
             Outcome::TooBig(rows) => {
                 let count = rows.len() as u64;
-                match dotter_store::add(&self.dir, rows.into_bulk()) {
+                match dotter_store::add(&self.dir, rows::bulk(&rows)) {
                     Ok(_) => {
                         self.metrics.dots.fetch_add(count, Relaxed);
                         stored(status, count)

@@ -4,7 +4,7 @@
 //! chose. The request line comes before the body, so a connection that is closed at its request line takes nothing
 //! from the page.
 
-use crate::line::LINE_BYTES_MAX;
+use dotter_intake::graphite::LINE_BYTES_MAX;
 
 /// What is spoken instead of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

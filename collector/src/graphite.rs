@@ -23,17 +23,18 @@ use std::time::{Duration, Instant};
 
 use dotter_daemon::Log;
 use dotter_dot::Timestamp;
+use dotter_intake::Rows;
+use dotter_intake::graphite::{Lines, take_line};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Backlog, listen};
 
 pub(crate) use self::connections::Limits;
 use self::connections::{Connections, Place};
 use crate::Error;
+use crate::bad_line::BadLine;
 use crate::foreign::Foreign;
 use crate::ingest::{LinesRefused, Queue};
-use crate::line::{BadLine, Lines, read_line, read_name};
 use crate::metrics::Metrics;
-use crate::rows::Rows;
 use crate::thread::spawn_core;
 
 /// What is read at once, and with it the most lines of one job.
@@ -254,9 +255,9 @@ impl Shared {
             let mut rows = Rows::default();
             let mut heard = lines.feed(&buffer[..count], |line| {
                 let (why, line) = match line {
-                    Ok(line) => match take(line, now, &mut rows) {
+                    Ok(line) => match take_line(line, now, &mut rows) {
                         Ok(()) => return ControlFlow::Continue(()),
-                        Err(why) => (why, line),
+                        Err(why) => (BadLine::from(why), line),
                     },
                     Err(line) => (BadLine::TooLong, line),
                 };
@@ -325,17 +326,6 @@ impl Shared {
         let text = format!("graphite line from {peer} not taken ({}): '{sample}'", why.as_str());
         self.log.warn(why.key(), &text);
     }
-}
-
-/// Puts a line among the rows.
-fn take(line: &[u8], now: Timestamp, rows: &mut Rows) -> Result<(), BadLine> {
-    let Some(line) = read_line(line, now)? else { return Ok(()) };
-    let series = match rows.find(line.name) {
-        Some(series) => series,
-        None => rows.series(read_name(line.name)?),
-    };
-    rows.push(series, line.time, line.value);
-    Ok(())
 }
 
 /// Whether somebody wants to be accepted, within `wait`.

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
 use dotter_dot::Timestamp;
+use dotter_intake::Rows;
 use dotter_store::{Dots, Error, Transaction, Writer};
 
+use crate::bad_line::BadLine;
 use crate::batch::{self, Columns};
 use crate::commit::{Commit, not_now};
 use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
-use crate::line::BadLine;
 use crate::metrics::Tally;
-use crate::rows::Rows;
+use crate::rows;
 use crate::series_limit::SeriesLimit;
 
 const GROUP_BYTES: usize = 1_000_000;
@@ -247,7 +248,7 @@ impl<'a> Serving<'a> {
         let series = rows.series_list().iter();
         let keys: Vec<_> = series.map(|(name, shape)| Some(self.writer.series(name, shape))).collect();
         self.row_dots.clear();
-        rows.put(&keys, &mut self.row_dots);
+        rows::put(&rows, &keys, &mut self.row_dots);
         match self.writer.append(&Transaction { ring: None, lanes: &[], dots: &self.row_dots }) {
             Ok(()) => {
                 self.group.tally.rows += count;
@@ -263,7 +264,7 @@ impl<'a> Serving<'a> {
         self.limit.begin();
         let series = rows.series_list().iter();
         let keys: Vec<_> = series.map(|(name, shape)| self.limit.key(self.writer, name, shape)).collect();
-        let over = rows.put(&keys, &mut self.line_dots);
+        let over = rows::put(&rows, &keys, &mut self.line_dots);
         if over > 0 {
             self.with.metrics.bad_line(BadLine::SeriesLimit, over);
             let text = format!(

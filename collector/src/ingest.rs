@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 use dotter_dot::{NameError, SeriesName};
+use dotter_intake::Rows;
 use dotter_wire::{Answer, Message};
-
-use crate::rows::Rows;
 
 /// Posts under way at once.
 const PLACES: usize = 8;

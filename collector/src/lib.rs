@@ -16,26 +16,19 @@
 //! - an error of the log costs its writer and nothing else: all that waited are told to come again, a new writer
 //!   is opened, lines that were taken are kept for it
 
+mod bad_line;
 mod batch;
 mod commit;
 mod data;
 mod error;
 mod foreign;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub mod fuzz;
 mod graphite;
 mod group;
 mod history;
 mod ingest;
-mod json;
-mod line;
 mod metrics;
 mod parameters;
-#[cfg(test)]
-mod random;
 mod row_pages;
-pub mod row_text;
 mod rows;
 mod run;
 mod series_limit;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use dotter_daemon::Exposition;
 use dotter_dot::{Reason, SeriesName, Timestamp};
 use dotter_http::Counters;
+use dotter_intake::Rows;
 use dotter_store::{Ledger, Unsealed};
 
+use crate::bad_line::BadLine;
 use crate::foreign::Foreign;
-use crate::line::BadLine;
-use crate::rows::Rows;
 
 /// The thread that commits shows itself far more often; after this long it hangs.
 const BEAT_MAX: Duration = Duration::from_secs(5);

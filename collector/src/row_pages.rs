@@ -8,15 +8,14 @@
 use std::ops::ControlFlow;
 
 use dotter_daemon::chain;
-use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_http::{ByteSender, Method, Request, Response, byte_stream};
+use dotter_intake::row_text::{RowWriter, TimeWriter, Times, parse_time, read_body};
 use dotter_store::{Deletion, Pattern, Snapshot};
 
 use crate::data::{PAGES, Site, not_now, wrong};
 use crate::ingest::{NotNow, Place};
 use crate::parameters;
-use crate::row_text::{Cell, RowReader, RowWriter, TimeReader, TimeUnit, TimeWriter, Times, parse_time};
-use crate::rows::Rows;
 
 /// Answers that are being made at once.
 pub(crate) const ANSWERS_AT_ONCE: usize = 8;
@@ -28,8 +27,9 @@ const QUEUE_BYTES: usize = 256 << 10;
 impl Site {
     /// Keeps the rows of a body, all of them or none.
     pub(crate) fn put_rows(&self, request: &Request) -> Response {
+        let read = |body: &[u8]| read_body(body).map_err(|error| format!("{error}; nothing stored"));
         match parameters::check(&request.query, &[]) {
-            Ok(()) => self.take_body(request, read_rows, 201),
+            Ok(()) => self.take_body(request, read, 201),
             Err(text) => wrong(&text),
         }
     }
@@ -140,35 +140,6 @@ impl Answer {
     }
 }
 
-/// The lines of a body.
-fn read_rows(body: &[u8]) -> Result<Rows, String> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| format!("byte {} of the body is no UTF-8; nothing stored", error.valid_up_to()))?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let mut rows = Rows::default();
-    let mut reader = RowReader::new(TimeReader::new(None, TimeUnit::Ns), None, "", &[])?;
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        read_row(&mut reader, line, &mut rows)
-            .map_err(|error| format!("line {}: {error}; nothing stored", index + 1))?;
-    }
-    Ok(rows)
-}
-
-fn read_row(reader: &mut RowReader, line: &str, rows: &mut Rows) -> Result<(), String> {
-    let row = reader.read(line)?;
-    let name = || SeriesName::new(&row.name).map_err(|error| error.to_string());
-    let known = if *row.shape == Shape::number() { rows.find(&row.name) } else { None };
-    let series = match known {
-        Some(series) => series,
-        None => rows.series_of(name()?, row.shape.clone()),
-    };
-    match row.cell {
-        Cell::Word(word) => rows.push_word(series, row.time, word),
-        Cell::Row(bytes) => rows.push_row(series, row.time, bytes),
-    }
-    Ok(())
-}
-
 /// From `after` on, up to `before`, as on the command line.
 ///
 /// - `known`: every parameter there may be
@@ -179,28 +150,4 @@ fn read_range(request: &Request, known: &[&str]) -> Result<TimeRange, String> {
         None => Ok(without),
     };
     Ok(TimeRange::new(moment("after", Timestamp::MIN)?, moment("before", Timestamp::MAX)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_of_a_body_are_read_or_the_line_is_named() {
-        let rows = read_rows(b"a 1 F 2.5\n\nb\\ c 2 Fs 1 a\\ line\n a  3\tU 7\r\nplain 4 1e3\n").unwrap();
-        let found: Vec<_> =
-            rows.all().into_iter().map(|(name, format, time, _)| (name, format, time)).collect();
-        let expected = [("a", "F", 1), ("b c", "Fs", 2), ("a", "U", 3), ("plain", "F", 4)];
-        assert_eq!(found, expected.map(|(name, format, time)| (name.to_owned(), format.to_owned(), time)));
-        let marked = read_rows("\u{feff}a 1 F 2.5\n".as_bytes()).unwrap();
-        assert_eq!(marked.all()[0].0, "a", "a byte order mark is no part of a name");
-        let check = |body: &[u8], expected: &str| {
-            let error = read_rows(body).unwrap_err();
-            assert!(error.contains(expected) && error.ends_with("nothing stored"), "{error}");
-        };
-        check(b"a 1 2\nb 1\n", "line 2: ");
-        check(b"a 1 i 2147483648\n", "line 1: ");
-        check(b"a 1 2\n\xff\n", "byte 6 of the body is no UTF-8");
-        check(b"a yesterday 2", "line 1: ");
-    }
 }

@@ -1,191 +1,89 @@
-//! Dots that came without record numbers: each series once, then one entry a dot.
+//! Rows of the ways in, given to the store.
 
-use std::collections::HashMap;
-
-use dotter_dot::{SeriesName, Shape, Timestamp};
+use dotter_intake::Rows;
+use dotter_intake::row_text::Cell;
 use dotter_store::{Bulk, Dots, SeriesKey};
 
-/// Dots with explicit times, in the order they came; of equal times the last counts.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    series: Vec<(SeriesName, Shape)>,
-    /// The series of plain numbers, which are nearly all.
-    numbers: HashMap<SeriesName, u32>,
-    others: HashMap<(SeriesName, Shape), u32>,
-    /// By dot: its series.
-    of: Vec<u32>,
-    times: Vec<Timestamp>,
-    /// By dot: of a series of one number its word, else where in `bytes` its row starts.
-    words: Vec<u64>,
-    bytes: Vec<u8>,
+/// Puts every dot behind those in `dots`; returns how many had no key.
+///
+/// - `keys`: by number of the series
+pub(crate) fn put(rows: &Rows, keys: &[Option<SeriesKey>], dots: &mut Dots) -> u64 {
+    let mut without = 0;
+    for (series, time, cell) in rows.dots() {
+        match (keys[series as usize], cell) {
+            (None, _) => without += 1,
+            (Some(key), Cell::Word(word)) => dots.push_word(key, false, time, word),
+            (Some(key), Cell::Row(row)) => dots.push_row(key, false, time, row),
+        }
+    }
+    without
 }
 
-impl Rows {
-    /// The number of a series of plain numbers, where the text is a canonical name that is known already.
-    pub(crate) fn find(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
-    }
-
-    /// The number of a series of plain numbers.
-    pub(crate) fn series(&mut self, name: SeriesName) -> u32 {
-        let series = &mut self.series;
-        *self.numbers.entry(name).or_insert_with_key(|name| {
-            series.push((name.clone(), Shape::number()));
-            // Fits: each takes a byte of a body or a line at least, and those are bounded far below.
-            series.len() as u32 - 1
-        })
-    }
-
-    /// The number of a series of any shape.
-    pub(crate) fn series_of(&mut self, name: SeriesName, shape: Shape) -> u32 {
-        if shape == Shape::number() {
-            return self.series(name);
-        }
-        let series = &mut self.series;
-        *self.others.entry((name, shape)).or_insert_with_key(|named| {
-            series.push(named.clone());
-            series.len() as u32 - 1
-        })
-    }
-
-    /// - `series`: as [`series`](Self::series) gave it
-    pub(crate) fn push(&mut self, series: u32, time: Timestamp, value: f64) {
-        self.push_word(series, time, value.to_bits());
-    }
-
-    /// - `word`: one that the series' letter holds
-    pub(crate) fn push_word(&mut self, series: u32, time: Timestamp, word: u64) {
-        self.of.push(series);
-        self.times.push(time);
-        self.words.push(word);
-    }
-
-    /// - `row`: row bytes of the series' format, which is not of one number
-    pub(crate) fn push_row(&mut self, series: u32, time: Timestamp, row: &[u8]) {
-        self.push_word(series, time, self.bytes.len() as u64);
-        self.bytes.extend_from_slice(row);
-    }
-
-    /// Says only now which series the dots from `first` on belong to; it is of the shape they were made for.
-    pub(crate) fn assign(&mut self, first: usize, series: u32) {
-        self.of[first..].fill(series);
-    }
-
-    /// Every series, by its number.
-    pub(crate) fn series_list(&self) -> &[(SeriesName, Shape)] {
-        &self.series
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.words.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
-    }
-
-    /// Puts every dot behind those in `dots`; returns how many had no key.
-    ///
-    /// - `keys`: by number of the series
-    pub(crate) fn put(&self, keys: &[Option<SeriesKey>], dots: &mut Dots) -> u64 {
-        let mut without = 0;
-        for (index, (series, time)) in self.of.iter().zip(&self.times).enumerate() {
-            let Some(key) = keys[*series as usize] else {
-                without += 1;
-                continue;
-            };
-            match self.is_word(*series) {
-                true => dots.push_word(key, false, *time, self.words[index]),
-                false => dots.push_row(key, false, *time, self.row(index)),
+/// All dots, as a transaction of any size takes them.
+pub(crate) fn bulk(rows: &Rows) -> Bulk {
+    let mut bulk = Bulk::new();
+    for (series, time, cell) in rows.dots() {
+        let (name, shape) = &rows.series_list()[series as usize];
+        let word;
+        let row = match cell {
+            Cell::Word(number) => {
+                word = number.to_le_bytes();
+                &word[..]
             }
-        }
-        without
-    }
-
-    /// All dots, as a transaction of any size takes them.
-    pub(crate) fn into_bulk(self) -> Bulk {
-        let mut bulk = Bulk::new();
-        for (index, (series, time)) in self.of.iter().zip(&self.times).enumerate() {
-            let (name, shape) = &self.series[*series as usize];
-            let word = self.words[index].to_le_bytes();
-            let row = if self.is_word(*series) { &word } else { self.row(index) };
-            bulk.push_row(name, shape, *time, row).expect("a row was checked when it was read");
-        }
-        bulk
-    }
-
-    fn is_word(&self, series: u32) -> bool {
-        self.series[series as usize].1.word().is_some()
-    }
-
-    /// The row of a dot: it ends where the next one starts, in whatever series.
-    fn row(&self, index: usize) -> &[u8] {
-        let next = (index + 1..self.len()).find(|next| !self.is_word(self.of[*next]));
-        let until = next.map_or(self.bytes.len(), |next| self.words[next] as usize);
-        &self.bytes[self.words[index] as usize..until]
-    }
-}
-
-#[cfg(test)]
-impl Rows {
-    /// Each dot: name, format, nanoseconds, bytes of the row.
-    pub(crate) fn all(&self) -> Vec<(String, String, u64, Vec<u8>)> {
-        let dot = |index: usize| {
-            let (name, shape) = &self.series[self.of[index] as usize];
-            let word = self.words[index].to_le_bytes();
-            let row = if shape.word().is_some() { &word } else { self.row(index) };
-            (name.to_string(), shape.format().to_string(), self.times[index].nanos(), row.to_vec())
+            Cell::Row(row) => row,
         };
-        (0..self.len()).map(dot).collect()
+        bulk.push_row(name, shape, time, row).expect("a row was checked when it was read");
     }
-
-    /// Each dot of plain numbers alone: name, nanoseconds, value.
-    pub(crate) fn numbers(&self) -> Vec<(String, u64, f64)> {
-        let number = |row: &[u8]| f64::from_le_bytes(row.try_into().unwrap());
-        self.all().into_iter().map(|(name, _, time, row)| (name, time, number(&row))).collect()
-    }
+    bulk
 }
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::Format;
+    use dotter_dot::{Format, SeriesName, Shape, TimeRange, Timestamp, Value};
+    use dotter_store::{Reader, Transaction, Writer};
 
     use super::*;
 
-    #[test]
-    fn rows_keep_a_name_once_and_the_order_of_dots() {
+    /// Numbers and texts of the same name in turn.
+    fn mixed() -> Rows {
         let mut rows = Rows::default();
-        let a = rows.series(SeriesName::new("a;y=1;x=2").unwrap());
-        let b = rows.series(SeriesName::new("b").unwrap());
-        assert_eq!(rows.series(SeriesName::new("a;x=2;y=1").unwrap()), a);
-        assert_eq!((rows.find("b"), rows.find("c")), (Some(b), None));
-        rows.push(b, Timestamp::from_nanos(2), 1.0);
-        rows.push(b, Timestamp::from_nanos(1), 2.0);
-        rows.assign(1, a);
-        assert_eq!(rows.numbers(), [("b".into(), 2, 1.0), ("a;x=2;y=1".into(), 1, 2.0)]);
+        let name = || SeriesName::new("a").unwrap();
+        let number = rows.series(name());
+        let text = rows.series_of(name(), Shape::from(Format::new("s").unwrap()));
+        rows.push_row(text, Timestamp::from_nanos(1), b"\x02hi");
+        rows.push(number, Timestamp::from_nanos(2), 1.5);
+        rows.push_row(text, Timestamp::from_nanos(3), b"\x00");
+        rows
+    }
+
+    fn stored(dir: &std::path::Path) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut scan = Reader::open(dir).unwrap().snapshot().scan();
+        let take = |row: dotter_store::Row<'_>| {
+            let values: Vec<String> = row.cells().map(|value: Value<'_>| format!("{value:?}")).collect();
+            found.push(format!("{} {}", row.time().nanos(), values.join(" ")));
+            std::ops::ControlFlow::Continue(())
+        };
+        scan.rows("a", TimeRange::ALL, take).unwrap();
+        found
     }
 
     #[test]
-    fn rows_of_any_shape_stand_between_numbers() {
-        let mut rows = Rows::default();
-        let text = Shape::from(Format::new("s").unwrap());
-        let number = rows.series(SeriesName::new("a").unwrap());
-        let log = rows.series_of(SeriesName::new("a").unwrap(), text.clone());
-        assert_eq!(rows.series_of(SeriesName::new("a").unwrap(), text), log);
-        assert_eq!(rows.series_of(SeriesName::new("a").unwrap(), Shape::number()), number);
-        let time = Timestamp::from_nanos(1);
-        rows.push_row(log, time, b"\x02hi");
-        rows.push(number, time, 1.0);
-        rows.push_row(log, time, b"\x00");
-        rows.push_row(log, time, b"\x01x");
-        let found: Vec<_> = rows.all().into_iter().map(|(_, format, _, row)| (format, row)).collect();
-        let expected = [
-            ("s", b"\x02hi".to_vec()),
-            ("F", 1.0_f64.to_le_bytes().to_vec()),
-            ("s", b"\x00".to_vec()),
-            ("s", b"\x01x".to_vec()),
-        ];
-        assert_eq!(found, expected.map(|(format, row)| (format.to_owned(), row)));
-        assert_eq!(rows.into_bulk().len(), 4);
+    fn rows_come_into_the_log_and_into_a_segment_as_they_are() {
+        let expected = ["1 Text(\"hi\")", "2 F64(1.5)", "3 Text(\"\")"];
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(dotter_store::add(dir.path(), bulk(&mixed())).unwrap(), 3);
+        assert_eq!(stored(dir.path()), expected);
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path()).unwrap();
+        let (rows, mut dots) = (mixed(), Dots::default());
+        let series = rows.series_list().iter();
+        let keys: Vec<_> = series.map(|(name, shape)| Some(writer.series(name, shape))).collect();
+        assert_eq!(put(&rows, &keys, &mut dots), 0);
+        assert_eq!(put(&rows, &[None, None], &mut dots), 3, "none of them has a key");
+        writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+        writer.sync().unwrap();
+        assert_eq!(stored(dir.path()), expected);
     }
 }

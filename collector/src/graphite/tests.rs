@@ -20,6 +20,11 @@ struct Port {
     jobs: Jobs,
 }
 
+/// The series of each line.
+fn names(rows: &Rows) -> impl Iterator<Item = String> {
+    rows.dots().map(|(series, ..)| rows.series_list()[series as usize].0.to_string())
+}
+
 impl Port {
     fn open(places: usize, silence_max: Duration) -> Port {
         let (queue, jobs) = queue();
@@ -47,7 +52,7 @@ impl Port {
         let mut heard = Vec::new();
         while heard.len() < count {
             let rows = self.jobs.lines.recv_timeout(PATIENCE).expect("lines are read");
-            heard.extend(rows.numbers().into_iter().map(|(series, ..)| series));
+            heard.extend(names(&rows));
         }
         heard.sort();
         heard
@@ -165,7 +170,7 @@ fn what_waits_for_a_place_is_read_when_the_collector_stops() {
     });
     let mut heard: Vec<String> = Vec::new();
     for rows in stopping.join().unwrap().lines.try_iter() {
-        heard.extend(rows.numbers().into_iter().map(|(series, ..)| series));
+        heard.extend(names(&rows));
     }
     heard.sort();
     assert_eq!(heard, ["waiting.0", "waiting.1", "waiting.2", "waiting.3", "waiting.4"]);

@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-#[path = "../../src/random.rs"]
 pub(crate) mod random;
 pub(crate) mod tool;
 

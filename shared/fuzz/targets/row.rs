@@ -1,7 +1,7 @@
 //! A line of `dotter-store add`: what is read is written as a line that is read as the same.
 #![no_main]
 
-use dotter_collector::row_text::{RowReader, RowWriter, TimeReader, TimeUnit, TimeWriter, Times};
+use dotter_intake::row_text::{RowReader, RowWriter, TimeReader, TimeUnit, TimeWriter, Times};
 use libfuzzer_sys::fuzz_target;
 
 fn reader() -> RowReader {
@@ -19,7 +19,7 @@ fuzz_target!(|line: &str| {
     let mut second = reader();
     let back = second.read(text.trim_end_matches('\n')).expect("what was written is read");
     assert_eq!((&back.name, back.time, back.shape), (&row.name, row.time, row.shape));
-    let values = |row: &dotter_collector::row_text::Row<'_>| -> Vec<String> {
+    let values = |row: &dotter_intake::row_text::Row<'_>| -> Vec<String> {
         row.cell.values(row.shape.format()).map(|value| value.to_string()).collect()
     };
     assert_eq!(values(&back), values(&row));

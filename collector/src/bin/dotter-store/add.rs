@@ -8,7 +8,7 @@ use crate::error::{Error, Place};
 use crate::intake::Intake;
 use crate::lines::{Line, Lines};
 use crate::progress::Progress;
-use dotter_collector::row_text::{RowReader, TimeReader};
+use dotter_intake::row_text::{RowReader, TimeReader};
 
 /// - `total`: bytes of the input, where that is known
 pub(crate) fn run(
@@ -18,7 +18,7 @@ pub(crate) fn run(
     total: Option<u64>,
 ) -> Result<(), Error> {
     let rows = &options.rows;
-    let times = TimeReader::new(rows.timestamp_format.as_ref(), options.time_unit);
+    let times = TimeReader::new(rows.timestamp_format.as_ref(), options.time_unit.into());
     let mut reader =
         RowReader::new(times, rows.format.as_ref(), &rows.unit, &options.columns).map_err(Error::Usage)?;
     let mut intake = Intake::new(dir, rows.skip_bad);

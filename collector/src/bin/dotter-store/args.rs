@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use dotter_dot::{Format, Timestamp};
+use dotter_intake::row_text::{self, TimeFormat, parse_time};
 use dotter_store::{Filter, FilterError};
 
 use crate::columns::Columns;
-use dotter_collector::row_text::{TimeFormat, TimeUnit, Times, parse_time};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +85,51 @@ pub(crate) enum Command {
     Export(ExportOptions),
     /// Store rows from another program's files, in one transaction
     Import(ImportOptions),
+}
+
+/// How times are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Times {
+    /// 2026-03-15T12:00:00.25Z
+    Rfc3339,
+    /// Whole nanoseconds since 1970
+    Nanos,
+    /// Seconds since 1970 with a fraction
+    Seconds,
+}
+
+impl From<Times> for row_text::Times {
+    fn from(times: Times) -> row_text::Times {
+        match times {
+            Times::Rfc3339 => row_text::Times::Rfc3339,
+            Times::Nanos => row_text::Times::Nanos,
+            Times::Seconds => row_text::Times::Seconds,
+        }
+    }
+}
+
+/// What a time that is a bare number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimeUnit {
+    /// Seconds
+    S,
+    /// Milliseconds
+    Ms,
+    /// Microseconds
+    Us,
+    /// Nanoseconds
+    Ns,
+}
+
+impl From<TimeUnit> for row_text::TimeUnit {
+    fn from(unit: TimeUnit) -> row_text::TimeUnit {
+        match unit {
+            TimeUnit::S => row_text::TimeUnit::S,
+            TimeUnit::Ms => row_text::TimeUnit::Ms,
+            TimeUnit::Us => row_text::TimeUnit::Us,
+            TimeUnit::Ns => row_text::TimeUnit::Ns,
+        }
+    }
 }
 
 /// How rows that come in are written.

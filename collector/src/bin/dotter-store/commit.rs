@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_collector::row_text::{Cell, RowWriter, TimeWriter, Times};
 use dotter_dot::{SeriesName, Shape, Timestamp};
+use dotter_intake::row_text::{Cell, RowWriter, TimeWriter, Times};
 use dotter_store::{Addition, Dots, Transaction, Writer};
 
 use crate::error::Error;

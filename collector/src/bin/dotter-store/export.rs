@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use dotter_collector::row_text::Times;
+use dotter_intake::row_text::Times;
 use dotter_store::{Reader, Search};
 
 use crate::args::ExportOptions;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use dotter_collector::row_text::{
+use dotter_dot::{SeriesName, Shape, Timestamp};
+use dotter_intake::row_text::{
     Cell, RowReader, RowWriter, TimeFormat, TimeReader, TimeUnit, TimeWriter, Times,
 };
-use dotter_dot::{SeriesName, Shape, Timestamp};
 use dotter_store::{FilteredRow, Row};
 
 use crate::error::Error;

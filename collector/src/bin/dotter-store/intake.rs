@@ -4,8 +4,8 @@
 use std::io;
 use std::path::Path;
 
-use dotter_collector::row_text::Cell;
 use dotter_dot::{Shape, Timestamp};
+use dotter_intake::row_text::Cell;
 
 use crate::commit::{Committed, commit};
 use crate::error::{Error, Place};

@@ -5,8 +5,8 @@
 
 use std::io::{self, Write};
 
-use dotter_collector::row_text::{RowWriter, TimeFormat, TimeWriter, Times, put_value};
 use dotter_dot::{SeriesName, Shape, Timestamp, Value};
+use dotter_intake::row_text::{RowWriter, TimeFormat, TimeWriter, Times, put_value};
 use dotter_store::Row;
 
 use crate::columns::Columns;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use dotter_collector::row_text::Times;
 use dotter_dot::Shape;
+use dotter_intake::row_text::Times;
 use dotter_store::{Reader, Search, Snapshot};
 
 use crate::args::ReadOptions;
@@ -95,7 +95,7 @@ fn printer(options: &ReadOptions) -> Printer {
     } else if options.timestamp_nanos {
         Times::Nanos
     } else {
-        options.times
+        options.times.into()
     };
     Printer { style, times, format: options.timestamp_format.clone(), columns: options.columns.clone() }
 }

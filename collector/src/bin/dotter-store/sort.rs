@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{Format, ROW_BYTES_MAX, SeriesName, Shape, Timestamp};
 
-use dotter_collector::row_text::Cell;
+use dotter_intake::row_text::Cell;
 
 /// What is gathered before it is put aside, in bytes as they lie in memory.
 const GATHER_BYTES: usize = 64 << 20;

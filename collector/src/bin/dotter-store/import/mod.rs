@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use dotter_collector::row_text::{Cell, TimeUnit};
 use dotter_dot::{Shape, Timestamp};
+use dotter_intake::row_text::{Cell, TimeUnit};
 
 use crate::args::ImportOptions;
 use crate::error::{Error, Place};
@@ -68,7 +68,7 @@ impl Import<'_> {
             sonnerie::read(self, input)
         } else {
             let unit = if self.options.openmetrics { TimeUnit::S } else { TimeUnit::Ms };
-            openmetrics::read(self, input, self.options.time_unit.unwrap_or(unit))
+            openmetrics::read(self, input, self.options.time_unit.map_or(unit, TimeUnit::from))
         }
     }
 

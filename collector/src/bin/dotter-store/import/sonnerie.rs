@@ -5,7 +5,7 @@
 
 use std::io::BufRead;
 
-use dotter_collector::row_text::{Fields, RowReader, TimeFormat, TimeReader, TimeUnit};
+use dotter_intake::row_text::{Fields, RowReader, TimeFormat, TimeReader, TimeUnit};
 
 use super::Import;
 use crate::error::Error;
@@ -18,7 +18,7 @@ pub(super) fn read(import: &mut Import<'_>, input: &mut dyn BufRead) -> Result<(
     };
     let mut plain = readers(TimeReader::new(
         rows.timestamp_format.as_ref(),
-        import.options.time_unit.unwrap_or(TimeUnit::Ns),
+        import.options.time_unit.map_or(TimeUnit::Ns, TimeUnit::from),
     ))?;
     let human = TimeFormat::new("%F %T").map_err(Error::Usage)?;
     let mut human = readers(TimeReader::Format(human))?;

@@ -2,9 +2,9 @@
 //! where a format of several columns means as many values behind each time.
 //!
 //! Times are seconds since 1970 with an optional fraction, or RFC 3339 text; values are numbers, of the letter `s`
-//! texts. Numbers are read from their digits as they stand, never through a float of somebody else's rounding. A body is taken whole or not at
-//! all; an error says what was found, what was expected, and where. What is neither time nor value is never built
-//! in memory, however deep it nests.
+//! texts. Numbers are read from their digits as they stand, never through a float of somebody else's rounding. A body
+//! is taken whole or not at all; an error says what was found, what was expected, and where. What is neither time nor
+//! value is never built in memory, however deep it nests.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in th
 /// # Errors
 ///
 /// A sentence for whoever sent it.
-pub(crate) fn read(body: &[u8], series: Option<&SeriesName>) -> Result<Rows, String> {
+pub fn read(body: &[u8], series: Option<&SeriesName>) -> Result<Rows, String> {
     let wrong = |error: serde_json::Error| format!("body is no JSON that holds dots: {error}");
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err("body begins with a byte order mark, expected JSON without one".into());

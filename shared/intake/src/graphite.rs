@@ -9,12 +9,14 @@ use std::ops::ControlFlow;
 
 use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Timestamp, parse_number};
 
+use crate::rows::Rows;
+
 /// The longest line, in bytes, without its end.
-pub(crate) const LINE_BYTES_MAX: usize = 64 << 10;
+pub const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// Why a line was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadLine {
+pub enum LineError {
     /// Longer than [`LINE_BYTES_MAX`].
     TooLong,
     /// Not three fields.
@@ -25,58 +27,17 @@ pub(crate) enum BadLine {
     Value,
     /// The time is none.
     Time,
-    /// The connection ended within the line.
-    Unfinished,
-    /// One series more than the limit allows.
-    SeriesLimit,
-}
-
-impl BadLine {
-    /// All of them, each at its own number.
-    pub(crate) const ALL: [BadLine; 7] = [
-        BadLine::TooLong,
-        BadLine::Fields,
-        BadLine::Name,
-        BadLine::Value,
-        BadLine::Time,
-        BadLine::Unfinished,
-        BadLine::SeriesLimit,
-    ];
-
-    /// The word used in metrics and log lines.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            BadLine::TooLong => "too-long",
-            BadLine::Fields => "fields",
-            BadLine::Name => "name",
-            BadLine::Value => "value",
-            BadLine::Time => "time",
-            BadLine::Unfinished => "unfinished",
-            BadLine::SeriesLimit => "series-limit",
-        }
-    }
-
-    /// Under which the log holds lines of this kind back.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            BadLine::TooLong => "graphite-too-long",
-            BadLine::Fields => "graphite-fields",
-            BadLine::Name => "graphite-name",
-            BadLine::Value => "graphite-value",
-            BadLine::Time => "graphite-time",
-            BadLine::Unfinished => "graphite-unfinished",
-            BadLine::SeriesLimit => "graphite-series-limit",
-        }
-    }
 }
 
 /// A line taken apart.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// Not yet checked as a name.
-    pub(crate) name: &'a str,
-    pub(crate) value: f64,
-    pub(crate) time: Timestamp,
+    pub name: &'a str,
+    /// A number that is not NaN.
+    pub value: f64,
+    /// When.
+    pub time: Timestamp,
 }
 
 /// Reads `name value time`, fields separated by blanks; `None` for a line of blanks alone.
@@ -87,30 +48,30 @@ pub(crate) struct Line<'a> {
 ///
 /// What is wrong with the line. A value that is not a number is, and so is one too large for a float; an infinite one
 /// that is written as such is not.
-pub(crate) fn read_line(line: &[u8], now: Timestamp) -> Result<Option<Line<'_>>, BadLine> {
+pub fn read_line(line: &[u8], now: Timestamp) -> Result<Option<Line<'_>>, LineError> {
     if line.len() > LINE_BYTES_MAX {
-        return Err(BadLine::TooLong);
+        return Err(LineError::TooLong);
     }
     let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     let Some(name) = fields.next() else { return Ok(None) };
     let (Some(value), Some(time), None) = (fields.next(), fields.next(), fields.next()) else {
-        return Err(BadLine::Fields);
+        return Err(LineError::Fields);
     };
     let text = |field| std::str::from_utf8(field);
-    let value = parse_number(text(value).map_err(|_| BadLine::Value)?).map_err(|_| BadLine::Value)?;
+    let value = parse_number(text(value).map_err(|_| LineError::Value)?).map_err(|_| LineError::Value)?;
     if value.is_nan() {
-        return Err(BadLine::Value);
+        return Err(LineError::Value);
     }
-    let time = read_time(text(time).map_err(|_| BadLine::Time)?, now)?;
-    Ok(Some(Line { name: text(name).map_err(|_| BadLine::Name)?, value, time }))
+    let time = read_time(text(time).map_err(|_| LineError::Time)?, now)?;
+    Ok(Some(Line { name: text(name).map_err(|_| LineError::Name)?, value, time }))
 }
 
-fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, BadLine> {
+fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, LineError> {
     match Timestamp::parse_seconds(text) {
         Ok(time) => Ok(time),
         // Whole seconds of -1 mean "now", however they are written.
         Err(_) if text.parse::<f64>().is_ok_and(|seconds| -2.0 < seconds && seconds <= -1.0) => Ok(now),
-        Err(_) => Err(BadLine::Time),
+        Err(_) => Err(LineError::Time),
     }
 }
 
@@ -118,12 +79,12 @@ fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, BadLine> {
 ///
 /// # Errors
 ///
-/// [`BadLine::Name`] for what is no series name, for a path that ends with a dot, and for tags that Graphite refuses.
-pub(crate) fn read_name(name: &str) -> Result<SeriesName, BadLine> {
+/// [`LineError::Name`] for what is no series name, for a path that ends with a dot, and for tags that Graphite refuses.
+pub fn read_name(name: &str) -> Result<SeriesName, LineError> {
     let path_end = name.find(';').unwrap_or(name.len());
     let (path, tags) = name.split_at(path_end);
     if path.ends_with('.') {
-        return Err(BadLine::Name);
+        return Err(LineError::Name);
     }
     let name = if path.starts_with('.') || path.contains("..") {
         let parts: Vec<_> = path.split('.').filter(|part| !part.is_empty()).collect();
@@ -131,14 +92,31 @@ pub(crate) fn read_name(name: &str) -> Result<SeriesName, BadLine> {
     } else {
         Cow::Borrowed(name)
     };
-    let name = SeriesName::new(&name).map_err(|_| BadLine::Name)?;
+    let name = SeriesName::new(&name).map_err(|_| LineError::Name)?;
     let refused = |(tag, value): (&str, &str)| tag.contains(['!', '^']) || value.starts_with('~');
-    if name.tags().any(refused) { Err(BadLine::Name) } else { Ok(name) }
+    if name.tags().any(refused) { Err(LineError::Name) } else { Ok(name) }
+}
+
+/// Puts the dot of a line among the rows; a line of blanks alone has none.
+///
+/// - `now`: the time of a line that says -1
+///
+/// # Errors
+///
+/// As [`read_line`] and [`read_name`].
+pub fn take_line(line: &[u8], now: Timestamp, rows: &mut Rows) -> Result<(), LineError> {
+    let Some(line) = read_line(line, now)? else { return Ok(()) };
+    let series = match rows.find(line.name) {
+        Some(series) => series,
+        None => rows.series(read_name(line.name)?),
+    };
+    rows.push(series, line.time, line.value);
+    Ok(())
 }
 
 /// Cuts a stream of bytes into lines.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub struct Lines {
     /// The line that has begun.
     begun: Vec<u8>,
     /// It is too long, and what follows of it is thrown away.
@@ -150,7 +128,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Gives out every line that ends within `bytes`, without its end; of one that is too long its beginning, as an
     /// error. Stops where `take` breaks off: what is behind is not looked at.
-    pub(crate) fn feed<B>(
+    pub fn feed<B>(
         &mut self,
         bytes: &[u8],
         mut take: impl FnMut(Result<&[u8], &[u8]>) -> ControlFlow<B>,
@@ -185,7 +163,7 @@ impl Lines {
     }
 
     /// The line that was begun and has no end.
-    pub(crate) fn unfinished(&self) -> &[u8] {
+    pub fn unfinished(&self) -> &[u8] {
         self.begun.trim_ascii()
     }
 }
@@ -199,7 +177,7 @@ mod tests {
 
     #[test]
     fn values_are_read_as_carbon_reads_them() {
-        let check = |text: &str, expected: Result<f64, BadLine>| {
+        let check = |text: &str, expected: Result<f64, LineError>| {
             let line = format!("a {text} 5");
             let found = read_line(line.as_bytes(), NOW).map(|line| line.unwrap().value);
             assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "{text}");
@@ -219,13 +197,13 @@ mod tests {
         check("-Infinity", Ok(f64::NEG_INFINITY));
         for text in ["1e999", "-1e400", "nan", "NaN", "0x10", "abc", "true", "1,5", "\"\"", "1_000", "e", "."]
         {
-            check(text, Err(BadLine::Value));
+            check(text, Err(LineError::Value));
         }
     }
 
     #[test]
     fn times_are_seconds_and_minus_one_is_now() {
-        let check = |text: &str, expected: Result<u64, BadLine>| {
+        let check = |text: &str, expected: Result<u64, LineError>| {
             let line = format!("a 1 {text}");
             let found = read_line(line.as_bytes(), NOW).map(|line| line.unwrap().time.nanos());
             assert_eq!(found, expected, "{text}");
@@ -240,7 +218,7 @@ mod tests {
         for text in
             ["N", "now", "nan", "inf", "-inf", "\"\"", "-2", "99999999999999999999", "1e999", "2026-11-20"]
         {
-            check(text, Err(BadLine::Time));
+            check(text, Err(LineError::Time));
         }
     }
 
@@ -254,11 +232,11 @@ mod tests {
             assert_eq!(read_line(text.as_bytes(), NOW), Ok(None), "{text:?}");
         }
         for text in ["a", "a 1", "a 1 2 3", "# comment here x", "GET / HTTP/1.0 x", "\u{16}\u{3}\u{1}"] {
-            assert_eq!(read_line(text.as_bytes(), NOW), Err(BadLine::Fields), "{text:?}");
+            assert_eq!(read_line(text.as_bytes(), NOW), Err(LineError::Fields), "{text:?}");
         }
-        assert_eq!(read_line(b"GET / HTTP/1.0", NOW), Err(BadLine::Value));
-        assert_eq!(read_line(b"a\xff\xfe 1 9", NOW), Err(BadLine::Name));
-        assert_eq!(read_line(&[b'x'; LINE_BYTES_MAX + 1], NOW), Err(BadLine::TooLong));
+        assert_eq!(read_line(b"GET / HTTP/1.0", NOW), Err(LineError::Value));
+        assert_eq!(read_line(b"a\xff\xfe 1 9", NOW), Err(LineError::Name));
+        assert_eq!(read_line(&[b'x'; LINE_BYTES_MAX + 1], NOW), Err(LineError::TooLong));
     }
 
     #[test]
@@ -310,7 +288,7 @@ mod tests {
                         Ok(line) if line.len() <= LINE_BYTES_MAX => {
                             Ok(String::from_utf8_lossy(line).into_owned())
                         }
-                        Ok(_) | Err(_) => Err(BadLine::TooLong),
+                        Ok(_) | Err(_) => Err(LineError::TooLong),
                     });
                     ControlFlow::<()>::Continue(())
                 });
@@ -319,7 +297,7 @@ mod tests {
             let longest = "y".repeat(LINE_BYTES_MAX);
             let expected = ["one", "two\r", "", "", "three", &longest].map(str::to_owned).map(Ok);
             let mut expected = expected.to_vec();
-            expected[3] = Err(BadLine::TooLong);
+            expected[3] = Err(LineError::TooLong);
             assert_eq!(found, expected, "cut into pieces of {cut}");
             assert_eq!(lines.unfinished(), b"unfinished");
         }

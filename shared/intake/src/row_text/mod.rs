@@ -4,18 +4,20 @@
 //! blank and a backslash; line breaks and other control characters are written with one (`\n`, `\t`, `\u{1b}`), and
 //! a text without characters is `""`. So any row is one line, and every line that is written is read as what it was.
 
+mod body;
+mod fields;
 mod times;
+mod writer;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Write as _;
 
 use dotter_dot::{Cells, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, put_row};
 
+pub use body::read_body;
+pub use fields::Fields;
 pub use times::{TimeFormat, TimeReader, TimeUnit, TimeWriter, Times, parse_time};
-
-/// A text without characters.
-const EMPTY: &str = "\"\"";
+pub use writer::{RowWriter, put_field, put_value};
 
 /// Formats remembered at once.
 const SHAPES_MAX: usize = 1024;
@@ -107,7 +109,7 @@ impl RowReader {
     ///
     /// A sentence that says what is wrong with it.
     pub fn read<'a>(&'a mut self, line: &'a str) -> Result<Row<'a>, String> {
-        let mut fields = Fields(line);
+        let mut fields = Fields::new(line);
         let expected = "expected series, time and value";
         let Some(name) = fields.take()? else { return Err(format!("0 fields, {expected}")) };
         let Some(time) = fields.take()? else { return Err(format!("1 fields, {expected}")) };
@@ -193,217 +195,6 @@ pub fn read_value(letter: Letter, text: &str) -> Result<Value<'_>, String> {
         Letter::F64 => format!("'{}' is not a number", error.found),
         letter => format!("'{}' is not a value of format {letter}", error.found),
     })
-}
-
-/// The fields of a line, freed of their backslashes.
-#[derive(Clone)]
-pub struct Fields<'a>(&'a str);
-
-impl<'a> Fields<'a> {
-    /// Of a line without its end.
-    pub fn new(line: &'a str) -> Fields<'a> {
-        Fields(line)
-    }
-
-    /// What was not read yet.
-    pub fn rest(&self) -> &'a str {
-        self.0
-    }
-
-    /// The next field; `None` at the end of the line.
-    ///
-    /// # Errors
-    ///
-    /// A sentence that says which escape makes no sense.
-    pub fn take(&mut self) -> Result<Option<Cow<'a, str>>, String> {
-        let text = self.0.trim_start_matches(is_blank);
-        let bytes = text.as_bytes();
-        let Some(end) = bytes.iter().position(|byte| is_blank_byte(*byte) || *byte == b'\\') else {
-            self.0 = "";
-            return Ok(if text.is_empty() { None } else { Some(Cow::Borrowed(whole(text))) });
-        };
-        if bytes[end] != b'\\' {
-            self.0 = &text[end + 1..];
-            return Ok(Some(Cow::Borrowed(whole(&text[..end]))));
-        }
-        let mut field = text[..end].to_owned();
-        let mut rest = &text[end..];
-        loop {
-            let run =
-                rest.bytes().position(|byte| is_blank_byte(byte) || byte == b'\\').unwrap_or(rest.len());
-            field.push_str(&rest[..run]);
-            rest = &rest[run..];
-            match rest.strip_prefix('\\') {
-                Some(after) => rest = unescape(after, &mut field)?,
-                None => break,
-            }
-        }
-        // The blank that ends it goes with it.
-        self.0 = rest.get(1..).unwrap_or_default();
-        Ok(Some(Cow::Owned(field)))
-    }
-
-    /// Whether none is left.
-    pub fn is_empty(&self) -> bool {
-        self.0.trim_start_matches(is_blank).is_empty()
-    }
-
-    /// How many are left.
-    ///
-    /// # Errors
-    ///
-    /// As [`Fields::take`].
-    pub fn count(&self) -> Result<usize, String> {
-        let mut fields = self.clone();
-        let mut count = 0;
-        while fields.take()?.is_some() {
-            count += 1;
-        }
-        Ok(count)
-    }
-}
-
-fn is_blank(letter: char) -> bool {
-    matches!(letter, ' ' | '\t' | '\r')
-}
-
-fn is_blank_byte(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r')
-}
-
-/// A field without a backslash.
-fn whole(field: &str) -> &str {
-    if field == EMPTY { "" } else { field }
-}
-
-/// Takes what stands behind a backslash; gives what is left.
-///
-/// Source: the escapes that Sonnerie writes, and Rust's `\u{...}` for the other control characters.
-fn unescape<'a>(after: &'a str, field: &mut String) -> Result<&'a str, String> {
-    let mut letters = after.chars();
-    let letter = match letters.next().ok_or("a backslash at the end of the line")? {
-        'a' => '\x07',
-        'b' => '\x08',
-        't' => '\t',
-        'n' => '\n',
-        'v' => '\x0b',
-        'f' => '\x0c',
-        'r' => '\r',
-        'u' if letters.as_str().starts_with('{') => {
-            let (digits, rest) = letters.as_str()[1..].split_once('}').ok_or("'\\u{' without its '}'")?;
-            let letter = u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
-            field.push(letter.ok_or_else(|| format!("'\\u{{{}}}' is no character", clip(digits)))?);
-            return Ok(rest);
-        }
-        other => other,
-    };
-    field.push(letter);
-    Ok(letters.as_str())
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(16).collect()
-}
-
-/// Writes rows as lines.
-#[derive(Clone, Debug)]
-pub struct RowWriter {
-    times: TimeWriter,
-    /// Whether a plain number gets its format too.
-    with_format: bool,
-    /// The series written last, and how it is written.
-    name: String,
-    field: Vec<u8>,
-}
-
-impl RowWriter {
-    /// - `with_format`: whether a plain number gets its format too, which any other value gets in any case
-    pub fn new(times: TimeWriter, with_format: bool) -> RowWriter {
-        RowWriter { times, with_format, name: String::new(), field: Vec::new() }
-    }
-
-    /// Appends a line with its end; tabs stand between its fields, blanks between values.
-    ///
-    /// - `letters`: the format of `values`
-    pub fn write<'a>(
-        &mut self,
-        name: &str,
-        time: Timestamp,
-        letters: &str,
-        values: impl IntoIterator<Item = Value<'a>>,
-        out: &mut Vec<u8>,
-    ) {
-        if self.name != name || self.field.is_empty() {
-            name.clone_into(&mut self.name);
-            self.field.clear();
-            put_field(name, &mut self.field);
-        }
-        out.extend_from_slice(&self.field);
-        out.push(b'\t');
-        self.times.write(time, out);
-        out.push(b'\t');
-        if self.with_format || letters != "F" {
-            out.extend_from_slice(letters.as_bytes());
-            out.push(b'\t');
-        }
-        for (column, value) in values.into_iter().enumerate() {
-            if column > 0 {
-                out.push(b' ');
-            }
-            put_value(value, out);
-        }
-        out.push(b'\n');
-    }
-}
-
-/// Appends a series' name or a text as a field.
-pub fn put_field(text: &str, out: &mut Vec<u8>) {
-    match text {
-        "" => return out.extend_from_slice(EMPTY.as_bytes()),
-        EMPTY => return out.extend_from_slice(b"\\\"\\\""),
-        _ => {}
-    }
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let is_plain = *byte > b' ' && !matches!(*byte, b'\\' | 0x7F | 0xC2);
-        if is_plain {
-            continue;
-        }
-        let letter = match byte {
-            b' ' | b'\\' => *byte,
-            0x07 => b'a',
-            0x08 => b'b',
-            b'\t' => b't',
-            b'\n' => b'n',
-            0x0B => b'v',
-            0x0C => b'f',
-            b'\r' => b'r',
-            // U+0080 to U+009F, which a terminal takes for commands; other letters begin with that byte too.
-            0xC2 if bytes[at + 1] >= 0xA0 => continue,
-            _ => 0,
-        };
-        out.extend_from_slice(&bytes[done..at]);
-        done = at + 1;
-        if letter == 0 {
-            let code = if *byte == 0xC2 { bytes[at + 1] } else { *byte };
-            done += (*byte == 0xC2) as usize;
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "\\u{{{code:x}}}");
-        } else {
-            out.extend_from_slice(&[b'\\', letter]);
-        }
-    }
-    out.extend_from_slice(&bytes[done..]);
-}
-
-/// Appends a value as a field.
-pub fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::Text(text) => put_field(text, out),
-        // Writing to a vector cannot fail.
-        number => _ = write!(out, "{number}"),
-    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems};
 use chrono::{DateTime, NaiveDateTime};
-use clap::ValueEnum;
 use dotter_dot::Timestamp;
 
 /// How times are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     /// 2026-03-15T12:00:00.25Z
     Rfc3339,
@@ -20,7 +19,7 @@ pub enum Times {
 }
 
 /// What a time that is a bare number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     /// Seconds
     S,
