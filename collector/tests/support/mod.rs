@@ -4,7 +4,6 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 pub(crate) mod random;
-pub(crate) mod tool;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};

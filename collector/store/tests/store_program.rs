@@ -1,41 +1,20 @@
 //! dotter-store as a user runs it: rows in, rows out, the ledger, damage named by its exit status.
 
-use std::io::Write;
+mod support;
+
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
 use dotter_store::{Dots, LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
-
-fn store(dir: &Path, args: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dotter-store"))
-        .arg("-d")
-        .arg(dir)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // One that refuses a line does not read the others.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn printed(dir: &Path, args: &[&str]) -> String {
-    let output = store(dir, args, "");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+use support::{printed, run};
 
 #[test]
 fn rows_come_back_in_the_order_of_series_and_times() {
     let dir = tempfile::tempdir().unwrap();
     let rows = "b 2 2.5\na\\ x 1970-01-01T00:00:01Z -1e300\nb 1 1\nb 2 7\n\na 5 NaN\n";
-    let output = store(dir.path(), &["add"], rows);
+    let output = run(dir.path(), &["add"], rows);
     assert!(output.status.success());
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(told, "stored 4 dots of 3 series, 1 replaced by later lines, 0 skipped\n");
@@ -55,7 +34,7 @@ fn rows_come_back_in_the_order_of_series_and_times() {
     // What was printed can be added.
     let other = tempfile::tempdir().unwrap();
     let printed_rows = printed(dir.path(), &["read", "%"]);
-    assert!(store(other.path(), &["add"], &printed_rows).status.success());
+    assert!(run(other.path(), &["add"], &printed_rows).status.success());
     assert_eq!(printed(other.path(), &["read", "%", "--times", "nanos"]), all);
 }
 
@@ -64,13 +43,13 @@ fn rows_come_back_in_the_order_of_series_and_times() {
 fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let rows = "a 1 1\na two 2\na 3 3\n";
-    let output = store(dir.path(), &["add"], rows);
+    let output = run(dir.path(), &["add"], rows);
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.starts_with("dotter-store: line 2: 'two' is neither whole nanoseconds"), "{told}");
     assert!(told.ends_with("nothing was stored\n"), "{told}");
-    assert_eq!(store(dir.path(), &["read", "%"], "").status.code(), Some(1));
-    assert!(store(dir.path(), &["add", "--skip-bad"], rows).status.success());
+    assert_eq!(run(dir.path(), &["read", "%"], "").status.code(), Some(1));
+    assert!(run(dir.path(), &["add", "--skip-bad"], rows).status.success());
     assert_eq!(printed(dir.path(), &["read", "%", "--times", "nanos"]), "a\t1\t1\na\t3\t3\n");
 }
 
@@ -94,7 +73,7 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     };
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
     writer.sync().unwrap();
-    assert!(store(dir.path(), &["add"], "a 2 2\na 3 3\n").status.success());
+    assert!(run(dir.path(), &["add"], "a 2 2\na 3 3\n").status.success());
     assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), "a\t1\t1\na\t2\t2\na\t3\t3\n");
     let ledger = printed(dir.path(), &["ledger"]);
     assert!(
@@ -118,7 +97,7 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     while matches!(Writer::open(dir.path()), Err(dotter_store::Error::Locked(_))) {
         std::thread::yield_now();
     }
-    assert!(store(dir.path(), &["compact"], "").status.success());
+    assert!(run(dir.path(), &["compact"], "").status.success());
     let ledger = printed(dir.path(), &["ledger"]);
     assert!(ledger.contains(", finished 1970-01-01"), "{ledger}");
     let mut machine = Machine::now().unwrap();
@@ -143,18 +122,18 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
 #[test]
 fn damage_is_named_and_told_by_the_exit_status() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(store(dir.path(), &["add"], "a 1 1\na 2 5\n").status.success());
+    assert!(run(dir.path(), &["add"], "a 1 1\na 2 5\n").status.success());
     // What is small goes into the log: it is made a segment here.
-    assert!(store(dir.path(), &["compact", "--major"], "").status.success());
-    assert_eq!(store(dir.path(), &["verify"], "").status.code(), Some(0));
+    assert!(run(dir.path(), &["compact", "--major"], "").status.success());
+    assert_eq!(run(dir.path(), &["verify"], "").status.code(), Some(0));
     let segment = std::fs::read_dir(dir.path().join("seg")).unwrap().next().unwrap().unwrap().path();
     std::fs::set_permissions(&segment, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::OpenOptions::new().write(true).open(&segment).unwrap().write_all_at(&[0xFF], 20).unwrap();
-    let output = store(dir.path(), &["verify"], "");
+    let output = run(dir.path(), &["verify"], "");
     assert_eq!(output.status.code(), Some(3));
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("at byte 16: checksum") && told.contains("2 dots of a"), "{told}");
-    let output = store(dir.path(), &["read", "%"], "");
+    let output = run(dir.path(), &["read", "%"], "");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("0 segments and 1 chunks are damaged and left out"), "{told}");
@@ -164,8 +143,8 @@ fn damage_is_named_and_told_by_the_exit_status() {
 fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_looked() {
     let dir = tempfile::tempdir().unwrap();
     for row in ["a 1 1\n", "a 2 5\n"] {
-        assert!(store(dir.path(), &["add"], row).status.success());
-        assert!(store(dir.path(), &["compact", "--major"], "").status.success());
+        assert!(run(dir.path(), &["add"], row).status.success());
+        assert!(run(dir.path(), &["compact", "--major"], "").status.success());
     }
     let manifest = dir.path().join("MANIFEST");
     std::fs::OpenOptions::new().write(true).open(&manifest).unwrap().write_all_at(b"no", 60).unwrap();
@@ -173,7 +152,7 @@ fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_l
     let rows = "a\t1\t1\na\t2\t5\n";
     for has_gone_on in [false, true] {
         for command in [&["read", "a", "--times", "nanos"][..], &["export", "--csv", "a"], &["verify"]] {
-            let output = store(dir.path(), command, "");
+            let output = run(dir.path(), command, "");
             assert_eq!(output.status.code(), Some(3), "{command:?}");
             assert!(told(&output).contains("was rebuilt: "), "{}", told(&output));
             assert!(told(&output).contains("MANIFEST.damaged"), "{}", told(&output));
@@ -185,10 +164,10 @@ fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_l
             }
         }
         // The next commit makes the rebuilt list the list.
-        let output = store(dir.path(), &["delete", "a", "--after", "100"], "");
+        let output = run(dir.path(), &["delete", "a", "--after", "100"], "");
         assert!(output.status.success() && told(&output).contains("was rebuilt"), "{has_gone_on}");
     }
     std::fs::remove_file(dir.path().join("MANIFEST.damaged")).unwrap();
     assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), rows);
-    assert_eq!(store(dir.path(), &["verify"], "").status.code(), Some(0));
+    assert_eq!(run(dir.path(), &["verify"], "").status.code(), Some(0));
 }

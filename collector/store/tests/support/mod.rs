@@ -1,5 +1,7 @@
 //! dotter-store as a user runs it.
 
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use support::tool::{command, failed, printed, told};
+use support::{command, failed, printed, told};
 
 /// A Whisper file: per archive the seconds a point and its points.
 fn whisper(archives: &[(u32, &[(u32, f64)])]) -> Vec<u8> {

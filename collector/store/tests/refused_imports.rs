@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::tool::{failed, printed, told};
+use support::{failed, printed, told};
 
 #[test]
 fn a_number_too_large_for_its_float_is_no_infinity() {

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::Collector;
-use support::tool::{command, failed, printed, run, told};
+use support::{command, failed, printed, run, told};
 
 const LOG: &str = "\
 web.access 3000000000 sUF /shop/cart 503 12.5
@@ -198,25 +197,6 @@ fn many_rows_become_a_segment_and_few_go_into_the_log() {
     assert!(top[0]["bytes"].as_u64().unwrap() > 0);
     assert_eq!(top.as_array().unwrap().len(), 2);
     assert!(printed(dir.path(), &["top", "a"]).contains(" a\n"));
-}
-
-#[test]
-fn rows_go_through_the_collector_that_is_running() {
-    let dir = tempfile::tempdir().unwrap();
-    let collector = Collector::with(dir.path(), &[]);
-    told(dir.path(), &["add"], LOG);
-    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 6);
-    let stat: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["stat", "--json"])).unwrap();
-    assert_eq!((&stat["wal_dots"], &stat["segments"]), (&6.into(), &0.into()));
-    // Names of columns are not in the text of rows, so such go past it.
-    told(dir.path(), &["add", "--columns", "took", "--unit", "ms"], "b 1 1\n");
-    assert_eq!(
-        printed(dir.path(), &["read", "b", "--csv", "--timestamp-nanos"]),
-        "series,time,took\nb,1,1\n"
-    );
-    told(dir.path(), &["delete", "web.%"], "");
-    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 3);
-    drop(collector);
 }
 
 /// A follower, and the lines it prints.

@@ -313,7 +313,7 @@ pub(crate) struct ExportOptions {
     )]
     #[cfg_attr(
         not(feature = "parquet"),
-        doc = "A Parquet file: this build cannot (cargo build --features parquet)"
+        doc = "A Parquet file: this build cannot (cargo build -p dotter-store-cli --features parquet)"
     )]
     #[arg(long, value_name = "FILE")]
     pub(crate) parquet: Option<PathBuf>,
