@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{Format, Letter, get_varint, put_varint};
+use crate::{Cell, Format, Letter, get_varint, put_varint};
 
 /// The longest row, in bytes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
@@ -188,10 +188,10 @@ pub fn check_row(format: &Format, bytes: &[u8]) -> Result<(), RowError> {
     }
     let mut rest = bytes;
     for (column, letter) in format.letters().enumerate() {
-        match take_cell(letter, &mut rest).ok_or(RowError::Short(column))? {
-            Cell::Word(word) if !letter.holds(word) => return Err(RowError::Word { column, letter, word }),
-            Cell::Word(_) => {}
-            Cell::Text(text) => {
+        match take_column(letter, &mut rest).ok_or(RowError::Short(column))? {
+            Taken::Word(word) if !letter.holds(word) => return Err(RowError::Word { column, letter, word }),
+            Taken::Word(_) => {}
+            Taken::Text(text) => {
                 std::str::from_utf8(text)
                     .map_err(|error| RowError::NotUtf8 { column, at: error.valid_up_to() })?;
             }
@@ -206,24 +206,23 @@ pub fn check_row(format: &Format, bytes: &[u8]) -> Result<(), RowError> {
 #[derive(Clone, Debug)]
 pub struct Cells<'a> {
     letters: &'a [u8],
-    rest: Rest<'a>,
-}
-
-#[derive(Clone, Debug)]
-enum Rest<'a> {
-    Word(u64),
-    Bytes(&'a [u8]),
+    rest: Cell<'a>,
 }
 
 impl<'a> Cells<'a> {
     /// - `bytes`: row bytes of `format`
     pub fn new(format: &'a Format, bytes: &'a [u8]) -> Cells<'a> {
-        Cells { letters: format.as_str().as_bytes(), rest: Rest::Bytes(bytes) }
+        Cells::of(format, Cell::Row(bytes))
     }
 
     /// - `word`: that of a value of `format`, which is one number
     pub fn of_word(format: &'a Format, word: u64) -> Cells<'a> {
-        Cells { letters: format.as_str().as_bytes(), rest: Rest::Word(word) }
+        Cells::of(format, Cell::Word(word))
+    }
+
+    #[inline]
+    pub(crate) fn of(format: &'a Format, cell: Cell<'a>) -> Cells<'a> {
+        Cells { letters: format.as_str().as_bytes(), rest: cell }
     }
 
     /// The first number among the cells that are left, as the nearest f64; `None` where all are texts.
@@ -231,10 +230,10 @@ impl<'a> Cells<'a> {
         while let Some((letter, rest)) = self.letters.split_first() {
             let letter = Letter::from_byte(*letter)?;
             let bytes = match &mut self.rest {
-                Rest::Word(word) => return letter.is_number().then(|| letter.number(*word)),
-                Rest::Bytes(bytes) => bytes,
+                Cell::Word(word) => return letter.is_number().then(|| letter.number(*word)),
+                Cell::Row(bytes) => bytes,
             };
-            if let Cell::Word(word) = take_cell(letter, bytes)? {
+            if let Taken::Word(word) = take_column(letter, bytes)? {
                 return Some(letter.number(word));
             }
             self.letters = rest;
@@ -251,10 +250,10 @@ impl<'a> Iterator for Cells<'a> {
         let (letter, letters) = self.letters.split_first()?;
         let letter = Letter::from_byte(*letter)?;
         let value = match &mut self.rest {
-            Rest::Word(word) => Value::from_word(letter, *word),
-            Rest::Bytes(bytes) => match take_cell(letter, bytes) {
-                Some(Cell::Word(word)) => Value::from_word(letter, word),
-                Some(Cell::Text(text)) => std::str::from_utf8(text).ok().map(Value::Text),
+            Cell::Word(word) => Value::from_word(letter, *word),
+            Cell::Row(bytes) => match take_column(letter, bytes) {
+                Some(Taken::Word(word)) => Value::from_word(letter, word),
+                Some(Taken::Text(text)) => std::str::from_utf8(text).ok().map(Value::Text),
                 None => None,
             },
         };
@@ -267,22 +266,22 @@ impl<'a> Iterator for Cells<'a> {
     }
 }
 
-enum Cell<'a> {
+enum Taken<'a> {
     Word(u64),
     Text(&'a [u8]),
 }
 
 #[inline]
-fn take_cell<'a>(letter: Letter, bytes: &mut &'a [u8]) -> Option<Cell<'a>> {
+fn take_column<'a>(letter: Letter, bytes: &mut &'a [u8]) -> Option<Taken<'a>> {
     if letter.is_number() {
         let (word, rest) = bytes.split_first_chunk()?;
         *bytes = rest;
-        return Some(Cell::Word(u64::from_le_bytes(*word)));
+        return Some(Taken::Word(u64::from_le_bytes(*word)));
     }
     let count = usize::try_from(get_varint(bytes)?).ok()?;
     let (text, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
-    Some(Cell::Text(text))
+    Some(Taken::Text(text))
 }
 
 impl fmt::Display for RowError {
