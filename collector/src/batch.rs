@@ -3,10 +3,11 @@
 //! Always true of what is appended: per lane it begins at the record wanted next, and every record of
 //! `[first, next)` is a dot, lost or refused; dots, ranges and watermarks are one frame.
 
-use dotter_dot::{Format, Incarnation, Letter, NameError, Reason, SeriesName, Shape, Timestamp, check_row};
-use dotter_store::{
-    Account, Dots, Error, LaneRecords, Lost, Refused, RingPart, SeriesKey, Transaction, Writer,
+use dotter_dot::{
+    Cell, Dots, Format, Incarnation, Letter, NameError, Reason, SeriesKey, SeriesName, Shape, Timestamp,
+    check_row,
 };
+use dotter_store::{Account, Error, LaneRecords, Lost, Refused, RingPart, Transaction, Writer};
 use dotter_wire::{Answer, Batch, Finish, LaneBatch, Message, RefusalTotals, SeriesEntry};
 
 use crate::metrics::Tally;
@@ -257,7 +258,7 @@ impl Columns {
             let dots = lane.series[span.clone()].iter().zip(&lane.times[span.clone()]).zip(&lane.words[span]);
             for ((series, time), word) in dots {
                 if let Key::Plain(key) = self.keys[*series as usize] {
-                    self.dots.push_word(key, run.clock, Timestamp::from_nanos(*time), *word);
+                    self.dots.push(key, run.clock, Timestamp::from_nanos(*time), Cell::Word(*word));
                 }
             }
         }
@@ -276,16 +277,16 @@ impl Columns {
             let (time, word) = (Timestamp::from_nanos(*time), *word);
             let reason = match &self.keys[*series as usize] {
                 Key::Plain(key) => {
-                    self.dots.push_word(*key, clock, time, word);
+                    self.dots.push(*key, clock, time, Cell::Word(word));
                     None
                 }
                 Key::Checked(key, format) => match format.word() {
                     Some(letter) if letter.holds(word) => {
-                        self.dots.push_word(*key, clock, time, word);
+                        self.dots.push(*key, clock, time, Cell::Word(word));
                         None
                     }
                     None if check_row(format, lane.rows.get(word)).is_ok() => {
-                        self.dots.push_row(*key, clock, time, lane.rows.get(word));
+                        self.dots.push(*key, clock, time, Cell::Row(lane.rows.get(word)));
                         None
                     }
                     _ => Some(Reason::OTHER),

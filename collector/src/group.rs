@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
-use dotter_dot::Timestamp;
+use dotter_dot::{Dots, Timestamp};
 use dotter_intake::Rows;
-use dotter_store::{Dots, Error, Transaction, Writer};
+use dotter_store::{Error, Transaction, Writer};
 
 use crate::bad_line::BadLine;
 use crate::batch::{self, Columns};

@@ -1,8 +1,7 @@
 //! Rows of the ways in, given to the store.
 
+use dotter_dot::{Dots, NamedDots, SeriesKey};
 use dotter_intake::Rows;
-use dotter_intake::row_text::Cell;
-use dotter_store::{Bulk, Dots, SeriesKey};
 
 /// Puts every dot behind those in `dots`; returns how many had no key.
 ///
@@ -10,31 +9,22 @@ use dotter_store::{Bulk, Dots, SeriesKey};
 pub(crate) fn put(rows: &Rows, keys: &[Option<SeriesKey>], dots: &mut Dots) -> u64 {
     let mut without = 0;
     for (series, time, cell) in rows.dots() {
-        match (keys[series as usize], cell) {
-            (None, _) => without += 1,
-            (Some(key), Cell::Word(word)) => dots.push_word(key, false, time, word),
-            (Some(key), Cell::Row(row)) => dots.push_row(key, false, time, row),
+        match keys[series as usize] {
+            Some(key) => dots.push(key, false, time, cell),
+            None => without += 1,
         }
     }
     without
 }
 
 /// All dots, as a transaction of any size takes them.
-pub(crate) fn bulk(rows: &Rows) -> Bulk {
-    let mut bulk = Bulk::new();
+pub(crate) fn bulk(rows: &Rows) -> NamedDots {
+    let mut dots = NamedDots::default();
     for (series, time, cell) in rows.dots() {
         let (name, shape) = &rows.series_list()[series as usize];
-        let word;
-        let row = match cell {
-            Cell::Word(number) => {
-                word = number.to_le_bytes();
-                &word[..]
-            }
-            Cell::Row(row) => row,
-        };
-        bulk.push_row(name, shape, time, row).expect("a row was checked when it was read");
+        dots.push(name, shape, time, cell);
     }
-    bulk
+    dots
 }
 
 #[cfg(test)]

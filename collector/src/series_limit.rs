@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dotter_daemon::{Log, chain};
-use dotter_dot::{SeriesName, Shape};
-use dotter_store::{Reader, SeriesKey, Writer};
+use dotter_dot::{SeriesKey, SeriesName, Shape};
+use dotter_store::{Reader, Writer};
 
 use crate::metrics::OWN_SERIES;
 
@@ -140,8 +140,8 @@ impl SeriesLimit {
 mod tests {
     use std::collections::BTreeSet;
 
-    use dotter_dot::Timestamp;
-    use dotter_store::{Dots, Transaction};
+    use dotter_dot::{Dots, Timestamp};
+    use dotter_store::Transaction;
 
     use super::*;
 
@@ -173,7 +173,7 @@ mod tests {
         let write = |writer: &mut Writer, text: &str| {
             let key = writer.series(&name(text), &Shape::number());
             let mut dots = Dots::default();
-            dots.push(key, false, Timestamp::from_nanos(1), 1.0);
+            dots.push_number(key, false, Timestamp::from_nanos(1), 1.0);
             writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
             writer.sync().unwrap();
         };

@@ -167,7 +167,9 @@ fn losses(snapshot: &Snapshot) -> BTreeMap<String, ApplicationLosses> {
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::{Format, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+    use dotter_dot::{
+        Cell, Dots, Format, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row,
+    };
     use dotter_query::{Budget, Pattern};
     use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
 
@@ -183,7 +185,7 @@ mod tests {
         let ring = RingPart { incarnation, application: "app", refusals: &refusals, now };
         let lost = Lost { first: 0, next: 3, reason: Reason::LAPPED, times: None };
         let lanes = [LaneRecords { lane: 0, first: 0, next: 3, losses: vec![lost], refused: vec![] }];
-        let dots = dotter_store::Dots::default();
+        let dots = dotter_dot::Dots::default();
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
         writer.finish(&ring, &[(0, 3)], now).unwrap();
         writer.sync().unwrap();
@@ -220,17 +222,17 @@ mod tests {
             assert_eq!(found.unwrap(), stored);
         };
         let mut commit = |numbers: &[&str], texts: &[&str]| {
-            let mut dots = dotter_store::Dots::default();
+            let mut dots = Dots::default();
             for text in numbers {
                 let key = writer.series(&SeriesName::new(text).unwrap(), &Shape::number());
-                dots.push(key, true, now, 1.0);
+                dots.push_number(key, true, now, 1.0);
             }
             for text in texts {
                 let shape = Shape::from(Format::new("s").unwrap());
                 let key = writer.series(&SeriesName::new(text).unwrap(), &shape);
                 let mut row = Vec::new();
                 put_row([Value::Text("x")], &mut row);
-                dots.push_row(key, true, now, &row);
+                dots.push(key, true, now, Cell::Row(&row));
             }
             writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
             writer.sync().unwrap();

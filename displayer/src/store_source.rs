@@ -152,8 +152,8 @@ fn dot(dot: &dotter_store::Dot) -> Dot {
 mod tests {
     use std::path::Path;
 
-    use dotter_dot::{Format, Shape, Timestamp, Value, put_row};
-    use dotter_store::{Bulk, Reader};
+    use dotter_dot::{Format, NamedDots, Shape, Timestamp, Value};
+    use dotter_store::Reader;
 
     use super::*;
 
@@ -177,12 +177,10 @@ mod tests {
         let rule = "[[rule]]\npattern = \"a%\"\nkeep = \"10s:6h, 10m:30d\"\naggregation = \"max\"\n";
         std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
         let text = Shape::from(Format::new("s").unwrap());
-        let mut bulk = Bulk::new();
-        bulk.push(&name("a.b"), at(100), 1.0);
-        bulk.push(&name("a.b"), at(200), 2.0);
-        let mut row = Vec::new();
-        put_row([Value::Text("x")], &mut row);
-        bulk.push_row(&name("text"), &text, at(150), &row).unwrap();
+        let mut bulk = NamedDots::default();
+        bulk.push_number(&name("a.b"), at(100), 1.0);
+        bulk.push_number(&name("a.b"), at(200), 2.0);
+        bulk.push_values(&name("text"), &text, at(150), [Value::Text("x")]).unwrap();
         dotter_store::add(dir.path(), bulk).unwrap();
         let known = open(dir.path()).known(&["text", "a.b", "a.nosuch"]).unwrap();
         assert_eq!(known[0], Known { shape: Some(text), ..Known::default() });
@@ -229,8 +227,8 @@ mod tests {
     #[test]
     fn a_fetch_looks_at_no_dots_that_the_budget_does_not_allow() {
         let dir = tempfile::tempdir().unwrap();
-        let mut bulk = Bulk::new();
-        (0..100_000).for_each(|n| bulk.push(&name("a"), at(n), n as f64));
+        let mut bulk = NamedDots::default();
+        (0..100_000).for_each(|n| bulk.push_number(&name("a"), at(n), n as f64));
         dotter_store::add(dir.path(), bulk).unwrap();
         let source = open(dir.path());
         let fetch = |dots_max: u64, what: What| {

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Format, Incarnation, Reason, SeriesName, Shape, Timestamp, put_row};
-use dotter_store::{Dots, LaneRecords, Lost, RingPart, Transaction, Writer};
+use dotter_dot::{Cell, Dots, Format, Incarnation, Reason, SeriesName, Shape, Timestamp, put_row};
+use dotter_store::{LaneRecords, Lost, RingPart, Transaction, Writer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -22,7 +22,7 @@ fn seconds_ago(seconds: u64) -> Timestamp {
 fn commit(writer: &mut Writer, name: &str, dots: &[(Timestamp, f64)]) {
     let key = writer.series(&SeriesName::new(name).unwrap(), &Shape::number());
     let mut columns = Dots::default();
-    dots.iter().for_each(|(time, value)| columns.push(key, false, *time, *value));
+    dots.iter().for_each(|(time, value)| columns.push_number(key, false, *time, *value));
     writer.append(&Transaction { ring: None, lanes: &[], dots: &columns }).unwrap();
     writer.sync().unwrap();
 }
@@ -60,7 +60,7 @@ fn a_series_of_texts_is_there_without_a_number_of_its_own() {
     let mut row = Vec::new();
     put_row([dotter_dot::Value::Text("hello")], &mut row);
     let mut columns = Dots::default();
-    columns.push_row(key, false, seconds_ago(5), &row);
+    columns.push(key, false, seconds_ago(5), Cell::Row(&row));
     writer.append(&Transaction { ring: None, lanes: &[], dots: &columns }).unwrap();
     writer.sync().unwrap();
     displayer.wait_for("both", |displayer| names(displayer) == json!(["a.number", "a.text"]));

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dotter_displayer::{Feed, StoreFeed};
-use dotter_dot::{Format, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_dot::{Cell, Dots, Format, NamedDots, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
 use dotter_query::{
     Budget, Dot, Error, Known, Node, Piece, Precision, Render, Report, Sink, Source, SourceError, Stretch,
     Target, Want, What, Window, envelope, render,
 };
-use dotter_store::{Bulk, Deletion, Dots, Machine, Pattern, Transaction, Writer};
+use dotter_store::{Deletion, Machine, Pattern, Transaction, Writer};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_710_460_800 * SECOND;
@@ -117,8 +117,8 @@ fn fill(dir: &Path, random: &mut Random) {
     for _ in 0..3 + random.below(5) {
         match random.below(8) {
             0..3 => {
-                let mut bulk = Bulk::new();
-                run(random).for_each(|(time, value)| bulk.push(&name, at(time), value));
+                let mut bulk = NamedDots::default();
+                run(random).for_each(|(time, value)| bulk.push_number(&name, at(time), value));
                 dotter_store::add(dir, bulk).unwrap();
             }
             3..5 => {
@@ -127,13 +127,14 @@ fn fill(dir: &Path, random: &mut Random) {
                 let clock = random.below(2) == 0;
                 let mut dots = Dots::default();
                 // Stamps in microseconds, some of them equal.
-                run(random).for_each(|(time, value)| dots.push(key, clock, at(time / 3000 * 3000), value));
+                run(random)
+                    .for_each(|(time, value)| dots.push_number(key, clock, at(time / 3000 * 3000), value));
                 let transaction = Transaction { ring: None, lanes: &[], dots: &dots };
                 writer.append(&transaction).unwrap();
                 writer.sync().unwrap();
             }
             5 => {
-                let mut bulk = Bulk::new();
+                let mut bulk = NamedDots::default();
                 let texts = random.below(2) == 0;
                 for (time, value) in run(random) {
                     row_bytes.clear();
@@ -141,7 +142,7 @@ fn fill(dir: &Path, random: &mut Random) {
                     let cells = [Value::Text("x"), number, Value::F64(value)];
                     put_row(cells.into_iter().take(if texts { 1 } else { 3 }), &mut row_bytes);
                     let shape = if texts { &text } else { &row };
-                    bulk.push_row(&name, shape, at(time), &row_bytes).unwrap();
+                    bulk.push(&name, shape, at(time), Cell::from_row(shape.format(), &row_bytes).unwrap());
                 }
                 dotter_store::add(dir, bulk).unwrap();
             }

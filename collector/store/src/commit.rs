@@ -11,9 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, Shape, Timestamp};
-use dotter_intake::row_text::{Cell, RowWriter, TimeWriter, Times};
-use dotter_store::{Addition, Dots, Transaction, Writer};
+use dotter_dot::{Cell, Dots, SeriesName, Shape, Timestamp};
+use dotter_intake::row_text::{RowWriter, TimeWriter, Times};
+use dotter_store::{Addition, Transaction, Writer};
 
 use crate::error::Error;
 use crate::sort::{Sink, Sorter};
@@ -94,11 +94,7 @@ impl Sink for Large {
             self.last = Some(name.clone());
             self.series += 1;
         }
-        match cell {
-            Cell::Word(word) => self.addition.push_word(name, shape, time, word)?,
-            Cell::Row(row) => self.addition.push_row(name, shape, time, row)?,
-        }
-        Ok(())
+        Ok(self.addition.push(name, shape, time, cell)?)
     }
 }
 
@@ -205,11 +201,7 @@ impl Small {
         };
         let mut dots = Dots::default();
         self.each(|name, shape, time, cell| -> Result<(), Error> {
-            let key = writer.series(name, shape);
-            match cell {
-                Cell::Word(word) => dots.push_word(key, false, time, word),
-                Cell::Row(row) => dots.push_row(key, false, time, row),
-            }
+            dots.push(writer.series(name, shape), false, time, cell);
             Ok(())
         })?;
         match writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }) {

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use dotter_dot::{SeriesName, Shape, Timestamp};
-use dotter_intake::row_text::{
-    Cell, RowReader, RowWriter, TimeFormat, TimeReader, TimeUnit, TimeWriter, Times,
-};
+use dotter_intake::row_text::{RowReader, RowWriter, TimeFormat, TimeReader, TimeUnit, TimeWriter, Times};
 use dotter_store::{FilteredRow, Row};
 
 use crate::error::Error;
@@ -37,10 +35,8 @@ pub(crate) fn run(
         let row = reader.read(line)?;
         let name = SeriesName::new(&row.name).map_err(|error| error.to_string())?;
         let shape = lock().shape(name.as_str(), row.shape);
-        let bytes = match row.cell {
-            Cell::Word(word) => word.to_le_bytes().to_vec(),
-            Cell::Row(bytes) => bytes.to_vec(),
-        };
+        let mut bytes = Vec::new();
+        row.cell.put_row(&mut bytes);
         Ok(FilteredRow { name, time: row.time, shape, bytes })
     };
     let done = dotter_store::compact_filtered(dir, command, &write, &mut read, cancel, progress)?;

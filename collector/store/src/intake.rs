@@ -4,8 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use dotter_dot::{Shape, Timestamp};
-use dotter_intake::row_text::Cell;
+use dotter_dot::{Cell, Shape, Timestamp};
 
 use crate::commit::{Committed, commit};
 use crate::error::{Error, Place};

@@ -309,8 +309,8 @@ impl From<ParquetError> for Error {
 mod tests {
     use std::num::NonZero;
 
-    use dotter_dot::{Format, TimeRange};
-    use dotter_store::{Bulk, Reader};
+    use dotter_dot::{Format, NamedDots, TimeRange};
+    use dotter_store::Reader;
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
     use super::*;
@@ -345,11 +345,11 @@ mod tests {
     fn a_file_holds_what_was_found() {
         let dir = tempfile::tempdir().unwrap();
         let (store, path) = (dir.path().join("store"), dir.path().join("out.parquet"));
-        let mut bulk = Bulk::new();
+        let mut bulk = NamedDots::default();
         let name = |text: &str| SeriesName::new(text).unwrap();
         let log = shape("sU", &["path", "code"]);
-        bulk.push(&name("a"), Timestamp::from_nanos(5), 1.5);
-        bulk.push_cells(
+        bulk.push_number(&name("a"), Timestamp::from_nanos(5), 1.5);
+        bulk.push_values(
             &name("log"),
             &log,
             Timestamp::from_nanos(6),
@@ -357,7 +357,7 @@ mod tests {
         )
         .unwrap();
         for time in 0..100_000 {
-            bulk.push(&name("z"), Timestamp::from_nanos(time), time as f64);
+            bulk.push_number(&name("z"), Timestamp::from_nanos(time), time as f64);
         }
         dotter_store::add(&store, bulk).unwrap();
         let snapshot = Reader::open(&store).unwrap().snapshot();

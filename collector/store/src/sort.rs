@@ -12,9 +12,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Format, ROW_BYTES_MAX, SeriesName, Shape, Timestamp};
-
-use dotter_intake::row_text::Cell;
+use dotter_dot::{Cell, Format, ROW_BYTES_MAX, SeriesName, Shape, Timestamp};
 
 /// What is gathered before it is put aside, in bytes as they lie in memory.
 const GATHER_BYTES: usize = 64 << 20;

@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Output;
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
-use dotter_store::{Dots, LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
+use dotter_dot::{Dots, Incarnation, Reason, SeriesName, Shape, Timestamp};
+use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
 use support::{printed, run};
 
 #[test]
@@ -60,8 +60,8 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     let mut writer = Writer::open(dir.path()).unwrap();
     let key = writer.series(&SeriesName::new("a").unwrap(), &Shape::number());
     let mut dots = Dots::default();
-    dots.push(key, false, Timestamp::from_nanos(1), 1.0);
-    dots.push(key, false, Timestamp::from_nanos(2), 1.0);
+    dots.push_number(key, false, Timestamp::from_nanos(1), 1.0);
+    dots.push_number(key, false, Timestamp::from_nanos(2), 1.0);
     let lost = Lost { first: 2, next: 7, reason: Reason::LAPPED, times: None };
     let lanes = [LaneRecords { lane: 0, first: 0, next: 7, losses: vec![lost], refused: vec![] }];
     let refusals = [(Reason::SIGNAL_HANDLER, 4)];

@@ -3,9 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp};
+use dotter_dot::{Dots, Incarnation, Reason, SeriesName, Shape, Timestamp};
 use dotter_e2e::oracle::{Published, Workload, check_dots, check_ledger};
-use dotter_store::{Dots, LaneRecords, Lost, Reader, RingPart, Transaction, Writer};
+use dotter_store::{LaneRecords, Lost, Reader, RingPart, Transaction, Writer};
 
 const RING: Incarnation = Incarnation([5; 16]);
 const RECORDS: u64 = 100;
@@ -40,7 +40,7 @@ fn is_content(dots: &[Stored], lost: Option<(u64, u64)>, published: u64) -> bool
     for dot in dots {
         let name = SeriesName::new(&Workload::series_name(0, dot.series as u32)).expect("it is a good name");
         let key = writer.series(&name, &Shape::number());
-        columns.push(key, dot.clock, Timestamp::from_nanos(dot.time), dot.value);
+        columns.push_number(key, dot.clock, Timestamp::from_nanos(dot.time), dot.value);
     }
     let losses: Vec<Lost> = lost
         .map(|(first, next)| Lost { first, next, reason: Reason::LAPPED, times: None })

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, Shape, Timestamp};
+use dotter_dot::{Dots, SeriesName, Shape, Timestamp};
 use dotter_e2e::{Pipeline, post};
-use dotter_store::{Dots, Transaction, Writer};
+use dotter_store::{Transaction, Writer};
 
 /// As much as waits for seal when a collector is busy.
 const LOG_BYTES: u64 = 26 << 20;
@@ -36,7 +36,7 @@ fn write_in_a_child() {
             // Values that no compression makes small.
             let value =
                 f64::from_bits(0x3ff0_0000_0000_0000 | count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12);
-            dots.push(key, true, Timestamp::from_nanos(start + count * 1_000), value);
+            dots.push_number(key, true, Timestamp::from_nanos(start + count * 1_000), value);
             count += 1;
         }
         writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).expect("there is room");

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::row_text::Cell;
-use dotter_dot::{SeriesName, Shape, Timestamp};
+use dotter_dot::{Cell, SeriesName, Shape, Timestamp};
 
 /// Dots with explicit times, in the order they came; of equal times the last counts.
 #[derive(Debug, Default)]

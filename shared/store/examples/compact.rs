@@ -15,8 +15,8 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, Shape, Timestamp};
-use dotter_store::{Addition, Dots, Reader, SeriesKey, Transaction, Writer, compact_major};
+use dotter_dot::{Cell, Dots, SeriesKey, SeriesName, Shape, Timestamp};
+use dotter_store::{Addition, Reader, Transaction, Writer, compact_major};
 
 const COMMIT_DOTS: u64 = 1_000;
 const EVERY: Duration = Duration::from_millis(10);
@@ -55,7 +55,9 @@ fn fill(dir: &Path, series: u64, dots: u64, segments: u64) {
                 let step = segment * dots + dot;
                 let time = Timestamp::from_nanos(begin + step * 10_000_000_000);
                 let value = ((number * 31 + step * step) % 1000) as f64 / 100.0;
-                addition.push_word(&name, &Shape::number(), time, value.to_bits()).expect("dots in order");
+                addition
+                    .push(&name, &Shape::number(), time, Cell::Word(value.to_bits()))
+                    .expect("dots in order");
             }
         }
         addition.commit().expect("room on the disk");
@@ -128,7 +130,7 @@ fn commit(what: &str, writer: &mut Writer, keys: &[SeriesKey], mut more: impl Fn
     while more(begun) {
         dots.clear();
         let time = Timestamp::now();
-        keys.iter().for_each(|key| dots.push(*key, true, time, took.len() as f64));
+        keys.iter().for_each(|key| dots.push_number(*key, true, time, took.len() as f64));
         let start = Instant::now();
         writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).expect("it fits into a frame");
         writer.sync().expect("room on the disk");

@@ -3,14 +3,13 @@
 
 use std::path::Path;
 
-use dotter_dot::{Format, Shape, Timestamp};
+use dotter_dot::{Column, Format, Shape, Timestamp};
 
 use crate::format::bytes::Fields;
 use crate::format::chunk;
 use crate::format::ledger::{Finished, Ledger};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
-use crate::format::run::Run;
 use crate::format::segment::{Meta, Tail};
 use crate::format::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
 use crate::read::segment::Segment;
@@ -26,31 +25,32 @@ pub fn chunk(bytes: &[u8]) {
     for clock in [false, true] {
         let mut bytes = bytes.to_vec();
         bytes.splice(0..0, crc32c::crc32c(&bytes).to_le_bytes());
-        let mut run = Run::default();
+        let mut run = Column::default();
         if chunk::decode(&bytes, &shape, clock, None, &mut run).is_err() {
             assert!(run.is_empty());
             continue;
         }
         for (part, shape) in run.parts(0..run.len()) {
             for index in part {
-                assert_eq!(run.cells(index, shape).count(), shape.format().len());
+                assert_eq!(run.values(index, shape).count(), shape.format().len());
             }
         }
-        for until in run.times.iter().step_by(97).copied().chain([0, u64::MAX]) {
-            let mut front = Run::default();
+        for until in run.times().iter().step_by(97).copied().chain([0, u64::MAX]) {
+            let mut front = Column::default();
             // Behind the front there may be what makes no sense, but not before it.
             chunk::decode(&bytes, &shape, clock, Some(until), &mut front).expect("a front of what decodes");
-            let wanted = run.times.partition_point(|time| *time < until);
+            let wanted = run.times().partition_point(|time| *time < until);
             assert!(
-                front.times[..wanted] == run.times[..wanted] && front.words[..wanted] == run.words[..wanted]
+                front.times()[..wanted] == run.times()[..wanted]
+                    && front.words()[..wanted] == run.words()[..wanted]
             );
         }
-        if !run.times.is_sorted() || chunk::fitting(&run, 0..run.len(), &shape, usize::MAX) < run.len() {
+        if !run.times().is_sorted() || chunk::fitting(&run, 0..run.len(), &shape, usize::MAX) < run.len() {
             continue;
         }
         let mut again = Vec::new();
         chunk::encode(&run, 0..run.len(), &shape, clock, &mut again);
-        let mut back = Run::default();
+        let mut back = Column::default();
         chunk::decode(&again, &shape, clock, None, &mut back).expect("what was encoded decodes");
         assert_eq!(back, run);
     }
@@ -71,7 +71,7 @@ pub fn frames(bytes: &[u8]) {
         if let crate::format::wal::Applied::Dots { mut dots, .. } = apply(&frame, &names, &mut ledger) {
             while let Some((id, _)) = dots.peek() {
                 let shape = names.series.get(id).map(|(_, shape)| shape);
-                let mut run = Run::default();
+                let mut run = Column::default();
                 if dots.take(shape, &mut run).is_none_or(|count| count == 0) {
                     assert!(run.is_empty());
                 }
@@ -145,7 +145,7 @@ pub fn segment(bytes: &[u8]) {
     // Listed as what it says of itself.
     let Ok(tail) = Tail::read(&path) else { return };
     let Ok(segment) = Segment::open(&path, &tail.entry("fuzz")) else { return };
-    let mut run = Run::default();
+    let mut run = Column::default();
     for name in ["a", "b", "c"] {
         let _ = segment.latest_shape(name);
         for chunk in segment.all_chunks(name).unwrap_or_default() {

@@ -16,12 +16,15 @@ mod write;
 #[doc(hidden)]
 pub mod fuzz;
 
+#[cfg(test)]
+#[path = "../../dot/tests/support/mod.rs"]
+mod trial;
+
 pub use disk::manifest::rebuilt;
 pub use disk::rules::WatchedRules;
 pub use dotter_guard::survive_truncation;
 pub use error::Error;
 pub use format::clock::Machine;
-pub use format::dots::{Dots, SeriesKey};
 pub use format::ledger::{
     Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals,
 };
@@ -39,7 +42,6 @@ pub use read::stat::{Level, Stat};
 pub use read::verify::{Damage, Verified, verify, verify_with};
 pub use write::add::{Added, Addition, add};
 pub use write::backup::{BackedUp, backup};
-pub use write::bulk::Bulk;
 pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
 pub use write::delete::{Deletion, delete};
 pub use write::retention::{Retained, Retention, retain};

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Deletion, Dots, Error, Pattern, Reader, Transaction, Writer, backup};
+use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Deletion, Error, Pattern, Reader, Transaction, Writer, backup};
 use support::Random;
 
 fn never() -> bool {
@@ -37,7 +37,7 @@ fn commit(dir: &Path, mut random: Random, committed: &AtomicU64, stop: &AtomicBo
                 let writer = writer.as_mut().unwrap();
                 let mut dots = Dots::default();
                 let key = writer.series(&name(number), &Shape::number());
-                dots.push(key, random.below(2) == 0, time, number as f64);
+                dots.push_number(key, random.below(2) == 0, time, number as f64);
                 writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
                 writer.sync().unwrap();
             }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Cell, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{Addition, Reader, Writer, verify};
 
 const CHILD: &str = "DOTTER_CONTAINERS_CHILD";
@@ -22,7 +22,7 @@ fn child() {
     println!("\nbegun as process {}", std::process::id());
     lines.next().unwrap().unwrap();
     for time in 0..ROWS {
-        addition.push_word(&name, &Shape::number(), Timestamp::from_nanos(time), time).unwrap();
+        addition.push(&name, &Shape::number(), Timestamp::from_nanos(time), Cell::Word(time)).unwrap();
     }
     addition.commit().unwrap();
     println!("\ncommitted");

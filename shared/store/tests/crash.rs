@@ -10,11 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Dots, Incarnation, NamedDots, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk};
 use dotter_store::{
-    Bulk, Deletion, Dots, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction,
-    Writer,
+    Deletion, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
 };
 use support::{Random, copy, machine};
 use trial::{Fault, Trial};
@@ -122,7 +121,9 @@ impl Work<'_> {
         let mut dots = Dots::default();
         for name in [commit.name(), "all".to_owned()] {
             let key = writer.series(&SeriesName::new(&name).unwrap(), &Shape::number());
-            commit.times().for_each(|time| dots.push(key, false, Timestamp::from_nanos(time), time as f64));
+            commit
+                .times()
+                .for_each(|time| dots.push_number(key, false, Timestamp::from_nanos(time), time as f64));
         }
         let first = writer.ledger().next(RING, 0);
         let next = first + dots.len() as u64;
@@ -166,10 +167,10 @@ impl Work<'_> {
     }
 
     fn add_again(&self, commit: &Commit) -> Result<(), Error> {
-        let mut bulk = Bulk::new();
+        let mut bulk = NamedDots::default();
         for name in [commit.name(), "all".to_owned()] {
             let name = SeriesName::new(&name).unwrap();
-            commit.times().for_each(|time| bulk.push(&name, Timestamp::from_nanos(time), time as f64));
+            commit.times().for_each(|time| bulk.push_number(&name, Timestamp::from_nanos(time), time as f64));
         }
         dotter_store::add(self.dir, bulk).map(drop)
     }

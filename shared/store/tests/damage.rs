@@ -7,8 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Reason, SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Dots, LaneRecords, Reader, RingPart, Transaction, Writer, verify};
+use dotter_dot::{Dots, NamedDots, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{LaneRecords, Reader, RingPart, Transaction, Writer, verify};
 use support::{Random, copy, incarnation, machine};
 
 /// The value of a record tells where it belongs.
@@ -20,7 +20,7 @@ fn append(writer: &mut Writer, records: std::ops::Range<u64>) {
     let key = writer.series(&SeriesName::new("ring.a").unwrap(), &Shape::number());
     let mut dots = Dots::default();
     for record in records.clone() {
-        dots.push(key, true, Timestamp::from_nanos(record * 1000), value(record));
+        dots.push_number(key, true, Timestamp::from_nanos(record * 1000), value(record));
     }
     let lanes = [LaneRecords { first: records.start, next: records.end, ..LaneRecords::default() }];
     let ring = RingPart {
@@ -135,7 +135,7 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     writer.sync().unwrap();
     drop(writer);
     let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
-    dotter_store::add(dir, (0..40).map(row).collect::<dotter_store::Bulk>()).unwrap();
+    dotter_store::add(dir, (0..40).map(row).collect::<NamedDots>()).unwrap();
     let mut writer = Writer::open(dir).unwrap();
     dotter_store::seal_all(dir, &|| false).unwrap();
     append(&mut writer, 50..70);
@@ -313,7 +313,7 @@ fn a_wal_file_shorter_than_its_header_costs_its_own_frames_and_nothing_else() {
         assert!(named(), "{told}");
         // Commits and deletes of other processes, and a backup.
         let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
-        dotter_store::add(&short, (0..40).map(row).collect::<dotter_store::Bulk>()).unwrap();
+        dotter_store::add(&short, (0..40).map(row).collect::<NamedDots>()).unwrap();
         let deletion = dotter_store::Deletion {
             pattern: dotter_store::Pattern::new("rows.b"),
             first_key: None,
@@ -398,7 +398,7 @@ fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
     let dir = |name: &str| root.path().join(name);
     let add = |to: &Path, from: u64| {
         let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
-        dotter_store::add(to, (from..from + 40).map(row).collect::<dotter_store::Bulk>()).unwrap();
+        dotter_store::add(to, (from..from + 40).map(row).collect::<NamedDots>()).unwrap();
     };
     let segments = |of: &Path| {
         let entries = fs::read_dir(of.join("seg")).unwrap();

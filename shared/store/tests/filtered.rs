@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Dots, Error, Filtered, FilteredRow, Reader, Row, Transaction, Writer};
+use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Error, Filtered, FilteredRow, Reader, Row, Transaction, Writer};
 
 fn write(name: &str, row: &Row<'_>, out: &mut Vec<u8>) {
     let line = format!("{name} {} {}\n", row.time().nanos(), row.number().expect("all are numbers"));
@@ -53,7 +53,7 @@ fn store(dots: u64) -> tempfile::TempDir {
     let mut log = Dots::default();
     for n in 0..dots {
         let key = writer.series(&SeriesName::new(&format!("s.{}", n % 3)).unwrap(), &Shape::number());
-        log.push(key, n % 2 == 0, Timestamp::from_nanos(n / 4 * 4), n as f64);
+        log.push_number(key, n % 2 == 0, Timestamp::from_nanos(n / 4 * 4), n as f64);
     }
     writer.append(&Transaction { ring: None, lanes: &[], dots: &log }).unwrap();
     writer.sync().unwrap();
@@ -214,7 +214,7 @@ fn what_a_running_writer_has_not_closed_is_left_and_said_so() {
     let mut writer = Writer::open(dir.path()).unwrap();
     let mut dots = Dots::default();
     let key = writer.series(&SeriesName::new("live").unwrap(), &Shape::number());
-    dots.push(key, true, Timestamp::from_nanos(5), 5.0);
+    dots.push_number(key, true, Timestamp::from_nanos(5), 5.0);
     writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
     writer.sync().unwrap();
     let late = (SeriesName::new("late").unwrap(), Timestamp::from_nanos(5), 5.0);

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
-use dotter_store::{Dots, LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
+use dotter_dot::{Cell, Dots, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_store::{LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
 use support::{copy, machine, push, row, rows, shape};
 
 fn golden() -> PathBuf {
@@ -60,8 +60,8 @@ fn write(dir: &Path) {
             }
         }
         for n in 0..20 {
-            dots.push(load, true, at(round * 20 + n / 2), 0.25 * n as f64);
-            dots.push(calls, false, at(round * 20 + n), (n * n) as f64);
+            dots.push_number(load, true, at(round * 20 + n / 2), 0.25 * n as f64);
+            dots.push_number(calls, false, at(round * 20 + n), (n * n) as f64);
         }
         let first = round * 50;
         let times = Some(TimeRange::new(at(1), at(2)));
@@ -75,11 +75,11 @@ fn write(dir: &Path) {
         dots.clear();
         for (key, clock, time, row) in rest {
             match row {
-                Row::Word(value) => dots.push(key, clock, time, value),
+                Row::Word(value) => dots.push_number(key, clock, time, value),
                 Row::Text(line) => {
                     let mut bytes = Vec::new();
                     put_row([Value::Text(&line)], &mut bytes);
-                    dots.push_row(key, clock, time, &bytes);
+                    dots.push(key, clock, time, Cell::Row(&bytes));
                 }
                 Row::Of(shape, bits) => push(&mut dots, key, shape, clock, time.nanos(), bits),
             }

@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Deletion, Dots, Pattern, Reader, Transaction, Writer};
+use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Deletion, Pattern, Reader, Transaction, Writer};
 use support::Random;
 
 const CHILD: &str = "DOTTER_KILLED_CHILD";
@@ -61,7 +61,7 @@ fn run(dir: &Path, step: Step) {
             let mut log = Dots::default();
             for (name, time, value) in dots {
                 let key = writer.series(&SeriesName::new(&name).unwrap(), &Shape::number());
-                log.push(key, false, Timestamp::from_nanos(time), value as f64);
+                log.push_number(key, false, Timestamp::from_nanos(time), value as f64);
             }
             writer.append(&Transaction { ring: None, lanes: &[], dots: &log }).unwrap();
             writer.sync().unwrap();

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Dots, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{
-    Dots, Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, verify,
+    Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, verify,
 };
 use support::{copy, machine};
 
@@ -40,7 +40,7 @@ fn publish(writer: &mut Writer, number: u32) {
     let first = writer.ledger().next(ring(number), 0);
     let mut dots = Dots::default();
     for n in first..first + 10 {
-        dots.push(key, false, Timestamp::from_nanos(u64::from(number) * 1000 + n), 1.5);
+        dots.push_number(key, false, Timestamp::from_nanos(u64::from(number) * 1000 + n), 1.5);
     }
     let lost = Lost { first: first + 10, next: first + 12, reason: Reason::LAPPED, times: None };
     let lanes = [LaneRecords { lane: 0, first, next: first + 12, losses: vec![lost], refused: vec![] }];

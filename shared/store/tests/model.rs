@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
-use dotter_store::{
-    Bulk, Deletion, Dots, LaneRecords, Lost, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
-};
+use dotter_dot::{Cell, Dots, Incarnation, NamedDots, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_store::{Deletion, LaneRecords, Lost, Pattern, Reader, RingPart, Snapshot, Transaction, Writer};
 use support::{Random, SHAPES, copy, incarnation, machine, number, push, row, rows, shape};
 
 /// Small enough that a run crosses many files.
@@ -384,10 +382,11 @@ impl Run {
 
     fn add(&mut self) {
         let dots = self.dots(false);
-        let mut bulk = Bulk::new();
+        let mut bulk = NamedDots::default();
         for (series, _, time, (of, bits)) in &dots {
             let (name, time) = (SeriesName::new(series).unwrap(), Timestamp::from_nanos(*time));
-            bulk.push_row(&name, &shape(*of), time, &row(*of, *bits)).unwrap();
+            let (shape, row) = (shape(*of), row(*of, *bits));
+            bulk.push(&name, &shape, time, Cell::from_row(shape.format(), &row).unwrap());
         }
         dotter_store::add(&self.dir, bulk).unwrap();
         self.model.commit(&Commit { dots, ring: None });

@@ -7,22 +7,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Bulk, Dots, Reader, Transaction, Writer, add, rebuilt, seal_all, verify};
+use dotter_dot::{Dots, NamedDots, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Reader, Transaction, Writer, add, rebuilt, seal_all, verify};
 use support::copy;
 
 /// Adds 40 rows of a series, from another process as it were; a day apart, their segments have names of their own.
 fn add_rows(dir: &Path, name: &str, day: u64) {
     let row =
         |n: u64| (SeriesName::new(name).unwrap(), Timestamp::from_secs(day * 86_400 + n).unwrap(), n as f64);
-    add(dir, (0..40).map(row).collect::<Bulk>()).unwrap();
+    add(dir, (0..40).map(row).collect::<NamedDots>()).unwrap();
 }
 
 /// Commits clock stamps through the log: were they there twice, one would see it.
 fn log(writer: &mut Writer, seconds: std::ops::Range<u64>) {
     let key = writer.series(&SeriesName::new("log").unwrap(), &Shape::number());
     let mut dots = Dots::default();
-    seconds.for_each(|n| dots.push(key, true, Timestamp::from_secs(n).unwrap(), n as f64));
+    seconds.for_each(|n| dots.push_number(key, true, Timestamp::from_secs(n).unwrap(), n as f64));
     writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
     writer.sync().unwrap();
 }

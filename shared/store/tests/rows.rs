@@ -5,10 +5,12 @@ mod support;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use dotter_dot::{Format, NAME_BYTES_MAX, RowError, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_dot::{
+    Cell, Dots, Format, NAME_BYTES_MAX, NamedDots, RowError, SeriesName, Shape, TimeRange, Timestamp, Value,
+    put_row,
+};
 use dotter_store::{
-    Added, Addition, Bulk, Dots, Error, Reader, Snapshot, Summary, Transaction, Writer, add, compact,
-    seal_all,
+    Added, Addition, Error, Reader, Snapshot, Summary, Transaction, Writer, add, compact, seal_all,
 };
 use support::{SHAPES, push, row, rows, shape};
 
@@ -93,11 +95,12 @@ fn a_later_row_replaces_an_earlier_one_of_another_format_wherever_both_lie() {
     for round in 0..6 {
         // Within one transaction, from one to the next, and past the log.
         let mut dots = Dots::default();
-        let mut bulk = Bulk::new();
+        let mut bulk = NamedDots::default();
         for n in 0..300_u64 {
             let (of, time, bits) = ((n + round) % 5, (n * 7 + round) % 211, n << 32 | round);
             if round % 3 == 2 {
-                bulk.push_row(&series, &shape(of), at(time), &row(of, bits)).unwrap();
+                let (shape, row) = (shape(of), row(of, bits));
+                bulk.push(&series, &shape, at(time), Cell::from_row(shape.format(), &row).unwrap());
             } else {
                 let key = writer.series(&series, &shape(of));
                 push(&mut dots, key, of, false, time, bits);
@@ -149,7 +152,7 @@ fn long_series_are_read_in_pieces_that_fit_without_a_seam() {
     let count = 900_000;
     let mut dots = Dots::default();
     for n in 0..count {
-        dots.push(key, true, at(n / 5_000 * 4_000), n as f64);
+        dots.push_number(key, true, at(n / 5_000 * 4_000), n as f64);
         if dots.len() == 100_000 {
             append(&mut writer, &dots);
             dots.clear();
@@ -158,7 +161,7 @@ fn long_series_are_read_in_pieces_that_fit_without_a_seam() {
     drop(writer);
     drop(Writer::open(dir.path()).unwrap());
     seal_all(dir.path(), &|| false).unwrap();
-    add(dir.path(), (0..count / 2).map(|n| (name("long"), at(n * 2), -1.0)).collect::<Bulk>()).unwrap();
+    add(dir.path(), (0..count / 2).map(|n| (name("long"), at(n * 2), -1.0)).collect::<NamedDots>()).unwrap();
     let snapshot = open(dir.path());
     let (mut before, mut stamps, mut explicit) = (0, 0, 0);
     snapshot
@@ -207,15 +210,15 @@ fn long_texts_and_wide_rows_fit_and_longer_ones_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let text = Shape::from(Format::new("s").unwrap());
     let wide = Shape::from(Format::new(&"Fs".repeat(32)).unwrap());
-    let mut bulk = Bulk::new();
+    let mut bulk = NamedDots::default();
     let longest = "ü".repeat((1 << 19) - 2);
     for n in 0..5 {
-        bulk.push_cells(&name("text"), &text, at(n), [Value::Text(&longest)]).unwrap();
+        bulk.push_values(&name("text"), &text, at(n), [Value::Text(&longest)]).unwrap();
         let cells = (0..64).map(|c| if c % 2 == 0 { Value::F64(c as f64) } else { Value::Text("cell") });
-        bulk.push_cells(&name("wide"), &wide, at(n), cells).unwrap();
+        bulk.push_values(&name("wide"), &wide, at(n), cells).unwrap();
     }
     let error =
-        bulk.push_cells(&name("text"), &text, at(9), [Value::Text(&"x".repeat(1 << 20))]).unwrap_err();
+        bulk.push_values(&name("text"), &text, at(9), [Value::Text(&"x".repeat(1 << 20))]).unwrap_err();
     assert!(matches!(error, RowError::TooBig(_)), "{error}");
     assert_eq!(add(dir.path(), bulk).unwrap(), 10);
     let snapshot = open(dir.path());
@@ -241,12 +244,12 @@ fn a_row_that_is_none_is_refused_and_nothing_has_happened() {
     let mut writer = Writer::open(dir.path()).unwrap();
     let key = writer.series(&name("text"), &shape(1));
     let mut dots = Dots::default();
-    dots.push_row(key, true, at(1), &row(1, 5));
-    dots.push_row(key, true, at(2), &[2, b'a', 0xff]);
+    dots.push(key, true, at(1), Cell::Row(&row(1, 5)));
+    dots.push(key, true, at(2), Cell::Row(&[2, b'a', 0xff]));
     let error = writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap_err();
     assert!(matches!(&error, Error::Row { source: RowError::NotUtf8 { column: 0, at: 1 }, .. }), "{error}");
     dots.clear();
-    dots.push_row(key, true, at(3), &row(1, 6));
+    dots.push(key, true, at(3), Cell::Row(&row(1, 6)));
     append(&mut writer, &dots);
     let snapshot = open(dir.path());
     assert_eq!(rows(&mut snapshot.scan(), "text", TimeRange::ALL), [(3, true, shape(1), row(1, 6))]);
@@ -258,15 +261,17 @@ fn an_addition_takes_what_comes_in_order_and_keeps_the_last_of_equal_times() {
     let mut addition = Addition::begin(dir.path()).unwrap();
     for n in 0..20_000_u64 {
         let of = if n / 5_000 == 2 { 3 } else { 0 };
-        addition.push_row(&name("a"), &shape(of), at(n / 2), &row(of, n)).unwrap();
+        let (shape, row) = (shape(of), row(of, n));
+        let cell = Cell::from_row(shape.format(), &row).unwrap();
+        addition.push(&name("a"), &shape, at(n / 2), cell).unwrap();
     }
-    addition.push_word(&name("b"), &shape(5), at(7), (-1_i64) as u64).unwrap();
+    addition.push(&name("b"), &shape(5), at(7), Cell::Word(-1_i64 as u64)).unwrap();
     assert!(matches!(
-        addition.push_row(&name("b"), &shape(0), at(6), &row(0, 0)),
+        addition.push(&name("b"), &shape(0), at(6), Cell::number(0.0)),
         Err(Error::Unsorted { .. })
     ));
     assert!(matches!(
-        addition.push_row(&name("a"), &shape(0), at(9), &row(0, 0)),
+        addition.push(&name("a"), &shape(0), at(9), Cell::number(0.0)),
         Err(Error::Unsorted { .. })
     ));
     assert_eq!(addition.commit().unwrap(), Added { stored: 10_001, replaced: 10_000 });
@@ -288,7 +293,7 @@ fn many_threads_scan_one_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     let rows =
         (0..64_u64).flat_map(|s| (0..500).map(move |n| (name(&format!("s.{s}")), at(n), (s * n) as f64)));
-    add(dir.path(), rows.collect::<Bulk>()).unwrap();
+    add(dir.path(), rows.collect::<NamedDots>()).unwrap();
     let snapshot = open(dir.path());
     let names = snapshot.series_with_prefix("s.");
     let sums: Vec<f64> = std::thread::scope(|scope| {

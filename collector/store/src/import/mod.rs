@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Shape, Timestamp};
-use dotter_intake::row_text::{Cell, TimeUnit};
+use dotter_dot::{Cell, Shape, Timestamp};
+use dotter_intake::row_text::TimeUnit;
 
 use crate::args::ImportOptions;
 use crate::error::{Error, Place};

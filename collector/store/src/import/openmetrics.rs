@@ -10,8 +10,8 @@
 
 use std::io::BufRead;
 
-use dotter_dot::{Shape, Timestamp, parse_number};
-use dotter_intake::row_text::{Cell, TimeUnit};
+use dotter_dot::{Cell, Shape, Timestamp, parse_number};
+use dotter_intake::row_text::TimeUnit;
 
 use super::Import;
 use crate::error::Error;

@@ -26,8 +26,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use dotter_dot::{Shape, Timestamp};
-use dotter_intake::row_text::Cell;
+use dotter_dot::{Cell, Shape, Timestamp};
 
 use super::{Import, cannot};
 use crate::error::Error;

@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, Timestamp};
+use dotter_dot::{NamedDots, SeriesName, Timestamp};
 use dotter_e2e::{Pipeline, post};
-use dotter_store::Bulk;
 
 const USAGE: &str = "\
 Usage: dotter-bench-acks [--rounds N] [--segments N] [--data DIR]
@@ -134,7 +133,7 @@ fn transaction() -> String {
 fn fill(pipeline: &Pipeline, round: u64, segments: u64) {
     let mut word = round + 1;
     for segment in 0..segments {
-        let mut bulk = Bulk::new();
+        let mut bulk = NamedDots::default();
         for series in 0..100 {
             let name = SeriesName::new(&format!("walk.{series:02}")).expect("it is a name");
             let mut level = 0.0;
@@ -142,7 +141,7 @@ fn fill(pipeline: &Pipeline, round: u64, segments: u64) {
                 word = word.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
                 level += (word >> 40) as f64 / (1 << 24) as f64 - 0.5;
                 let second = (round * segments + segment) * SEGMENT_DOTS / 100 + n;
-                bulk.push(&name, Timestamp::from_nanos(second * 1_000_000_000), level);
+                bulk.push_number(&name, Timestamp::from_nanos(second * 1_000_000_000), level);
             }
         }
         dotter_store::add(pipeline.data(), bulk).expect("there is room for a segment");

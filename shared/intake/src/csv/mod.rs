@@ -15,9 +15,9 @@ mod records;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use dotter_dot::{Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, parse_number, put_row};
+use dotter_dot::{Cell, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, parse_number, put_row};
 
-use crate::row_text::{Cell, Row, TimeReader, read_value};
+use crate::row_text::{Row, TimeReader, read_value};
 use head::Head;
 
 pub use head::HeadError;

@@ -1,8 +1,8 @@
 //! Many rows at once.
 
-use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Shape};
+use dotter_dot::{BYTE_ORDER_MARK, Cell, SeriesName, Shape};
 
-use super::{Cell, RowReader, TimeReader, TimeUnit};
+use super::{RowReader, TimeReader, TimeUnit};
 use crate::rows::Rows;
 
 /// Reads the lines of a body, whose bare times are whole nanoseconds; lines of blanks alone are passed over.

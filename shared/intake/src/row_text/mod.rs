@@ -12,7 +12,7 @@ mod writer;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use dotter_dot::{Cells, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, put_row};
+use dotter_dot::{Cell, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, put_row};
 
 pub use body::read_body;
 pub use fields::Fields;
@@ -49,25 +49,6 @@ pub struct Row<'a> {
     pub shape: &'a Shape,
     /// Its values.
     pub cell: Cell<'a>,
-}
-
-/// A value as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell<'a> {
-    /// Of a shape of one number.
-    Word(u64),
-    /// Of any other; row bytes.
-    Row(&'a [u8]),
-}
-
-impl<'a> Cell<'a> {
-    /// The values in turn.
-    pub fn values(self, format: &'a Format) -> Cells<'a> {
-        match self {
-            Cell::Word(word) => Cells::of_word(format, word),
-            Cell::Row(bytes) => Cells::new(format, bytes),
-        }
-    }
 }
 
 impl RowReader {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dotter_dot::{Format, SeriesName, Shape, Timestamp, Value, put_row};
-use dotter_store::{Dots, Error, Machine, SeriesKey, Transaction, Writer};
+use dotter_dot::{Cell, Dots, Format, SeriesKey, SeriesName, Shape, Timestamp, Value, put_row};
+use dotter_store::{Error, Machine, Transaction, Writer};
 
 use crate::Failure;
 use crate::lines::LineBatch;
@@ -59,7 +59,7 @@ impl Intake {
 
     pub(crate) fn commit(&mut self, batch: &Batch) -> Result<(), Failure> {
         for ((series, time), value) in batch.series.iter().zip(&batch.times).zip(&batch.values) {
-            self.dots.push(self.keys[*series as usize], false, Timestamp::from_nanos(*time), *value);
+            self.dots.push_number(self.keys[*series as usize], false, Timestamp::from_nanos(*time), *value);
         }
         self.sync()
     }
@@ -68,7 +68,7 @@ impl Intake {
         for (time, line) in batch.iter() {
             self.row.clear();
             put_row([Value::Text(line)], &mut self.row);
-            self.dots.push_row(self.keys[0], false, Timestamp::from_nanos(time), &self.row);
+            self.dots.push(self.keys[0], false, Timestamp::from_nanos(time), Cell::Row(&self.row));
         }
         self.sync()
     }

@@ -1,15 +1,14 @@
-//! A compressed run of dots of one series and one shape.
+//! Compressed dots of one series and one shape.
 //!
 //! Bit for bit what went in comes out: NaN payloads and -0 included. Bytes: FORMAT.md, "Segment". Decoding
 //! trusts nothing: a chunk that does not match its checksum, or that does not make sense, is an error.
 
 use std::ops::Range;
 
-use dotter_dot::{ROW_BYTES_MAX, Shape, get_varint, put_varint};
+use dotter_dot::{Buffers, Column, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::codec::{self, numbers, texts, times};
-use crate::format::run::{Run, row_word};
 
 /// The most dots a chunk has.
 pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
@@ -23,7 +22,7 @@ const _: () = assert!(ROW_BYTES_LIMIT <= texts::HEAP_BYTES_MAX, "a column's text
 const CLOCK: u8 = 1;
 
 /// How many of the dots of `part`, which are of one shape, make a chunk.
-pub(crate) fn fitting(run: &Run, part: Range<usize>, shape: &Shape, dots_max: usize) -> usize {
+pub(crate) fn fitting(run: &Column, part: Range<usize>, shape: &Shape, dots_max: usize) -> usize {
     let most = part.len().min(dots_max).min(CHUNK_DOTS_MAX);
     if shape.word().is_some() {
         return most;
@@ -40,14 +39,14 @@ pub(crate) fn fitting(run: &Run, part: Range<usize>, shape: &Shape, dots_max: us
 /// Appends one chunk.
 ///
 /// - `part`: dots of `shape`, sorted by time, as many as [`fitting`] allows
-pub(crate) fn encode(run: &Run, part: Range<usize>, shape: &Shape, clock: bool, out: &mut Vec<u8>) {
+pub(crate) fn encode(run: &Column, part: Range<usize>, shape: &Shape, clock: bool, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     put_varint(out, part.len() as u64);
     out.push(if clock { CLOCK } else { 0 });
-    put_column(out, false, |out| times::encode(&run.times[part.clone()], out));
+    put_column(out, false, |out| times::encode(&run.times()[part.clone()], out));
     match shape.word() {
-        Some(letter) => put_column(out, true, |out| numbers::encode(letter as u8, &run.words[part], out)),
+        Some(letter) => put_column(out, true, |out| numbers::encode(letter as u8, &run.words()[part], out)),
         None => encode_rows(run, part, shape, out),
     }
     let checksum = crc32c::crc32c(&out[start + 4..]);
@@ -68,7 +67,7 @@ fn put_column(out: &mut Vec<u8>, last: bool, encode: impl FnOnce(&mut Vec<u8>) -
     }
 }
 
-fn encode_rows(run: &Run, part: Range<usize>, shape: &Shape, out: &mut Vec<u8>) {
+fn encode_rows(run: &Column, part: Range<usize>, shape: &Shape, out: &mut Vec<u8>) {
     let columns = shape.format().len();
     let mut rests: Vec<&[u8]> = part.map(|index| run.row(index)).collect();
     let (mut words, mut cells) = (Vec::new(), Vec::new());
@@ -103,17 +102,13 @@ pub(crate) fn decode(
     shape: &Shape,
     clock: bool,
     until: Option<u64>,
-    out: &mut Run,
+    out: &mut Column,
 ) -> Result<(), String> {
-    let rest = check(bytes)?;
-    let before = out.mark();
-    let from = out.len();
-    if decode_rest(&mut Fields(rest), shape, clock, until, out).is_none() {
-        out.back_to(before);
-        return Err("a chunk whose fields make no sense".to_owned());
-    }
-    out.note(from, shape);
-    Ok(())
+    let mut fields = Fields(check(bytes)?);
+    out.append_with(shape, |out| {
+        decode_rest(&mut fields, shape, clock, until, out)
+            .ok_or_else(|| "a chunk whose fields make no sense".to_owned())
+    })
 }
 
 /// What stands behind the checksum of a chunk, where that matches.
@@ -134,7 +129,7 @@ fn decode_rest(
     shape: &Shape,
     clock: bool,
     until: Option<u64>,
-    out: &mut Run,
+    out: &mut Buffers,
 ) -> Option<()> {
     let count: usize = fields.number()?;
     if !(1..=CHUNK_DOTS_MAX).contains(&count) || fields.byte()? != clock as u8 * CLOCK {
@@ -168,11 +163,12 @@ enum Cells {
 }
 
 /// Rows of a single text, which need no step between the codec and their bytes.
-fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Run) -> Option<()> {
+fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Buffers) -> Option<()> {
     let (tag, encoded) = take_column(fields, true)?;
     let mut lengths = Vec::with_capacity(count);
     let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, &mut lengths, rows);
-    let mut at = out.push_rows_with(texts)?;
+    let (mut at, decoded) = out.rows.append_with(texts);
+    decoded?;
     let mut bytes = 0;
     for length in lengths {
         let length = length as usize;
@@ -181,7 +177,7 @@ fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Run) -> Option<
         if row > ROW_BYTES_MAX || bytes > ROW_BYTES_LIMIT {
             return None;
         }
-        out.words.push(row_word(at, row));
+        out.words.push(Rows::word(at, row));
         at += row;
     }
     Some(())
@@ -192,7 +188,7 @@ fn varint_bytes(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Run) -> Option<()> {
+fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Buffers) -> Option<()> {
     let columns = shape.format().len();
     if columns == 1 {
         return decode_texts(fields, count, out);
@@ -221,7 +217,7 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut R
         }
     }
     for index in 0..count {
-        let word = out.push_row_with(|row| {
+        let word = out.rows.push_with(|row| {
             for column in &mut cells {
                 match column {
                     Cells::Words(words) => row.extend_from_slice(&words[index].to_le_bytes()),
@@ -234,7 +230,7 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut R
                 }
             }
         });
-        if out.row_length(word) > ROW_BYTES_MAX {
+        if Rows::length(word) > ROW_BYTES_MAX {
             return None;
         }
         out.words.push(word);
@@ -244,16 +240,16 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut R
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::{Format, Value, put_row};
+    use dotter_dot::{Cell, Format, Timestamp, Value, put_row};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::run::tests::{push, shape};
+    use crate::trial::{push, shape};
 
-    fn round_trip(run: &Run, shape: &Shape, clock: bool) -> usize {
+    fn round_trip(run: &Column, shape: &Shape, clock: bool) -> usize {
         let mut bytes = vec![0xAA];
         encode(run, 0..run.len(), shape, clock, &mut bytes);
-        let mut back = Run::default();
+        let mut back = Column::default();
         decode(&bytes[1..], shape, clock, None, &mut back).unwrap();
         assert_eq!(&back, run);
         assert!(decode(&bytes[1..], shape, !clock, None, &mut back).is_err());
@@ -261,9 +257,11 @@ mod tests {
         bytes.len() - 1
     }
 
-    fn numbers_at(times: impl Iterator<Item = u64>, values: impl Iterator<Item = f64>) -> Run {
-        let mut run = Run::default();
-        times.zip(values).for_each(|(time, value)| run.push_word(&Shape::number(), time, value.to_bits()));
+    fn numbers_at(times: impl Iterator<Item = u64>, values: impl Iterator<Item = f64>) -> Column {
+        let mut run = Column::default();
+        times.zip(values).for_each(|(time, value)| {
+            run.push(&Shape::number(), Timestamp::from_nanos(time), Cell::number(value))
+        });
         run
     }
 
@@ -278,7 +276,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         for number in 0..6 {
-            let mut run = Run::default();
+            let mut run = Column::default();
             for (time, bits) in [(1, 0), (5, (-0.0_f64).to_bits()), (9, f64::NAN.to_bits()), (1000, 7)] {
                 push(&mut run, number, time, bits);
             }
@@ -288,7 +286,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(
-                    decode(&bytes, &shape(number), false, None, &mut Run::default()).is_err(),
+                    decode(&bytes, &shape(number), false, None, &mut Column::default()).is_err(),
                     "bit {bit}"
                 );
             }
@@ -298,18 +296,18 @@ mod tests {
     #[test]
     fn large_rows_end_a_chunk_early() {
         let shape = Shape::from(Format::new("s").unwrap());
-        let mut run = Run::default();
+        let mut run = Column::default();
         for time in 0..40 {
             let text = format!("{time}").repeat(50_000);
             let mut row = Vec::new();
             put_row([Value::Text(&text)], &mut row);
-            run.push_row(&shape, time, &row);
+            run.push(&shape, Timestamp::from_nanos(time), Cell::Row(&row));
         }
         let count = fitting(&run, 0..40, &shape, 4096);
         assert!((10..30).contains(&count), "{count}");
         let mut bytes = Vec::new();
         encode(&run, 0..count, &shape, false, &mut bytes);
-        let mut back = Run::default();
+        let mut back = Column::default();
         decode(&bytes, &shape, false, None, &mut back).unwrap();
         run.truncate(count);
         assert_eq!(back, run);
@@ -325,7 +323,7 @@ mod tests {
             clock in any::<bool>(),
         ) {
             times.sort_unstable();
-            let mut run = Run::default();
+            let mut run = Column::default();
             for (time, bits) in times.iter().zip(bits) {
                 let bits = if whole { ((bits as i32) as f64).to_bits() } else { bits };
                 push(&mut run, number, *time, bits);
@@ -340,9 +338,9 @@ mod tests {
         ) {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
-            let mut out = Run::default();
+            let mut out = Column::default();
             let _ = decode(&bytes, &shape(number), false, None, &mut out);
-            prop_assert_eq!(out.times.len(), out.words.len());
+            prop_assert_eq!(out.times().len(), out.words().len());
         }
     }
 }

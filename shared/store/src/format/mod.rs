@@ -6,10 +6,6 @@
 pub(crate) mod bytes;
 pub(crate) mod shapes;
 
-pub(crate) mod run;
-
-pub(crate) mod dots;
-
 pub(crate) mod codec;
 
 pub(crate) mod chunk;

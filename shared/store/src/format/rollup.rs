@@ -3,9 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use dotter_dot::{Format, Shape, Timestamp, Value};
-
-use crate::format::run::Run;
+use dotter_dot::{Cell, Column, Format, Shape, Timestamp, Value};
 
 /// What the finite numbers of one step of a series come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,22 +39,22 @@ impl Rollup {
     }
 
     /// Appends it as a row.
-    pub(crate) fn put(&self, run: &mut Run) {
+    pub(crate) fn put(&self, run: &mut Column) {
         let words =
             [self.min.to_bits(), self.max.to_bits(), self.sum.to_bits(), self.count, self.last.to_bits()];
         let mut row = [0; 40];
         for (bytes, word) in row.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        run.push_row(&SHAPE, self.time.nanos(), &row);
+        run.push(&SHAPE, self.time, Cell::Row(&row));
     }
 
     /// The row at `index` of an archive; `None` where it is of another shape.
     ///
     /// - `step`: of the archive, in nanoseconds
-    pub(crate) fn take(run: &Run, index: usize, step: u64) -> Option<Rollup> {
+    pub(crate) fn take(run: &Column, index: usize, step: u64) -> Option<Rollup> {
         let shape = run.shape_at(index);
-        let mut cells = run.cells(index, shape);
+        let mut cells = run.values(index, shape);
         let mut float = || match cells.next() {
             Some(Value::F64(value)) => Some(value),
             _ => None,
@@ -65,7 +63,7 @@ impl Rollup {
         let (Some(Value::U64(count)), Some(Value::F64(last))) = (cells.next(), cells.next()) else {
             return None;
         };
-        let (time, width) = (Timestamp::from_nanos(run.times[index]), Duration::from_nanos(step));
+        let (time, width) = (Timestamp::from_nanos(run.times()[index]), Duration::from_nanos(step));
         Some(Rollup { time, min, max, sum, count, last, steps: 1, width })
     }
 
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn numbers_fold_into_steps_and_rows_come_back() {
         let mut fold = Fold::new(10);
-        let mut run = Run::default();
+        let mut run = Column::default();
         for (time, number) in [(3, 1.0), (5, f64::NAN), (9, -4.0), (10, 2.0), (35, 7.0), (36, f64::INFINITY)]
         {
             if let Some(done) = fold.number(Timestamp::from_nanos(time), number) {

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use dotter_dot::put_varint;
+use dotter_dot::{Column, put_varint};
 
 use crate::format::bytes::Fields;
-use crate::format::run::Run;
 
 /// Chunks of fewer dots have none: decoding them costs less than it would take in the index.
 const DOTS_MIN: usize = 1024;
@@ -31,7 +30,7 @@ pub struct Summary {
 
 impl Summary {
     /// Of dots in the order of time; `None` where they are too few to be worth it.
-    pub(crate) fn of(run: &Run, part: Range<usize>) -> Option<Summary> {
+    pub(crate) fn of(run: &Column, part: Range<usize>) -> Option<Summary> {
         if part.len() < DOTS_MIN {
             return None;
         }
@@ -81,11 +80,11 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::run::tests::push;
+    use crate::trial::push;
 
     #[test]
     fn only_finite_numbers_count() {
-        let mut run = Run::default();
+        let mut run = Column::default();
         push(&mut run, 1, 0, 7);
         push(&mut run, 0, 0, f64::NAN.to_bits());
         push(&mut run, 0, 1, f64::INFINITY.to_bits());
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn texts_alone_count_nothing() {
-        let mut run = Run::default();
+        let mut run = Column::default();
         (0..DOTS_MIN as u64).for_each(|time| push(&mut run, 1, time, time));
         let none = Summary { count: 0, min: 0.0, max: 0.0, sum: 0.0, first: 0.0, last: 0.0 };
         assert_eq!(Summary::of(&run, 0..run.len()), Some(none));

@@ -8,12 +8,11 @@
 
 use std::ops::Range;
 
-use dotter_dot::put_varint;
+use dotter_dot::{Column, put_varint};
 
 use crate::format::bytes::{Fields, put_text};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::pattern::Pattern;
-use crate::format::run::Run;
 
 /// The most tombstones a store has at a time: each is asked for every series that is read.
 pub const TOMBSTONES_MAX: usize = 1024;
@@ -161,13 +160,13 @@ impl Spans {
     }
 
     /// Takes sorted dots out that lie within; returns how many those were.
-    pub(crate) fn remove(&self, dots: &mut Run) -> u64 {
-        let (Some(first), Some(last)) = (dots.times.first(), dots.times.last()) else { return 0 };
+    pub(crate) fn remove(&self, dots: &mut Column) -> u64 {
+        let (Some(first), Some(last)) = (dots.times().first(), dots.times().last()) else { return 0 };
         if !self.meets(*first, *last) {
             return 0;
         }
-        let mut kept = Run::default();
-        self.outside(&dots.times).into_iter().for_each(|places| kept.extend(dots, places));
+        let mut kept = Column::default();
+        self.outside(dots.times()).into_iter().for_each(|places| kept.extend(dots, places));
         let removed = dots.len() - kept.len();
         *dots = kept;
         removed as u64

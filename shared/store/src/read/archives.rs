@@ -4,12 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotter_dot::{TimeRange, Timestamp};
+use dotter_dot::{Column, TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::format::archive::Archive;
 use crate::format::rollup::{Fold, Rollup};
-use crate::format::run::Run;
 use crate::format::tombstone::{self, Spans, Tombstone};
 use crate::read::segment::Segment;
 use crate::read::snapshot::Snapshot;
@@ -94,7 +93,7 @@ impl Snapshot {
     ) -> Result<(), Error> {
         let OpenArchive { window, segment } = open;
         let hidden = tombstone::hidden(&self.inner.manifest.tombstones, name, window.order, 0);
-        let mut rows = Run::default();
+        let mut rows = Column::default();
         segment.chunks(name, None, |chunk| {
             // A damaged chunk leaves its steps to finer archives and to the dots.
             let _ = segment.read(&chunk, &mut rows);
@@ -105,7 +104,7 @@ impl Snapshot {
         let mut fresh = Spans::default();
         for index in 0..rows.len() {
             let Some(rollup) = Rollup::take(&rows, index, window.step) else { continue };
-            let (first, last) = (rows.times[index], rows.times[index].saturating_add(window.step - 1));
+            let (first, last) = (rows.times()[index], rows.times()[index].saturating_add(window.step - 1));
             if first < from || last >= until || taken.meets(first, last) || hidden.covers(first, last) {
                 continue;
             }

@@ -1,8 +1,7 @@
 //! From the frames of the log to dots by series: one way for readers and for the seal, so that both see the same.
 
-use dotter_dot::SeriesName;
+use dotter_dot::{Column, SeriesName};
 
-use crate::format::run::Run;
 use crate::format::wal::{ById, DotGroups, Frame, Names, count_by_id};
 use crate::read::head::{HeadPart, HeadSeries};
 
@@ -30,8 +29,8 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// The run that holds the dots, and their places in it.
-    pub(crate) fn dots(&self) -> (&Run, std::ops::Range<usize>) {
+    /// The column that holds the dots, and their places in it.
+    pub(crate) fn dots(&self) -> (&Column, std::ops::Range<usize>) {
         let run = self.series.run(self.clock);
         (run, self.before..run.len())
     }
@@ -65,7 +64,7 @@ impl FrameFold {
         }
         part.last_sequence = sequence;
         let mut taken = 0;
-        let mut unnamed = Run::default();
+        let mut unnamed = Column::default();
         while let Some((id, clock)) = dots.peek() {
             let Some((name, shape)) = names.series.get(id) else {
                 if dots.take(None, &mut unnamed).is_none() {

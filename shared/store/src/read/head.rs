@@ -6,10 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dotter_dot::{SeriesName, Shape};
+use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::format::listing::Order;
-use crate::format::run::Run;
 use crate::format::tombstone::{self, Spans, Tombstone};
 
 /// So many parts cost a read next to nothing, while to merge them costs opening a store with a long log a third.
@@ -29,8 +28,8 @@ pub(crate) struct HeadPart {
 /// One series' dots in the order of their commit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadSeries {
-    explicit: Run,
-    clock: Run,
+    explicit: Column,
+    clock: Column,
     pub(crate) first: u64,
     pub(crate) last: u64,
     /// The shape of the dot committed last.
@@ -43,12 +42,12 @@ impl HeadSeries {
     }
 
     /// Dots by whether the clock stamped them.
-    pub(crate) fn run(&self, clock: bool) -> &Run {
+    pub(crate) fn run(&self, clock: bool) -> &Column {
         if clock { &self.clock } else { &self.explicit }
     }
 
     /// Its dots of explicit times, its clock stamps, and the shape of the dot committed last.
-    pub(crate) fn into_runs(self) -> (Run, Run, Shape) {
+    pub(crate) fn into_columns(self) -> (Column, Column, Shape) {
         (self.explicit, self.clock, self.latest)
     }
 
@@ -59,12 +58,12 @@ impl HeadSeries {
     }
 
     /// Lets `fill` append dots, which give back how many they are, `shape` being that of the last of them.
-    pub(crate) fn fill<T>(&mut self, clock: bool, shape: &Shape, fill: impl FnOnce(&mut Run) -> T) -> T {
+    pub(crate) fn fill<T>(&mut self, clock: bool, shape: &Shape, fill: impl FnOnce(&mut Column) -> T) -> T {
         let was_empty = self.len() == 0;
         let run = if clock { &mut self.clock } else { &mut self.explicit };
         let before = run.len();
         let filled = fill(run);
-        let new = &run.times[before..];
+        let new = &run.times()[before..];
         if let (Some(first), Some(last)) = (new.iter().min(), new.iter().max()) {
             self.first = if was_empty { *first } else { self.first.min(*first) };
             self.last = self.last.max(*last);

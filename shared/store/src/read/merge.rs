@@ -2,7 +2,7 @@
 //!
 //! On equal series and explicit time the later commit wins; clock stamps are all kept.
 
-use crate::format::run::Run;
+use dotter_dot::Column;
 
 /// Rows are given out where they have come to so many bytes, however few they are.
 const PIECE_ROW_BYTES: usize = 4 << 20;
@@ -25,19 +25,19 @@ pub(crate) fn spread(times: &mut [u64]) {
 ///
 /// Memory: one piece of each input. Returns how many dots were replaced.
 pub(crate) fn merge<E>(
-    inputs: &mut [impl FnMut(&mut Run) -> Result<bool, E>],
+    inputs: &mut [impl FnMut(&mut Column) -> Result<bool, E>],
     explicit: bool,
     piece_dots: usize,
-    mut out: impl FnMut(&Run) -> Result<(), E>,
+    mut out: impl FnMut(&Column) -> Result<(), E>,
 ) -> Result<u64, E> {
     let mut heads: Vec<Head> = Vec::with_capacity(inputs.len());
     for (rank, input) in inputs.iter_mut().enumerate() {
-        let mut head = Head { rank, place: 0, piece: Run::default() };
+        let mut head = Head { rank, place: 0, piece: Column::default() };
         if input(&mut head.piece)? {
             heads.push(head);
         }
     }
-    let mut merged = Run::default();
+    let mut merged = Column::default();
     let mut replaced = 0;
     while let Some(least) = (0..heads.len()).min_by_key(|index| (heads[*index].time(), heads[*index].rank)) {
         // As far as this input's dots stand before all others' they are taken at once.
@@ -46,13 +46,13 @@ pub(crate) fn merge<E>(
             .map(|index| (heads[index].time(), heads[index].rank))
             .min();
         let head = &mut heads[least];
-        let times = &head.piece.times[head.place..];
+        let times = &head.piece.times()[head.place..];
         let count = match bound {
             None => times.len(),
             Some((time, rank)) => times.partition_point(|own| (*own, head.rank) < (time, rank)),
         };
         let end = head.place + count;
-        if explicit && merged.times.last() == Some(&times[0]) {
+        if explicit && merged.times().last() == Some(&times[0]) {
             merged.replace_last(&head.piece, head.place);
             head.place += 1;
             replaced += 1;
@@ -88,10 +88,8 @@ pub(crate) fn merge<E>(
 }
 
 /// Gives out the first `count` dots and keeps the rest.
-fn flush<E>(run: &mut Run, count: usize, out: &mut impl FnMut(&Run) -> Result<(), E>) -> Result<(), E> {
-    let mut rest = Run::default();
-    rest.extend(run, count..run.len());
-    run.truncate(count);
+fn flush<E>(run: &mut Column, count: usize, out: &mut impl FnMut(&Column) -> Result<(), E>) -> Result<(), E> {
+    let rest = run.split_off(count);
     out(run)?;
     run.clear();
     run.extend(&rest, 0..rest.len());
@@ -102,12 +100,12 @@ struct Head {
     rank: usize,
     place: usize,
     /// Never empty.
-    piece: Run,
+    piece: Column,
 }
 
 impl Head {
     fn time(&self) -> u64 {
-        self.piece.times[self.place]
+        self.piece.times()[self.place]
     }
 }
 
@@ -119,24 +117,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::run::tests::run;
+    use crate::trial::column;
 
     type Dots = Vec<(u8, u64, u64)>;
 
-    fn merged(runs: &[Dots], explicit: bool, piece_dots: usize) -> (Run, u64) {
+    fn merged(runs: &[Dots], explicit: bool, piece_dots: usize) -> (Column, u64) {
         let mut inputs: Vec<_> = runs
             .iter()
             .map(|dots| {
                 let mut pieces = dots.chunks(3);
-                move |out: &mut Run| {
+                move |out: &mut Column| {
                     let Some(piece) = pieces.next() else { return Ok::<_, Infallible>(false) };
-                    let piece = run(piece);
+                    let piece = column(piece);
                     out.extend(&piece, 0..piece.len());
                     Ok(true)
                 }
             })
             .collect();
-        let mut all = Run::default();
+        let mut all = Column::default();
         let replaced = merge(&mut inputs, explicit, piece_dots, |piece| {
             assert!((1..=piece_dots).contains(&piece.len()));
             all.extend(piece, 0..piece.len());
@@ -159,7 +157,7 @@ mod tests {
             let dots: usize = runs.iter().map(Vec::len).sum();
             let (all, replaced) = merged(&runs, true, piece_dots);
             prop_assert_eq!(replaced as usize, dots - map.len());
-            prop_assert_eq!(&all, &run(&map.into_values().collect::<Vec<_>>()));
+            prop_assert_eq!(&all, &column(&map.into_values().collect::<Vec<_>>()));
         }
 
         #[test]
@@ -172,7 +170,7 @@ mod tests {
             }
             let mut expected: Vec<_> = runs.iter().flatten().copied().collect();
             expected.sort_by_key(|dot| dot.1);
-            prop_assert_eq!(merged(&runs, false, piece_dots), (run(&expected), 0));
+            prop_assert_eq!(merged(&runs, false, piece_dots), (column(&expected), 0));
         }
     }
 

@@ -84,11 +84,11 @@ fn reach(places: &[Place], from: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::{SeriesName, Shape};
+    use dotter_dot::{Dots, SeriesName, Shape};
 
     use super::*;
     use crate::read::segment::CHUNKS_DECODED;
-    use crate::{Dots, Reader, Transaction, Writer};
+    use crate::{Reader, Transaction, Writer};
 
     /// A store with one sealed transaction of clock stamps or explicit times after another, the last not sealed.
     fn snapshot(clock: bool, transactions: &[Vec<u64>]) -> (tempfile::TempDir, Snapshot) {
@@ -99,8 +99,9 @@ mod tests {
             let mut dots = Dots::default();
             for part in times.chunks(100_000) {
                 dots.clear();
-                part.iter()
-                    .for_each(|time| dots.push(key, clock, Timestamp::from_nanos(*time), *time as f64));
+                part.iter().for_each(|time| {
+                    dots.push_number(key, clock, Timestamp::from_nanos(*time), *time as f64)
+                });
                 writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
             }
             writer.sync().unwrap();

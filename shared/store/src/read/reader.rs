@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_dot::{Column, Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest::{self, Stamp};
@@ -14,7 +14,6 @@ use crate::disk::wal::{self, LogFile};
 use crate::error::Error;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
-use crate::format::run::Run;
 use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
 use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
@@ -63,7 +62,7 @@ pub struct News {
 struct RowsNews {
     series: SeriesName,
     is_clock: bool,
-    run: Run,
+    run: Column,
 }
 
 impl News {
@@ -71,7 +70,7 @@ impl News {
     /// None where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.rows.iter().flat_map(|news| {
-            let rows = Row::of_run(&news.run, news.is_clock);
+            let rows = Row::of_column(&news.run, news.is_clock);
             rows.map(|row| (&news.series, row))
         })
     }
@@ -427,7 +426,7 @@ impl Intake<'_> {
                     told.dots.push((taken.name.clone(), Timestamp::from_nanos(time), number));
                 });
                 if self.with_rows {
-                    let mut new = Run::default();
+                    let mut new = Column::default();
                     new.extend(run, range);
                     told.rows.push(RowsNews { series: taken.name.clone(), is_clock: taken.clock, run: new });
                 }

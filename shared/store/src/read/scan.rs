@@ -7,10 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dotter_dot::{Cells, Letter, Shape, TimeRange, Timestamp};
+use dotter_dot::{Cells, Column, Letter, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
-use crate::format::run::Run;
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::Spans;
 use crate::read::head::HeadPart;
@@ -31,10 +30,10 @@ pub struct Scan {
     snapshot: Snapshot,
     /// In the order of their commits.
     sources: Vec<Place>,
-    explicit: Run,
-    clock: Run,
+    explicit: Column,
+    clock: Column,
     /// Chunks that lie partly outside of what is wanted.
-    partial: Run,
+    partial: Column,
     listed: Vec<(usize, ChunkRef)>,
     /// When dots of the series in hand are hidden, by source; empty where no tombstone names it.
     hidden: Vec<Spans>,
@@ -52,16 +51,16 @@ pub struct Row<'a> {
     time: Timestamp,
     clock: bool,
     shape: &'a Shape,
-    run: &'a Run,
+    run: &'a Column,
     index: usize,
 }
 
 impl<'a> Row<'a> {
-    /// The dots of a run as they stand.
-    pub(crate) fn of_run(run: &'a Run, clock: bool) -> impl Iterator<Item = Row<'a>> {
+    /// The dots of a column as they stand.
+    pub(crate) fn of_column(run: &'a Column, clock: bool) -> impl Iterator<Item = Row<'a>> {
         run.parts(0..run.len()).flat_map(move |(part, shape)| {
             part.map(move |index| Row {
-                time: Timestamp::from_nanos(run.times[index]),
+                time: Timestamp::from_nanos(run.times()[index]),
                 clock,
                 shape,
                 run,
@@ -92,12 +91,12 @@ impl<'a> Row<'a> {
 
     /// What stands in its columns.
     pub fn cells(&self) -> Cells<'a> {
-        self.run.cells(self.index, self.shape)
+        self.run.values(self.index, self.shape)
     }
 
     /// Its word, where it is one number.
     pub fn word(&self) -> Option<u64> {
-        self.shape.word().map(|_| self.run.words[self.index])
+        self.shape.word().map(|_| self.run.words()[self.index])
     }
 
     /// Its row bytes, where it is not; none where it is.
@@ -120,7 +119,7 @@ impl Scan {
         sources.extend(inner.head.iter().map(|part| (Source::Head(part).order(), Place::Head(part.clone()))));
         sources.sort_by_key(|(order, _)| *order);
         let sources = sources.into_iter().map(|(_, place)| place).collect();
-        let [explicit, clock, partial] = [(); 3].map(|()| Run::default());
+        let [explicit, clock, partial] = [(); 3].map(|()| Column::default());
         Scan { snapshot, sources, explicit, clock, partial, listed: Vec::new(), hidden: Vec::new() }
     }
 
@@ -168,7 +167,7 @@ impl Scan {
     /// [`Error::Damaged`] where the index of a segment makes no sense; what was read by then is there.
     pub fn read(&mut self, name: &str, range: TimeRange, out: &mut Vec<Dot>) -> Result<(), Error> {
         self.pieces(name, range, |explicit, clock, until| {
-            let end = until.map_or(clock.len(), |until| clock.times.partition_point(|time| *time < until));
+            let end = until.map_or(clock.len(), |until| clock.times().partition_point(|time| *time < until));
             let begun = out.len();
             append(explicit, explicit.len(), out);
             let middle = out.len();
@@ -187,7 +186,7 @@ impl Scan {
         &mut self,
         name: &str,
         range: TimeRange,
-        mut each: impl FnMut(&Run, &Run, Option<u64>) -> ControlFlow<(), usize>,
+        mut each: impl FnMut(&Column, &Column, Option<u64>) -> ControlFlow<(), usize>,
     ) -> Result<(), Error> {
         self.list(name, range)?;
         self.clock.clear();
@@ -206,7 +205,7 @@ impl Scan {
             if taken == self.clock.len() {
                 self.clock.clear();
             } else {
-                self.clock.split_front(taken);
+                self.clock = self.clock.split_off(taken);
             }
             from = until;
         }
@@ -261,7 +260,7 @@ impl Scan {
         cuts
     }
 
-    /// Fills both runs with what lies within `piece`, in order; clock stamps behind those that are there.
+    /// Fills both columns with what lies within `piece`, in order; clock stamps behind those that are there.
     fn gather(&mut self, name: &str, piece: TimeRange) -> Result<(), Error> {
         self.explicit.clear();
         let kept = self.clock.len();
@@ -319,20 +318,18 @@ impl Scan {
             self.clock.sort();
         } else {
             // Those kept were stamped before all that are new, wherever spreading has put them.
-            let mut new = std::mem::take(&mut self.clock);
-            self.clock.extend(&new, 0..kept);
-            new.split_front(kept);
+            let mut new = self.clock.split_off(kept);
             new.sort();
             self.clock.extend(&new, 0..new.len());
         }
-        merge::spread(&mut self.clock.times);
+        merge::spread(self.clock.times_mut());
         Ok(())
     }
 }
 
-/// A run being read from its front.
+/// A column being read from its front.
 struct Shaped<'a> {
-    run: &'a Run,
+    run: &'a Column,
     shape: &'a Shape,
     index: usize,
     /// Up to where the shape holds.
@@ -340,7 +337,7 @@ struct Shaped<'a> {
 }
 
 impl<'a> Shaped<'a> {
-    fn new(run: &'a Run) -> Shaped<'a> {
+    fn new(run: &'a Column) -> Shaped<'a> {
         static NONE: std::sync::LazyLock<Shape> = std::sync::LazyLock::new(Shape::number);
         let mut of = Shaped { run, shape: &NONE, index: 0, until: 0 };
         of.look();
@@ -354,7 +351,7 @@ impl<'a> Shaped<'a> {
     }
 
     fn time(&self) -> Option<u64> {
-        self.run.times.get(self.index).copied()
+        self.run.times().get(self.index).copied()
     }
 
     fn step(&mut self) {
@@ -377,10 +374,10 @@ fn earlier(explicit: Option<u64>, clock: Option<u64>, until: Option<u64>) -> (Op
 }
 
 /// Appends the numbers of the first `count` dots.
-fn append(run: &Run, count: usize, out: &mut Vec<Dot>) {
+fn append(run: &Column, count: usize, out: &mut Vec<Dot>) {
     let dot = |(time, value): (&u64, f64)| Dot { time: Timestamp::from_nanos(*time), value };
     for (part, shape) in run.parts(0..count) {
-        let (times, words) = (&run.times[part.clone()], &run.words[part.clone()]);
+        let (times, words) = (&run.times()[part.clone()], &run.words()[part.clone()]);
         match shape.word() {
             Some(Letter::F64) => {
                 out.extend(times.iter().zip(words.iter().map(|word| f64::from_bits(*word))).map(dot));
@@ -395,22 +392,22 @@ fn append(run: &Run, count: usize, out: &mut Vec<Dot>) {
     }
 }
 
-/// Appends those dots of a sorted run that lie within `range`.
-fn take_sorted(from: &Run, range: TimeRange, out: &mut Run) {
-    let first = from.times.partition_point(|time| *time < range.from.nanos());
+/// Appends those dots of a sorted column that lie within `range`.
+fn take_sorted(from: &Column, range: TimeRange, out: &mut Column) {
+    let first = from.times().partition_point(|time| *time < range.from.nanos());
     let within = |time: &u64| range.contains(Timestamp::from_nanos(*time));
-    let count = from.times[first..].partition_point(within);
+    let count = from.times()[first..].partition_point(within);
     out.extend(from, first..first + count);
 }
 
 /// Appends those dots whose times are wanted.
-fn take_within(from: &Run, within: impl Fn(u64) -> bool, out: &mut Run) {
+fn take_within(from: &Column, within: impl Fn(u64) -> bool, out: &mut Column) {
     let within = |time: &u64| within(*time);
     let mut start = 0;
     while start < from.len() {
-        let Some(skipped) = from.times[start..].iter().position(within) else { return };
+        let Some(skipped) = from.times()[start..].iter().position(within) else { return };
         start += skipped;
-        let times = &from.times[start..];
+        let times = &from.times()[start..];
         let count = times.iter().position(|time| !within(time)).unwrap_or(times.len());
         out.extend(from, start..start + count);
         start += count;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
 use fst::{IntoStreamer, Streamer};
 
 use crate::disk::map::Map;
@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::format::bytes::Fields;
 use crate::format::chunk;
 use crate::format::listing::{Order, SegmentEntry};
-use crate::format::run::Run;
 use crate::format::segment::entry::{self, ChunkRef};
 use crate::format::segment::tail::{TAIL_BYTES, Tail};
 use crate::format::shapes::take_shape;
@@ -224,7 +223,7 @@ impl Segment {
     /// # Errors
     ///
     /// [`Error::Damaged`] where its checksum does not match; `out` is as before then.
-    pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Run) -> Result<(), Error> {
+    pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Column) -> Result<(), Error> {
         self.read_before(chunk, None, out)
     }
 
@@ -237,7 +236,7 @@ impl Segment {
         &self,
         chunk: &ChunkRef,
         until: Option<Timestamp>,
-        out: &mut Run,
+        out: &mut Column,
     ) -> Result<(), Error> {
         #[cfg(test)]
         CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);

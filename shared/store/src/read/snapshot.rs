@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
 use crate::format::pattern::Pattern;
-use crate::format::run::Run;
 use crate::format::summary::Summary;
 use crate::format::tombstone::{Spans, Tombstone};
 use crate::read::archives::OpenArchive;
@@ -153,7 +152,7 @@ impl Snapshot {
             let Source::Head(part) = source else { continue };
             for run in part.get(name).into_iter().flat_map(|series| [series.run(false), series.run(true)]) {
                 for (dots, shape) in run.parts(0..run.len()) {
-                    if run.times[dots].iter().any(|time| range.contains(Timestamp::from_nanos(*time))) {
+                    if run.times()[dots].iter().any(|time| range.contains(Timestamp::from_nanos(*time))) {
                         add(shape);
                     }
                 }
@@ -325,9 +324,9 @@ fn place(times: impl Iterator<Item = u64>, is_clock: bool, has_numbers: bool) ->
 }
 
 /// What is known of dots that no segment holds yet.
-fn in_memory(run: &Run, clock: bool, range: TimeRange) -> Option<Chunk> {
-    let first = Timestamp::from_nanos(*run.times.iter().min()?);
-    let last = Timestamp::from_nanos(*run.times.iter().max()?);
+fn in_memory(run: &Column, clock: bool, range: TimeRange) -> Option<Chunk> {
+    let first = Timestamp::from_nanos(*run.times().iter().min()?);
+    let last = Timestamp::from_nanos(*run.times().iter().max()?);
     range.meets(first, last).then(|| Chunk {
         first,
         last,
@@ -385,13 +384,13 @@ impl Inner {
                         }
                     })?;
                     for (chunk, has_numbers) in partly {
-                        let mut run = Run::default();
+                        let mut run = Column::default();
                         match segment.read(&chunk, &mut run) {
                             Err(Error::Damaged { .. }) => continue,
                             other => other?,
                         }
                         hidden.remove(&mut run);
-                        places.extend(place(run.times.iter().copied(), chunk.clock, has_numbers));
+                        places.extend(place(run.times().iter().copied(), chunk.clock, has_numbers));
                     }
                 }
                 Source::Head(part) => {
@@ -402,7 +401,7 @@ impl Inner {
                         places.push(Place { first, last, numbers: series.len(), stamps });
                     } else if !hidden.covers(first, last) {
                         for clock in [false, true] {
-                            let times = series.run(clock).times.iter().copied();
+                            let times = series.run(clock).times().iter().copied();
                             places.extend(place(times.filter(|time| !hidden.contains(*time)), clock, true));
                         }
                     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::disk::layout::Layout;
 use crate::disk::{manifest, wal};
 use crate::error::Error;
-use crate::format::run::Run;
 use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
+use dotter_dot::Column;
 
 /// What verifying found.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +142,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
 }
 
 fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
-    let mut run = Run::default();
+    let mut run = Column::default();
     let mut bytes = 0;
     for name in segment.names("") {
         for chunk in segment.all_chunks(name.as_str())? {

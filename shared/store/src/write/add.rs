@@ -3,14 +3,12 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use dotter_dot::{SeriesName, Shape, Timestamp, check_row};
+use dotter_dot::{Cell, Column, NamedDots, SeriesName, Shape, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
 use crate::error::Error;
-use crate::format::run::Run;
 use crate::format::segment::Meta;
-use crate::write::bulk::Bulk;
 use crate::write::segment::SegmentWriter;
 
 /// Dots of a chunk in a fresh segment.
@@ -20,7 +18,7 @@ const RUN_ROW_BYTES: usize = 4 << 20;
 
 /// Commits dots with explicit times, in one transaction, whether or not a collector is running.
 ///
-/// - `rows`: any order; of equal series and time the last counts, whatever its shape. All of them are held in
+/// - `dots`: any order; of equal series and time the last counts, whatever its shape. All of them are held in
 ///   memory. A list of (series, time, number) will do where that is all there is.
 ///
 /// Makes the store where there is none. Returns how many dots are stored, which is fewer than were given where
@@ -29,21 +27,21 @@ const RUN_ROW_BYTES: usize = 4 << 20;
 /// # Errors
 ///
 /// The system's; nothing is stored then.
-pub fn add(dir: &Path, rows: impl Into<Bulk>) -> Result<u64, Error> {
+pub fn add(dir: &Path, dots: impl Into<NamedDots>) -> Result<u64, Error> {
     let layout = Layout::new(dir);
     manifest::open_or_create(&layout, Timestamp::now())?;
-    let rows = rows.into();
-    let given = rows.len();
+    let dots = dots.into();
+    let given = dots.len() as u64;
     if given == 0 {
         return Ok(0);
     }
     let mut segment = SegmentWriter::create(&layout, CHUNK_DOTS)?;
     let mut replaced = 0;
-    for (name, mut run) in rows.into_series() {
+    for (name, mut run) in dots.columns() {
         let latest = run.last_shape().cloned().unwrap_or_default();
         run.sort();
         replaced += run.keep_last();
-        segment.begin(name, latest)?;
+        segment.begin(name.clone(), latest)?;
         segment.add(&run, false)?;
     }
     commit(&layout, segment, given, replaced)?;
@@ -58,7 +56,7 @@ pub struct Addition {
     segment: SegmentWriter,
     series: Option<SeriesName>,
     /// Dots of the series in hand that are in no chunk yet.
-    run: Run,
+    run: Column,
     added: Added,
 }
 
@@ -81,51 +79,27 @@ impl Addition {
         let layout = Layout::new(dir);
         manifest::open_or_create(&layout, Timestamp::now())?;
         let segment = SegmentWriter::create(&layout, CHUNK_DOTS)?;
-        Ok(Addition { layout, segment, series: None, run: Run::default(), added: Added::default() })
+        Ok(Addition { layout, segment, series: None, run: Column::default(), added: Added::default() })
     }
 
-    /// Adds a dot of one number.
+    /// Adds a dot.
     ///
     /// Dots come in the order of their series' names, of one series in that of time; of equal ones the last counts.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsorted`] where it belongs before the one before; the system's.
-    ///
-    /// # Panics
-    ///
-    /// Where the shape is not one number or cannot hold the word.
-    pub fn push_word(
+    /// [`Error::Row`] where the value is none of the shape, [`Error::Unsorted`] where the dot belongs before the one
+    /// before; the system's.
+    pub fn push(
         &mut self,
         series: &SeriesName,
         shape: &Shape,
         time: Timestamp,
-        word: u64,
+        cell: Cell<'_>,
     ) -> Result<(), Error> {
-        assert!(shape.word().is_some_and(|letter| letter.holds(word)), "the word is one of the shape");
+        cell.check(shape.format()).map_err(|source| Error::Row { series: series.clone(), source })?;
         self.make_room(series, time)?;
-        self.run.push_word(shape, time.nanos(), word);
-        Ok(())
-    }
-
-    /// Adds a dot as row bytes, whatever its format: a single number is 8 bytes. Order as [`Addition::push_word`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Row`] where the bytes are no row of the shape, [`Error::Unsorted`]; the system's.
-    pub fn push_row(
-        &mut self,
-        series: &SeriesName,
-        shape: &Shape,
-        time: Timestamp,
-        row: &[u8],
-    ) -> Result<(), Error> {
-        check_row(shape.format(), row).map_err(|source| Error::Row { series: series.clone(), source })?;
-        self.make_room(series, time)?;
-        match (shape.word(), row.first_chunk()) {
-            (Some(_), Some(word)) => self.run.push_word(shape, time.nanos(), u64::from_le_bytes(*word)),
-            _ => self.run.push_row(shape, time.nanos(), row),
-        }
+        self.run.push(shape, time, cell);
         Ok(())
     }
 
@@ -155,7 +129,7 @@ impl Addition {
             self.series = Some(series.clone());
         }
         let count = self.run.len();
-        match self.run.times.last().map(|last| time.nanos().cmp(last)) {
+        match self.run.times().last().map(|last| time.nanos().cmp(last)) {
             Some(Ordering::Less) => Err(unsorted()),
             Some(Ordering::Equal) => {
                 self.run.truncate(count - 1);
@@ -170,9 +144,7 @@ impl Addition {
 
     /// Writes the first dots of the run.
     fn write(&mut self, count: usize) -> Result<(), Error> {
-        let mut rest = Run::default();
-        rest.extend(&self.run, count..self.run.len());
-        self.run.truncate(count);
+        let rest = self.run.split_off(count);
         self.segment.add(&self.run, false)?;
         self.added.stored += count as u64;
         self.run = rest;

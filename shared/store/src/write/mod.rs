@@ -5,7 +5,6 @@ pub(crate) mod segment;
 pub(crate) mod writer;
 
 pub(crate) mod add;
-pub(crate) mod bulk;
 pub(crate) mod delete;
 
 pub(crate) mod seal;

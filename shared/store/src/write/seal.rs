@@ -136,7 +136,7 @@ fn seal_files(
                 return Err(Error::GivenUp);
             }
             dots += series.len();
-            let (mut explicit, mut clock, latest) = series.into_runs();
+            let (mut explicit, mut clock, latest) = series.into_columns();
             let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
             explicit.sort();
             gone.deleted += hidden.remove(&mut explicit);

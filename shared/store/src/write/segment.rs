@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use dotter_dot::{NAME_BYTES_MAX, SeriesName, Shape, Timestamp, put_varint};
+use dotter_dot::{Column, NAME_BYTES_MAX, SeriesName, Shape, Timestamp, put_varint};
 
 use crate::disk::layout::Layout;
 use crate::disk::spill::Spill;
@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::format::chunk;
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::Manifest;
-use crate::format::run::Run;
 use crate::format::segment::entry::{ChunkRef, Entry, Listed};
 use crate::format::segment::tail::{Meta, Tail, VERSION};
 use crate::format::shapes::{Shapes, put_shape};
@@ -127,7 +126,7 @@ impl SegmentWriter {
 
     /// Adds dots to the series begun: sorted by time, all those with explicit times before those with clock
     /// stamps, in as few calls as can be (each begins a chunk, and so does each change of shape).
-    pub(crate) fn add(&mut self, dots: &Run, clock: bool) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, dots: &Column, clock: bool) -> Result<(), Error> {
         for (part, shape) in dots.parts(0..dots.len()) {
             let number = self.shapes.number(shape);
             let mut rest = part;
@@ -140,8 +139,8 @@ impl SegmentWriter {
                 let listed = Listed {
                     bytes: (self.pending.len() - start) as u64,
                     dots: count as u64,
-                    first: dots.times[now.start],
-                    last: dots.times[now.end - 1],
+                    first: dots.times()[now.start],
+                    last: dots.times()[now.end - 1],
                     shape: number,
                     summary: Summary::of(dots, now),
                 };

@@ -12,16 +12,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp, check_row};
+use dotter_dot::{Dots, Incarnation, Reason, SeriesKey, SeriesName, Shape, Timestamp, check_row};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest::{self, Stamp};
 use crate::disk::wal::{self, FILE_BYTES, Log};
 use crate::error::Error;
-use crate::format::dots::{Dots, SeriesKey};
 use crate::format::ledger::{LaneRecords, Ledger};
 use crate::format::listing::StoreId;
-use crate::format::run::row_of;
 use crate::format::wal::{
     Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames,
 };
@@ -179,10 +177,10 @@ impl Writer {
     pub fn find_series(&self, name: &SeriesName, shape: &Shape) -> Option<SeriesKey> {
         let mut key = self.keys.get(name).copied();
         while let Some(found) = key {
-            if self.log.series(found.id).1 == shape {
+            if self.log.series(found.number()).1 == shape {
                 return key;
             }
-            key = self.older[found.id as usize];
+            key = self.older[found.number() as usize];
         }
         None
     }
@@ -193,8 +191,8 @@ impl Writer {
             return key;
         }
         let older = self.keys.get(name).copied();
-        let id = self.log.add_series(name.clone(), shape.clone(), older.map(|key| key.id));
-        let key = SeriesKey { id, word: shape.word() };
+        let id = self.log.add_series(name.clone(), shape.clone(), older.map(SeriesKey::number));
+        let key = SeriesKey::new(id, shape);
         self.older.push(older);
         self.keys.insert(name.clone(), key);
         key
@@ -203,7 +201,7 @@ impl Writer {
     /// With how many shapes this writer has seen a name.
     pub fn shapes_seen(&self, name: &SeriesName) -> usize {
         let newest = self.keys.get(name).copied();
-        std::iter::successors(newest, |key| self.older[key.id as usize]).count()
+        std::iter::successors(newest, |key| self.older[key.number() as usize]).count()
     }
 
     /// Series this writer has seen; a name counts once for each shape it had.
@@ -238,7 +236,7 @@ impl Writer {
             assert!(lanes.is_empty(), "records belong to a ring");
         }
         let id = ring.as_ref().map(|ring| self.log.incarnation(ring.incarnation, || declared(ring)));
-        self.log.declare(&dots.keys, ring.as_ref().map(|ring| ring.incarnation))?;
+        self.log.declare(dots.keys(), ring.as_ref().map(|ring| ring.incarnation))?;
         let refusals = ring.as_ref().map_or(&[][..], |ring| ring.refusals);
         let grouping = &mut self.grouping;
         self.log.push_dots(id.unwrap_or(0), lanes, refusals, dots, grouping)?;
@@ -256,15 +254,13 @@ impl Writer {
     }
 
     fn check_rows(&self, dots: &Dots) -> Result<(), Error> {
-        if dots.rows.is_empty() {
+        if dots.rows().is_empty() {
             return Ok(());
         }
-        for (key, word) in dots.keys.iter().zip(&dots.words) {
-            let (name, shape) = self.log.series(key >> 1);
-            if shape.word().is_none() {
-                check_row(shape.format(), row_of(&dots.rows, *word))
-                    .map_err(|source| Error::Row { series: name.clone(), source })?;
-            }
+        for (key, word) in dots.keys().iter().zip(dots.words()).filter(|(key, _)| key.is_row()) {
+            let (name, shape) = self.log.series(key.series());
+            check_row(shape.format(), dots.rows().get(*word))
+                .map_err(|source| Error::Row { series: name.clone(), source })?;
         }
         Ok(())
     }

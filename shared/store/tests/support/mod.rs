@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::{Format, Incarnation, Shape, TimeRange, Timestamp, Value, put_row};
-use dotter_store::{Dots, Machine, Scan, SeriesKey};
+use dotter_dot::{Cell, Dots, Format, Incarnation, SeriesKey, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_store::{Machine, Scan};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
 pub struct Random(u64);
@@ -126,9 +126,9 @@ pub fn number(shape: u64, bits: u64) -> Option<u64> {
 pub fn push(dots: &mut Dots, key: SeriesKey, number: u64, clock: bool, time: u64, bits: u64) {
     let (time, row) = (Timestamp::from_nanos(time), row(number, bits));
     if shape(number).word().is_some() {
-        dots.push_word(key, clock, time, u64::from_le_bytes(row.try_into().unwrap()));
+        dots.push(key, clock, time, Cell::Word(u64::from_le_bytes(row.try_into().unwrap())));
     } else {
-        dots.push_row(key, clock, time, &row);
+        dots.push(key, clock, time, Cell::Row(&row));
     }
 }
 

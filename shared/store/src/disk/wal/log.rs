@@ -8,15 +8,14 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape};
+use dotter_dot::{DotKey, Dots, Incarnation, Reason, SERIES_MAX, SeriesName, Shape};
 
 use crate::disk::layout::Layout;
 use crate::error::Error;
-use crate::format::dots::Dots;
 use crate::format::ledger::LaneRecords;
 use crate::format::listing::StoreId;
 use crate::format::wal::frame::{FrameKind, push_frame};
-use crate::format::wal::groups::{Grouping, Kin, encode_dots};
+use crate::format::wal::groups::{Grouping, encode_dots};
 use crate::format::wal::header::{HEADER_BYTES, Header, Synced};
 use crate::format::wal::names::Declared;
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, encode_names};
@@ -29,8 +28,6 @@ const FILE_AGE: Duration = Duration::from_secs(600);
 const AGAIN_BYTES: u64 = 1 << 20;
 /// Declarations this close to each other are repeated together.
 const AGAIN_TOGETHER_BYTES: u64 = 64 << 10;
-/// Keys have two more bits in a frame.
-const SERIES_MAX: u32 = 1 << 30;
 /// Declarations of one frame stay below this.
 const NAMES_BYTES: usize = 1 << 20;
 
@@ -61,8 +58,6 @@ pub(crate) struct Log {
 struct Series {
     name: SeriesName,
     shape: Shape,
-    /// Whether its values are row bytes, as its shape says.
-    rows: bool,
     /// The first series of its name.
     eldest: u32,
     /// Whether its name has others.
@@ -138,14 +133,7 @@ impl Log {
             self.series[eldest as usize].has_kin = true;
             self.is_mixed = true;
         }
-        self.series.push(Series {
-            name,
-            rows: shape.word().is_none(),
-            shape,
-            eldest,
-            has_kin: kin.is_some(),
-            declared_in: 0,
-        });
+        self.series.push(Series { name, shape, eldest, has_kin: kin.is_some(), declared_in: 0 });
         key
     }
 
@@ -168,17 +156,17 @@ impl Log {
 
     /// Sees to it that this file declares what the next frame uses.
     ///
-    /// - `keys`: series key * 2 + clock, one a dot
-    pub(crate) fn declare(&mut self, keys: &[u32], incarnation: Option<Incarnation>) -> Result<(), Error> {
+    /// - `keys`: one a dot
+    pub(crate) fn declare(&mut self, keys: &[DotKey], incarnation: Option<Incarnation>) -> Result<(), Error> {
         while self.again.front().is_some_and(|again| again.at <= self.position()) {
             self.declare_again()?;
         }
         let mut new_series = Vec::new();
         for key in keys {
-            let series = &mut self.series[(key >> 1) as usize];
+            let series = &mut self.series[key.series() as usize];
             if series.declared_in != self.file_id {
                 series.declared_in = self.file_id;
-                new_series.push(key >> 1);
+                new_series.push(key.series());
             }
         }
         let mut new_incarnations = Vec::new();
@@ -253,8 +241,8 @@ impl Log {
     ) -> Result<(), Error> {
         let (series, mixed) = (&self.series, self.is_mixed);
         let kin = |key: u32| {
-            let Series { rows, eldest, has_kin, .. } = &series[key as usize];
-            Kin { rows: *rows, name: has_kin.then_some(*eldest) }
+            let Series { eldest, has_kin, .. } = &series[key as usize];
+            has_kin.then_some(*eldest)
         };
         push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
             RecordsFrame::encode(incarnation, lanes.iter(), refusals, out);

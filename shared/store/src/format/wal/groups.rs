@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use dotter_dot::{Shape, check_row, put_varint, zigzag};
+use dotter_dot::{Buffers, Column, DotKey, Dots, Rows, Shape, check_row, put_varint, zigzag};
 
 use crate::format::bytes::Fields;
-use crate::format::dots::Dots;
-use crate::format::run::{Run, row_of};
 
 /// In a group's key: its values are row bytes.
 const ROWS: u32 = 2;
@@ -23,7 +21,7 @@ const KEY_BITS: u32 = 2;
 #[derive(Default)]
 pub(crate) struct Grouping {
     counts: Vec<u32>,
-    touched: Vec<u32>,
+    touched: Vec<DotKey>,
     times: Vec<u64>,
     words: Vec<u64>,
     groups: Vec<Grouped>,
@@ -38,23 +36,14 @@ struct Grouped {
     rows: bool,
 }
 
-/// What has to be known of a series to group its dots.
-#[derive(Clone, Copy)]
-pub(crate) struct Kin {
-    /// Whether its values are row bytes.
-    pub(crate) rows: bool,
-    /// A number that all series of its name share, where there are several: its dots must stay in order with
-    /// theirs.
-    pub(crate) name: Option<u32>,
-}
-
-/// Appends dots, section by section, each grouped by key (series id * 2 + clock), each group in the order given.
+/// Appends dots, section by section, each grouped by key, each group in the order given.
 ///
-/// - `kin`: by series id
+/// - `kin`: by series id a number that all series of its name share, where there are several: its dots must stay in
+///   order with theirs
 /// - `mixed`: whether any name has several series
 pub(crate) fn encode_dots(
     dots: &Dots,
-    kin: impl Fn(u32) -> Kin,
+    kin: impl Fn(u32) -> Option<u32>,
     mixed: bool,
     scratch: &mut Grouping,
     out: &mut Vec<u8>,
@@ -72,11 +61,11 @@ pub(crate) fn encode_dots(
     put_varint(out, ends.len() as u64);
     let mut start = 0;
     for end in ends {
-        scratch.group(dots, start..end, &kin, out);
+        scratch.group(dots, start..end, out);
         start = end;
     }
     let mut start = 0;
-    out.reserve(dots.len() * 12 + dots.rows.len());
+    out.reserve(dots.len() * 12 + dots.rows().bytes());
     for Grouped { end, base, rows } in &scratch.groups {
         let (mut before, end) = (*base, *end as usize);
         for time in &scratch.times[start..end] {
@@ -85,7 +74,7 @@ pub(crate) fn encode_dots(
         }
         let words = &scratch.words[start..end];
         if *rows {
-            encode_rows(words, &dots.rows, out);
+            encode_rows(words, dots.rows(), out);
         } else {
             words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         }
@@ -95,15 +84,15 @@ pub(crate) fn encode_dots(
 
 impl Grouping {
     /// Cuts dots where a name goes on with another series, so that in no section a name has two; where each ends.
-    fn sections(&mut self, dots: &Dots, kin: &impl Fn(u32) -> Kin) -> Vec<usize> {
+    fn sections(&mut self, dots: &Dots, kin: &impl Fn(u32) -> Option<u32>) -> Vec<usize> {
         let mut ends = Vec::new();
         self.latest.clear();
-        for (index, key) in dots.keys.iter().enumerate() {
-            let Some(name) = kin(key >> 1).name else { continue };
-            if self.latest.insert(name, key >> 1).is_some_and(|latest| latest != key >> 1) {
+        for (index, series) in dots.keys().iter().map(|key| key.series()).enumerate() {
+            let Some(name) = kin(series) else { continue };
+            if self.latest.insert(name, series).is_some_and(|latest| latest != series) {
                 ends.push(index);
                 self.latest.clear();
-                self.latest.insert(name, key >> 1);
+                self.latest.insert(name, series);
             }
         }
         ends.push(dots.len());
@@ -111,60 +100,69 @@ impl Grouping {
     }
 
     /// Puts the dots of a section into groups and appends what the groups are.
-    fn group(&mut self, dots: &Dots, section: Range<usize>, kin: &impl Fn(u32) -> Kin, out: &mut Vec<u8>) {
+    fn group(&mut self, dots: &Dots, section: Range<usize>, out: &mut Vec<u8>) {
         let Grouping { counts, touched, times, words, groups, .. } = self;
-        let (section_keys, base) = (&dots.keys[section.clone()], dots.times[section.start]);
+        let (section_keys, base) = (&dots.keys()[section.clone()], dots.times()[section.start]);
         touched.clear();
         for key in section_keys {
-            let key = *key as usize;
-            if key >= counts.len() {
-                counts.resize((key + 1).next_power_of_two(), 0);
+            let place = place(*key);
+            if place >= counts.len() {
+                counts.resize((place + 1).next_power_of_two(), 0);
             }
-            if counts[key] == 0 {
-                touched.push(key as u32);
+            if counts[place] == 0 {
+                touched.push(*key);
             }
-            counts[key] += 1;
+            counts[place] += 1;
         }
-        touched.sort_unstable();
+        touched.sort_unstable_by_key(|key| coded(*key));
         put_varint(out, touched.len() as u64);
         let (mut before, mut start) = (0, section.start as u32);
         for key in touched.iter() {
-            // Where no dot has a row there is nothing to look up, and that is nearly always.
-            let rows = !dots.rows.is_empty() && kin(key >> 1).rows;
-            let coded = (key >> 1) << KEY_BITS | if rows { ROWS } else { 0 } | key & CLOCK;
-            let count = &mut counts[*key as usize];
+            let (coded, count) = (coded(*key), &mut counts[place(*key)]);
             put_varint(out, (coded - before) as u64);
             put_varint(out, *count as u64);
             before = coded;
             // From here on the place where the group's next dot goes.
             let dots = std::mem::replace(count, start);
             start += dots;
-            groups.push(Grouped { end: start, base, rows });
+            groups.push(Grouped { end: start, base, rows: key.is_row() });
         }
         put_varint(out, base);
         for (index, key) in section.clone().zip(section_keys) {
-            let place = &mut counts[*key as usize];
-            times[*place as usize] = dots.times[index];
-            words[*place as usize] = dots.words[index];
+            let place = &mut counts[place(*key)];
+            times[*place as usize] = dots.times()[index];
+            words[*place as usize] = dots.words()[index];
             *place += 1;
         }
-        touched.iter().for_each(|key| counts[*key as usize] = 0);
+        touched.iter().for_each(|key| counts[place(*key)] = 0);
     }
 }
 
+/// Where the group of a key is counted: a series has values of one kind, so there are two groups of a series at most.
+fn place(key: DotKey) -> usize {
+    key.series() as usize * 2 + key.is_clock() as usize
+}
+
+/// A group's key.
+fn coded(key: DotKey) -> u32 {
+    let rows = if key.is_row() { ROWS } else { 0 };
+    let clock = if key.is_clock() { CLOCK } else { 0 };
+    key.series() << KEY_BITS | rows | clock
+}
+
 /// How many bytes, so that a reader who does not know the series can pass over them; then each row and its length.
-fn encode_rows(words: &[u64], rows: &[u8], out: &mut Vec<u8>) {
+fn encode_rows(words: &[u64], rows: &Rows, out: &mut Vec<u8>) {
     let mut length = Vec::new();
     let mut bytes = 0;
     for word in words {
-        let row = row_of(rows, *word);
+        let row = rows.get(*word);
         length.clear();
         put_varint(&mut length, row.len() as u64);
         bytes += length.len() + row.len();
     }
     put_varint(out, bytes as u64);
     for word in words {
-        let row = row_of(rows, *word);
+        let row = rows.get(*word);
         put_varint(out, row.len() as u64);
         out.extend_from_slice(row);
     }
@@ -223,7 +221,7 @@ impl<'a> DotGroups<'a> {
     ///
     /// `None` at the end and where bytes make no sense, so that no further group can be found; 0 where the values
     /// alone make none. In both cases nothing is appended.
-    pub(crate) fn take(&mut self, shape: Option<&Shape>, out: &mut Run) -> Option<usize> {
+    pub(crate) fn take(&mut self, shape: Option<&Shape>, out: &mut Column) -> Option<usize> {
         let Group { key, dots: count, base } = *self.groups.get(self.next)?;
         self.next += 1;
         // Each dot takes so many bytes at least, so a count beyond what is left allocates nothing.
@@ -232,19 +230,20 @@ impl<'a> DotGroups<'a> {
             self.next = self.groups.len();
             return None;
         }
-        let (before, from) = (out.mark(), out.len());
-        let taken = self.take_dots(key & ROWS == ROWS, count, base, shape, out);
-        match (taken, shape) {
-            (Some(true), Some(shape)) => {
-                out.note(from, shape);
-                Some(count)
+        let number = Shape::number();
+        let taken = out.append_with(shape.unwrap_or(&number), |out| {
+            match self.take_dots(key & ROWS == ROWS, count, base, shape, out) {
+                Some(true) => Ok(count),
+                // What was passed over is taken back.
+                other => Err(other),
             }
-            (taken, _) => {
-                out.back_to(before);
-                if taken.is_none() {
-                    self.next = self.groups.len();
-                }
-                taken.map(|_| 0)
+        });
+        match taken {
+            Ok(count) => Some(count),
+            Err(Some(_)) => Some(0),
+            Err(None) => {
+                self.next = self.groups.len();
+                None
             }
         }
     }
@@ -256,7 +255,7 @@ impl<'a> DotGroups<'a> {
         count: usize,
         base: u64,
         shape: Option<&Shape>,
-        out: &mut Run,
+        out: &mut Buffers,
     ) -> Option<bool> {
         let mut time = base;
         out.times.reserve(count);
@@ -281,7 +280,7 @@ impl<'a> DotGroups<'a> {
             if check_row(shape.format(), row).is_err() {
                 return Some(false);
             }
-            let word = out.push_row_bytes(row);
+            let word = out.rows.push(row);
             out.words.push(word);
         }
         Some(fields.0.is_empty())
@@ -290,29 +289,22 @@ impl<'a> DotGroups<'a> {
 
 #[cfg(test)]
 mod tests {
+    use dotter_dot::{SeriesKey, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::run::row_word;
-    use crate::format::run::tests::{push, shape};
+    use crate::trial::{cell, push, shape};
 
-    /// Series 0 to 11, of the six shapes in turn; 0 to 5 share one name.
+    /// Series 0 to 11, of the six shapes in turn; 0 to 5 share one name. Keys are series * 2 + clock.
     fn encoded(dots: &[(u32, u64, u64)], scratch: &mut Grouping) -> Vec<u8> {
         let mut given = Dots::default();
         for (key, time, bits) in dots {
-            let shape = shape((key >> 1) as u8);
-            let mut run = Run::default();
-            push(&mut run, (key >> 1) as u8, *time, *bits);
-            given.keys.push(*key);
-            given.times.push(*time);
-            if shape.word().is_some() {
-                given.words.push(run.words[0]);
-            } else {
-                given.words.push(row_word(given.rows.len(), run.row(0).len()));
-                given.rows.extend_from_slice(run.row(0));
-            }
+            let (id, mut row) = (key >> 1, Vec::new());
+            let value = cell(id as u8, *bits, &mut row);
+            let series = SeriesKey::new(id, &shape(id as u8));
+            given.push(series, key & 1 == 1, Timestamp::from_nanos(*time), value);
         }
-        let kin = |id: u32| Kin { rows: shape(id as u8).word().is_none(), name: (id < 6).then_some(0) };
+        let kin = |id: u32| (id < 6).then_some(0);
         let mut out = Vec::new();
         encode_dots(&given, kin, true, scratch, &mut out);
         out
@@ -332,7 +324,7 @@ mod tests {
             prop_assert_eq!(groups.count(), dots.len() as u64);
             // By name and whether the clock stamped them.
             let place = |id: u32, clock: bool| (if id < 6 { 0 } else { id as usize }) * 2 + clock as usize;
-            let mut found = vec![Run::default(); 24];
+            let mut found = vec![Column::default(); 24];
             while let Some((id, clock)) = groups.peek() {
                 let own = shape(id as u8);
                 // Where nobody knows the series, or takes it for what it is not, it is passed over.
@@ -342,7 +334,7 @@ mod tests {
                 let taken = groups.take(shape.as_ref(), &mut found[place(id, clock)]);
                 prop_assert_eq!(taken.is_some_and(|count| count > 0), is_known);
             }
-            let mut expected = vec![Run::default(); 24];
+            let mut expected = vec![Column::default(); 24];
             for (key, time, bits) in dots.iter().filter(|dot| dot.0 >> 1 != unknown) {
                 push(&mut expected[place(key >> 1, key & 1 == 1)], (key >> 1) as u8, *time, *bits);
             }
@@ -353,7 +345,7 @@ mod tests {
         fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Some(mut groups) = DotGroups::decode(Fields(&bytes)) {
                 while let Some((id, _)) = groups.peek() {
-                    let _ = groups.take(Some(&shape(id as u8)), &mut Run::default());
+                    let _ = groups.take(Some(&shape(id as u8)), &mut Column::default());
                 }
             }
         }

@@ -340,25 +340,24 @@ impl<T> Drop for Over<'_, '_, T> {
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::{Format, Value};
+    use dotter_dot::{Format, NamedDots, Value};
     use proptest::prelude::*;
 
     use super::*;
     use crate::read::reader::Reader;
-    use crate::write::bulk::Bulk;
 
     /// Rows of a few series, some as texts, added in several commits that overlap.
     fn store(dir: &std::path::Path, commits: &[Vec<(u8, u64, u16)>]) {
         let text = Shape::from(Format::new("s").expect("a format"));
         for rows in commits {
-            let mut bulk = Bulk::new();
+            let mut bulk = NamedDots::default();
             for (series, time, value) in rows {
                 let name = SeriesName::new(&format!("s{series}")).unwrap();
                 let time = Timestamp::from_nanos(*time);
                 if series % 2 == 0 {
-                    bulk.push(&name, time, *value as f64);
+                    bulk.push_number(&name, time, *value as f64);
                 } else {
-                    bulk.push_cells(&name, &text, time, [Value::Text(&value.to_string())]).unwrap();
+                    bulk.push_values(&name, &text, time, [Value::Text(&value.to_string())]).unwrap();
                 }
             }
             crate::add(dir, bulk).unwrap();

@@ -15,12 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp, check_row};
+use dotter_dot::{Cell, Column, SeriesName, Shape, TimeRange, Timestamp};
 
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::listing::SegmentEntry;
-use crate::format::run::Run;
 use crate::read::scan::Row;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot};
@@ -104,7 +103,7 @@ pub fn compact_filtered(
     let mut intake = Intake {
         outputs: Outputs::new(layout, chunk_dots(LEVEL_TOP), cuts),
         series: None,
-        run: Run::default(),
+        run: Column::default(),
         lines: 0,
         rows: 0,
         dots: 0,
@@ -297,7 +296,7 @@ struct Intake {
     outputs: Outputs,
     series: Option<Series>,
     /// Of the series in hand; the last one stays back, since the next line may replace it.
-    run: Run,
+    run: Column,
     lines: u64,
     rows: u64,
     dots: u64,
@@ -318,7 +317,7 @@ impl Intake {
         let text = std::str::from_utf8(line)
             .map_err(|error| wrong(format!("not UTF-8 from byte {} on", error.valid_up_to())))?;
         let FilteredRow { name, time, shape, bytes } = read(text).map_err(wrong)?;
-        check_row(shape.format(), &bytes).map_err(|error| wrong(error.to_string()))?;
+        let cell = Cell::from_row(shape.format(), &bytes).map_err(|error| wrong(error.to_string()))?;
         let same = match &self.series {
             Some(series) if name < series.name => {
                 return Err(wrong(format!("series {name} stands behind {}, which is greater", series.name)));
@@ -331,7 +330,7 @@ impl Intake {
             self.series = Some(Series { name, cutoff: 0, latest: shape.clone() });
         }
         let series = self.series.as_mut().expect("it was just put there");
-        let before = self.run.times.last().copied();
+        let before = self.run.times().last().copied();
         if let Some(before) = before.filter(|before| time.nanos() < *before) {
             let what =
                 format!("time {} of {} stands behind {before}, which is later", time.nanos(), series.name);
@@ -343,19 +342,15 @@ impl Intake {
         if before == Some(time.nanos()) {
             self.run.truncate(self.run.len() - 1);
         }
-        match (shape.word(), bytes.first_chunk()) {
-            (Some(_), Some(word)) => self.run.push_word(&shape, time.nanos(), u64::from_le_bytes(*word)),
-            _ => self.run.push_row(&shape, time.nanos(), &bytes),
-        }
+        self.run.push(&shape, time, cell);
         self.rows += 1;
         let most = chunk_dots(LEVEL_TOP);
         if self.run.len() > most || self.run.row_bytes() > PIPE_BYTES * 64 {
             let count = self.run.len() - 1;
-            let mut full = Run::default();
-            full.extend(&self.run, 0..count);
-            self.outputs.add(series, &full, false)?;
+            let rest = self.run.split_off(count);
+            self.outputs.add(series, &self.run, false)?;
             self.dots += count as u64;
-            self.run.split_front(count);
+            self.run = rest;
         }
         Ok(())
     }

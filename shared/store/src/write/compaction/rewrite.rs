@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use dotter_dot::{SeriesName, Shape};
+use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::disk::layout::Layout;
 use crate::error::Error;
 use crate::format::ladder::Histogram;
 use crate::format::ledger::Totals;
-use crate::format::run::Run;
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::{Spans, Tombstone};
 use crate::read::merge;
@@ -38,7 +37,7 @@ pub(super) struct Outputs {
     cuts: Vec<u64>,
     /// One more than cuts.
     outputs: Vec<Option<Output>>,
-    scratch: Run,
+    scratch: Column,
 }
 
 struct Output {
@@ -211,9 +210,9 @@ impl Rewrite<'_> {
             .into_iter()
             .map(|rank| {
                 let mut pieces = batch.iter().filter(move |piece| piece.rank == rank);
-                let mut all = Run::default();
+                let mut all = Column::default();
                 let (deleted, damaged, expired) = (&deleted, &damaged, &expired);
-                move |out: &mut Run| loop {
+                move |out: &mut Column| loop {
                     let Some(piece) = pieces.next() else { return Ok(false) };
                     if (self.cancel)() {
                         return Err(Error::GivenUp);
@@ -236,7 +235,7 @@ impl Rewrite<'_> {
                         Err(error) => return Err(error),
                     }
                     deleted.set(deleted.get() + piece.hidden.remove(&mut all));
-                    let old = all.times.partition_point(|time| *time < cutoff);
+                    let old = all.times().partition_point(|time| *time < cutoff);
                     expired.set(expired.get() + old as u64);
                     out.extend(&all, old..all.len());
                     all.clear();
@@ -261,7 +260,7 @@ impl Outputs {
     /// - `cuts`: ascending moments at which the next segment begins
     pub(super) fn new(layout: &Layout, chunk_dots: usize, cuts: Vec<u64>) -> Outputs {
         let outputs = (0..=cuts.len()).map(|_| None).collect();
-        Outputs { layout: layout.clone(), chunk_dots, cuts, outputs, scratch: Run::default() }
+        Outputs { layout: layout.clone(), chunk_dots, cuts, outputs, scratch: Column::default() }
     }
 
     fn window(&self, time: u64) -> usize {
@@ -291,12 +290,12 @@ impl Outputs {
     }
 
     /// Adds sorted dots; series come in the order of their names, and of a series those with explicit times first.
-    pub(super) fn add(&mut self, series: &Series, dots: &Run, clock: bool) -> Result<(), Error> {
+    pub(super) fn add(&mut self, series: &Series, dots: &Column, clock: bool) -> Result<(), Error> {
         let mut start = 0;
         while start < dots.len() {
-            let window = self.window(dots.times[start]);
+            let window = self.window(dots.times()[start]);
             let end = match self.cuts.get(window) {
-                Some(cut) => start + dots.times[start..].partition_point(|time| time < cut),
+                Some(cut) => start + dots.times()[start..].partition_point(|time| time < cut),
                 None => dots.len(),
             };
             if end - start == dots.len() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{Column, SeriesName, TimeRange, Timestamp};
 
 use crate::disk::manifest;
 use crate::error::Error;
@@ -18,7 +18,6 @@ use crate::format::ladder::Rung;
 use crate::format::manifest::Manifest;
 use crate::format::rollup::{Fold, Rollup};
 use crate::format::rules::Rule;
-use crate::format::run::Run;
 use crate::format::segment::Meta;
 use crate::format::tombstone::Spans;
 use crate::read::segment::Segment;
@@ -177,7 +176,7 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
     let mut writer = SegmentWriter::create(layout, CHUNK_DOTS)?;
     let mut scan = snapshot.scan();
     let range = TimeRange::new(Timestamp::from_nanos(window.from), Timestamp::from_nanos(window.until));
-    let mut run = Run::default();
+    let mut run = Column::default();
     let mut theirs = old.iter().flat_map(|old| old.names("")).peekable();
     let mut ours = snapshot.series().peekable();
     while let Some(name) = next_name(&mut ours, &mut theirs) {
@@ -242,7 +241,7 @@ fn keep_old(
     steps: &mut BTreeMap<Timestamp, Rollup>,
 ) -> Result<(), Error> {
     let hidden = crate::format::tombstone::hidden(&manifest.tombstones, name.as_str(), window.order, 0);
-    let mut all = Run::default();
+    let mut all = Column::default();
     for chunk in old.all_chunks(name.as_str())? {
         match old.read(&chunk, &mut all) {
             Ok(()) | Err(Error::Damaged { .. }) => {}
@@ -251,7 +250,7 @@ fn keep_old(
     }
     for index in 0..all.len() {
         let Some(step) = Rollup::take(&all, index, window.step) else { continue };
-        let (first, last) = (all.times[index], all.times[index].saturating_add(window.step - 1));
+        let (first, last) = (all.times()[index], all.times()[index].saturating_add(window.step - 1));
         let is_deleted = hidden.covers(first, last) || hidden.meets(first, last) && first >= cutoff;
         let count = steps.get(&step.time).map_or(0, |now| now.count);
         if !is_deleted && count < step.count {

@@ -2,9 +2,9 @@
 //! stuck sends, must not count as years of them.
 
 use crate::error::Error;
-use crate::format::run::Run;
 use crate::format::tombstone::Spans;
 use crate::read::segment::Segment;
+use dotter_dot::Column;
 
 const HOUR: u64 = 3_600_000_000_000;
 /// Dots of a chunk that are further apart than this, on average, are looked at one by one: what is read so is little.
@@ -28,7 +28,7 @@ impl Occupied {
             return Ok(Occupied::all(first, last));
         }
         let mut spans = Spans::default();
-        let mut run = Run::default();
+        let mut run = Column::default();
         for name in segment.names("") {
             if cancel() {
                 return Err(Error::GivenUp);
@@ -40,7 +40,7 @@ impl Occupied {
                 }
                 run.clear();
                 match is_far(chunk.dots, first, last).then(|| segment.read(&chunk, &mut run)) {
-                    Some(Ok(())) => add_hours(&run.times, &mut spans),
+                    Some(Ok(())) => add_hours(run.times(), &mut spans),
                     None | Some(Err(Error::Damaged { .. })) => spans.add(first, last),
                     Some(Err(error)) => return Err(error),
                 }
