@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use dotter_daemon::{Exposition, Log, chain};
-use dotter_dot::SeriesName;
+use dotter_dot::{NamedDots, SeriesName};
 use dotter_http::{LiveCounters, Method, Request, Response};
-use dotter_intake::{Rows, json};
+use dotter_intake::json;
 use dotter_store::Dot;
 use dotter_wire::{CONTENT_TYPE, Message};
 
 use crate::history::{self, History, Newest};
 use crate::ingest::{NotNow, Outcome, Places, Queue, Work};
 use crate::metrics::Metrics;
-use crate::rows;
 use crate::{batch, parameters};
 
 pub(crate) const PAGES: &str =
@@ -152,7 +151,7 @@ impl Site {
     pub(crate) fn take_body(
         &self,
         request: &Request,
-        read: impl FnOnce(&[u8]) -> Result<Rows, String>,
+        read: impl FnOnce(&[u8]) -> Result<NamedDots, String>,
         status: u16,
     ) -> Response {
         let _place = if request.body.len() > LARGE_BYTES {
@@ -170,7 +169,7 @@ impl Site {
             // More than a frame of the log holds; a segment takes any number.
             Outcome::TooBig(rows) => {
                 let count = rows.len() as u64;
-                match dotter_store::add(&self.dir, rows::bulk(&rows)) {
+                match dotter_store::add(&self.dir, *rows) {
                     Ok(_) => {
                         self.metrics.dots.fetch_add(count, Relaxed);
                         stored(status, count)

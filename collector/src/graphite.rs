@@ -22,8 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use dotter_daemon::Log;
-use dotter_dot::Timestamp;
-use dotter_intake::Rows;
+use dotter_dot::{NamedDots, Timestamp};
 use dotter_intake::graphite::{Lines, take_line};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Backlog, listen};
@@ -252,7 +251,7 @@ impl Shared {
                 Err(_) => break,
             };
             let now = Timestamp::now();
-            let mut rows = Rows::default();
+            let mut rows = NamedDots::default();
             let mut heard = lines.feed(&buffer[..count], |line| {
                 let (why, line) = match line {
                     Ok(line) => match take_line(line, now, &mut rows) {
@@ -285,7 +284,7 @@ impl Shared {
     }
 
     /// Waits for room in the queue; says whether there will be any more.
-    fn queue_rows(&self, rows: Rows) -> bool {
+    fn queue_rows(&self, rows: NamedDots) -> bool {
         self.metrics.lines.fetch_add(rows.len() as u64, Relaxed);
         let mut rows = rows;
         loop {

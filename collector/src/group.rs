@@ -11,8 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
-use dotter_dot::{Dots, Timestamp};
-use dotter_intake::Rows;
+use dotter_dot::{Dots, NamedDots, Timestamp};
 use dotter_store::{Error, Transaction, Writer};
 
 use crate::bad_line::BadLine;
@@ -20,7 +19,6 @@ use crate::batch::{self, Columns};
 use crate::commit::{Commit, not_now};
 use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
 use crate::metrics::Tally;
-use crate::rows;
 use crate::series_limit::SeriesLimit;
 
 const GROUP_BYTES: usize = 1_000_000;
@@ -47,7 +45,7 @@ pub(crate) struct Group {
     tally: Tally,
     /// When the oldest of it was appended, or taken where that is lines.
     begun: Option<Instant>,
-    lines: Vec<Rows>,
+    lines: Vec<NamedDots>,
     /// What the ledger said when the last writer opened the log, and what has been counted since.
     counted: Option<Tally>,
 }
@@ -71,7 +69,7 @@ impl Group {
 /// What to do next.
 enum Step {
     Post(Post),
-    Lines(Rows),
+    Lines(NamedDots),
     Sync,
     Nothing,
     Last,
@@ -237,7 +235,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn append_rows(&mut self, rows: Rows) -> Result<Outcome, Error> {
+    fn append_rows(&mut self, rows: NamedDots) -> Result<Outcome, Error> {
         if !self.limit.admit(self.writer, rows.series_list().iter().map(|(name, shape)| (name, shape))) {
             return Ok(Outcome::SeriesLimit(self.limit.max()));
         }
@@ -248,23 +246,23 @@ impl<'a> Serving<'a> {
         let series = rows.series_list().iter();
         let keys: Vec<_> = series.map(|(name, shape)| Some(self.writer.series(name, shape))).collect();
         self.row_dots.clear();
-        rows::put(&rows, &keys, &mut self.row_dots);
+        rows.copy_to(&keys, &mut self.row_dots);
         match self.writer.append(&Transaction { ring: None, lanes: &[], dots: &self.row_dots }) {
             Ok(()) => {
                 self.group.tally.rows += count;
                 Ok(Outcome::Stored(count))
             }
-            Err(Error::TooBig { .. }) => Ok(Outcome::TooBig(rows)),
+            Err(Error::TooBig { .. }) => Ok(Outcome::TooBig(Box::new(rows))),
             Err(error) => Err(error),
         }
     }
 
     /// Gathers lines for the next sync. Those of a series above the limit are dropped and counted.
-    fn take_lines(&mut self, rows: Rows) {
+    fn take_lines(&mut self, rows: NamedDots) {
         self.limit.begin();
         let series = rows.series_list().iter();
         let keys: Vec<_> = series.map(|(name, shape)| self.limit.key(self.writer, name, shape)).collect();
-        let over = rows::put(&rows, &keys, &mut self.line_dots);
+        let over = rows.copy_to(&keys, &mut self.line_dots);
         if over > 0 {
             self.with.metrics.bad_line(BadLine::SeriesLimit, over);
             let text = format!(
@@ -466,9 +464,9 @@ mod tests {
         let (post, thread) = post(&queue, &with, batch(5));
         serving.post(post).unwrap();
         let refused = || {
-            let mut rows = Rows::default();
-            let series = rows.series(SeriesName::new("one.too.many").unwrap());
-            (0..GROUP_DOTS / 8).for_each(|n| rows.push(series, Timestamp::from_nanos(n), 1.0));
+            let mut rows = NamedDots::default();
+            let series = SeriesName::new("one.too.many").unwrap();
+            (0..GROUP_DOTS / 8).for_each(|n| rows.push_number(&series, Timestamp::from_nanos(n), 1.0));
             rows
         };
         // Whoever sends them sends more while they are taken.
@@ -511,9 +509,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (with, queue, last) = commit(dir.path().to_owned());
         let mut group = Group::default();
-        let mut rows = Rows::default();
-        let series = rows.series(SeriesName::new("line").unwrap());
-        rows.push(series, Timestamp::from_nanos(7), 1.0);
+        let mut rows = NamedDots::default();
+        let series = SeriesName::new("line").unwrap();
+        rows.push_number(&series, Timestamp::from_nanos(7), 1.0);
         let thread = {
             let mut writer = Writer::open(dir.path()).unwrap();
             let mut serving = Serving::new(&with, &mut writer, &mut group);

@@ -11,8 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
-use dotter_dot::{NameError, SeriesName};
-use dotter_intake::Rows;
+use dotter_dot::{NameError, NamedDots, SeriesName};
 use dotter_wire::{Answer, Message};
 
 /// Posts under way at once.
@@ -35,14 +34,14 @@ pub(crate) const HANDLERS: usize = PLACES + READS + 4;
 #[derive(Clone)]
 pub(crate) struct Queue {
     posts: Sender<Post>,
-    lines: Sender<Rows>,
+    lines: Sender<NamedDots>,
     places: Places,
 }
 
 /// The receiving ends.
 pub(crate) struct Jobs {
     pub(crate) posts: Receiver<Post>,
-    pub(crate) lines: Receiver<Rows>,
+    pub(crate) lines: Receiver<NamedDots>,
 }
 
 /// Something that wants an answer once it is durable.
@@ -55,7 +54,7 @@ pub(crate) struct Post {
 pub(crate) enum Work {
     /// Of a batch also the names of its series, read where there are many threads for it.
     Message(Message, Vec<Result<SeriesName, NameError>>),
-    Rows(Rows),
+    Rows(NamedDots),
 }
 
 /// The way back to whoever posted.
@@ -74,7 +73,7 @@ pub(crate) enum Outcome {
     /// Rows are durable; how many dots.
     Stored(u64),
     /// Too much for a frame of the log; nothing has happened.
-    TooBig(Rows),
+    TooBig(Box<NamedDots>),
     /// Never: more series than are allowed; how many.
     SeriesLimit(usize),
     /// Nothing is known to be stored; it can be posted again.
@@ -188,7 +187,7 @@ impl Queue {
     }
 
     /// Queues dots nobody waits for. Gives them back where there was no room for `wait`.
-    pub(crate) fn lines(&self, rows: Rows, wait: Duration) -> Result<(), LinesRefused> {
+    pub(crate) fn lines(&self, rows: NamedDots, wait: Duration) -> Result<(), LinesRefused> {
         self.lines.send_timeout(rows, wait).map_err(|error| match error {
             SendTimeoutError::Timeout(rows) => LinesRefused::Full(Box::new(rows)),
             SendTimeoutError::Disconnected(rows) => LinesRefused::Closed(Box::new(rows)),
@@ -204,8 +203,8 @@ impl Queue {
 /// Why lines were not queued; the lines.
 #[derive(Debug)]
 pub(crate) enum LinesRefused {
-    Full(Box<Rows>),
-    Closed(Box<Rows>),
+    Full(Box<NamedDots>),
+    Closed(Box<NamedDots>),
 }
 
 #[cfg(test)]
@@ -218,18 +217,18 @@ mod tests {
         let posts: Vec<_> = (0..PLACES)
             .map(|_| {
                 let queue = queue.clone();
-                std::thread::spawn(move || queue.post(Work::Rows(Rows::default())))
+                std::thread::spawn(move || queue.post(Work::Rows(NamedDots::default())))
             })
             .collect();
         let taken: Vec<Post> = (0..PLACES).map(|_| jobs.posts.recv().unwrap()).collect();
-        let outcome = queue.post(Work::Rows(Rows::default()));
+        let outcome = queue.post(Work::Rows(NamedDots::default()));
         assert!(matches!(outcome, Outcome::NotNow(NotNow::QueueFull)), "{outcome:?}");
         taken.into_iter().for_each(|post| post.ticket.answer(Outcome::Stored(7)));
         for post in posts {
             assert!(matches!(post.join().unwrap(), Outcome::Stored(7)));
         }
         drop(jobs);
-        let outcome = queue.post(Work::Rows(Rows::default()));
+        let outcome = queue.post(Work::Rows(NamedDots::default()));
         assert!(matches!(outcome, Outcome::NotNow(NotNow::Stopping)), "{outcome:?}");
     }
 
@@ -237,9 +236,9 @@ mod tests {
     fn lines_that_find_no_room_come_back_whole() {
         let (queue, jobs) = queue();
         let rows = || {
-            let mut rows = Rows::default();
-            let series = rows.series(SeriesName::new("a").unwrap());
-            rows.push(series, dotter_dot::Timestamp::MIN, 1.0);
+            let mut rows = NamedDots::default();
+            let series = SeriesName::new("a").unwrap();
+            rows.push_number(&series, dotter_dot::Timestamp::MIN, 1.0);
             rows
         };
         for _ in 0..LINES_QUEUED {

@@ -29,7 +29,6 @@ mod ingest;
 mod metrics;
 mod parameters;
 mod row_pages;
-mod rows;
 mod run;
 mod series_limit;
 mod thread;

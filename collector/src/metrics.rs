@@ -8,9 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dotter_daemon::Exposition;
-use dotter_dot::{Reason, SeriesName, Timestamp};
+use dotter_dot::{NamedDots, Reason, SeriesName, Timestamp};
 use dotter_http::Counters;
-use dotter_intake::Rows;
 use dotter_store::{Ledger, Unsealed};
 
 use crate::bad_line::BadLine;
@@ -245,13 +244,12 @@ impl Metrics {
 
     /// The numbers kept as series: totals since the start, the longest sync since the last call, and what the ledger
     /// holds as lost per application.
-    pub(crate) fn rows(&self, ledger: &Ledger, now: Timestamp) -> Rows {
-        let mut rows = Rows::default();
+    pub(crate) fn rows(&self, ledger: &Ledger, now: Timestamp) -> NamedDots {
+        let mut rows = NamedDots::default();
         let mut put = |name: &str, value: f64| {
             // An application whose name makes no series name is in the ledger all the same.
             if let Ok(name) = SeriesName::new(name) {
-                let series = rows.series(name);
-                rows.push(series, now, value);
+                rows.push_number(&name, now, value);
             }
         };
         let own = [

@@ -21,8 +21,8 @@ struct Port {
 }
 
 /// The series of each line.
-fn names(rows: &Rows) -> impl Iterator<Item = String> {
-    rows.dots().map(|(series, ..)| rows.series_list()[series as usize].0.to_string())
+fn names(rows: &NamedDots) -> impl Iterator<Item = String> {
+    rows.iter().map(|(name, ..)| name.to_string())
 }
 
 impl Port {

@@ -14,6 +14,8 @@ pub(crate) struct SeriesTable {
     names: HashMap<SeriesName, u32>,
     /// The others, by the first series of their name and their shape.
     others: HashMap<(u32, Shape), u32>,
+    /// The series that was asked for last.
+    last: u32,
     /// Bytes of all names.
     name_bytes: usize,
 }
@@ -35,7 +37,15 @@ impl SeriesTable {
 
     /// The number of a series, known or not.
     pub(crate) fn number(&mut self, name: &SeriesName, shape: &Shape) -> u32 {
+        // Dots come series by series more often than not.
+        if let Some((last_name, last_shape)) = self.series.get(self.last as usize)
+            && last_name == name
+            && last_shape == shape
+        {
+            return self.last;
+        }
         if let Some(number) = self.find(name.as_str(), shape) {
+            self.last = number;
             return number;
         }
         let number = u32::try_from(self.series.len()).expect("the numbers of series are bounded far below");
@@ -47,6 +57,7 @@ impl SeriesTable {
         }
         self.series.push((name.clone(), shape.clone()));
         self.first.push(first);
+        self.last = number;
         number
     }
 

@@ -11,8 +11,7 @@ fuzz_target!(|body: &[u8]| {
     let Ok(rows) = json::read(body, Some(&data)) else { return };
     assert!(rows.len() <= body.len() / 4, "a pair takes five bytes and a comma");
     let mut count = 0;
-    for (series, _, cell) in rows.dots() {
-        let (_, shape) = &rows.series_list()[series as usize];
+    for (_, shape, _, cell) in rows.iter() {
         assert_eq!(cell.values(shape.format()).count(), shape.format().len());
         count += 1;
     }

@@ -7,9 +7,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use dotter_dot::{BYTE_ORDER_MARK, SeriesName, Timestamp, parse_number};
-
-use crate::rows::Rows;
+use dotter_dot::{BYTE_ORDER_MARK, Cell, NamedDots, SeriesName, Shape, Timestamp, parse_number};
 
 /// The longest line, in bytes, without its end.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
@@ -97,20 +95,21 @@ pub fn read_name(name: &str) -> Result<SeriesName, LineError> {
     if name.tags().any(refused) { Err(LineError::Name) } else { Ok(name) }
 }
 
-/// Puts the dot of a line among the rows; a line of blanks alone has none.
+/// Puts the dot of a line behind the others; a line of blanks alone has none.
 ///
 /// - `now`: the time of a line that says -1
 ///
 /// # Errors
 ///
 /// As [`read_line`] and [`read_name`].
-pub fn take_line(line: &[u8], now: Timestamp, rows: &mut Rows) -> Result<(), LineError> {
+pub fn take_line(line: &[u8], now: Timestamp, dots: &mut NamedDots) -> Result<(), LineError> {
     let Some(line) = read_line(line, now)? else { return Ok(()) };
-    let series = match rows.find(line.name) {
+    let number = Shape::number();
+    let series = match dots.find(line.name, &number) {
         Some(series) => series,
-        None => rows.series(read_name(line.name)?),
+        None => dots.series(&read_name(line.name)?, &number),
     };
-    rows.push(series, line.time, line.value);
+    dots.push_to(series, line.time, Cell::number(line.value));
     Ok(())
 }
 

@@ -8,11 +8,11 @@
 
 use std::fmt;
 
-use dotter_dot::{Format, Letter, SeriesName, Shape, Timestamp, Value, check_row, parse_number, put_row};
+use dotter_dot::{
+    Cell, Column, Format, Letter, NamedDots, SeriesName, Shape, Timestamp, Value, parse_number, put_row,
+};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-
-use crate::rows::Rows;
 
 /// How much of what was found an error repeats.
 const QUOTE_CHARS_MAX: usize = 40;
@@ -27,21 +27,21 @@ const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in th
 /// # Errors
 ///
 /// A sentence for whoever sent it.
-pub fn read(body: &[u8], series: Option<&SeriesName>) -> Result<Rows, String> {
+pub fn read(body: &[u8], series: Option<&SeriesName>) -> Result<NamedDots, String> {
     let wrong = |error: serde_json::Error| format!("body is no JSON that holds dots: {error}");
     if body.starts_with(b"\xef\xbb\xbf") {
         return Err("body begins with a byte order mark, expected JSON without one".into());
     }
-    let mut rows = Rows::default();
+    let mut dots = NamedDots::default();
     let mut input = serde_json::Deserializer::from_slice(body);
-    Body { rows: &mut rows, series }.deserialize(&mut input).map_err(wrong)?;
+    Body { dots: &mut dots, series }.deserialize(&mut input).map_err(wrong)?;
     input.end().map_err(wrong)?;
-    Ok(rows)
+    Ok(dots)
 }
 
 /// The outer list.
 struct Body<'a> {
-    rows: &'a mut Rows,
+    dots: &'a mut NamedDots,
     series: Option<&'a SeriesName>,
 }
 
@@ -61,16 +61,19 @@ impl<'de> Visitor<'de> for Body<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Body { rows, series } = self;
-        while let Some(()) = list.next_element_seed(Element { rows, series })? {}
+        let Body { dots, series } = self;
+        let mut column = Column::default();
+        while let Some(()) = list.next_element_seed(Element { dots, series, column: &mut column })? {}
         Ok(())
     }
 }
 
 /// A bare pair, or the dots of a series.
 struct Element<'a> {
-    rows: &'a mut Rows,
+    dots: &'a mut NamedDots,
     series: Option<&'a SeriesName>,
+    /// Scratch: the dots of a series whose name comes behind them.
+    column: &'a mut Column,
 }
 
 impl<'de> DeserializeSeed<'de> for Element<'_> {
@@ -89,16 +92,16 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
-        let Element { rows, series } = self;
-        let series = series.ok_or_else(|| A::Error::custom(NO_SERIES))?;
-        let series = rows.find(series.as_str()).unwrap_or_else(|| rows.series(series.clone()));
-        read_pair(rows, series, pair)
+        let series = self.series.ok_or_else(|| A::Error::custom(NO_SERIES))?;
+        let (time, value) = read_pair(pair)?;
+        self.dots.push_number(series, time, value);
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let rows = self.rows;
-        let first = rows.len();
-        let mut series = None;
+        let Element { dots, column, .. } = self;
+        column.clear();
+        let mut series: Option<SeriesName> = None;
         let mut format: Option<Format> = None;
         let mut has_dots = false;
         let once = |seen: bool, field| if seen { Err(A::Error::duplicate_field(field)) } else { Ok(true) };
@@ -120,8 +123,12 @@ impl<'de> Visitor<'de> for Element<'_> {
                 }
                 "dots" => {
                     has_dots = once(has_dots, "dots")?;
-                    let format = format.clone().unwrap_or_else(Format::number);
-                    object.next_value_seed(Dots { rows, format: &format })?;
+                    let shape = format.clone().map_or_else(Shape::number, Shape::from);
+                    let gather = match &series {
+                        Some(name) => Gather::Named(dots, name),
+                        None => Gather::Column(column),
+                    };
+                    object.next_value_seed(Dots { gather, shape: &shape })?;
                 }
                 other => return Err(A::Error::unknown_field(&clip(other), &["series", "format", "dots"])),
             }
@@ -130,19 +137,31 @@ impl<'de> Visitor<'de> for Element<'_> {
         if !has_dots {
             return Err(A::Error::missing_field("dots"));
         }
-        if rows.len() > first {
-            let format = format.unwrap_or_else(Format::number);
-            let series = rows.series_of(series, Shape::from(format));
-            rows.assign(first, series);
-        }
+        dots.extend(&series, column);
         Ok(())
     }
 }
 
-/// The pairs of a series that is assigned once the whole object is read: its name may come behind them.
+/// Where the dots of a series go.
+enum Gather<'a> {
+    Named(&'a mut NamedDots, &'a SeriesName),
+    /// Its name is not known yet.
+    Column(&'a mut Column),
+}
+
+impl Gather<'_> {
+    fn push(&mut self, shape: &Shape, time: Timestamp, cell: Cell<'_>) {
+        match self {
+            Gather::Named(dots, name) => dots.push(name, shape, time, cell),
+            Gather::Column(column) => column.push(shape, time, cell),
+        }
+    }
+}
+
+/// The pairs of a series.
 struct Dots<'a> {
-    rows: &'a mut Rows,
-    format: &'a Format,
+    gather: Gather<'a>,
+    shape: &'a Shape,
 }
 
 impl<'de> DeserializeSeed<'de> for Dots<'_> {
@@ -161,22 +180,22 @@ impl<'de> Visitor<'de> for Dots<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Dots { rows, format } = self;
+        let Dots { mut gather, shape } = self;
         let mut row = Vec::new();
-        while let Some(()) = list.next_element_seed(Pair { rows, format, row: &mut row })? {}
+        while let Some(()) = list.next_element_seed(Pair { gather: &mut gather, shape, row: &mut row })? {}
         Ok(())
     }
 }
 
 /// `[time, value]`, or with a value for each column.
-struct Pair<'a> {
-    rows: &'a mut Rows,
-    format: &'a Format,
+struct Pair<'a, 'b> {
+    gather: &'a mut Gather<'b>,
+    shape: &'a Shape,
     /// Scratch.
     row: &'a mut Vec<u8>,
 }
 
-impl<'de> DeserializeSeed<'de> for Pair<'_> {
+impl<'de> DeserializeSeed<'de> for Pair<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<(), D::Error> {
@@ -184,7 +203,7 @@ impl<'de> DeserializeSeed<'de> for Pair<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Pair<'_> {
+impl<'de> Visitor<'de> for Pair<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,14 +211,21 @@ impl<'de> Visitor<'de> for Pair<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, pair: A) -> Result<(), A::Error> {
-        match self.format.is_number() {
-            true => read_pair(self.rows, 0, pair),
-            false => read_row(self, pair),
+        let Pair { gather, shape, row } = self;
+        if shape.format().is_number() {
+            let (time, value) = read_pair(pair)?;
+            gather.push(shape, time, Cell::number(value));
+        } else {
+            let time = read_row(shape.format(), pair, row)?;
+            let cell = Cell::from_row(shape.format(), row).map_err(A::Error::custom)?;
+            gather.push(shape, time, cell);
         }
+        Ok(())
     }
 }
 
-fn read_pair<'de, A: SeqAccess<'de>>(rows: &mut Rows, series: u32, mut pair: A) -> Result<(), A::Error> {
+/// `[time, value]`.
+fn read_pair<'de, A: SeqAccess<'de>>(mut pair: A) -> Result<(Timestamp, f64), A::Error> {
     let too_short = |found| A::Error::invalid_length(found, &"[time, value]");
     let time = next_time(&mut pair)?.ok_or_else(|| too_short(0))?;
     let value: &RawValue = pair.next_element()?.ok_or_else(|| too_short(1))?;
@@ -209,13 +235,15 @@ fn read_pair<'de, A: SeqAccess<'de>>(rows: &mut Rows, series: u32, mut pair: A) 
             "found more than [time, value]; of several columns the format comes first",
         ));
     }
-    rows.push(series, time, value);
-    Ok(())
+    Ok((time, value))
 }
 
-/// `[time, value, ...]` with a value for each letter of the format.
-fn read_row<'de, A: SeqAccess<'de>>(into: Pair<'_>, mut pair: A) -> Result<(), A::Error> {
-    let Pair { rows, format, row } = into;
+/// `[time, value, ...]` with a value for each letter of the format; puts their bytes into `row`.
+fn read_row<'de, A: SeqAccess<'de>>(
+    format: &Format,
+    mut pair: A,
+    row: &mut Vec<u8>,
+) -> Result<Timestamp, A::Error> {
     let wrong = |found| {
         let expected = format!("[time, {} values] for format '{format}'", format.len());
         A::Error::invalid_length(found, &expected.as_str())
@@ -229,12 +257,7 @@ fn read_row<'de, A: SeqAccess<'de>>(into: Pair<'_>, mut pair: A) -> Result<(), A
     if pair.next_element::<IgnoredAny>()?.is_some() {
         return Err(wrong(format.len() + 2));
     }
-    check_row(format, row).map_err(A::Error::custom)?;
-    match (format.word(), row.first_chunk()) {
-        (Some(_), Some(word)) => rows.push_word(0, time, u64::from_le_bytes(*word)),
-        _ => rows.push_row(0, time, row),
-    }
-    Ok(())
+    Ok(time)
 }
 
 fn next_time<'de, A: SeqAccess<'de>>(pair: &mut A) -> Result<Option<Timestamp>, A::Error> {
@@ -299,10 +322,11 @@ fn clip(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::random::Random;
+    use crate::trial::{all, numbers};
 
     fn read(body: &[u8]) -> Result<Vec<(String, u64, f64)>, String> {
         let rows = super::read(body, Some(&SeriesName::new("data").unwrap()))?;
-        Ok(rows.numbers())
+        Ok(numbers(&rows))
     }
 
     #[test]
@@ -347,11 +371,15 @@ mod tests {
     #[test]
     fn values_of_every_format_are_taken_to_the_bit() {
         let check = |format: &str, dot: &str, cells: &[Value<'_>]| {
-            let body = format!("[{{\"series\": \"a\", \"format\": \"{format}\", \"dots\": [{dot}]}}]");
-            let rows = super::read(body.as_bytes(), None).unwrap();
             let mut row = Vec::new();
             put_row(cells.iter().copied(), &mut row);
-            assert_eq!(rows.all(), [("a".to_owned(), format.to_owned(), 1_000_000_000, row)], "{body}");
+            let expected = [("a".to_owned(), format.to_owned(), 1_000_000_000, row)];
+            let (name, dots) = ("\"series\": \"a\"", format!("\"format\": \"{format}\", \"dots\": [{dot}]"));
+            // The name may come behind the dots.
+            for body in [format!("[{{{name}, {dots}}}]"), format!("[{{{dots}, {name}}}]")] {
+                let dots = super::read(body.as_bytes(), None).unwrap();
+                assert_eq!(all(&dots), expected, "{body}");
+            }
         };
         check("U", "[1, 18446744073709551615]", &[Value::U64(u64::MAX)]);
         check("I", "[1, -9223372036854775808]", &[Value::I64(i64::MIN)]);

@@ -8,7 +8,7 @@
 //! - [`graphite`]: lines of name, value and time
 //! - [`csv`]: comma-separated records below a head line
 //!
-//! Bodies and lines whose dots all go together become [`Rows`].
+//! Bodies and lines whose dots all go together become [`NamedDots`](dotter_dot::NamedDots).
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,5 @@ pub mod row_text;
 
 #[cfg(test)]
 mod random;
-mod rows;
-
-pub use rows::Rows;
+#[cfg(test)]
+mod trial;

@@ -256,6 +256,31 @@ fn a_row_that_is_none_is_refused_and_nothing_has_happened() {
 }
 
 #[test]
+fn named_dots_come_into_the_log_and_into_a_segment_as_they_are() {
+    let mut dots = NamedDots::default();
+    for n in 0..60 {
+        let (shape, row) = (shape(n), row(n, n));
+        let cell = Cell::from_row(shape.format(), &row).unwrap();
+        dots.push(&name(["a", "b"][n as usize % 2]), &shape, at(n), cell);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let series = dots.series_list().iter();
+    let keys: Vec<_> = series.map(|(name, shape)| Some(writer.series(name, shape))).collect();
+    let mut copied = Dots::default();
+    assert_eq!(dots.copy_to(&keys, &mut copied), 0);
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &copied }).unwrap();
+    writer.sync().unwrap();
+    let added = tempfile::tempdir().unwrap();
+    assert_eq!(add(added.path(), dots).unwrap(), 60);
+    for of in ["a", "b"] {
+        let found = rows(&mut open(added.path()).scan(), of, TimeRange::ALL);
+        assert_eq!(found.len(), 30);
+        assert_eq!(rows(&mut open(dir.path()).scan(), of, TimeRange::ALL), found);
+    }
+}
+
+#[test]
 fn an_addition_takes_what_comes_in_order_and_keeps_the_last_of_equal_times() {
     let dir = tempfile::tempdir().unwrap();
     let mut addition = Addition::begin(dir.path()).unwrap();
