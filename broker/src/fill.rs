@@ -9,11 +9,9 @@
 //! A number goes as the word it is in the ring, a text or a row of several columns as row bytes. A record that is not
 //! what its series says is none of it: it is accounted for as damage.
 
-use dotter_dot::{Reason, put_varint};
+use dotter_dot::{Reason, Rows, put_varint};
 use dotter_ring::{Drained, Kind, LaneCursor, Loss, RingDot, RingReader, Value};
-use dotter_wire::{
-    BATCH_BYTES_MAX, Batch, LaneBatch, LossRange, RefusalTotals, Rows, Run, Sender, SeriesEntry,
-};
+use dotter_wire::{BATCH_BYTES_MAX, Batch, LaneBatch, LossRange, RefusalTotals, Run, Sender, SeriesEntry};
 
 use crate::TimeUnit;
 use crate::lane::Lane;

@@ -131,7 +131,10 @@ fn a_format_that_is_no_number_is_refused() {
     let collector = Collector::start(dir.path());
     let mut text = entry(b"log");
     text.format = "s".into();
-    let (_, answer) = collector.send(&batch(RING, vec![text], vec![lane(0, 0, 2, 1)])).unwrap();
+    // No bytes at all are no text, not even an empty one.
+    let mut empty = lane(0, 0, 2, 1);
+    empty.words.fill_with(|| empty.rows.push(b""));
+    let (_, answer) = collector.send(&batch(RING, vec![text], vec![empty])).unwrap();
     assert_eq!(answer.refused, [(0, 0, 2, Reason::OTHER)]);
 }
 

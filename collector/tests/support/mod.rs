@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{Incarnation, Reason, TimeRange};
+use dotter_dot::{Incarnation, Reason, Rows, TimeRange};
 use dotter_store::{Account, Reader, Snapshot};
 use dotter_wire::{
-    Answer, Batch, CONTENT_TYPE, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run,
-    Sender, SeriesEntry,
+    Answer, Batch, CONTENT_TYPE, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender,
+    SeriesEntry,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -7,7 +7,7 @@ const LENGTH_BITS: u32 = 24;
 const _: () = assert!(ROW_BYTES_MAX < 1 << LENGTH_BITS, "the length of a row fits its word");
 
 /// Row bytes, one row behind the other. A word says where a row stands and how long it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows(Vec<u8>);
 
 impl Rows {
@@ -35,9 +35,13 @@ impl Rows {
     }
 
     /// The word of a row that begins at byte `at`.
+    ///
+    /// # Panics
+    ///
+    /// Where the row is of 16 MiB or more, which is far above [`ROW_BYTES_MAX`].
     #[inline]
     pub fn word(at: usize, length: usize) -> u64 {
-        debug_assert!(length < 1 << LENGTH_BITS);
+        assert!(length < 1 << LENGTH_BITS, "a row has fewer than 16 MiB");
         (at as u64) << LENGTH_BITS | length as u64
     }
 

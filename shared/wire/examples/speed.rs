@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use dotter_wire::{BATCH_DOTS_MAX, Batch, LaneBatch, Message, Rows, Run, SeriesEntry};
+use dotter_dot::Rows;
+use dotter_wire::{BATCH_DOTS_MAX, Batch, LaneBatch, Message, Run, SeriesEntry};
 
 fn main() {
     let dots = BATCH_DOTS_MAX;

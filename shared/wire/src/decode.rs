@@ -3,11 +3,11 @@
 //! No count is believed further than the bytes that are left reach: memory stays within a small multiple of the
 //! message, and the message within [`BATCH_BYTES_MAX`].
 
-use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, get_varint, unzigzag};
+use dotter_dot::{Incarnation, Reason, Rows, TimeRange, Timestamp, get_varint, unzigzag};
 
 use crate::encode::checksum;
 use crate::message::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
 };
 use crate::{BATCH_BYTES_MAX, BATCH_DOTS_MAX, CRC_AT, DecodeError, HEADER_BYTES, INCARNATION_AT};
 use crate::{KIND_BATCH, KIND_FINISH, KIND_QUESTION, MAGIC, TEXT_BYTES_MAX, VERSION};

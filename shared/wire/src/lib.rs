@@ -21,7 +21,7 @@ mod message;
 pub use answer::Answer;
 pub use error::DecodeError;
 pub use message::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
 };
 
 /// What a message is called in the Content-Type header of its post.

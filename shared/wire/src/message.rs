@@ -1,6 +1,6 @@
 //! The three messages a broker posts, and the columns of a batch.
 
-use dotter_dot::{Incarnation, Reason, TimeRange};
+use dotter_dot::{Incarnation, Reason, Rows, TimeRange};
 
 /// What a broker posts.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,41 +69,8 @@ pub struct LaneBatch {
     pub times: Vec<u64>,
     /// Per dot: its value, see [`Batch::is_word`]. A number as a word; else where in `rows` its row stands.
     pub words: Vec<u64>,
-    /// The rows of those dots whose series hold more than a number.
+    /// The rows of those dots whose series hold more than a number. Nothing is checked here: a row may be anything.
     pub rows: Rows,
-}
-
-/// Row bytes of many dots, one behind the other.
-///
-/// Of a row each column stands in turn: a number as its word in 8 bytes, little-endian, a text as a varint of its
-/// bytes and those. Nothing is checked here: a row may be anything.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows(Vec<u8>);
-
-impl Rows {
-    /// Keeps a row; the word that finds it again.
-    pub fn push(&mut self, row: &[u8]) -> u64 {
-        self.push_with(|out| out.extend_from_slice(row))
-    }
-
-    /// Keeps the row that `put` appends; the word that finds it again.
-    pub fn push_with(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        let from = self.0.len();
-        put(&mut self.0);
-        (from as u64) << 32 | (self.0.len() - from) as u64
-    }
-
-    /// The row under a word that `push` gave; empty where none was.
-    #[inline]
-    pub fn get(&self, word: u64) -> &[u8] {
-        let (from, bytes) = ((word >> 32) as usize, word as u32 as usize);
-        self.0.get(from..from + bytes).unwrap_or_default()
-    }
-
-    /// Takes all out.
-    pub fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 /// Records that are missing, `[first, next)`.

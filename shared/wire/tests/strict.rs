@@ -2,9 +2,9 @@
 
 mod shapes;
 
-use dotter_dot::{Incarnation, Reason, put_varint};
+use dotter_dot::{Incarnation, Reason, Rows, put_varint};
 use dotter_wire::{BATCH_BYTES_MAX, BATCH_DOTS_MAX, Batch, DecodeError, Finish, LaneBatch, LossRange};
-use dotter_wire::{Message, RefusalTotals, Rows, Run, Sender, SeriesEntry};
+use dotter_wire::{Message, RefusalTotals, Run, Sender, SeriesEntry};
 use proptest::prelude::*;
 
 fn bytes_of(message: &Message) -> Vec<u8> {

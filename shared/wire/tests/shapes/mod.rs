@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "not every test file uses every shape")]
 
-use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp};
+use dotter_dot::{Incarnation, Reason, Rows, TimeRange, Timestamp};
 use dotter_wire::{
-    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Rows, Run, Sender, SeriesEntry,
+    Batch, Finish, LaneBatch, LossRange, Message, Question, RefusalTotals, Run, Sender, SeriesEntry,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
