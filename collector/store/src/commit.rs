@@ -11,12 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::{Cell, Dots, SeriesName, Shape, Timestamp};
+use dotter_dot::{Cell, Dots, Shape};
 use dotter_intake::row_text::{RowWriter, TimeWriter, Times};
-use dotter_store::{Addition, Transaction, Writer};
+use dotter_store::{Added, Addition, Row, Sorted, Transaction, Writer};
 
 use crate::error::Error;
-use crate::sort::{Sink, Sorter};
 
 /// The collector's socket file, below the store's directory.
 const SOCKET: &str = "collector.sock";
@@ -27,6 +26,9 @@ const SMALL_ROWS: u64 = 100_000;
 /// Bytes of a transaction that goes into the log.
 const SMALL_BYTES: usize = 4 << 20;
 
+/// Bytes of a row besides those of its texts and columns.
+const ENTRY_BYTES: usize = 16;
+
 /// How long the collector may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -36,187 +38,78 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 /// WAL files after which whoever adds seals them, since no collector does.
 const UNSEALED_FILES: u64 = 32;
 
-/// What became of a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Committed {
-    pub(crate) dots: u64,
-    pub(crate) series: u64,
-    /// By later rows of the same transaction.
-    pub(crate) replaced: u64,
-}
-
-/// Stores what `sorter` holds, all of it or nothing.
-pub(crate) fn commit(dir: &Path, mut sorter: Sorter) -> Result<Committed, Error> {
-    if sorter.count() < SMALL_ROWS && sorter.bytes() < SMALL_BYTES {
-        let mut small = Small::default();
-        sorter.drain(&mut small)?;
-        if small.committed.dots == 0 || small.send(dir)? || small.log(dir)? {
-            return Ok(small.committed);
-        }
-        let mut large = Large::begin(dir)?;
-        small.each(|name, shape, time, cell| large.push(name, shape, time, cell))?;
-        return large.commit();
+/// Stores what `addition` holds, all of it or nothing.
+pub(crate) fn commit(dir: &Path, addition: Addition) -> Result<Added, Error> {
+    if addition.is_empty() {
+        return Ok(Added::default());
     }
-    let mut large = Large::begin(dir)?;
-    sorter.drain(&mut large)?;
-    large.commit()
-}
-
-/// Sorted rows on their way into a segment.
-struct Large {
-    addition: Addition,
-    last: Option<SeriesName>,
-    series: u64,
-}
-
-impl Large {
-    fn begin(dir: &Path) -> Result<Large, Error> {
-        Ok(Large { addition: Addition::begin(dir)?, last: None, series: 0 })
+    if addition.len() < SMALL_ROWS
+        && let Some(sorted) = addition.sorted()
+        && is_small(&sorted)
+        && (send(dir, &sorted)? || log(dir, &sorted)?)
+    {
+        return Ok(sorted.added());
     }
+    Ok(addition.commit()?)
+}
 
-    fn commit(self) -> Result<Committed, Error> {
-        let added = self.addition.commit()?;
-        Ok(Committed { dots: added.stored, series: self.series, replaced: added.replaced })
+fn is_small(sorted: &Sorted) -> bool {
+    let bytes = |row: Row<'_>| ENTRY_BYTES + row.row_bytes().len();
+    sorted.rows().map(|(_, row)| bytes(row)).sum::<usize>() < SMALL_BYTES
+}
+
+/// Hands it to the collector; `false` where none is there, or it cannot take it now.
+///
+/// # Errors
+///
+/// [`Error::Refused`] where the collector will not have it at all.
+fn send(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
+    // Row text says neither units nor names of columns.
+    let is_text = |shape: &Shape| shape.unit().is_empty() && shape.columns().is_empty();
+    if !sorted.rows().all(|(_, row)| is_text(row.shape())) {
+        return Ok(false);
     }
-}
-
-impl Sink for Large {
-    type Error = Error;
-
-    fn push(
-        &mut self,
-        name: &SeriesName,
-        shape: &Shape,
-        time: Timestamp,
-        cell: Cell<'_>,
-    ) -> Result<(), Error> {
-        if self.last.as_ref() != Some(name) {
-            self.last = Some(name.clone());
-            self.series += 1;
-        }
-        Ok(self.addition.push(name, shape, time, cell)?)
-    }
-}
-
-/// Sorted rows in memory; of equal series and time the last.
-#[derive(Default)]
-struct Small {
-    entries: Vec<Entry>,
-    rows: Vec<u8>,
-    committed: Committed,
-}
-
-struct Entry {
-    name: SeriesName,
-    shape: Shape,
-    time: Timestamp,
-    /// The word of a number; of a row where its bytes begin.
-    word: u64,
-    bytes: usize,
-}
-
-impl Sink for Small {
-    type Error = Error;
-
-    fn push(
-        &mut self,
-        name: &SeriesName,
-        shape: &Shape,
-        time: Timestamp,
-        cell: Cell<'_>,
-    ) -> Result<(), Error> {
-        let (word, bytes) = match cell {
-            Cell::Word(word) => (word, 0),
-            Cell::Row(row) => {
-                self.rows.extend_from_slice(row);
-                ((self.rows.len() - row.len()) as u64, row.len())
-            }
-        };
-        let last = self.entries.last();
-        if last.is_some_and(|last| last.name == *name && last.time == time) {
-            self.entries.pop();
-            self.committed.replaced += 1;
-        } else {
-            self.committed.dots += 1;
-            self.committed.series += last.is_none_or(|last| last.name != *name) as u64;
-        }
-        self.entries.push(Entry { name: name.clone(), shape: shape.clone(), time, word, bytes });
-        Ok(())
-    }
-}
-
-impl Small {
-    fn each<E>(
-        &self,
-        mut each: impl FnMut(&SeriesName, &Shape, Timestamp, Cell<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for entry in &self.entries {
-            let cell = match entry.shape.word() {
-                Some(_) => Cell::Word(entry.word),
-                None => Cell::Row(&self.rows[entry.word as usize..][..entry.bytes]),
-            };
-            each(&entry.name, &entry.shape, entry.time, cell)?;
-        }
-        Ok(())
-    }
-
-    /// Hands it to the collector; `false` where none is there, or it cannot take it now.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] where the collector will not have it at all.
-    fn send(&self, dir: &Path) -> Result<bool, Error> {
-        // Row text says neither units nor names of columns.
-        if self
-            .entries
-            .iter()
-            .any(|entry| !entry.shape.unit().is_empty() || !entry.shape.columns().is_empty())
-        {
+    let Ok(mut socket) = UnixStream::connect(dir.join(SOCKET)) else { return Ok(false) };
+    let mut writer = RowWriter::new(TimeWriter::new(Times::Nanos, None), true);
+    let mut body = Vec::new();
+    for (name, row) in sorted.rows() {
+        writer.write(name.as_str(), row.time(), row.shape().format().as_str(), row.cells(), &mut body);
+        if body.len() > SMALL_BYTES {
             return Ok(false);
         }
-        let Ok(mut socket) = UnixStream::connect(dir.join(SOCKET)) else { return Ok(false) };
-        let mut writer = RowWriter::new(TimeWriter::new(Times::Nanos, None), true);
-        let mut body = Vec::new();
-        let put = self.each(|name, shape, time, cell| {
-            let format = shape.format();
-            writer.write(name.as_str(), time, format.as_str(), cell.values(format), &mut body);
-            if body.len() <= SMALL_BYTES { Ok(()) } else { Err(()) }
-        });
-        if put.is_err() {
-            return Ok(false);
-        }
-        match exchange(&mut socket, &body) {
-            Ok((201, _)) => Ok(true),
-            // It could not be kept now, or nobody knows what came of it: the next way is as good.
-            Ok((408 | 411 | 413 | 429 | 500..=599, _)) | Err(_) => Ok(false),
-            Ok((status, text)) => Err(Error::Refused { status, text }),
-        }
     }
+    match exchange(&mut socket, &body) {
+        Ok((201, _)) => Ok(true),
+        // It could not be kept now, or nobody knows what came of it: the next way is as good.
+        Ok((408 | 411 | 413 | 429 | 500..=599, _)) | Err(_) => Ok(false),
+        Ok((status, text)) => Err(Error::Refused { status, text }),
+    }
+}
 
-    /// Puts it into the log; `false` where another process is the log's writer, or it is too much for a frame.
-    fn log(&self, dir: &Path) -> Result<bool, Error> {
-        let mut writer = match Writer::open(dir) {
-            Err(dotter_store::Error::Locked(_)) => return Ok(false),
-            other => other?,
-        };
-        let mut dots = Dots::default();
-        self.each(|name, shape, time, cell| -> Result<(), Error> {
-            dots.push(writer.series(name, shape), false, time, cell);
-            Ok(())
-        })?;
-        match writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }) {
-            Err(dotter_store::Error::TooBig { .. }) => return Ok(false),
-            other => other?,
-        }
-        writer.sync()?;
-        let is_due = writer.unsealed().files >= UNSEALED_FILES;
-        drop(writer);
-        if is_due {
-            // What is stored is stored: whoever comes next tries again.
-            let _ = dotter_store::seal(dir, &|| false);
-        }
-        Ok(true)
+/// Puts it into the log; `false` where another process is the log's writer, or it is too much for a frame.
+fn log(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
+    let mut writer = match Writer::open(dir) {
+        Err(dotter_store::Error::Locked(_)) => return Ok(false),
+        other => other?,
+    };
+    let mut dots = Dots::default();
+    for (name, row) in sorted.rows() {
+        let key = writer.series(name, row.shape());
+        let cell = row.word().map_or(Cell::Row(row.row_bytes()), Cell::Word);
+        dots.push(key, false, row.time(), cell);
     }
+    match writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }) {
+        Err(dotter_store::Error::TooBig { .. }) => return Ok(false),
+        other => other?,
+    }
+    writer.sync()?;
+    let is_due = writer.unsealed().files >= UNSEALED_FILES;
+    drop(writer);
+    if is_due {
+        // What is stored is stored: whoever comes next tries again.
+        let _ = dotter_store::seal(dir, &|| false);
+    }
+    Ok(true)
 }
 
 /// Sends rows and reads the answer: its status and its text.

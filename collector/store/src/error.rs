@@ -10,8 +10,6 @@ pub(crate) enum Error {
     Store(dotter_store::Error),
     Input(io::Error),
     Output(io::Error),
-    /// Rows could not be put aside or taken back.
-    Sorting(io::Error),
     /// A file that cannot be read or written.
     File {
         doing: &'static str,
@@ -73,9 +71,6 @@ impl fmt::Display for Error {
             Error::Store(error) => error.fmt(f),
             Error::Input(_) => f.write_str("cannot read standard input; nothing was stored"),
             Error::Output(_) => f.write_str("cannot write to standard output"),
-            Error::Sorting(_) => {
-                f.write_str("cannot sort the rows in a file beside the store; nothing was stored")
-            }
             Error::File { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
             Error::Line { place, what, stored: 0 } => write!(f, "{place}: {what}; nothing was stored"),
             Error::Line { place, what, stored } => {
@@ -103,9 +98,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Store(error) => error.source(),
-            Error::Input(error) | Error::Output(error) | Error::Sorting(error) | Error::Signals(error) => {
-                Some(error)
-            }
+            Error::Input(error) | Error::Output(error) | Error::Signals(error) => Some(error),
             Error::File { source, .. } => Some(source),
             #[cfg(feature = "parquet")]
             Error::Parquet(error) => Some(error),

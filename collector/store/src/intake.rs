@@ -1,40 +1,52 @@
 //! Rows on their way into the store, whatever they came from: bad ones told or counted, good ones sorted, all of
 //! them committed in one transaction.
 
-use std::io;
 use std::path::Path;
 
-use dotter_dot::{Cell, Shape, Timestamp};
+use dotter_dot::{Cell, SeriesName, Shape, Timestamp};
+use dotter_store::{Added, Addition};
 
-use crate::commit::{Committed, commit};
+use crate::commit::commit;
 use crate::error::{Error, Place};
-use crate::sort::Sorter;
 
 /// Bad rows that are told one by one where they are skipped.
 const TOLD_MAX: u64 = 10;
+
+/// How much of a series that is none is told.
+const NAME_CHARS_MAX: usize = 64;
 
 /// Rows of a transaction that is being made.
 pub(crate) struct Intake<'a> {
     dir: &'a Path,
     skip_bad: bool,
-    sorter: Sorter,
+    addition: Addition,
+    /// The series of the row before.
+    last: Option<SeriesName>,
     bad: u64,
     /// What was left out though nothing is wrong with the input, and how often that was told.
     left_out: u64,
     left_out_told: u64,
     /// By all transactions, but for the series, which are those of the last.
-    stored: Committed,
+    stored: Added,
 }
 
 impl<'a> Intake<'a> {
     pub(crate) fn new(dir: &'a Path, skip_bad: bool) -> Intake<'a> {
-        let stored = Committed::default();
-        Intake { dir, skip_bad, sorter: Sorter::new(dir), bad: 0, left_out: 0, left_out_told: 0, stored }
+        Intake {
+            dir,
+            skip_bad,
+            addition: Addition::new(dir),
+            last: None,
+            bad: 0,
+            left_out: 0,
+            left_out_told: 0,
+            stored: Added::default(),
+        }
     }
 
     /// Rows of the transaction so far.
     pub(crate) fn count(&self) -> u64 {
-        self.sorter.count()
+        self.addition.len()
     }
 
     /// Takes a row; one whose series has no valid name is bad.
@@ -46,10 +58,19 @@ impl<'a> Intake<'a> {
         time: Timestamp,
         cell: Cell<'_>,
     ) -> Result<(), Error> {
-        match self.sorter.push(name, shape, time, cell).map_err(Error::Sorting)? {
-            Ok(()) => Ok(()),
-            Err(what) => self.bad(place, what),
-        }
+        let series = match self.last.take() {
+            Some(last) if last.as_str() == name => last,
+            _ => match SeriesName::new(name) {
+                Ok(series) => series,
+                Err(error) => {
+                    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+                    return self.bad(place, format!("series '{name}': {error}"));
+                }
+            },
+        };
+        self.addition.push(&series, shape, time, cell)?;
+        self.last = Some(series);
+        Ok(())
     }
 
     /// Notes what was no row: an error unless bad ones are skipped.
@@ -70,7 +91,7 @@ impl<'a> Intake<'a> {
     ) -> Result<(), Error> {
         let what = what.into();
         if !self.skip_bad {
-            return Err(Error::Line { place: place(), what, stored: self.stored.dots });
+            return Err(Error::Line { place: place(), what, stored: self.stored.stored });
         }
         let told = self.bad;
         self.bad += count;
@@ -95,9 +116,9 @@ impl<'a> Intake<'a> {
 
     /// Stores what was taken since the last time, in one transaction.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
-        let sorter = std::mem::replace(&mut self.sorter, Sorter::new(self.dir));
-        let Committed { dots, series, replaced } = commit(self.dir, sorter)?;
-        self.stored.dots += dots;
+        let addition = std::mem::replace(&mut self.addition, Addition::new(self.dir));
+        let Added { stored, series, replaced } = commit(self.dir, addition)?;
+        self.stored.stored += stored;
         self.stored.series = series;
         self.stored.replaced += replaced;
         Ok(())
@@ -105,16 +126,10 @@ impl<'a> Intake<'a> {
 
     /// Says on standard error what was stored.
     pub(crate) fn tell(&self) {
-        let Committed { dots, series, replaced } = self.stored;
+        let Added { stored, series, replaced } = self.stored;
         eprintln!(
-            "stored {dots} dots of {series} series, {replaced} replaced by later lines, {} skipped",
+            "stored {stored} dots of {series} series, {replaced} replaced by later lines, {} skipped",
             self.bad + self.left_out
         );
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Error {
-        Error::Sorting(error)
     }
 }

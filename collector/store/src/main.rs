@@ -24,7 +24,6 @@ mod progress;
 mod read;
 mod selection;
 mod sonnerie;
-mod sort;
 mod stat;
 #[cfg(feature = "parquet")]
 mod target;

@@ -48,7 +48,7 @@ fn name(number: u64) -> SeriesName {
 fn fill(dir: &Path, series: u64, dots: u64, segments: u64) {
     let begin = 1_700_000_000_000_000_000;
     for segment in 0..segments {
-        let mut addition = Addition::begin(dir).expect("a place for a store");
+        let mut addition = Addition::new(dir);
         for number in 0..series {
             let name = name(number);
             for dot in 0..dots {
@@ -57,7 +57,7 @@ fn fill(dir: &Path, series: u64, dots: u64, segments: u64) {
                 let value = ((number * 31 + step * step) % 1000) as f64 / 100.0;
                 addition
                     .push(&name, &Shape::number(), time, Cell::Word(value.to_bits()))
-                    .expect("dots in order");
+                    .expect("room on the disk");
             }
         }
         addition.commit().expect("room on the disk");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{RowError, SeriesName, Timestamp};
+use dotter_dot::{RowError, SeriesName};
 
 /// Carries what was being done, to what, and what was found.
 #[derive(Debug)]
@@ -51,13 +51,6 @@ pub enum Error {
         series: SeriesName,
         /// What is wrong with them.
         source: RowError,
-    },
-    /// A row that belongs before the one before it, where rows have to come in order.
-    Unsorted {
-        /// Its series.
-        series: SeriesName,
-        /// Its time.
-        time: Timestamp,
     },
     /// A lane's records do not begin where the account ends.
     Gap {
@@ -141,13 +134,6 @@ impl fmt::Display for Error {
             }
             Error::TooBig { bytes } => write!(f, "a transaction of {bytes} bytes does not fit into a frame"),
             Error::Row { series, .. } => write!(f, "cannot take a row of series {series}"),
-            Error::Unsorted { series, time } => {
-                write!(
-                    f,
-                    "row {series} {} came too late: rows have to come sorted by series and time",
-                    time.nanos()
-                )
-            }
             Error::Gap { wanted, found } => write!(f, "records begin at {found}, expected {wanted}"),
             Error::TooManyDeletions { count } => {
                 write!(

@@ -40,7 +40,7 @@ pub use read::scan::{Row, Scan};
 pub use read::snapshot::{Chunk, Dot, Snapshot};
 pub use read::stat::{Level, Stat};
 pub use read::verify::{Damage, Verified, verify, verify_with};
-pub use write::add::{Added, Addition, add};
+pub use write::add::{Added, Addition, Sorted, add};
 pub use write::backup::{BackedUp, backup};
 pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
 pub use write::delete::{Deletion, delete};

@@ -18,7 +18,9 @@ fn child() {
     let (name, dir) = told.split_once(' ').unwrap();
     let name = SeriesName::new(name).unwrap();
     let mut lines = std::io::stdin().lines();
-    let mut addition = Addition::begin(Path::new(dir)).unwrap();
+    // So little memory that its files are there from the first dot on.
+    let mut addition = Addition::with_memory(Path::new(dir), 1);
+    addition.push(&name, &Shape::number(), Timestamp::MIN, Cell::Word(0)).unwrap();
     println!("\nbegun as process {}", std::process::id());
     lines.next().unwrap().unwrap();
     for time in 0..ROWS {

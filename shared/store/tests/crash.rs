@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotter_dot::{Dots, Incarnation, NamedDots, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Cell, Dots, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk};
 use dotter_store::{
-    Deletion, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
+    Addition, Deletion, Error, LaneRecords, Ledger, Pattern, Reader, RingPart, Snapshot, Transaction, Writer,
 };
 use support::{Random, copy, machine};
 use trial::{Fault, Trial};
@@ -167,12 +167,16 @@ impl Work<'_> {
     }
 
     fn add_again(&self, commit: &Commit) -> Result<(), Error> {
-        let mut bulk = NamedDots::default();
+        // So little memory that dots are put aside.
+        let mut addition = Addition::with_memory(self.dir, 4 << 10);
         for name in [commit.name(), "all".to_owned()] {
             let name = SeriesName::new(&name).unwrap();
-            commit.times().for_each(|time| bulk.push_number(&name, Timestamp::from_nanos(time), time as f64));
+            for time in commit.times() {
+                let value = Cell::number(time as f64);
+                addition.push(&name, &Shape::number(), Timestamp::from_nanos(time), value)?;
+            }
         }
-        dotter_store::add(self.dir, bulk).map(drop)
+        addition.commit().map(drop)
     }
 
     fn seal(&mut self) -> Result<(), Error> {

@@ -280,37 +280,66 @@ fn named_dots_come_into_the_log_and_into_a_segment_as_they_are() {
     }
 }
 
+fn cell<'a>(shape: &Shape, row: &'a [u8]) -> Cell<'a> {
+    Cell::from_row(shape.format(), row).unwrap()
+}
+
+/// As much memory as there are files: none, one, some of one level, of two.
 #[test]
-fn an_addition_takes_what_comes_in_order_and_keeps_the_last_of_equal_times() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut addition = Addition::begin(dir.path()).unwrap();
-    for n in 0..20_000_u64 {
-        let of = if n / 5_000 == 2 { 3 } else { 0 };
-        let (shape, row) = (shape(of), row(of, n));
-        let cell = Cell::from_row(shape.format(), &row).unwrap();
-        addition.push(&name("a"), &shape, at(n / 2), cell).unwrap();
+fn an_addition_takes_what_comes_in_any_order_and_keeps_the_last_of_equal_times() {
+    for (count, bytes) in [(20_000_u64, usize::MAX), (20_000, 1 << 20), (20_000, 20_000), (6_000, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut addition = Addition::with_memory(dir.path(), bytes);
+        let of = |n: u64| if n / 5_000 == 2 { 3 } else { 0 };
+        // Pairs of equal times, the later halves of them first.
+        for n in (count / 2..count).chain(0..count / 2) {
+            addition.push(&name("a"), &shape(of(n)), at(n / 2), cell(&shape(of(n)), &row(of(n), n))).unwrap();
+        }
+        addition.push(&name("b"), &shape(5), at(7), Cell::Word((-1_i64) as u64)).unwrap();
+        addition.push(&name("a"), &shape(0), at(0), cell(&shape(0), &row(0, 77))).unwrap();
+        let refused = addition.push(&name("b"), &shape(1), at(8), Cell::Row(&[2, b'a', 0xff]));
+        assert!(matches!(refused, Err(Error::Row { .. })));
+        assert_eq!(addition.len(), count + 2);
+        let expected = Added { stored: count / 2 + 1, series: 2, replaced: count / 2 + 1 };
+        assert_eq!(addition.commit().unwrap(), expected, "{bytes} bytes");
+        let snapshot = open(dir.path());
+        let found = rows(&mut snapshot.scan(), "a", TimeRange::ALL);
+        assert_eq!(found.len() as u64, count / 2);
+        assert_eq!(found[0], (0, false, shape(0), row(0, 77)));
+        let kept = (3..).step_by(2).map(|n| (n / 2, false, shape(of(n)), row(of(n), n)));
+        assert!(found.into_iter().skip(1).eq(kept.take(count as usize / 2 - 1)), "{bytes} bytes");
+        assert_eq!(snapshot.last("b", 1).unwrap()[0].value, -1.0);
+        assert_eq!(snapshot.stat().segments, 1);
+        // Nothing is left behind, whatever becomes of one.
+        drop(snapshot);
+        let mut dropped = Addition::with_memory(dir.path(), 1);
+        (0..9).for_each(|n| dropped.push(&name("c"), &Shape::number(), at(n), Cell::Word(0)).unwrap());
+        drop(dropped);
+        assert_eq!(Addition::new(dir.path()).commit().unwrap(), Added::default());
+        assert_eq!(open(dir.path()).stat().segments, 1);
+        assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     }
-    addition.push(&name("b"), &shape(5), at(7), Cell::Word(-1_i64 as u64)).unwrap();
-    assert!(matches!(
-        addition.push(&name("b"), &shape(0), at(6), Cell::number(0.0)),
-        Err(Error::Unsorted { .. })
-    ));
-    assert!(matches!(
-        addition.push(&name("a"), &shape(0), at(9), Cell::number(0.0)),
-        Err(Error::Unsorted { .. })
-    ));
-    assert_eq!(addition.commit().unwrap(), Added { stored: 10_001, replaced: 10_000 });
-    let snapshot = open(dir.path());
-    let found = rows(&mut snapshot.scan(), "a", TimeRange::ALL);
-    assert_eq!(found.len(), 10_000);
-    assert!(found.iter().zip((1..).step_by(2)).all(|(found, n)| {
-        let of = if n / 5_000 == 2 { 3 } else { 0 };
-        *found == (n / 2, false, shape(of), row(of, n))
-    }));
-    assert_eq!(snapshot.last("b", 1).unwrap()[0].value, -1.0);
-    drop(Addition::begin(dir.path()).unwrap());
-    assert_eq!(open(dir.path()).stat().segments, 1);
-    assert_eq!(Addition::begin(dir.path()).unwrap().commit().unwrap(), Added::default());
+}
+
+#[test]
+fn an_addition_that_fits_into_memory_shows_its_rows_before_its_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let fill = |mut addition: Addition| {
+        for (series, time, word) in [("b", 2, 1), ("a", 2, 2), ("b", 1, 3), ("b", 2, 4)] {
+            addition.push(&name(series), &Shape::number(), at(time), Cell::Word(word)).unwrap();
+        }
+        addition
+    };
+    let addition = fill(Addition::new(&dir.path().join("none")));
+    let sorted = addition.sorted().unwrap();
+    assert_eq!(sorted.added(), Added { stored: 3, series: 2, replaced: 1 });
+    let found: Vec<_> = sorted.rows().map(|(name, row)| (name.as_str(), row.time(), row.word())).collect();
+    assert_eq!(found, [("a", at(2), Some(2)), ("b", at(1), Some(3)), ("b", at(2), Some(4))]);
+    drop(addition);
+    assert!(!dir.path().join("none").exists(), "what is not committed makes no store");
+    let addition = fill(Addition::with_memory(dir.path(), 1));
+    assert!(addition.sorted().is_none());
+    assert_eq!(addition.commit().unwrap(), sorted.added());
 }
 
 #[test]

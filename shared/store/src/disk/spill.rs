@@ -1,7 +1,7 @@
 //! Bytes that are written once and read back once: in memory while they are few, else in a file without a name.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
 use crate::disk::layout::Layout;
@@ -31,7 +31,12 @@ impl Spill {
     /// Lets `fill` append some.
     pub(crate) fn append(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
         fill(&mut self.memory);
-        if self.memory.len() < MEMORY_BYTES {
+        if self.memory.len() < MEMORY_BYTES { Ok(()) } else { self.put_aside() }
+    }
+
+    /// Keeps none of them in memory.
+    pub(crate) fn put_aside(&mut self) -> Result<(), Error> {
+        if self.memory.is_empty() {
             return Ok(());
         }
         if self.file.is_none() {
@@ -48,7 +53,7 @@ impl Spill {
     }
 
     /// All of them, from the first on.
-    pub(crate) fn into_reader(self) -> Result<impl Read, Error> {
+    pub(crate) fn into_reader(self) -> Result<SpillReader, Error> {
         let file = match self.file {
             None => None,
             Some((path, mut file)) => {
@@ -56,12 +61,15 @@ impl Spill {
                 Some(BufReader::with_capacity(64 << 10, file))
             }
         };
-        Ok(Maybe(file).chain(io::Cursor::new(self.memory)))
+        Ok(Maybe(file).chain(Cursor::new(self.memory)))
     }
 }
 
+/// The bytes of a [`Spill`].
+pub(crate) type SpillReader = Chain<Maybe, Cursor<Vec<u8>>>;
+
 /// A file, or nothing.
-struct Maybe(Option<BufReader<File>>);
+pub(crate) struct Maybe(Option<BufReader<File>>);
 
 impl Read for Maybe {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -75,7 +83,7 @@ mod tests {
 
     #[test]
     fn few_bytes_and_many_come_back_and_leave_no_file() {
-        for count in [0_u32, 10, 40_000, 200_000] {
+        for count in [0_u32, 10, 11, 40_000, 200_000, 200_001] {
             let dir = tempfile::tempdir().unwrap();
             let layout = Layout::new(dir.path());
             layout.create().unwrap();
@@ -83,6 +91,10 @@ mod tests {
             for number in 0..count {
                 spill.append(|out| out.extend_from_slice(&number.to_le_bytes())).unwrap();
                 assert!(spill.memory.len() <= MEMORY_BYTES);
+            }
+            if count % 4 == 0 {
+                spill.put_aside().unwrap();
+                assert!(spill.memory.is_empty());
             }
             assert_eq!(spill.len(), count as u64 * 4);
             assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);

@@ -4,6 +4,8 @@ pub(crate) mod segment;
 
 pub(crate) mod writer;
 
+pub(crate) mod aside;
+
 pub(crate) mod add;
 pub(crate) mod delete;
 

@@ -112,11 +112,6 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Says otherwise what the shape of the dot committed last is, which was not known as the series began.
-    pub(crate) fn set_latest(&mut self, latest: Shape) {
-        self.open.as_mut().expect("a series was begun").latest = latest;
-    }
-
     /// Says anew what shape the dot committed last has, of the series begun.
     pub(crate) fn latest(&mut self, shape: &Shape) {
         if let Some(open) = self.open.as_mut().filter(|open| !open.latest.is(shape)) {
