@@ -3,9 +3,10 @@
 use crate::column::Buffers;
 use crate::{Cell, Letter, Rows, Shape, Timestamp};
 
-/// What a key holds besides the number of the series, which stands above these bits.
-const CLOCK: u32 = 1;
-const ROW: u32 = 2;
+/// What a key holds besides the number of the series, which stands above these bits. The kind of value stands lowest:
+/// without it the key counts the two kinds of dots of each series, which is what the log groups by.
+const ROW: u32 = 1;
+const CLOCK: u32 = 2;
 const FLAG_BITS: u32 = 2;
 
 /// One past the greatest number of a series.

@@ -140,7 +140,7 @@ impl Grouping {
 
 /// Where the group of a key is counted: a series has values of one kind, so there are two groups of a series at most.
 fn place(key: DotKey) -> usize {
-    key.series() as usize * 2 + key.is_clock() as usize
+    (key.series() << 1 | key.is_clock() as u32) as usize
 }
 
 /// A group's key.
