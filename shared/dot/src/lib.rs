@@ -2,8 +2,8 @@
 //!
 //! One word, one meaning: a [`Timestamp`] is a moment, a [`TimeRange`] a half-open span of them, a
 //! [`SeriesName`] what all dots of one series stand under, a [`Shape`] what their values look like ([`Format`]:
-//! one [`Letter`] a column), a [`Value`] what stands in a column, an [`Incarnation`] one life of one ring, and a
-//! [`Reason`] why a dot that was published is not stored.
+//! one [`Letter`] a column) and mean ([`Kind`]), a [`Value`] what stands in a column, an [`Incarnation`] one life of
+//! one ring, and a [`Reason`] why a dot that was published is not stored.
 //!
 //! Dots in memory stand as columns, and their values as a [`Cell`] each: one series in a [`Column`], many in [`Dots`]
 //! under numbers of the holder's own, in [`NamedDots`] together with their names and shapes.
@@ -13,6 +13,7 @@ mod column;
 mod dots;
 mod format;
 mod incarnation;
+mod kind;
 mod name;
 mod named;
 mod range;
@@ -30,6 +31,7 @@ pub use column::{Buffers, Column};
 pub use dots::{DotKey, Dots, SERIES_MAX, SeriesKey};
 pub use format::{COLUMNS_MAX, Format, FormatError, Letter};
 pub use incarnation::{Incarnation, IncarnationError};
+pub use kind::Kind;
 pub use name::{BYTE_ORDER_MARK, NAME_BYTES_MAX, NameError, SeriesName};
 pub use named::NamedDots;
 pub use range::TimeRange;

@@ -1,24 +1,25 @@
-//! What the values of a series look like: format, unit, names of the columns.
+//! What the values of a series look like and mean: format, unit, kind, names of the columns.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use crate::{Format, Letter};
+use crate::{Format, Kind, Letter};
 
 /// The longest unit and the longest name of a column, in bytes.
 pub const LABEL_BYTES_MAX: usize = 255;
 
-/// The shape of a value. Cheap to clone.
+/// The shape of a value. Cheap to clone. Two shapes are equal where format, unit, kind and names of columns are.
 ///
 /// Always true: it names no columns or each of them; unit and names have at most [`LABEL_BYTES_MAX`] bytes and no
 /// control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Shape(Arc<Inner>);
 
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Inner {
     format: Format,
     unit: Box<str>,
+    kind: Kind,
     columns: Box<[Box<str>]>,
 }
 
@@ -41,6 +42,8 @@ pub enum ShapeError {
 static NUMBER: LazyLock<Shape> = LazyLock::new(|| Shape::from(Format::number()));
 
 impl Shape {
+    /// A shape of a kind that nobody has said; see [`Shape::with_kind`].
+    ///
     /// - `unit`: empty where it is not known
     /// - `columns`: names of the columns; none, or one for each
     ///
@@ -60,10 +63,19 @@ impl Shape {
             }
         }
         let columns = columns.iter().map(|name| name.as_ref().into()).collect();
-        Ok(Shape(Arc::new(Inner { format, unit: unit.into(), columns })))
+        Ok(Shape(Arc::new(Inner { format, unit: unit.into(), kind: Kind::Unsaid, columns })))
     }
 
-    /// One f64 of no unit; makes nothing.
+    /// The same shape, of this kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Shape {
+        if self.0.kind != kind {
+            Arc::make_mut(&mut self.0).kind = kind;
+        }
+        self
+    }
+
+    /// One f64 of no unit and of no kind that anybody has said; makes nothing.
     pub fn number() -> Shape {
         NUMBER.clone()
     }
@@ -85,6 +97,12 @@ impl Shape {
         &self.0.unit
     }
 
+    /// What the values mean.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     /// Names of the columns: none, or as many as there are letters.
     pub fn columns(&self) -> &[Box<str>] {
         &self.0.columns
@@ -99,7 +117,7 @@ impl Shape {
 
 impl From<Format> for Shape {
     fn from(format: Format) -> Shape {
-        Shape(Arc::new(Inner { format, unit: "".into(), columns: Box::default() }))
+        Shape(Arc::new(Inner { format, unit: "".into(), kind: Kind::Unsaid, columns: Box::default() }))
     }
 }
 
@@ -111,7 +129,7 @@ impl Default for Shape {
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} {:?}", self.0.format, self.0.unit, self.0.columns)
+        write!(f, "{} {:?} {} {:?}", self.0.format, self.0.unit, self.0.kind, self.0.columns)
     }
 }
 
@@ -146,6 +164,20 @@ mod tests {
         assert_eq!(Shape::new(format(), "", &["took"]), Err(ShapeError::Columns { found: 1, expected: 2 }));
         assert_eq!(Shape::new(format(), "", &["a", &"x".repeat(256)]), Err(ShapeError::TooLong(256)));
         assert_eq!(Shape::new(format(), "m\ns", &["a", "b"]), Err(ShapeError::Control('\n')));
+    }
+
+    #[test]
+    fn shapes_of_two_kinds_are_two_shapes() {
+        let unsaid = Shape::new(Format::number(), "s", &["took"]).unwrap();
+        let counter = unsaid.clone().with_kind(Kind::Counter);
+        assert_eq!((unsaid.kind(), counter.kind()), (Kind::Unsaid, Kind::Counter));
+        assert_eq!((counter.unit(), counter.columns()), (unsaid.unit(), unsaid.columns()));
+        assert_ne!(unsaid, counter);
+        assert_eq!(std::collections::HashSet::from([unsaid.clone(), counter.clone()]).len(), 2);
+        assert_eq!(counter.with_kind(Kind::Unsaid), unsaid);
+        assert!(Shape::number().with_kind(Kind::Unsaid).is(&Shape::number()), "nothing is made");
+        assert_eq!(Shape::number().with_kind(Kind::Gauge).kind(), Kind::Gauge);
+        assert_eq!(Shape::number().kind(), Kind::Unsaid, "the plain number stays what it was");
     }
 
     #[test]
