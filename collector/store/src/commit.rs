@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::{Cell, Dots, Shape};
+use dotter_dot::{Cell, Dots};
 use dotter_intake::row_text::{RowWriter, TimeWriter, Times};
 use dotter_store::{Added, Addition, Row, Sorted, Transaction, Writer};
 
@@ -64,9 +64,8 @@ fn is_small(sorted: &Sorted) -> bool {
 ///
 /// [`Error::Refused`] where the collector will not have it at all.
 fn send(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
-    // Row text says neither units nor names of columns.
-    let is_text = |shape: &Shape| shape.unit().is_empty() && shape.columns().is_empty();
-    if !sorted.rows().all(|(_, row)| is_text(row.shape())) {
+    // Row text says neither units nor kinds nor names of columns.
+    if !sorted.rows().all(|(_, row)| row.shape().is_format_alone()) {
         return Ok(false);
     }
     let Ok(mut socket) = UnixStream::connect(dir.join(SOCKET)) else { return Ok(false) };

@@ -57,8 +57,8 @@ fn has_blanks(format: &TimeFormat) -> bool {
 /// Rows as the command sees them, and what it does not see of them.
 struct Text {
     writer: RowWriter,
-    /// By series and format, shapes with a unit or names of columns, which rows of text do not have: a row that
-    /// comes back under the same name in the same format gets them again.
+    /// By series and format, shapes with a unit, a kind or names of columns, which rows of text do not have: a row
+    /// that comes back under the same name in the same format gets them again.
     labels: HashMap<String, HashMap<String, Shape>>,
 }
 
@@ -66,7 +66,7 @@ impl Text {
     fn write(&mut self, name: &str, row: &Row<'_>, out: &mut Vec<u8>) {
         let shape = row.shape();
         let letters = shape.format().as_str();
-        if !shape.unit().is_empty() || !shape.columns().is_empty() {
+        if !shape.is_format_alone() {
             let known = self.labels.get(name).and_then(|shapes| shapes.get(letters));
             if !known.is_some_and(|known| known.is(shape)) {
                 self.labels.entry(name.to_owned()).or_default().insert(letters.to_owned(), shape.clone());

@@ -6,6 +6,8 @@ mod support;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
+use dotter_dot::{Dots, Kind, SeriesName, Shape, Timestamp};
+use dotter_store::{Reader, Transaction, Writer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{command, failed, printed, run, told};
@@ -434,6 +436,23 @@ fn a_compaction_passes_all_rows_through_a_command() {
 }
 
 #[test]
+fn a_compaction_through_a_command_keeps_the_kind_of_a_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let counter = Shape::number().with_kind(Kind::Counter);
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let key = writer.series(&SeriesName::new("orders").unwrap(), &counter);
+    let mut dots = Dots::default();
+    (1..4).for_each(|n| dots.push_number(key, false, Timestamp::from_nanos(n), n as f64));
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    let said = told(dir.path(), &["compact", "--major", "--filter", "grep -v '2$'"], "");
+    assert!(said.contains("3 rows out, 2 rows in"), "{said}");
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+    assert_eq!(snapshot.shape("orders").unwrap(), Some(counter));
+}
+
+#[test]
 fn help_and_wrong_usage_have_their_exit_status() {
     let dir = tempfile::tempdir().unwrap();
     assert!(printed(dir.path(), &["--help"]).contains("Exit status"));
@@ -450,7 +469,7 @@ fn a_major_compaction_removes_what_is_too_old_once_one_before_has_said_so() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("retention.toml"), "[[rule]]\npattern = \"short\"\nkeep = \"raw:1h\"\n")
         .unwrap();
-    let now = dotter_dot::Timestamp::now().nanos();
+    let now = Timestamp::now().nanos();
     let hour = 3_600_000_000_000;
     let rows = (0..8).map(|hours| format!("short {} 1\nlong {0} 1\n", now - hours * hour));
     told(dir.path(), &["add"], &rows.collect::<String>());

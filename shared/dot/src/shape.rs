@@ -108,6 +108,11 @@ impl Shape {
         &self.0.columns
     }
 
+    /// Whether it says nothing beside the format: no unit, no kind, no names of columns.
+    pub fn is_format_alone(&self) -> bool {
+        self.unit().is_empty() && self.kind() == Kind::Unsaid && self.columns().is_empty()
+    }
+
     /// Whether both are the same one in memory, which is a quick way to see that they are equal.
     #[inline]
     pub fn is(&self, other: &Shape) -> bool {
@@ -184,5 +189,9 @@ mod tests {
     fn the_plain_number_is_made_once() {
         assert!(Shape::number().is(&Shape::default()));
         assert_eq!(Shape::number(), Shape::from(Format::number()));
+        let named = Shape::new(Format::number(), "", &["took"]).unwrap();
+        let unit = Shape::new::<&str>(Format::number(), "ms", &[]).unwrap();
+        assert!(Shape::number().is_format_alone());
+        assert!(![named, unit, Shape::number().with_kind(Kind::Gauge)].iter().any(Shape::is_format_alone));
     }
 }

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotter_dot::{Cell, Dots, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_dot::{
+    Cell, Dots, Incarnation, Kind, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row,
+};
 use dotter_store::{LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
 use support::{copy, machine, push, row, rows, shape};
 
@@ -23,6 +25,10 @@ fn name(text: &str) -> SeriesName {
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(1_710_504_000 + seconds).unwrap()
+}
+
+fn counter() -> Shape {
+    Shape::number().with_kind(Kind::Counter)
 }
 
 enum Row {
@@ -44,7 +50,7 @@ fn write(dir: &Path) {
     for round in 0..2 {
         let mut writer = Writer::open_with(dir, 4096).unwrap();
         let load = writer.series(&name("host.load"), &Shape::number());
-        let calls = writer.series(&name("app.calls;instance=worker-3"), &Shape::number());
+        let calls = writer.series(&name("app.calls;instance=worker-3"), &counter());
         let mut dots = Dots::default();
         let walk = writer.series(&name("walk"), &Shape::number());
         let log = writer.series(&name("log"), &shape(1));
@@ -167,6 +173,7 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!(load[41].value.to_bits(), (-0.0_f64).to_bits());
     let calls = snapshot.read("app.calls;instance=worker-3", TimeRange::new(at(30), at(33))).unwrap();
     assert_eq!(calls.iter().map(|dot| dot.value).collect::<Vec<_>>(), [100.0, 121.0, 144.0]);
+    assert_eq!(snapshot.shape("app.calls;instance=worker-3").unwrap(), Some(counter()));
     let account = snapshot.ledger().account(Incarnation([7; 16])).unwrap();
     assert_eq!(
         (account.application.as_str(), account.first_seen, account.finished),

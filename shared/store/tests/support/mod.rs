@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use dotter_dot::{Cell, Dots, Format, Incarnation, SeriesKey, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_dot::{
+    Cell, Dots, Format, Incarnation, Kind, SeriesKey, Shape, TimeRange, Timestamp, Value, put_row,
+};
 use dotter_store::{Machine, Scan};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
@@ -67,18 +69,18 @@ pub fn copy(from: &Path, to: &Path) {
 /// How many shapes [`shape`] knows.
 pub const SHAPES: u64 = 9;
 
-/// Words of every letter, a unit, texts and rows.
+/// Words of every letter, a unit, kinds, texts and rows.
 pub fn shape(number: u64) -> Shape {
     let format = |letters: &str| Format::new(letters).unwrap();
     match number % SHAPES {
         0 => Shape::number(),
         1 => Shape::from(format("s")),
-        2 => Shape::new(format("F"), "ms", &["took"]).unwrap(),
+        2 => Shape::new(format("F"), "ms", &["took"]).unwrap().with_kind(Kind::Histogram),
         3 => Shape::new(format("suF"), "", &["path", "code", "took"]).unwrap(),
-        4 => Shape::from(format("U")),
+        4 => Shape::from(format("U")).with_kind(Kind::Counter),
         5 => Shape::from(format("i")),
-        6 => Shape::from(format("f")),
-        7 => Shape::from(format("uIssf")),
+        6 => Shape::from(format("f")).with_kind(Kind::Gauge),
+        7 => Shape::from(format("uIssf")).with_kind(Kind::State),
         _ => Shape::from(format("I")),
     }
 }

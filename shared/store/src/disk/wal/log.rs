@@ -206,7 +206,7 @@ impl Log {
             let fits = |key: &&u32| {
                 let Series { name, shape, .. } = &self.series[**key as usize];
                 let labels = shape.columns().iter().map(|name| name.len() + 2).sum::<usize>();
-                bytes += name.as_str().len() + shape.format().len() + shape.unit().len() + labels + 16;
+                bytes += name.as_str().len() + shape.format().len() + shape.unit().len() + labels + 17;
                 bytes <= NAMES_BYTES
             };
             let count = rest.iter().take_while(fits).count();
