@@ -244,6 +244,8 @@ impl Columns {
                 next: lane.next,
                 losses,
                 refused,
+                // Brokers do not shard yet.
+                elsewhere: 0,
             });
         }
         shown

@@ -184,7 +184,8 @@ mod tests {
         let refusals = [(Reason::SIGNAL_HANDLER, 2)];
         let ring = RingPart { incarnation, application: "app", refusals: &refusals, now };
         let lost = Lost { first: 0, next: 3, reason: Reason::LAPPED, times: None };
-        let lanes = [LaneRecords { lane: 0, first: 0, next: 3, losses: vec![lost], refused: vec![] }];
+        let lanes =
+            [LaneRecords { lane: 0, first: 0, next: 3, losses: vec![lost], ..LaneRecords::default() }];
         let dots = dotter_dot::Dots::default();
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
         writer.finish(&ring, &[(0, 3)], now).unwrap();

@@ -89,7 +89,7 @@ fn a_viewer_is_told_of_each_dot_and_each_loss_once() {
     commit(&mut writer, "a", &[(seconds_ago(7), 2.25)]);
     read_until("2.25");
     let lost = Lost { first: 0, next: 5, reason: Reason::LAPPED, times: None };
-    let lanes = [LaneRecords { lane: 0, first: 0, next: 5, losses: vec![lost], refused: vec![] }];
+    let lanes = [LaneRecords { lane: 0, first: 0, next: 5, losses: vec![lost], ..LaneRecords::default() }];
     let ring = RingPart {
         incarnation: Incarnation([4; 16]),
         application: "test",

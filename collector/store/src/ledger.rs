@@ -47,13 +47,14 @@ fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Wri
     let balance = if account.is_balanced() { "=" } else { "IS NOT" };
     writeln!(
         out,
-        "  published {} {balance} stored {} + lost {}{} + refused {}{}",
+        "  published {} {balance} stored {} + lost {}{} + refused {}{}{}",
         account.published(),
         account.stored(),
         account.lost(),
         in_brackets(lost(account)),
         account.refused(),
         in_brackets(refused(&account.refused, &account.refused_in_ring)),
+        plus_elsewhere(account.elsewhere()),
     )
 }
 
@@ -65,13 +66,14 @@ fn print_application(name: &str, application: &Application, out: &mut impl Write
     )?;
     writeln!(
         out,
-        "  published {} = stored {} + lost {}{} + refused {}{}",
+        "  published {} = stored {} + lost {}{} + refused {}{}{}",
         application.published(),
         application.stored,
         application.lost(),
         in_brackets(application.lost.clone()),
         application.refused(),
         in_brackets(refused(&application.refused, &application.refused_in_ring)),
+        plus_elsewhere(application.elsewhere),
     )
 }
 
@@ -87,6 +89,11 @@ fn refused(by_collector: &BTreeMap<Reason, u64>, in_ring: &BTreeMap<Reason, u64>
     }
     refused.retain(|_, count| *count > 0);
     refused
+}
+
+/// Nothing where there is one store and not a cluster.
+fn plus_elsewhere(count: u64) -> String {
+    if count == 0 { String::new() } else { format!(" + elsewhere {count}") }
 }
 
 fn in_brackets(counts: BTreeMap<Reason, u64>) -> String {
@@ -120,6 +127,7 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
         .map(|(number, lane)| {
             json!({
                 "lane": number, "next": lane.next, "stored": lane.stored, "lost": lane.lost, "refused": lane.refused,
+                "elsewhere": lane.elsewhere,
             })
         })
         .collect();
@@ -134,6 +142,7 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
         "lost_by_reason": counts(lost(account)),
         "refused": account.refused(),
         "refused_by_reason": counts(refused(&account.refused, &account.refused_in_ring)),
+        "elsewhere": account.elsewhere(),
         "balanced": account.is_balanced(),
         "lanes": lanes,
     })
@@ -152,6 +161,7 @@ fn long_ago(name: &str, application: &Application) -> Value {
         "lost_by_reason": counts(application.lost.clone()),
         "refused": application.refused(),
         "refused_by_reason": counts(refused(&application.refused, &application.refused_in_ring)),
+        "elsewhere": application.elsewhere,
     })
 }
 

@@ -53,6 +53,27 @@ fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
     assert_eq!(printed(dir.path(), &["read", "%", "--times", "nanos"]), "a\t1\t1\na\t3\t3\n");
 }
 
+/// Shows P22.
+#[test]
+fn the_ledger_tells_what_another_store_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let key = writer.series(&SeriesName::new("a").unwrap(), &Shape::number());
+    let mut dots = Dots::default();
+    dots.push_number(key, false, Timestamp::from_nanos(1), 1.0);
+    let lanes = [LaneRecords { next: 4, elsewhere: 3, ..LaneRecords::default() }];
+    let (incarnation, now) = (Incarnation([9; 16]), Timestamp::from_nanos(5));
+    let ring = RingPart { incarnation, application: "app", refusals: &[], now };
+    writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+    writer.sync().unwrap();
+    let ledger = printed(dir.path(), &["ledger"]);
+    assert!(ledger.contains("published 4 = stored 1 + lost 0 + refused 0 + elsewhere 3\n"), "{ledger}");
+    let json: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
+    let ring = &json["rings"][0];
+    assert_eq!((&ring["elsewhere"], &ring["lanes"][0]["elsewhere"]), (&3.into(), &3.into()));
+    assert_eq!(ring["balanced"], true);
+}
+
 /// Shows P18.
 #[test]
 fn it_works_beside_a_writer_and_the_ledger_adds_up() {
@@ -63,7 +84,7 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
     dots.push_number(key, false, Timestamp::from_nanos(1), 1.0);
     dots.push_number(key, false, Timestamp::from_nanos(2), 1.0);
     let lost = Lost { first: 2, next: 7, reason: Reason::LAPPED, times: None };
-    let lanes = [LaneRecords { lane: 0, first: 0, next: 7, losses: vec![lost], refused: vec![] }];
+    let lanes = [LaneRecords { next: 7, losses: vec![lost], ..LaneRecords::default() }];
     let refusals = [(Reason::SIGNAL_HANDLER, 4)];
     let ring = RingPart {
         incarnation: Incarnation([9; 16]),

@@ -48,7 +48,7 @@ fn is_content(dots: &[Stored], lost: Option<(u64, u64)>, published: u64) -> bool
         .collect();
     let next = dots.len() as u64 + lost.map_or(0, |(first, next)| next - first);
     let ring = RingPart { incarnation: RING, application: "load", refusals: &[], now: Timestamp::now() };
-    let lanes = [LaneRecords { lane: 0, first: 0, next, losses, refused: Vec::new() }];
+    let lanes = [LaneRecords { lane: 0, first: 0, next, losses, ..LaneRecords::default() }];
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &columns }).expect("it fits");
     let ring = RingPart { incarnation: RING, application: "load", refusals: &[], now: Timestamp::now() };
     writer.finish(&ring, &[(0, next)], Timestamp::now()).expect("all is there");

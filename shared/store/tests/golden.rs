@@ -69,12 +69,12 @@ fn write(dir: &Path) {
             dots.push_number(load, true, at(round * 20 + n / 2), 0.25 * n as f64);
             dots.push_number(calls, false, at(round * 20 + n), (n * n) as f64);
         }
-        let first = round * 50;
+        let first = round * 57;
         let times = Some(TimeRange::new(at(1), at(2)));
         let lost = Lost { first: first + 40, next: first + 48, reason: Reason::LAPPED, times };
         let refused = Refused { first: first + 48, next: first + 50, reason: Reason::NAME };
-        let lanes =
-            [LaneRecords { lane: 2, first, next: first + 50, losses: vec![lost], refused: vec![refused] }];
+        let (losses, refused) = (vec![lost], vec![refused]);
+        let lanes = [LaneRecords { lane: 2, first, next: first + 57, losses, refused, elsewhere: 7 }];
         let refusals = [(Reason::SIGNAL_HANDLER, 3 + round)];
         let ring = RingPart { incarnation, application: "golden", refusals: &refusals, now: at(9) };
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
@@ -94,7 +94,7 @@ fn write(dir: &Path) {
         writer.sync().unwrap();
         if round == 1 {
             // Rings that are over.
-            writer.finish(&ring, &[(2, 100)], at(99)).unwrap();
+            writer.finish(&ring, &[(2, 114)], at(99)).unwrap();
             writer.finish(&over(8), &[(0, 0)], at(5)).unwrap();
             writer.finish(&over(9), &[(0, 0)], at(5)).unwrap();
         }
@@ -179,7 +179,8 @@ fn the_files_kept_read_as_what_was_committed() {
         (account.application.as_str(), account.first_seen, account.finished),
         ("golden", at(9), Some(at(99)))
     );
-    assert_eq!((account.published(), account.stored(), account.lost(), account.refused()), (104, 80, 16, 8));
+    assert_eq!((account.published(), account.stored(), account.elsewhere()), (118, 80, 14));
+    assert_eq!((account.lost(), account.refused()), (16, 8));
     assert!(account.is_balanced());
     assert_eq!(account.lost[&Reason::LAPPED].spans.len(), 2);
     assert_eq!(snapshot.ledger().totals.stored_other, 2 + 2 * 360);

@@ -43,7 +43,8 @@ fn publish(writer: &mut Writer, number: u32) {
         dots.push_number(key, false, Timestamp::from_nanos(u64::from(number) * 1000 + n), 1.5);
     }
     let lost = Lost { first: first + 10, next: first + 12, reason: Reason::LAPPED, times: None };
-    let lanes = [LaneRecords { lane: 0, first, next: first + 12, losses: vec![lost], refused: vec![] }];
+    let lanes =
+        [LaneRecords { lane: 0, first, next: first + 12, losses: vec![lost], ..LaneRecords::default() }];
     writer.append(&Transaction { ring: Some(part(number, &[])), lanes: &lanes, dots: &dots }).unwrap();
     writer.sync().unwrap();
 }

@@ -35,6 +35,7 @@ struct Ring {
     next: u64,
     stored: u64,
     lost: u64,
+    elsewhere: u64,
     refused: u64,
     finished: Option<Timestamp>,
 }
@@ -42,7 +43,8 @@ struct Ring {
 #[derive(Clone)]
 struct Commit {
     dots: Vec<(String, bool, u64, Value)>,
-    ring: Option<(Incarnation, u64, u64)>,
+    /// The ring it came from, and what that ring's account gains.
+    ring: Option<(Incarnation, Ring)>,
 }
 
 impl Model {
@@ -56,11 +58,12 @@ impl Model {
             self.latest.insert(series.clone(), value.0);
         }
         match commit.ring {
-            Some((incarnation, stored, lost)) => {
+            Some((incarnation, gains)) => {
                 let ring = self.rings.entry(incarnation).or_default();
-                ring.next += stored + lost;
-                ring.stored += stored;
-                ring.lost += lost;
+                ring.next += gains.next;
+                ring.stored += gains.stored;
+                ring.lost += gains.lost;
+                ring.elsewhere += gains.elsewhere;
             }
             None => self.stored_other += commit.dots.len() as u64,
         }
@@ -184,7 +187,7 @@ impl Model {
     /// Every ring has its account, or has finished long ago and is in the sum of its application, once.
     fn check_rings(&self, snapshot: &Snapshot) {
         let ledger = snapshot.ledger();
-        let (mut rings, mut stored, mut lost, mut refused) = (0, 0, 0, 0);
+        let (mut rings, mut sums) = (0, Ring::default());
         for (incarnation, ring) in &self.rings {
             let Some(account) = ledger.account(*incarnation) else {
                 assert!(
@@ -192,21 +195,28 @@ impl Model {
                     "{ring:?} has no account"
                 );
                 rings += 1;
-                stored += ring.stored;
-                lost += ring.lost;
-                refused += ring.refused;
+                sums.stored += ring.stored;
+                sums.lost += ring.lost;
+                sums.elsewhere += ring.elsewhere;
+                sums.refused += ring.refused;
                 continue;
             };
             assert!(account.is_balanced());
             let found = (account.stored(), account.lost(), account.refused(), account.finished);
             assert_eq!(found, (ring.stored, ring.lost, ring.refused, ring.finished));
-            assert_eq!(account.published(), ring.next + ring.refused);
+            assert_eq!(
+                (account.published(), account.elsewhere()),
+                (ring.next + ring.refused, ring.elsewhere)
+            );
         }
         assert_eq!(ledger.iter().count() + rings as usize, self.rings.len());
         match ledger.applications().next() {
             Some((name, of)) => {
-                assert_eq!((name, of.rings, of.stored), ("model", rings, stored));
-                assert_eq!((of.lost(), of.refused()), (lost, refused));
+                assert_eq!((name, of.rings, of.stored), ("model", rings, sums.stored));
+                assert_eq!(
+                    (of.lost(), of.refused(), of.elsewhere),
+                    (sums.lost, sums.refused, sums.elsewhere)
+                );
             }
             None => assert_eq!(rings, 0),
         }
@@ -309,7 +319,8 @@ impl Run {
         let dots = self.dots(true);
         let live = self.live[self.random.below(3) as usize];
         let ring = (self.random.below(2) == 0).then(|| incarnation(live));
-        let lost = if ring.is_some() { self.random.below(5) } else { 0 };
+        let stored = dots.len() as u64;
+        let (lost, elsewhere) = (self.random.below(5), self.random.below(2) * self.random.below(100));
         let writer = self.writer.as_mut().unwrap();
         let mut columns = Dots::default();
         for (series, clock, time, (of, bits)) in &dots {
@@ -319,10 +330,10 @@ impl Run {
         let mut lanes = Vec::new();
         if let Some(incarnation) = ring {
             let first = writer.ledger().next(incarnation, 0);
-            let next = first + dots.len() as u64 + lost;
+            let next = first + stored + lost + elsewhere;
             let gone = Lost { first: next - lost, next, reason: Reason::LAPPED, times: None };
             let losses = if lost > 0 { vec![gone] } else { vec![] };
-            lanes.push(LaneRecords { lane: 0, first, next, losses, refused: vec![] });
+            lanes.push(LaneRecords { lane: 0, first, next, losses, refused: vec![], elsewhere });
         }
         let part = ring.map(|incarnation| RingPart {
             incarnation,
@@ -331,7 +342,8 @@ impl Run {
             now: Timestamp::from_nanos(77),
         });
         writer.append(&Transaction { ring: part, lanes: &lanes, dots: &columns }).unwrap();
-        let ring = ring.map(|incarnation| (incarnation, dots.len() as u64, lost));
+        let gains = Ring { next: stored + lost + elsewhere, stored, lost, elsewhere, ..Ring::default() };
+        let ring = ring.map(|incarnation| (incarnation, gains));
         self.pending.push(Commit { dots, ring });
     }
 

@@ -39,6 +39,8 @@ pub struct LaneAccount {
     pub lost: u64,
     /// Records refused by the collector.
     pub refused: u64,
+    /// Records that another store of the cluster keeps.
+    pub elsewhere: u64,
 }
 
 /// How many, and when.
@@ -85,11 +87,17 @@ impl Account {
         total(self.refused.values().chain(self.refused_in_ring.values()).copied())
     }
 
-    /// Whether the promise holds: `published == stored + lost + refused`, lane by lane and over all.
+    /// Dots that another store of the cluster keeps.
+    pub fn elsewhere(&self) -> u64 {
+        total(self.lanes.values().map(|lane| lane.elsewhere))
+    }
+
+    /// Whether the promise holds: `published == stored + lost + refused + elsewhere`, lane by lane and over all.
     pub fn is_balanced(&self) -> bool {
-        let lanes =
-            self.lanes.values().all(|lane| lane.next == total([lane.stored, lane.lost, lane.refused]));
-        lanes && self.published() == total([self.stored(), self.lost(), self.refused()])
+        let is_lane_balanced =
+            |lane: &LaneAccount| lane.next == total([lane.stored, lane.lost, lane.refused, lane.elsewhere]);
+        self.lanes.values().all(is_lane_balanced)
+            && self.published() == total([self.stored(), self.lost(), self.refused(), self.elsewhere()])
     }
 }
 
@@ -100,7 +108,8 @@ impl Account {
         put_varint(out, self.first_seen.nanos());
         put_varint(out, self.lanes.len() as u64);
         for (number, lane) in &self.lanes {
-            for field in [*number as u64, lane.next, lane.stored, lane.lost, lane.refused] {
+            let LaneAccount { next, stored, lost, refused, elsewhere } = *lane;
+            for field in [*number as u64, next, stored, lost, refused, elsewhere] {
                 put_varint(out, field);
             }
         }
@@ -128,11 +137,11 @@ impl Account {
             first_seen: Timestamp::from_nanos(fields.varint()?),
             ..Account::default()
         };
-        for _ in 0..fields.count(5)? {
+        for _ in 0..fields.count(6)? {
             let number = fields.number()?;
             let (next, stored) = (fields.varint()?, fields.varint()?);
-            let (lost, refused) = (fields.varint()?, fields.varint()?);
-            account.lanes.insert(number, LaneAccount { next, stored, lost, refused });
+            let (lost, refused, elsewhere) = (fields.varint()?, fields.varint()?, fields.varint()?);
+            account.lanes.insert(number, LaneAccount { next, stored, lost, refused, elsewhere });
         }
         for _ in 0..fields.count(3)? {
             let reason = Reason(fields.byte()?);

@@ -35,6 +35,8 @@ pub struct Application {
     pub finished: Timestamp,
     /// Dots committed.
     pub stored: u64,
+    /// Dots that another store of the cluster keeps.
+    pub elsewhere: u64,
     /// Dots lost, by reason.
     pub lost: BTreeMap<Reason, u64>,
     /// Dots refused by the collector, by reason.
@@ -239,6 +241,7 @@ impl Application {
         self.rings = self.rings.saturating_add(1);
         self.finished = self.finished.max(account.finished.unwrap_or_default());
         self.stored = self.stored.saturating_add(account.stored());
+        self.elsewhere = self.elsewhere.saturating_add(account.elsewhere());
         let lost = account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect();
         for (sums, counts) in [
             (&mut self.lost, &lost),
@@ -254,7 +257,7 @@ impl Application {
 
     /// Dots for which publish returned.
     pub fn published(&self) -> u64 {
-        total([self.stored, self.lost(), self.refused()])
+        total([self.stored, self.lost(), self.refused(), self.elsewhere])
     }
 
     /// Dots lost, for whatever reason.
@@ -269,7 +272,8 @@ impl Application {
 
     fn encode(&self, name: &str, out: &mut Vec<u8>) {
         put_text(out, name);
-        for field in [self.rings, self.first_seen.nanos(), self.finished.nanos(), self.stored] {
+        let (first, last) = (self.first_seen.nanos(), self.finished.nanos());
+        for field in [self.rings, first, last, self.stored, self.elsewhere] {
             put_varint(out, field);
         }
         for counts in [&self.lost, &self.refused, &self.refused_in_ring] {
@@ -283,6 +287,7 @@ impl Application {
             first_seen: Timestamp::from_nanos(fields.varint()?),
             finished: Timestamp::from_nanos(fields.varint()?),
             stored: fields.varint()?,
+            elsewhere: fields.varint()?,
             lost: counts(fields)?,
             refused: counts(fields)?,
             refused_in_ring: counts(fields)?,
@@ -324,6 +329,12 @@ fn record_at(bytes: &[u8], place: usize) -> Option<&[u8]> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::format::ledger::LaneAccount;
+
+    fn lane(number: u8) -> LaneAccount {
+        let elsewhere = u64::from(number) * 100;
+        LaneAccount { next: elsewhere + 7, stored: 7, elsewhere, ..LaneAccount::default() }
+    }
 
     pub(crate) fn records() -> Records {
         let mut records = Records::default();
@@ -332,6 +343,7 @@ pub(crate) mod tests {
                 application: format!("app.{}", number % 3),
                 first_seen: Timestamp::from_nanos(u64::from(number)),
                 finished: Some(Timestamp::from_nanos(1000 + u64::from(number))),
+                lanes: [(3, lane(number))].into(),
                 ..Account::default()
             };
             let at = Timestamp::from_nanos(2000 + u64::from(number));
@@ -346,7 +358,11 @@ pub(crate) mod tests {
     fn a_file_reads_as_what_was_written() {
         let records = records();
         assert_eq!((records.accounts.len(), records.applications.len()), (20, 3));
-        assert_eq!(records.applications.values().map(|application| application.rings).sum::<u64>(), 20);
+        let sum = |of: fn(&Application) -> u64| records.applications.values().map(of).sum::<u64>();
+        assert_eq!(sum(|application| application.rings), 20);
+        let elsewhere = (0..20).map(|number| number * 100).sum::<u64>();
+        assert_eq!((sum(|of| of.elsewhere), sum(|of| of.stored)), (elsewhere, 20 * 7));
+        assert_eq!(sum(Application::published), elsewhere + 20 * 7);
         let file = Finished::of(Finished::encode(&records, StoreId([3; 16])));
         assert_eq!(*file.records(), records);
         assert_eq!(file.first_moved(), Some(Timestamp::from_nanos(2020)));

@@ -88,6 +88,7 @@ impl RecordsFrame {
                 out.push(refused.reason.0);
                 end = refused.next;
             }
+            put_varint(out, records.elsewhere);
         }
         put_varint(out, refusals.len() as u64);
         for (reason, total) in refusals {
@@ -100,7 +101,7 @@ impl RecordsFrame {
     /// Reads the record part of a dots frame and leaves the dots in `fields`.
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<RecordsFrame> {
         let mut frame = RecordsFrame::default();
-        for _ in 0..fields.count(6)? {
+        for _ in 0..fields.count(7)? {
             let incarnation = fields.number()?;
             let mut records =
                 LaneRecords { lane: fields.number()?, first: fields.varint()?, ..Default::default() };
@@ -130,7 +131,9 @@ impl RecordsFrame {
                 let (first, next) = range(fields, &mut end)?;
                 records.refused.push(Refused { first, next, reason: Reason(fields.byte()?) });
             }
-            let gone = records.lost_len().checked_add(records.refused_len())?;
+            records.elsewhere = fields.varint()?;
+            let gone =
+                records.lost_len().checked_add(records.refused_len())?.checked_add(records.elsewhere)?;
             if lost_end.max(end) > records.next || gone > records.next - records.first {
                 return None;
             }
@@ -211,7 +214,58 @@ mod tests {
         }
     }
 
+    /// Records that lie one behind the other: kept ones, then lost and refused ones, a count of each; then, of those
+    /// kept, how many are elsewhere.
+    fn lane(first: u64, pieces: &[(u8, u8, u8)], elsewhere: u8) -> LaneRecords {
+        let mut records = LaneRecords { lane: 3, first, next: first, ..LaneRecords::default() };
+        for (kept, lost, refused) in pieces {
+            let from = records.next + u64::from(*kept);
+            let (between, next) = (from + u64::from(*lost), from + u64::from(*lost) + u64::from(*refused));
+            let times = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(next));
+            let times = (kept % 2 == 0).then_some(times);
+            records.losses.push(Lost { first: from, next: between, reason: Reason::LAPPED, times });
+            records.refused.push(Refused { first: between, next, reason: Reason::NAME });
+            records.next = next;
+        }
+        records.elsewhere = u64::from(elsewhere).min(records.stored_len());
+        records
+    }
+
+    #[test]
+    fn more_elsewhere_than_there_are_records_is_no_frame() {
+        let records = lane(4, &[(5, 2, 1)], 0);
+        let decoded = |elsewhere| {
+            let records = LaneRecords { elsewhere, ..records.clone() };
+            let mut out = Vec::new();
+            RecordsFrame::encode(1, [&records].into_iter(), &[], &mut out);
+            RecordsFrame::decode(&mut Fields(&out)).map(|frame| frame.lanes[0].1.stored_len())
+        };
+        assert_eq!((decoded(0), decoded(3), decoded(5)), (Some(5), Some(2), Some(0)));
+        assert_eq!((decoded(6), decoded(u64::MAX)), (None, None));
+    }
+
     proptest! {
+        #[test]
+        fn records_come_back_as_they_were(
+            first in 0..1_u64 << 40,
+            pieces in prop::collection::vec(any::<(u8, u8, u8)>(), 0..6),
+            elsewhere in any::<u8>(),
+            refusals in prop::collection::vec((any::<u8>().prop_map(Reason), any::<u64>()), 0..4),
+        ) {
+            let lanes = [lane(first, &pieces, elsewhere), lane(first + 1, &pieces, 0)];
+            let mut out = Vec::new();
+            RecordsFrame::encode(7, lanes.iter(), &refusals, &mut out);
+            let mut fields = Fields(&out);
+            let frame = RecordsFrame::decode(&mut fields).unwrap();
+            prop_assert!(fields.0.is_empty());
+            prop_assert_eq!(frame.lanes, lanes.map(|lane| (7, lane)));
+            let refusals: Vec<_> = refusals.into_iter().map(|(reason, total)| (7, reason, total)).collect();
+            prop_assert_eq!(frame.refusals, refusals);
+            for cut in 0..out.len() {
+                prop_assert!(RecordsFrame::decode(&mut Fields(&out[..cut])).is_none(), "cut at {}", cut);
+            }
+        }
+
         #[test]
         fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_names(&bytes, &mut Names::default());
