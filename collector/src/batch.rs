@@ -130,6 +130,8 @@ fn decide_batch(
         let ring = RingPart {
             incarnation,
             application: &batch.sender.application,
+            // Rings do not tell their owner yet.
+            owner: None,
             refusals: &batch.refusals.0,
             now,
         };
@@ -160,6 +162,8 @@ fn decide_finish(writer: &mut Writer, finish: &Finish, now: Timestamp) -> Result
         let ring = RingPart {
             incarnation,
             application: &finish.sender.application,
+            // Rings do not tell their owner yet.
+            owner: None,
             refusals: &finish.refusals.0,
             now,
         };

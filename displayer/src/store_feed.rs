@@ -182,7 +182,8 @@ mod tests {
         let incarnation = Incarnation([4; 16]);
         let now = Timestamp::from_nanos(5);
         let refusals = [(Reason::SIGNAL_HANDLER, 2)];
-        let ring = RingPart { incarnation, application: "app", refusals: &refusals, now };
+        let ring =
+            RingPart { incarnation, application: "app", refusals: &refusals, now, ..RingPart::default() };
         let lost = Lost { first: 0, next: 3, reason: Reason::LAPPED, times: None };
         let lanes =
             [LaneRecords { lane: 0, first: 0, next: 3, losses: vec![lost], ..LaneRecords::default() }];

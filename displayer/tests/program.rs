@@ -93,8 +93,8 @@ fn a_viewer_is_told_of_each_dot_and_each_loss_once() {
     let ring = RingPart {
         incarnation: Incarnation([4; 16]),
         application: "test",
-        refusals: &[],
         now: Timestamp::now(),
+        ..RingPart::default()
     };
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &Dots::default() }).unwrap();
     writer.sync().unwrap();

@@ -43,7 +43,9 @@ fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Wri
         Some(time) => format!("finished {time}"),
         None => "open".to_owned(),
     };
-    writeln!(out, "{} {incarnation}, first seen {}, {end}", account.application, account.first_seen)?;
+    let owner = account.owner.map_or(String::new(), |uid| format!(", owner uid {uid}"));
+    let Account { application, first_seen, .. } = account;
+    writeln!(out, "{application} {incarnation}{owner}, first seen {first_seen}, {end}")?;
     let balance = if account.is_balanced() { "=" } else { "IS NOT" };
     writeln!(
         out,
@@ -134,6 +136,7 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
     json!({
         "incarnation": incarnation.to_string(),
         "application": account.application,
+        "owner_uid": account.owner,
         "first_seen": account.first_seen.to_string(),
         "finished": account.finished.map(|time| time.to_string()),
         "published": account.published(),

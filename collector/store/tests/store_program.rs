@@ -55,7 +55,7 @@ fn a_bad_line_stores_nothing_unless_it_may_be_skipped() {
 
 /// Shows P22.
 #[test]
-fn the_ledger_tells_what_another_store_keeps() {
+fn the_ledger_tells_what_another_store_keeps_and_whose_a_ring_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(dir.path()).unwrap();
     let key = writer.series(&SeriesName::new("a").unwrap(), &Shape::number());
@@ -63,15 +63,16 @@ fn the_ledger_tells_what_another_store_keeps() {
     dots.push_number(key, false, Timestamp::from_nanos(1), 1.0);
     let lanes = [LaneRecords { next: 4, elsewhere: 3, ..LaneRecords::default() }];
     let (incarnation, now) = (Incarnation([9; 16]), Timestamp::from_nanos(5));
-    let ring = RingPart { incarnation, application: "app", refusals: &[], now };
+    let ring = RingPart { incarnation, application: "app", owner: Some(1000), now, ..RingPart::default() };
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
     writer.sync().unwrap();
     let ledger = printed(dir.path(), &["ledger"]);
+    assert!(ledger.starts_with(&format!("app {incarnation}, owner uid 1000, first seen 1970")), "{ledger}");
     assert!(ledger.contains("published 4 = stored 1 + lost 0 + refused 0 + elsewhere 3\n"), "{ledger}");
     let json: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
     let ring = &json["rings"][0];
     assert_eq!((&ring["elsewhere"], &ring["lanes"][0]["elsewhere"]), (&3.into(), &3.into()));
-    assert_eq!(ring["balanced"], true);
+    assert_eq!((&ring["balanced"], &ring["owner_uid"]), (&true.into(), &1000.into()));
 }
 
 /// Shows P18.
@@ -91,6 +92,7 @@ fn it_works_beside_a_writer_and_the_ledger_adds_up() {
         application: "app",
         refusals: &refusals,
         now: Timestamp::from_nanos(5),
+        ..RingPart::default()
     };
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
     writer.sync().unwrap();

@@ -47,10 +47,12 @@ fn is_content(dots: &[Stored], lost: Option<(u64, u64)>, published: u64) -> bool
         .into_iter()
         .collect();
     let next = dots.len() as u64 + lost.map_or(0, |(first, next)| next - first);
-    let ring = RingPart { incarnation: RING, application: "load", refusals: &[], now: Timestamp::now() };
+    let ring =
+        RingPart { incarnation: RING, application: "load", now: Timestamp::now(), ..RingPart::default() };
     let lanes = [LaneRecords { lane: 0, first: 0, next, losses, ..LaneRecords::default() }];
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &columns }).expect("it fits");
-    let ring = RingPart { incarnation: RING, application: "load", refusals: &[], now: Timestamp::now() };
+    let ring =
+        RingPart { incarnation: RING, application: "load", now: Timestamp::now(), ..RingPart::default() };
     writer.finish(&ring, &[(0, next)], Timestamp::now()).expect("all is there");
     writer.sync().expect("the disk works");
     let mut reader = Reader::open(dir.path()).expect("there is a store");

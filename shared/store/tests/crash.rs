@@ -129,7 +129,7 @@ impl Work<'_> {
         let next = first + dots.len() as u64;
         let lanes = [LaneRecords { lane: 0, first, next, ..LaneRecords::default() }];
         let now = Timestamp::from_nanos(1);
-        let ring = RingPart { incarnation: RING, application: "crash", refusals: &[], now };
+        let ring = RingPart { incarnation: RING, application: "crash", now, ..RingPart::default() };
         let transaction = match commit.in_ring {
             true => Transaction { ring: Some(ring), lanes: &lanes, dots: &dots },
             false => Transaction { ring: None, lanes: &[], dots: &dots },
@@ -201,7 +201,13 @@ impl Work<'_> {
     fn finish(&mut self, round: u64) -> Result<(), Error> {
         let now = Timestamp::from_nanos(1);
         let refusals = [(Reason::SIGNAL_HANDLER, 1)];
-        let ring = RingPart { incarnation: short(round), application: "short", refusals: &refusals, now };
+        let ring = RingPart {
+            incarnation: short(round),
+            application: "short",
+            refusals: &refusals,
+            now,
+            ..RingPart::default()
+        };
         self.writer()?.finish(&ring, &[(0, 0)], Timestamp::from_nanos(round + 1))?;
         self.sync()
     }

@@ -26,8 +26,8 @@ fn append(writer: &mut Writer, records: std::ops::Range<u64>) {
     let ring = RingPart {
         incarnation: incarnation(1),
         application: "damage",
-        refusals: &[],
         now: Timestamp::from_nanos(5),
+        ..RingPart::default()
     };
     writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
     writer.sync().unwrap();
@@ -128,8 +128,13 @@ fn small_store(dir: &Path) -> BTreeMap<u64, u64> {
     for number in 2..5 {
         let refusals = [(Reason::SIGNAL_HANDLER, u64::from(number))];
         let now = Timestamp::from_nanos(5);
-        let part =
-            RingPart { incarnation: incarnation(number), application: "over", refusals: &refusals, now };
+        let part = RingPart {
+            incarnation: incarnation(number),
+            application: "over",
+            refusals: &refusals,
+            now,
+            ..RingPart::default()
+        };
         writer.finish(&part, &[(0, 0)], now).unwrap();
     }
     writer.sync().unwrap();

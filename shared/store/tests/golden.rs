@@ -43,6 +43,7 @@ fn write(dir: &Path) {
     let over = |number| RingPart {
         incarnation: Incarnation([number; 16]),
         application: "over",
+        owner: (number == 8).then_some(0),
         refusals: &[(Reason::SIGNAL_HANDLER, 4)],
         now: at(9),
     };
@@ -76,7 +77,13 @@ fn write(dir: &Path) {
         let (losses, refused) = (vec![lost], vec![refused]);
         let lanes = [LaneRecords { lane: 2, first, next: first + 57, losses, refused, elsewhere: 7 }];
         let refusals = [(Reason::SIGNAL_HANDLER, 3 + round)];
-        let ring = RingPart { incarnation, application: "golden", refusals: &refusals, now: at(9) };
+        let ring = RingPart {
+            incarnation,
+            application: "golden",
+            owner: Some(1000),
+            refusals: &refusals,
+            now: at(9),
+        };
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
         dots.clear();
         for (key, clock, time, row) in rest {
@@ -182,10 +189,11 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!((account.published(), account.stored(), account.elsewhere()), (118, 80, 14));
     assert_eq!((account.lost(), account.refused()), (16, 8));
     assert!(account.is_balanced());
+    assert_eq!(account.owner, Some(1000));
     assert_eq!(account.lost[&Reason::LAPPED].spans.len(), 2);
     assert_eq!(snapshot.ledger().totals.stored_other, 2 + 2 * 360);
     let over = snapshot.ledger().account(Incarnation([8; 16])).unwrap();
-    assert_eq!((over.refused(), over.finished), (4, Some(at(5))));
+    assert_eq!((over.refused(), over.finished, over.owner), (4, Some(at(5)), Some(0)));
     assert!(snapshot.ledger().account(Incarnation([9; 16])).is_none());
     let sums: Vec<_> = snapshot.ledger().applications().collect();
     assert_eq!((sums.len(), sums[0].0, sums[0].1.rings, sums[0].1.refused()), (1, "over", 1, 4));

@@ -31,7 +31,7 @@ fn ring(number: u32) -> Incarnation {
 
 fn part(number: u32, refusals: &[(Reason, u64)]) -> RingPart<'_> {
     let application = if number.is_multiple_of(2) { "even" } else { "odd" };
-    RingPart { incarnation: ring(number), application, refusals, now: start() }
+    RingPart { incarnation: ring(number), application, refusals, now: start(), ..RingPart::default() }
 }
 
 /// Ten dots and two losses of a new ring.

@@ -40,6 +40,12 @@ struct Ring {
     finished: Option<Timestamp>,
 }
 
+/// Of every second ring it is known.
+fn owner(Incarnation(bytes): Incarnation) -> Option<u32> {
+    let number = u32::from(bytes[0]);
+    (number % 2 == 0).then_some(number * 500)
+}
+
 #[derive(Clone)]
 struct Commit {
     dots: Vec<(String, bool, u64, Value)>,
@@ -202,6 +208,7 @@ impl Model {
                 continue;
             };
             assert!(account.is_balanced());
+            assert_eq!(account.owner, owner(*incarnation));
             let found = (account.stored(), account.lost(), account.refused(), account.finished);
             assert_eq!(found, (ring.stored, ring.lost, ring.refused, ring.finished));
             assert_eq!(
@@ -338,8 +345,9 @@ impl Run {
         let part = ring.map(|incarnation| RingPart {
             incarnation,
             application: "model",
-            refusals: &[],
+            owner: owner(incarnation),
             now: Timestamp::from_nanos(77),
+            ..RingPart::default()
         });
         writer.append(&Transaction { ring: part, lanes: &lanes, dots: &columns }).unwrap();
         let gains = Ring { next: stored + lost + elsewhere, stored, lost, elsewhere, ..Ring::default() };
@@ -373,7 +381,8 @@ impl Run {
         let refused = ring.refused + self.random.below(3);
         let (incarnation, now) = (incarnation(number), self.now);
         let refusals = [(Reason::SIGNAL_HANDLER, refused)];
-        let part = RingPart { incarnation, application: "model", refusals: &refusals, now };
+        let owner = owner(incarnation);
+        let part = RingPart { incarnation, application: "model", owner, refusals: &refusals, now };
         let lanes = if ring.next > 0 { vec![(0, ring.next)] } else { vec![] };
         self.writer().finish(&part, &lanes, now).unwrap();
         self.sync();

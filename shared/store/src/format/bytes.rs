@@ -44,6 +44,14 @@ impl<'a> Fields<'a> {
         self.bytes(N)?.try_into().ok()
     }
 
+    /// What [`put_owner`] wrote.
+    pub(crate) fn owner(&mut self) -> Option<Option<u32>> {
+        match self.varint()? {
+            0 => Some(None),
+            more => u32::try_from(more - 1).ok().map(Some),
+        }
+    }
+
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         let count = self.number()?;
         std::str::from_utf8(self.bytes(count)?).ok()
@@ -53,6 +61,11 @@ impl<'a> Fields<'a> {
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// A user: 0 where nobody has said who, else one more than the uid.
+pub(crate) fn put_owner(out: &mut Vec<u8>, owner: Option<u32>) {
+    put_varint(out, owner.map_or(0, |uid| u64::from(uid) + 1));
 }
 
 /// Eight bytes at a known place of a fixed table.
@@ -67,4 +80,24 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_unknown_or_any_uid() {
+        for owner in [None, Some(0), Some(1000), Some(u32::MAX)] {
+            let mut out = Vec::new();
+            put_owner(&mut out, owner);
+            let mut fields = Fields(&out);
+            assert_eq!(fields.owner(), Some(owner));
+            assert!(fields.0.is_empty());
+        }
+        let mut out = Vec::new();
+        put_varint(&mut out, (1 << 32) + 1);
+        assert_eq!(Fields(&out).owner(), None, "no uid is so great");
+        assert_eq!(Fields(&[]).owner(), None);
+    }
 }

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::format::ledger::{LaneRecords, Ledger};
 use crate::format::listing::StoreId;
 use crate::format::wal::{
-    Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames,
+    Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames, open_account,
 };
 
 /// Files of less than a file's worth wait together; this many are sealed whatever their size.
@@ -64,12 +64,14 @@ pub struct Transaction<'a> {
 }
 
 /// Which ring, and what it said of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RingPart<'a> {
     /// The ring's incarnation.
     pub incarnation: Incarnation,
     /// The application that made it.
     pub application: &'a str,
+    /// Uid of the ring's owner, where it is known. The first that this writer is told stays.
+    pub owner: Option<u32>,
     /// Totals of the dots the ring refused.
     pub refusals: &'a [(Reason, u64)],
     /// Now: when a ring never heard of is first seen.
@@ -240,9 +242,9 @@ impl Writer {
         let refusals = ring.as_ref().map_or(&[][..], |ring| ring.refusals);
         let grouping = &mut self.grouping;
         self.log.push_dots(id.unwrap_or(0), lanes, refusals, dots, grouping)?;
-        match ring {
-            Some(ring) => {
-                self.ledger.open(ring.incarnation, ring.application, ring.now);
+        match ring.zip(id) {
+            Some((ring, id)) => {
+                open_account(&mut self.ledger, self.log.declared(id));
                 lanes.iter().for_each(|records| _ = self.ledger.book(ring.incarnation, records));
                 for (reason, total) in ring.refusals {
                     self.ledger.book_refusal_total(ring.incarnation, *reason, *total);
@@ -283,7 +285,7 @@ impl Writer {
         self.log.declare(&[], Some(ring.incarnation))?;
         let refusals = ring.refusals.to_vec();
         self.log.push_finish(&FinishFrame { incarnation: id, time: now, lanes: lanes.to_vec(), refusals })?;
-        self.ledger.open(ring.incarnation, ring.application, ring.now);
+        open_account(&mut self.ledger, self.log.declared(id));
         for (reason, total) in ring.refusals {
             self.ledger.book_refusal_total(ring.incarnation, *reason, *total);
         }
@@ -329,5 +331,10 @@ impl Writer {
 }
 
 fn declared(ring: &RingPart<'_>) -> Declared {
-    Declared { incarnation: ring.incarnation, application: ring.application.to_owned(), first_seen: ring.now }
+    Declared {
+        incarnation: ring.incarnation,
+        application: ring.application.to_owned(),
+        owner: ring.owner,
+        first_seen: ring.now,
+    }
 }

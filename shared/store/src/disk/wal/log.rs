@@ -154,6 +154,11 @@ impl Log {
         id
     }
 
+    /// What this writer declares of an incarnation, by its id.
+    pub(crate) fn declared(&self, id: u32) -> &Declared {
+        &self.declared[id as usize]
+    }
+
     /// Sees to it that this file declares what the next frame uses.
     ///
     /// - `keys`: one a dot

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
 
-use crate::format::bytes::{Fields, put_text};
+use crate::format::bytes::{Fields, put_owner, put_text};
 
 /// Time spans kept per reason; further ones widen the last.
 const SPANS_MAX: usize = 64;
@@ -14,6 +14,8 @@ const SPANS_MAX: usize = 64;
 pub struct Account {
     /// The application that made the ring.
     pub application: String,
+    /// Uid of the ring's owner, where it is known.
+    pub owner: Option<u32>,
     /// When the store first heard of it.
     pub first_seen: Timestamp,
     /// Per lane, what became of its records.
@@ -105,6 +107,7 @@ impl Account {
     pub(super) fn encode(&self, incarnation: Incarnation, out: &mut Vec<u8>) {
         out.extend_from_slice(&incarnation.0);
         put_text(out, &self.application);
+        put_owner(out, self.owner);
         put_varint(out, self.first_seen.nanos());
         put_varint(out, self.lanes.len() as u64);
         for (number, lane) in &self.lanes {
@@ -134,6 +137,7 @@ impl Account {
     pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Account> {
         let mut account = Account {
             application: fields.text()?.to_owned(),
+            owner: fields.owner()?,
             first_seen: Timestamp::from_nanos(fields.varint()?),
             ..Account::default()
         };

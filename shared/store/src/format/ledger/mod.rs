@@ -187,11 +187,12 @@ impl Ledger {
         self.account(incarnation).and_then(|account| account.lanes.get(&lane)).map_or(0, |lane| lane.next)
     }
 
-    /// Opens an account where there is none.
+    /// Opens an account where there is none, and notes the owner where none was known.
     pub(crate) fn open(
         &mut self,
         incarnation: Incarnation,
         application: &str,
+        owner: Option<u32>,
         now: Timestamp,
     ) -> &mut Account {
         let is_new = self.account(incarnation).is_none();
@@ -200,6 +201,7 @@ impl Ledger {
             account.application = application.to_owned();
             account.first_seen = now;
         }
+        account.owner = account.owner.or(owner);
         account
     }
 
@@ -335,7 +337,7 @@ mod tests {
         let incarnation = Incarnation([7; 16]);
         let times = TimeRange::new(Timestamp::from_nanos(5), Timestamp::from_nanos(9));
         let mut ledger = Ledger::default();
-        ledger.open(incarnation, "app", Timestamp::from_nanos(3));
+        ledger.open(incarnation, "app", None, Timestamp::from_nanos(3));
         let lost = Lost { first: 2, next: 5, reason: Reason::LAPPED, times: Some(times) };
         let refused = Refused { first: 6, next: 7, reason: Reason::NAME };
         let (losses, refused) = (vec![lost], vec![refused]);
@@ -353,6 +355,17 @@ mod tests {
         assert_eq!((account.published(), account.stored(), account.elsewhere()), (14, 4, 2));
         assert_eq!((account.lost(), account.refused()), (3, 5));
         assert!(account.is_balanced());
+    }
+
+    #[test]
+    fn the_first_owner_that_is_known_stays() {
+        let (mut ledger, incarnation) = (booked(), Incarnation([7; 16]));
+        assert_eq!(ledger.account(incarnation).unwrap().owner, None);
+        for owner in [Some(1000), None, Some(0)] {
+            ledger.open(incarnation, "app", owner, Timestamp::from_nanos(9));
+        }
+        let account = ledger.account(incarnation).unwrap();
+        assert_eq!((account.owner, account.first_seen.nanos()), (Some(1000), 3));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::format::bytes::Fields;
 use crate::format::ledger::{LaneRecords, Ledger};
 use crate::format::wal::frame::{Frame, FrameKind, Item, Items};
 use crate::format::wal::groups::DotGroups;
-use crate::format::wal::names::{ById, Names};
+use crate::format::wal::names::{ById, Declared, Names};
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, decode_names};
 
 /// The frames among `items` that are whole, and what their ids mean: the first pass over a file, and the only one
@@ -59,6 +59,12 @@ pub(crate) fn count_dots(frame: &Frame<'_>) -> u64 {
     dots.filter(|_| frame.kind == FrameKind::Dots).map_or(0, |dots| dots.count())
 }
 
+/// Opens the account of an incarnation as its declaration says.
+pub(crate) fn open_account(ledger: &mut Ledger, declared: &Declared) {
+    let Declared { incarnation, application, owner, first_seen } = declared;
+    ledger.open(*incarnation, application, *owner, *first_seen);
+}
+
 /// What a frame did.
 pub(crate) enum Applied<'a> {
     /// Nothing that anybody would count.
@@ -85,13 +91,13 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
             let mut lanes = Vec::with_capacity(records.lanes.len());
             for (id, lane) in records.lanes {
                 let declared = &names.incarnations[&id];
-                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                open_account(ledger, declared);
                 ledger.book(declared.incarnation, &lane);
                 lanes.push((declared.incarnation, lane));
             }
             for (id, reason, total) in records.refusals {
                 let Some(declared) = names.incarnations.get(&id) else { continue };
-                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                open_account(ledger, declared);
                 ledger.book_refusal_total(declared.incarnation, reason, total);
             }
             let in_rings = lanes.iter().fold(0_u64, |sum, (_, lane)| sum.saturating_add(lane.stored_len()));
@@ -103,7 +109,7 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
             if let Some(finish) = FinishFrame::decode(frame.payload)
                 && let Some(declared) = names.incarnations.get(&finish.incarnation)
             {
-                ledger.open(declared.incarnation, &declared.application, declared.first_seen);
+                open_account(ledger, declared);
                 for (reason, total) in finish.refusals {
                     ledger.book_refusal_total(declared.incarnation, reason, total);
                 }

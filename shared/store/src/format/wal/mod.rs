@@ -9,7 +9,7 @@ pub(crate) mod header;
 pub(crate) mod names;
 pub(crate) mod payload;
 
-pub(crate) use fold::{Applied, apply, count_by_id, count_dots, frames};
+pub(crate) use fold::{Applied, apply, count_by_id, count_dots, frames, open_account};
 #[cfg(fuzzing)]
 pub(crate) use frame::push_raw;
 pub(crate) use frame::{Frame, Item, Items};

@@ -89,6 +89,8 @@ pub(crate) struct Names {
 pub(crate) struct Declared {
     pub(crate) incarnation: Incarnation,
     pub(crate) application: String,
+    /// Uid of the ring's owner, where it is known.
+    pub(crate) owner: Option<u32>,
     /// When the store first heard of it.
     pub(crate) first_seen: Timestamp,
 }

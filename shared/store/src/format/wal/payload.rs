@@ -2,7 +2,7 @@
 
 use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
 
-use crate::format::bytes::{Fields, put_text};
+use crate::format::bytes::{Fields, put_owner, put_text};
 use crate::format::ledger::{LaneRecords, Lost, Refused};
 use crate::format::shapes::{put_shape, take_shape};
 use crate::format::wal::names::{Declared, Names};
@@ -23,6 +23,7 @@ pub(crate) fn encode_names<'a>(
         put_varint(out, id as u64);
         out.extend_from_slice(&declared.incarnation.0);
         put_text(out, &declared.application);
+        put_owner(out, declared.owner);
         put_varint(out, declared.first_seen.nanos());
     }
 }
@@ -36,12 +37,13 @@ pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
         let shape = names.shapes.intern(take_shape(&mut fields)?);
         names.series.put(id, (name, shape));
     }
-    for _ in 0..fields.count(19)? {
+    for _ in 0..fields.count(20)? {
         let id = fields.number()?;
         let incarnation = Incarnation(fields.array()?);
         let application = fields.text()?.to_owned();
-        let first_seen = Timestamp::from_nanos(fields.varint()?);
-        names.incarnations.insert(id, Declared { incarnation, application, first_seen });
+        let (owner, first_seen) = (fields.owner()?, Timestamp::from_nanos(fields.varint()?));
+        let declared = Declared { incarnation, application, owner, first_seen };
+        names.incarnations.insert(id, declared);
     }
     fields.0.is_empty().then_some(())
 }
@@ -212,6 +214,22 @@ mod tests {
         for (id, name, shape) in series {
             assert_eq!(found.series.get(id), Some(&(name.clone(), shape.clone())));
         }
+    }
+
+    #[test]
+    fn incarnations_are_declared_with_their_owners() {
+        let of = |number: u8, owner| Declared {
+            incarnation: Incarnation([number; 16]),
+            application: format!("app.{number}"),
+            owner,
+            first_seen: Timestamp::from_nanos(u64::from(number) * 1000),
+        };
+        let rings = [of(1, None), of(2, Some(0)), of(3, Some(u32::MAX))];
+        let mut out = Vec::new();
+        encode_names([].into_iter(), (7..10).zip(&rings).collect::<Vec<_>>().into_iter(), &mut out);
+        let mut found = Names::default();
+        decode_names(&out, &mut found).unwrap();
+        assert_eq!((7..10).map(|id| found.incarnations[&id].clone()).collect::<Vec<_>>(), rings);
     }
 
     /// Records that lie one behind the other: kept ones, then lost and refused ones, a count of each; then, of those
