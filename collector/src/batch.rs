@@ -130,8 +130,9 @@ fn decide_batch(
         let ring = RingPart {
             incarnation,
             application: &batch.sender.application,
-            // Rings do not tell their owner yet.
+            // Rings tell neither their owner nor which of their series are counters yet.
             owner: None,
+            counters: &[],
             refusals: &batch.refusals.0,
             now,
         };
@@ -162,8 +163,9 @@ fn decide_finish(writer: &mut Writer, finish: &Finish, now: Timestamp) -> Result
         let ring = RingPart {
             incarnation,
             application: &finish.sender.application,
-            // Rings do not tell their owner yet.
+            // Rings tell neither their owner nor which of their series are counters yet.
             owner: None,
+            counters: &[],
             refusals: &finish.refusals.0,
             now,
         };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{RowError, SeriesName};
+use dotter_dot::{Incarnation, RowError, SeriesName};
 
 /// Carries what was being done, to what, and what was found.
 #[derive(Debug)]
@@ -58,6 +58,15 @@ pub enum Error {
         wanted: u64,
         /// The first record given.
         found: u64,
+    },
+    /// A ring has more counters than its account keeps.
+    TooManyCounters {
+        /// Which ring.
+        incarnation: Incarnation,
+        /// Bytes that its further counters would take.
+        wanted: usize,
+        /// Bytes that are left for them.
+        room: usize,
     },
     /// More deletes than are kept at a time wait to be purged.
     TooManyDeletions {
@@ -135,6 +144,12 @@ impl fmt::Display for Error {
             Error::TooBig { bytes } => write!(f, "a transaction of {bytes} bytes does not fit into a frame"),
             Error::Row { series, .. } => write!(f, "cannot take a row of series {series}"),
             Error::Gap { wanted, found } => write!(f, "records begin at {found}, expected {wanted}"),
+            Error::TooManyCounters { incarnation, wanted, room } => {
+                write!(
+                    f,
+                    "further counters of ring {incarnation} want {wanted} bytes of its account, {room} are left"
+                )
+            }
             Error::TooManyDeletions { count } => {
                 write!(
                     f,

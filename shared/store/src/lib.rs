@@ -26,7 +26,8 @@ pub use dotter_guard::survive_truncation;
 pub use error::Error;
 pub use format::clock::Machine;
 pub use format::ledger::{
-    Account, Application, LaneAccount, LaneRecords, Ledger, Lost, Refused, Tally, Totals,
+    Account, Application, COUNTERS_BYTES_MAX, Counters, LaneAccount, LaneRecords, Ledger, Lost, Refused,
+    Tally, Totals,
 };
 pub use format::listing::StoreId;
 pub use format::pattern::Pattern;

@@ -38,12 +38,34 @@ enum Row {
     Of(u64, u64),
 }
 
+const OPEN: Incarnation = Incarnation([6; 16]);
+
+/// One dot of a counter of a ring that stays open, of six records of which the others are kept elsewhere.
+fn count(writer: &mut Writer, total: u64) {
+    let calls = writer.series(&name("app.calls;instance=worker-3"), &counter());
+    let mut dots = Dots::default();
+    dots.push_number(calls, true, at(500 + total), total as f64);
+    let first = writer.ledger().next(OPEN, 1);
+    let lanes = [LaneRecords { lane: 1, first, next: first + 6, elsewhere: 5, ..LaneRecords::default() }];
+    let counters = [(calls, (total as f64).to_bits())];
+    let ring = RingPart {
+        incarnation: OPEN,
+        application: "open",
+        owner: Some(33),
+        refusals: &[],
+        counters: &counters,
+        now: at(8),
+    };
+    writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+}
+
 /// One WAL file that is sealed, one commit of another process, one live WAL file closed in good order.
 fn write(dir: &Path) {
     let over = |number| RingPart {
         incarnation: Incarnation([number; 16]),
         application: "over",
         owner: (number == 8).then_some(0),
+        counters: &[],
         refusals: &[(Reason::SIGNAL_HANDLER, 4)],
         now: at(9),
     };
@@ -81,10 +103,12 @@ fn write(dir: &Path) {
             incarnation,
             application: "golden",
             owner: Some(1000),
+            counters: &[],
             refusals: &refusals,
             now: at(9),
         };
         writer.append(&Transaction { ring: Some(ring), lanes: &lanes, dots: &dots }).unwrap();
+        count(&mut writer, 10 + round);
         dots.clear();
         for (key, clock, time, row) in rest {
             match row {
@@ -114,6 +138,7 @@ fn write(dir: &Path) {
     for ring in [over(7), over(8)] {
         writer.finish(&ring, &[], at(100)).unwrap();
     }
+    count(&mut writer, 20);
     writer.sync().unwrap();
     drop(writer);
     let month = Duration::from_secs(30 * 24 * 3600);
@@ -194,6 +219,10 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!(snapshot.ledger().totals.stored_other, 2 + 2 * 360);
     let over = snapshot.ledger().account(Incarnation([8; 16])).unwrap();
     assert_eq!((over.refused(), over.finished, over.owner), (4, Some(at(5)), Some(0)));
+    let open = snapshot.ledger().account(OPEN).unwrap();
+    assert_eq!((open.published(), open.stored(), open.elsewhere(), open.owner), (18, 3, 15, Some(33)));
+    let totals: Vec<_> = open.counters.iter().collect();
+    assert_eq!(totals, [(&name("app.calls;instance=worker-3"), &counter(), 20.0_f64.to_bits())]);
     assert!(snapshot.ledger().account(Incarnation([9; 16])).is_none());
     let sums: Vec<_> = snapshot.ledger().applications().collect();
     assert_eq!((sums.len(), sums[0].0, sums[0].1.rings, sums[0].1.refused()), (1, "over", 1, 4));

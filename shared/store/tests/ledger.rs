@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dotter_dot::{Dots, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Dots, Incarnation, Kind, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{
-    Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all, verify,
+    COUNTERS_BYTES_MAX, Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all,
+    verify,
 };
 use support::{copy, machine};
 
@@ -89,6 +90,69 @@ fn store(dir: &Path) -> Option<Writer> {
     }
     seal(dir, &mut writer);
     writer
+}
+
+#[test]
+fn the_last_totals_of_counters_are_there_until_the_ring_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Some(Writer::open(dir.path()).unwrap());
+    let orders = SeriesName::new("orders").unwrap();
+    let shape = Shape::number().with_kind(Kind::Counter);
+    let check = |writer: &Writer, total: Option<f64>| {
+        for ledger in [writer.ledger(), &read(dir.path())] {
+            let account = ledger.account(ring(4)).unwrap();
+            assert_eq!(account.counters.total(&orders, &shape), total.map(f64::to_bits));
+            assert_eq!(account.counters.len(), total.iter().count());
+        }
+    };
+    for round in 0..3_u64 {
+        let of = writer.as_mut().unwrap();
+        let key = of.series(&orders, &shape);
+        let mut dots = Dots::default();
+        dots.push_number(key, true, start(), 10.0);
+        let lanes = [LaneRecords { first: round, next: round + 1, ..LaneRecords::default() }];
+        let counters = [(key, (round as f64).to_bits())];
+        let part = RingPart { counters: &counters, ..part(4, &[]) };
+        of.append(&Transaction { ring: Some(part), lanes: &lanes, dots: &dots }).unwrap();
+        // A total by itself: its counter is declared all the same.
+        let counters = [(key, (round as f64 + 0.5).to_bits())];
+        let part = RingPart { counters: &counters, ..part };
+        of.append(&Transaction { ring: Some(part), lanes: &[], dots: &Dots::default() }).unwrap();
+        of.sync().unwrap();
+        check(of, Some(round as f64 + 0.5));
+        seal(dir.path(), &mut writer);
+        check(writer.as_ref().unwrap(), Some(round as f64 + 0.5));
+    }
+    finish(writer.as_mut().unwrap(), 4, start());
+    check(writer.as_ref().unwrap(), None);
+}
+
+/// Shows P21.
+#[test]
+fn a_ring_with_more_counters_than_its_account_keeps_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let long = "x".repeat(4000);
+    let key = |writer: &mut Writer, number: usize| {
+        let name = SeriesName::new(&format!("{long}.{number}")).unwrap();
+        writer.series(&name, &Shape::number())
+    };
+    let append = |writer: &mut Writer, numbers: std::ops::Range<usize>| {
+        let counters: Vec<_> = numbers.map(|number| (key(writer, number), 1)).collect();
+        let part = RingPart { counters: &counters, ..part(4, &[]) };
+        writer.append(&Transaction { ring: Some(part), lanes: &[], dots: &Dots::default() })
+    };
+    let many = COUNTERS_BYTES_MAX / 4000;
+    assert!(matches!(append(&mut writer, 0..many), Err(Error::TooManyCounters { .. })));
+    assert!(writer.ledger().account(ring(4)).is_none(), "nothing has happened");
+    append(&mut writer, 0..many - 50).unwrap();
+    let refused = append(&mut writer, many - 50..many).unwrap_err();
+    assert!(refused.to_string().starts_with(&format!("further counters of ring {}", ring(4))), "{refused}");
+    append(&mut writer, 0..10).unwrap();
+    writer.sync().unwrap();
+    for ledger in [writer.ledger(), &read(dir.path())] {
+        assert_eq!(ledger.account(ring(4)).unwrap().counters.len(), many - 50);
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dotter_dot::{Cell, Dots, Incarnation, NamedDots, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_dot::{
+    Cell, Dots, Incarnation, Letter, NamedDots, Reason, SeriesName, Shape, TimeRange, Timestamp,
+};
 use dotter_store::{Deletion, LaneRecords, Lost, Pattern, Reader, RingPart, Snapshot, Transaction, Writer};
 use support::{Random, SHAPES, copy, incarnation, machine, number, push, row, rows, shape};
 
@@ -24,6 +26,7 @@ struct Model {
     /// The shape committed last.
     latest: BTreeMap<String, u64>,
     rings: BTreeMap<Incarnation, Ring>,
+    counters: BTreeMap<Incarnation, Counters>,
     /// Rings finished before it may have been added to their application.
     told_apart_from: Timestamp,
     stored_other: u64,
@@ -40,6 +43,9 @@ struct Ring {
     finished: Option<Timestamp>,
 }
 
+/// By name and shape the last total.
+type Counters = BTreeMap<(String, Shape), u64>;
+
 /// Of every second ring it is known.
 fn owner(Incarnation(bytes): Incarnation) -> Option<u32> {
     let number = u32::from(bytes[0]);
@@ -51,6 +57,7 @@ struct Commit {
     dots: Vec<(String, bool, u64, Value)>,
     /// The ring it came from, and what that ring's account gains.
     ring: Option<(Incarnation, Ring)>,
+    counters: Counters,
 }
 
 impl Model {
@@ -70,6 +77,7 @@ impl Model {
                 ring.stored += gains.stored;
                 ring.lost += gains.lost;
                 ring.elsewhere += gains.elsewhere;
+                self.counters.entry(incarnation).or_default().extend(commit.counters.clone());
             }
             None => self.stored_other += commit.dots.len() as u64,
         }
@@ -209,6 +217,10 @@ impl Model {
             };
             assert!(account.is_balanced());
             assert_eq!(account.owner, owner(*incarnation));
+            let found =
+                account.counters.iter().map(|(name, of, total)| ((name.to_string(), of.clone()), total));
+            let nothing = Counters::default();
+            assert!(found.eq(self.counters.get(incarnation).unwrap_or(&nothing).clone()), "{incarnation}");
             let found = (account.stored(), account.lost(), account.refused(), account.finished);
             assert_eq!(found, (ring.stored, ring.lost, ring.refused, ring.finished));
             assert_eq!(
@@ -329,10 +341,15 @@ impl Run {
         let stored = dots.len() as u64;
         let (lost, elsewhere) = (self.random.below(5), self.random.below(2) * self.random.below(100));
         let writer = self.writer.as_mut().unwrap();
-        let mut columns = Dots::default();
+        let (mut columns, mut counters) = (Dots::default(), Vec::new());
+        let mut totals = Counters::default();
         for (series, clock, time, (of, bits)) in &dots {
             let key = writer.series(&SeriesName::new(series).unwrap(), &shape(*of));
             push(&mut columns, key, *of, *clock, *time, *bits);
+            if ring.is_some() && matches!(shape(*of).word(), Some(Letter::U64 | Letter::F64)) {
+                counters.push((key, *bits));
+                totals.insert((series.clone(), shape(*of)), *bits);
+            }
         }
         let mut lanes = Vec::new();
         if let Some(incarnation) = ring {
@@ -346,13 +363,14 @@ impl Run {
             incarnation,
             application: "model",
             owner: owner(incarnation),
+            refusals: &[],
+            counters: &counters,
             now: Timestamp::from_nanos(77),
-            ..RingPart::default()
         });
         writer.append(&Transaction { ring: part, lanes: &lanes, dots: &columns }).unwrap();
         let gains = Ring { next: stored + lost + elsewhere, stored, lost, elsewhere, ..Ring::default() };
         let ring = ring.map(|incarnation| (incarnation, gains));
-        self.pending.push(Commit { dots, ring });
+        self.pending.push(Commit { dots, ring, counters: totals });
     }
 
     fn sync(&mut self) {
@@ -382,11 +400,13 @@ impl Run {
         let (incarnation, now) = (incarnation(number), self.now);
         let refusals = [(Reason::SIGNAL_HANDLER, refused)];
         let owner = owner(incarnation);
-        let part = RingPart { incarnation, application: "model", owner, refusals: &refusals, now };
+        let part =
+            RingPart { incarnation, application: "model", owner, refusals: &refusals, counters: &[], now };
         let lanes = if ring.next > 0 { vec![(0, ring.next)] } else { vec![] };
         self.writer().finish(&part, &lanes, now).unwrap();
         self.sync();
         let finished = ring.finished.or(Some(now));
+        self.model.counters.remove(&incarnation);
         self.model.rings.insert(incarnation, Ring { refused, finished, ..ring });
         if !is_again {
             self.live[place] = self.rings;
@@ -410,7 +430,7 @@ impl Run {
             bulk.push(&name, &shape, time, Cell::from_row(shape.format(), &row).unwrap());
         }
         dotter_store::add(&self.dir, bulk).unwrap();
-        self.model.commit(&Commit { dots, ring: None });
+        self.model.commit(&Commit { dots, ring: None, counters: Counters::default() });
     }
 
     fn delete(&mut self) {

@@ -18,7 +18,8 @@ use crate::disk::layout::Layout;
 use crate::disk::manifest::{self, Stamp};
 use crate::disk::wal::{self, FILE_BYTES, Log};
 use crate::error::Error;
-use crate::format::ledger::{LaneRecords, Ledger};
+use crate::format::ledger::counters::is_of_counter;
+use crate::format::ledger::{Counters, LaneRecords, Ledger};
 use crate::format::listing::StoreId;
 use crate::format::wal::{
     Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames, open_account,
@@ -74,6 +75,9 @@ pub struct RingPart<'a> {
     pub owner: Option<u32>,
     /// Totals of the dots the ring refused.
     pub refusals: &'a [(Reason, u64)],
+    /// Last totals of counters, in the words of their series, which are of format `U` or `F`; nothing at the end of
+    /// a ring.
+    pub counters: &'a [(SeriesKey, u64)],
     /// Now: when a ring never heard of is first seen.
     pub now: Timestamp,
 }
@@ -216,16 +220,18 @@ impl Writer {
     /// # Errors
     ///
     /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it
-    /// does not fit into a frame; [`Error::Row`] where a row is none of its series' format. In all cases nothing
+    /// does not fit into a frame; [`Error::TooManyCounters`] where the account has no room for the ring's further
+    /// counters, of which [`Counters::room`] tells before; [`Error::Row`] where a row is none of its series' format. In all cases nothing
     /// has happened.
     ///
     /// # Panics
     ///
-    /// Where the dots are not as many as the records say are stored.
+    /// Where the dots are not as many as the records say are stored, or a total is not of format `U` or `F`.
     pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<(), Error> {
         let Transaction { ring, lanes, dots } = transaction;
         self.check_rows(dots)?;
         if let Some(ring) = ring {
+            self.check_counters(ring)?;
             for records in *lanes {
                 let wanted = self.ledger.next(ring.incarnation, records.lane);
                 if records.first != wanted {
@@ -238,10 +244,13 @@ impl Writer {
             assert!(lanes.is_empty(), "records belong to a ring");
         }
         let id = ring.as_ref().map(|ring| self.log.incarnation(ring.incarnation, || declared(ring)));
-        self.log.declare(dots.keys(), ring.as_ref().map(|ring| ring.incarnation))?;
         let refusals = ring.as_ref().map_or(&[][..], |ring| ring.refusals);
+        let counters = ring.as_ref().map_or(&[][..], |ring| ring.counters);
+        let keys = dots.keys().iter().map(|key| key.series());
+        let keys = keys.chain(counters.iter().map(|(key, _)| key.number()));
+        self.log.declare(keys, ring.as_ref().map(|ring| ring.incarnation))?;
         let grouping = &mut self.grouping;
-        self.log.push_dots(id.unwrap_or(0), lanes, refusals, dots, grouping)?;
+        self.log.push_dots(id.unwrap_or(0), lanes, refusals, counters, dots, grouping)?;
         match ring.zip(id) {
             Some((ring, id)) => {
                 open_account(&mut self.ledger, self.log.declared(id));
@@ -249,8 +258,28 @@ impl Writer {
                 for (reason, total) in ring.refusals {
                     self.ledger.book_refusal_total(ring.incarnation, *reason, *total);
                 }
+                for (key, total) in ring.counters {
+                    let (name, shape) = self.log.series(key.number());
+                    self.ledger.book_counter(ring.incarnation, name, shape, *total);
+                }
             }
             None => self.ledger.totals.stored_other += dots.len() as u64,
+        }
+        Ok(())
+    }
+
+    fn check_counters(&self, ring: &RingPart<'_>) -> Result<(), Error> {
+        let mut wanted = 0;
+        let known = self.ledger.account(ring.incarnation).map(|account| &account.counters);
+        let nothing = Counters::default();
+        let known = known.unwrap_or(&nothing);
+        for (key, _) in ring.counters {
+            let (name, shape) = self.log.series(key.number());
+            assert!(is_of_counter(shape), "a total belongs to a series of format U or F");
+            wanted += known.bytes_wanted(name, shape);
+        }
+        if wanted > known.room() {
+            return Err(Error::TooManyCounters { incarnation: ring.incarnation, wanted, room: known.room() });
         }
         Ok(())
     }
@@ -282,7 +311,7 @@ impl Writer {
             }
         }
         let id = self.log.incarnation(ring.incarnation, || declared(ring));
-        self.log.declare(&[], Some(ring.incarnation))?;
+        self.log.declare([].into_iter(), Some(ring.incarnation))?;
         let refusals = ring.refusals.to_vec();
         self.log.push_finish(&FinishFrame { incarnation: id, time: now, lanes: lanes.to_vec(), refusals })?;
         open_account(&mut self.ledger, self.log.declared(id));

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{DotKey, Dots, Incarnation, Reason, SERIES_MAX, SeriesName, Shape};
+use dotter_dot::{Dots, Incarnation, Reason, SERIES_MAX, SeriesKey, SeriesName, Shape};
 
 use crate::disk::layout::Layout;
 use crate::error::Error;
@@ -161,19 +161,23 @@ impl Log {
 
     /// Sees to it that this file declares what the next frame uses.
     ///
-    /// - `keys`: one a dot
-    pub(crate) fn declare(&mut self, keys: &[DotKey], incarnation: Option<Incarnation>) -> Result<(), Error> {
+    /// - `keys`: of its series, as often as they are used
+    pub(crate) fn declare(
+        &mut self,
+        keys: impl Iterator<Item = u32>,
+        incarnation: Option<Incarnation>,
+    ) -> Result<(), Error> {
         while self.again.front().is_some_and(|again| again.at <= self.position()) {
             self.declare_again()?;
         }
         let mut new_series = Vec::new();
-        for key in keys {
-            let series = &mut self.series[key.series() as usize];
+        keys.for_each(|key| {
+            let series = &mut self.series[key as usize];
             if series.declared_in != self.file_id {
                 series.declared_in = self.file_id;
-                new_series.push(key.series());
+                new_series.push(key);
             }
-        }
+        });
         let mut new_incarnations = Vec::new();
         if let Some(ring) = incarnation.and_then(|incarnation| self.incarnations.get_mut(&incarnation))
             && ring.declared_in != self.file_id
@@ -241,6 +245,7 @@ impl Log {
         incarnation: u32,
         lanes: &[LaneRecords],
         refusals: &[(Reason, u64)],
+        counters: &[(SeriesKey, u64)],
         dots: &Dots,
         grouping: &mut Grouping,
     ) -> Result<(), Error> {
@@ -250,7 +255,8 @@ impl Log {
             has_kin.then_some(*eldest)
         };
         push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
-            RecordsFrame::encode(incarnation, lanes.iter(), refusals, out);
+            let counters = counters.iter().map(|(key, total)| (key.number(), *total));
+            RecordsFrame::encode(incarnation, lanes.iter(), refusals, counters, out);
             encode_dots(dots, kin, mixed, grouping, out);
         })
         .map_err(|bytes| Error::TooBig { bytes })?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
 
 use crate::format::bytes::{Fields, put_owner, put_text};
+use crate::format::ledger::counters::Counters;
 
 /// Time spans kept per reason; further ones widen the last.
 const SPANS_MAX: usize = 64;
@@ -26,6 +27,8 @@ pub struct Account {
     pub refused: BTreeMap<Reason, u64>,
     /// Dots the ring itself refused, by reason: the greatest total seen.
     pub refused_in_ring: BTreeMap<Reason, u64>,
+    /// The last totals of its counters; none once it is finished.
+    pub counters: Counters,
     /// When the ring was finished.
     pub finished: Option<Timestamp>,
 }
@@ -130,6 +133,7 @@ impl Account {
         for counts in [&self.refused, &self.refused_in_ring] {
             put_counts(out, counts);
         }
+        self.counters.encode(out);
         out.push(self.finished.is_some() as u8);
         put_varint(out, self.finished.map_or(0, Timestamp::nanos));
     }
@@ -160,6 +164,7 @@ impl Account {
         }
         account.refused = counts(fields)?;
         account.refused_in_ring = counts(fields)?;
+        account.counters = Counters::decode(fields)?;
         let is_finished = fields.byte()? == 1;
         let time = Timestamp::from_nanos(fields.varint()?);
         account.finished = is_finished.then_some(time);
@@ -186,6 +191,9 @@ pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use dotter_dot::{SeriesName, Shape};
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Shows P21.
@@ -198,5 +206,50 @@ mod tests {
         }
         assert_eq!(tally.spans.len(), SPANS_MAX);
         assert_eq!(tally.spans.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_come_back_as_they_were(
+            owner in any::<Option<u32>>(),
+            lanes in prop::collection::btree_map(any::<u32>(), any::<[u64; 5]>(), 0..4),
+            lost in prop::collection::btree_map(any::<u8>(), (any::<u64>(), 0..3_u64), 0..4),
+            refused in prop::collection::btree_map(any::<u8>(), any::<u64>(), 0..4),
+            counters in prop::collection::btree_map("[a-d]{1,3}", any::<u64>(), 0..4),
+            finished in any::<Option<u32>>(),
+        ) {
+            let lane = |[next, stored, lost, refused, elsewhere]: [u64; 5]| {
+                LaneAccount { next, stored, lost, refused, elsewhere }
+            };
+            let tally = |(count, spans): (u64, u64)| {
+                let span = |from| TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(from + 7));
+                Tally { count, spans: (0..spans).map(|from| (span(from), count)).collect() }
+            };
+            let refused: BTreeMap<_, _> = refused.into_iter().map(|(code, count)| (Reason(code), count)).collect();
+            let mut account = Account {
+                application: "app".to_owned(),
+                owner,
+                first_seen: Timestamp::from_nanos(5),
+                lanes: lanes.into_iter().map(|(number, of)| (number, lane(of))).collect(),
+                lost: lost.into_iter().map(|(code, of)| (Reason(code), tally(of))).collect(),
+                refused_in_ring: refused.clone(),
+                refused,
+                counters: Counters::default(),
+                finished: finished.map(|time| Timestamp::from_nanos(time.into())),
+            };
+            for (name, total) in counters {
+                account.counters.book(&SeriesName::new(&name).unwrap(), &Shape::number(), total);
+            }
+            let mut bytes = Vec::new();
+            account.encode(Incarnation([1; 16]), &mut bytes);
+            let mut fields = Fields(&bytes[16..]);
+            prop_assert_eq!(Account::decode(&mut fields), Some(account));
+            prop_assert!(fields.0.is_empty());
+        }
+
+        #[test]
+        fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Account::decode(&mut Fields(&bytes));
+        }
     }
 }

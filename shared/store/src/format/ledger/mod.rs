@@ -11,16 +11,18 @@
 //! account that stands in MANIFEST or came through the log since counts before the one in that file.
 
 pub(crate) mod account;
+pub(crate) mod counters;
 pub(crate) mod finished;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::ledger::account::total;
 pub use crate::format::ledger::account::{Account, LaneAccount, Tally};
+pub use crate::format::ledger::counters::{COUNTERS_BYTES_MAX, Counters};
 pub use crate::format::ledger::finished::Application;
 pub(crate) use crate::format::ledger::finished::Finished;
 
@@ -243,13 +245,28 @@ impl Ledger {
         *seen = total.max(*seen);
     }
 
-    /// Closes an account: no more records will come.
+    /// Books the last total of a counter, as a word: the latest counts. A ring that is finished has none.
+    pub(crate) fn book_counter(
+        &mut self,
+        incarnation: Incarnation,
+        name: &SeriesName,
+        shape: &Shape,
+        total: u64,
+    ) {
+        let account = self.account_mut(incarnation);
+        if account.finished.is_none() {
+            account.counters.book(name, shape, total);
+        }
+    }
+
+    /// Closes an account: no more records will come, and nobody needs the last totals of its counters any more.
     pub(crate) fn finish(&mut self, incarnation: Incarnation, lanes: &[(u32, u64)], now: Timestamp) {
         let account = self.account_mut(incarnation);
         for (lane, _) in lanes {
             account.lanes.entry(*lane).or_default();
         }
         account.finished.get_or_insert(now);
+        account.counters = Counters::default();
     }
 
     /// Takes over what a part of the log made of `base`.
@@ -358,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn the_totals_of_counters_go_with_the_ring() {
+        let (mut ledger, incarnation) = (booked(), Incarnation([7; 16]));
+        let (name, shape) = (SeriesName::new("orders").unwrap(), Shape::number());
+        for total in [5.0_f64, 4.0] {
+            ledger.book_counter(incarnation, &name, &shape, total.to_bits());
+            let counters = &ledger.account(incarnation).unwrap().counters;
+            assert_eq!((counters.len(), counters.total(&name, &shape)), (1, Some(total.to_bits())));
+        }
+        ledger.finish(incarnation, &[], Timestamp::from_nanos(77));
+        ledger.book_counter(incarnation, &name, &shape, 6.0_f64.to_bits());
+        assert!(ledger.account(incarnation).unwrap().counters.is_empty());
+    }
+
+    #[test]
     fn the_first_owner_that_is_known_stays() {
         let (mut ledger, incarnation) = (booked(), Incarnation([7; 16]));
         assert_eq!(ledger.account(incarnation).unwrap().owner, None);
@@ -384,6 +415,9 @@ mod tests {
         let mut ledger = booked();
         ledger.finish(Incarnation([7; 16]), &[(1, 10), (2, 0)], Timestamp::from_nanos(77));
         ledger.totals.replaced = 300;
+        let open = Incarnation([8; 16]);
+        ledger.open(open, "app", Some(1000), Timestamp::from_nanos(4));
+        ledger.book_counter(open, &SeriesName::new("orders").unwrap(), &Shape::number(), 1);
         let mut bytes = Vec::new();
         ledger.encode(&mut bytes);
         let mut fields = Fields(&bytes);

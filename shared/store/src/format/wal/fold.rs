@@ -100,6 +100,13 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
                 open_account(ledger, declared);
                 ledger.book_refusal_total(declared.incarnation, reason, total);
             }
+            for (id, series, total) in records.counters {
+                let declared = names.incarnations.get(&id).zip(names.series.get(series));
+                // Where no declaration of the counter survived, its total is told again with its next dot.
+                let Some((declared, (name, shape))) = declared else { continue };
+                open_account(ledger, declared);
+                ledger.book_counter(declared.incarnation, name, shape, total);
+            }
             let in_rings = lanes.iter().fold(0_u64, |sum, (_, lane)| sum.saturating_add(lane.stored_len()));
             let other = &mut ledger.totals.stored_other;
             *other = other.saturating_add(count.saturating_sub(in_rings));

@@ -48,18 +48,22 @@ pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
     fields.0.is_empty().then_some(())
 }
 
-/// Records of lanes and refusal totals, under the ids of the file.
+/// Records of lanes, refusal totals and last totals of counters, under the ids of the file.
 #[derive(Debug, Default)]
 pub(crate) struct RecordsFrame {
     pub(crate) lanes: Vec<(u32, LaneRecords)>,
     pub(crate) refusals: Vec<(u32, Reason, u64)>,
+    /// Incarnation, series, last total as a word.
+    pub(crate) counters: Vec<(u32, u32, u64)>,
 }
 
 impl RecordsFrame {
+    /// - `counters`: id of a series, and its last total as a word
     pub(crate) fn encode<'a>(
         incarnation: u32,
         lanes: impl ExactSizeIterator<Item = &'a LaneRecords>,
         refusals: &[(Reason, u64)],
+        counters: impl ExactSizeIterator<Item = (u32, u64)>,
         out: &mut Vec<u8>,
     ) {
         put_varint(out, lanes.len() as u64);
@@ -97,6 +101,12 @@ impl RecordsFrame {
             put_varint(out, incarnation as u64);
             out.push(reason.0);
             put_varint(out, *total);
+        }
+        put_varint(out, counters.len() as u64);
+        for (series, total) in counters {
+            put_varint(out, incarnation as u64);
+            put_varint(out, series as u64);
+            out.extend_from_slice(&total.to_le_bytes());
         }
     }
 
@@ -143,6 +153,10 @@ impl RecordsFrame {
         }
         for _ in 0..fields.count(3)? {
             frame.refusals.push((fields.number()?, Reason(fields.byte()?), fields.varint()?));
+        }
+        for _ in 0..fields.count(10)? {
+            let (incarnation, series) = (fields.number()?, fields.number()?);
+            frame.counters.push((incarnation, series, u64::from_le_bytes(fields.array()?)));
         }
         Some(frame)
     }
@@ -255,7 +269,7 @@ mod tests {
         let decoded = |elsewhere| {
             let records = LaneRecords { elsewhere, ..records.clone() };
             let mut out = Vec::new();
-            RecordsFrame::encode(1, [&records].into_iter(), &[], &mut out);
+            RecordsFrame::encode(1, [&records].into_iter(), &[], [].into_iter(), &mut out);
             RecordsFrame::decode(&mut Fields(&out)).map(|frame| frame.lanes[0].1.stored_len())
         };
         assert_eq!((decoded(0), decoded(3), decoded(5)), (Some(5), Some(2), Some(0)));
@@ -269,16 +283,19 @@ mod tests {
             pieces in prop::collection::vec(any::<(u8, u8, u8)>(), 0..6),
             elsewhere in any::<u8>(),
             refusals in prop::collection::vec((any::<u8>().prop_map(Reason), any::<u64>()), 0..4),
+            counters in prop::collection::vec(any::<(u32, u64)>(), 0..4),
         ) {
             let lanes = [lane(first, &pieces, elsewhere), lane(first + 1, &pieces, 0)];
             let mut out = Vec::new();
-            RecordsFrame::encode(7, lanes.iter(), &refusals, &mut out);
+            RecordsFrame::encode(7, lanes.iter(), &refusals, counters.iter().copied(), &mut out);
             let mut fields = Fields(&out);
             let frame = RecordsFrame::decode(&mut fields).unwrap();
             prop_assert!(fields.0.is_empty());
             prop_assert_eq!(frame.lanes, lanes.map(|lane| (7, lane)));
             let refusals: Vec<_> = refusals.into_iter().map(|(reason, total)| (7, reason, total)).collect();
             prop_assert_eq!(frame.refusals, refusals);
+            let counters: Vec<_> = counters.into_iter().map(|(series, total)| (7, series, total)).collect();
+            prop_assert_eq!(frame.counters, counters);
             for cut in 0..out.len() {
                 prop_assert!(RecordsFrame::decode(&mut Fields(&out[..cut])).is_none(), "cut at {}", cut);
             }
