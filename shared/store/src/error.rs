@@ -22,6 +22,27 @@ pub enum Error {
     NoStore(PathBuf),
     /// Another process holds this lock.
     Locked(PathBuf),
+    /// Another process has held this lock for as long as anybody waits.
+    Waited {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as far as the system says.
+        holder: String,
+    },
+    /// Something failed, and so did what would have made sure that it had no effect: whether it counts, the store's next
+    /// reader tells.
+    Unknown(Box<Error>),
+    /// A process of another machine, or of another boot of this one, holds this lock.
+    OtherKernel(PathBuf),
+    /// A store of a version that this build does not read; nothing of it was touched.
+    OtherStore {
+        /// Its directory.
+        dir: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that this build reads.
+        reads: u32,
+    },
     /// A file whose bytes are not what they were.
     Damaged {
         /// Which file.
@@ -135,11 +156,32 @@ impl fmt::Display for Error {
             Error::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
             Error::NoStore(dir) => write!(f, "no store in {}: MANIFEST is missing", dir.display()),
             Error::Locked(path) => write!(f, "{} is locked by another process", path.display()),
+            Error::Waited { path, holder } => {
+                write!(f, "{} has been locked for 10 s by {holder}; given up", path.display())
+            }
+            Error::Unknown(_) => {
+                f.write_str("it is not known whether this was stored: look before you do it again")
+            }
+            Error::OtherKernel(path) => {
+                write!(
+                    f,
+                    "{} is held by another machine: a store is written from one machine at a time",
+                    path.display()
+                )
+            }
+            Error::OtherStore { dir, found, reads } => {
+                let dir = dir.display();
+                write!(
+                    f,
+                    "{dir}: store format {found}, this build reads {reads}: with the build that made it 'dotter-store -d \
+                     {dir} export', then 'dotter-store -d NEW import'"
+                )
+            }
             Error::Damaged { path, offset, what } => {
                 write!(f, "{} at byte {offset}: {what}", path.display())
             }
             Error::Version { path, found, reads } => {
-                write!(f, "{}: format version {found}, this build reads up to {reads}", path.display())
+                write!(f, "{}: format version {found}, this build reads {reads}", path.display())
             }
             Error::TooBig { bytes } => write!(f, "a transaction of {bytes} bytes does not fit into a frame"),
             Error::Row { series, .. } => write!(f, "cannot take a row of series {series}"),
@@ -185,6 +227,7 @@ impl std::error::Error for Error {
         match self {
             Error::Io { source, .. } => Some(source),
             Error::Row { source, .. } => Some(source),
+            Error::Unknown(source) => Some(source),
             _ => None,
         }
     }

@@ -1,8 +1,6 @@
 //! What the fuzz targets reach: everything that parses, behind its checksum.
 #![allow(missing_docs, reason = "only the fuzz targets see it")]
 
-use std::path::Path;
-
 use dotter_dot::{Column, Format, Shape, Timestamp};
 
 use crate::format::bytes::Fields;
@@ -10,6 +8,7 @@ use crate::format::chunk;
 use crate::format::ledger::{Finished, Ledger};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
+use crate::format::manifest::edit::{Edit, deletes};
 use crate::format::segment::{Meta, Tail};
 use crate::format::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
 use crate::read::segment::Segment;
@@ -84,11 +83,18 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(Ledger::decode(&mut Fields(&encoded)), Some(ledger));
 }
 
-/// A manifest with a right checksum.
+/// An edit of MANIFEST: the list that it makes is what its base makes.
 pub fn manifest(bytes: &[u8]) {
-    let Some(decoded) = Manifest::decode_unchecked(bytes) else { return };
-    let again = decoded.encode();
-    assert_eq!(Manifest::decode(&again, Path::new("MANIFEST")).expect("what was encoded decodes"), decoded);
+    let mut list = Manifest::default();
+    let _ = deletes(bytes);
+    if list.apply(1, bytes).is_none() {
+        return;
+    }
+    let mut base = Vec::new();
+    Edit::base(&list).encode(&mut base);
+    let mut again = Manifest::default();
+    again.apply(1, &base).expect("what was encoded decodes");
+    assert!(again.says_what(&list));
 }
 
 /// Files of finished rings: as given, and of records with right checksums.
@@ -127,7 +133,8 @@ pub fn segment(bytes: &[u8]) {
     let tail = Tail {
         level: 0,
         store: StoreId([0; 16]),
-        generation: 1,
+        number: 1,
+        edit: 1,
         order: Order { sequence: 1, generation: 1 },
         index_at,
         fst_at,
@@ -136,15 +143,17 @@ pub fn segment(bytes: &[u8]) {
         last_time: Timestamp::MAX,
         dots: 1,
         series: 2,
+        first_number: 1,
+        together: 1,
         meta: Meta::default(),
         bytes: 0,
     };
     file.extend_from_slice(&tail.encode(checksum));
-    let path = std::env::temp_dir().join(format!("dotter-fuzz-{}.seg", std::process::id()));
+    let path = std::env::temp_dir().join(format!("dotter-fuzz-{}-0000000000000001", std::process::id()));
     std::fs::write(&path, &file).expect("there is room for a small file");
     // Listed as what it says of itself.
     let Ok(tail) = Tail::read(&path) else { return };
-    let Ok(segment) = Segment::open(&path, &tail.entry("fuzz")) else { return };
+    let Ok(segment) = Segment::open(&path, &tail.entry("fuzz-0000000000000001")) else { return };
     let mut run = Column::default();
     for name in ["a", "b", "c"] {
         let _ = segment.latest_shape(name);

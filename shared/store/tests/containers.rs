@@ -1,14 +1,16 @@
 //! Two processes with one process id, as in two containers that share a store's directory: each keeps its files.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use dotter_dot::{Cell, SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Addition, Reader, Writer, verify};
+use dotter_dot::TimeRange;
+use dotter_store::{Reader, Writer, verify};
 
 const CHILD: &str = "DOTTER_CONTAINERS_CHILD";
-const ROWS: u64 = 5000;
+const ROWS: u64 = 80_000;
 
 /// Not a test: what each of the two processes does.
 #[test]
@@ -16,19 +18,13 @@ const ROWS: u64 = 5000;
 fn child() {
     let told = std::env::var(CHILD).expect("another test starts this one");
     let (name, dir) = told.split_once(' ').unwrap();
-    let name = SeriesName::new(name).unwrap();
-    let mut lines = std::io::stdin().lines();
-    // So little memory that its files are there from the first dot on.
-    let mut addition = Addition::with_memory(Path::new(dir), 1);
-    addition.push(&name, &Shape::number(), Timestamp::MIN, Cell::Word(0)).unwrap();
-    println!("\nbegun as process {}", std::process::id());
-    lines.next().unwrap().unwrap();
-    for time in 0..ROWS {
-        addition.push(&name, &Shape::number(), Timestamp::from_nanos(time), Cell::Word(time)).unwrap();
-    }
-    addition.commit().unwrap();
+    let wait = |_: &Path| {
+        println!("\nbegun as process {}", std::process::id());
+        std::io::stdin().lines().next().unwrap().unwrap();
+    };
+    support::add_with(Path::new(dir), name, ROWS, wait).unwrap();
     println!("\ncommitted");
-    lines.next();
+    std::io::stdin().lines().next();
 }
 
 /// A way to run a program as process 1 of a namespace of its own; `None` where this machine has none.
@@ -90,7 +86,8 @@ fn two_processes_with_one_id_keep_each_what_they_committed() {
     one.wait_for("begun as process 1");
     let mut other = Process::start(other, "other", dir.path());
     other.wait_for("begun as process 1");
-    // A writer that begins meanwhile sweeps what nobody holds.
+    assert_eq!(support::unlisted(dir.path()).len(), 2, "each has its file");
+    // A writer that begins meanwhile removes what nobody holds.
     drop(Writer::open(dir.path()).unwrap());
     for process in [&mut one, &mut other] {
         process.go_on();
@@ -107,5 +104,5 @@ fn two_processes_with_one_id_keep_each_what_they_committed() {
     }
     assert!(verify(dir.path()).unwrap().damage.is_empty());
     drop(Writer::open(dir.path()).unwrap());
-    assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0, "litter is swept");
+    assert!(support::unlisted(dir.path()).is_empty());
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -208,12 +208,17 @@ fn a_flipped_bit_never_gives_a_wrong_value_and_never_keeps_a_store_shut() {
 }
 
 #[test]
-fn a_lost_manifest_is_made_again_from_the_one_before_and_the_segments() {
+fn a_lost_list_is_made_again_from_the_segments() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("store");
     let rows = small_store(&dir);
     let ledger = Reader::open(&dir).unwrap().snapshot().ledger().clone();
+    // One of the two is enough.
     fs::write(dir.join("MANIFEST"), b"rubbish").unwrap();
+    assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
+    assert_eq!(*Reader::open(&dir).unwrap().snapshot().ledger(), ledger);
+    assert_eq!(dotter_store::rebuilt(&dir).unwrap(), None);
+    fs::write(dir.join("MANIFEST.2"), b"rubbish").unwrap();
     assert_eq!(read_checked(&dir), (0..70).collect::<Vec<_>>());
     let snapshot = Reader::open(&dir).unwrap().snapshot();
     assert_eq!(snapshot.read("rows.b", TimeRange::ALL).unwrap().len(), rows.len());
@@ -405,25 +410,28 @@ fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
         let row = |n: u64| (SeriesName::new("rows.b").unwrap(), Timestamp::from_nanos(n), value(n));
         dotter_store::add(to, (from..from + 40).map(row).collect::<NamedDots>()).unwrap();
     };
-    let segments = |of: &Path| {
-        let entries = fs::read_dir(of.join("seg")).unwrap();
-        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
+    let segments = |of: &Path| -> BTreeSet<PathBuf> {
+        fs::read_dir(of.join("seg")).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    };
+    let added = |to: &str, from: u64| {
+        let before = segments(&dir(to));
+        add(&dir(to), from);
+        segments(&dir(to)).difference(&before).next().unwrap().clone()
     };
     // Two stores with the same history, but for their names and their rows; of one, a later moment as well.
-    add(&dir("one"), 0);
-    add(&dir("other"), 1000);
+    let first = &added("one", 0);
+    let other = &added("other", 1000);
     copy(&dir("one"), &dir("later"));
-    add(&dir("one"), 2000);
-    add(&dir("later"), 3000);
-    add(&dir("later"), 4000);
-    let [first, second] = &segments(&dir("one"))[..] else { panic!("two segments") };
-    let other = segments(&dir("other")).remove(0);
-    let later = segments(&dir("later"));
-    assert_eq!(other.file_name(), first.file_name());
-    // Another store's; one of the same store, of another moment under the same name, and under another name.
-    for (from, to) in [(&other, first), (&later[2], second), (&later[0], second), (second, first)] {
+    copy(&dir("one"), &dir("again"));
+    let second = &added("one", 2000);
+    let same = &added("again", 2000);
+    let twin = &added("later", 3000);
+    let last = &added("later", 4000);
+    // Another store's; one of the same store: with the same rows at the same place in the order, with others there, of
+    // another place, listed under another name.
+    for (from, to) in
+        [(other, first), (same, second), (twin, second), (last, second), (first, second), (second, first)]
+    {
         let told = format!("{} as {}", from.display(), to.display());
         let spoiled = tempfile::tempdir().unwrap();
         copy(&dir("one"), spoiled.path());
@@ -438,7 +446,9 @@ fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
         let damage = verify(spoiled.path()).unwrap().damage;
         assert_eq!(damage.len(), 1, "{told}");
         assert_eq!(damage[0].path, path);
-        assert!(damage[0].what.contains(", expected "), "{}", damage[0].what);
+        let what = &damage[0].what;
+        assert!(what.contains("number ") && what.contains(", expected "), "{what}");
+        assert_eq!(what.contains(';'), from != same, "{what}");
         // A compaction leaves it where it is: it may be needed to see what happened.
         dotter_store::compact_major(spoiled.path(), &|| false, &|_, _| ()).unwrap();
         assert!(path.exists(), "{told}");

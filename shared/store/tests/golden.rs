@@ -1,5 +1,5 @@
-//! The bytes of version 0, pinned: from an empty store with a fixed name, fixed commits give the very files that
-//! are kept in `golden/v0`; and those files read back as what was committed.
+//! The bytes of version 1, pinned: from an empty store with a fixed name, fixed commits give the very files that
+//! are kept in `golden/v1`; and those files read back as what was committed.
 //!
 //! `DOTTER_GOLDEN=write` writes them anew.
 
@@ -7,13 +7,29 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use dotter_dot::{
     Cell, Dots, Incarnation, Kind, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row,
 };
-use dotter_store::{LaneRecords, Lost, Reader, Refused, RingPart, Transaction, Writer};
+use dotter_store::disk::{self, Disk};
+use dotter_store::{
+    Deletion, Error, LaneRecords, Lost, Pattern, Reader, Refused, RingPart, Transaction, Writer,
+};
 use support::{copy, machine, push, row, rows, shape};
+
+/// A disk whose random numbers are 1, 2, 3, ...
+#[derive(Debug, Default)]
+struct Numbered(AtomicU64);
+
+impl Disk for Numbered {
+    fn number(&self) -> std::io::Result<u64> {
+        // Relaxed: one thread.
+        Ok(self.0.fetch_add(1, Relaxed) + 1)
+    }
+}
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -148,10 +164,8 @@ fn write(dir: &Path) {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let is_ledger = |name: &PathBuf| name.to_str().unwrap().starts_with("ledger-");
-    let names = fs::read_dir(dir).unwrap().map(|entry| PathBuf::from(entry.unwrap().file_name()));
-    let mut files: Vec<_> = names.filter(is_ledger).chain([PathBuf::from("MANIFEST")]).collect();
-    for folder in ["wal", "seg"] {
+    let mut files = vec![PathBuf::from("MANIFEST"), PathBuf::from("MANIFEST.2")];
+    for folder in ["wal", "seg", "ledger"] {
         for entry in fs::read_dir(dir.join(folder)).unwrap() {
             files.push(Path::new(folder).join(entry.unwrap().file_name()));
         }
@@ -160,38 +174,110 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The bytes of a file; of MANIFEST up to what is published, without the room that is set aside behind it.
+fn bytes(path: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap();
+    if path.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
+        let published = u64::from_le_bytes(bytes[512..520].try_into().unwrap());
+        bytes.truncate(published as usize);
+    }
+    bytes
+}
+
+/// Shows what a build of version 1 writes, on a disk with fixed random numbers and in a boot of its own.
 #[test]
 fn fixed_commits_give_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let begin = golden().join("empty");
-    if std::env::var_os("DOTTER_GOLDEN").is_some() && !begin.exists() {
-        drop(Writer::open(dir.path()).unwrap());
-        fs::create_dir_all(&begin).unwrap();
-        fs::remove_dir_all(dir.path().join("wal")).unwrap();
-        fs::copy(dir.path().join("MANIFEST"), begin.join("MANIFEST")).unwrap();
-    }
-    fs::copy(begin.join("MANIFEST"), dir.path().join("MANIFEST")).unwrap();
-    write(dir.path());
-    let kept = golden().join("v0");
-    if std::env::var_os("DOTTER_GOLDEN").is_some() {
+    let (begin, kept) = (golden().join("empty"), golden().join("v1"));
+    let is_written = std::env::var_os("DOTTER_GOLDEN").is_some();
+    disk::in_boot([0xb0; 16], || {
+        if is_written {
+            disk::on(Arc::new(Numbered::default()), || {
+                // A list without a log, so that it has nothing but its ids.
+                dotter_store::add(dir.path(), Vec::new()).unwrap();
+                fs::create_dir_all(&begin).unwrap();
+                fs::write(begin.join("MANIFEST"), bytes(&dir.path().join("MANIFEST"))).unwrap();
+            });
+        }
+        for name in ["MANIFEST", "MANIFEST.2"] {
+            fs::copy(begin.join("MANIFEST"), dir.path().join(name)).unwrap();
+        }
+        disk::on(Arc::new(Numbered::default()), || write(dir.path()));
+    });
+    if is_written {
         let _ = fs::remove_dir_all(&kept);
         for file in files(dir.path()) {
             fs::create_dir_all(kept.join(&file).parent().unwrap()).unwrap();
-            fs::copy(dir.path().join(&file), kept.join(&file)).unwrap();
+            fs::write(kept.join(&file), bytes(&dir.path().join(&file))).unwrap();
         }
     }
     assert_eq!(files(dir.path()), files(&kept));
     for file in files(&kept) {
-        let (found, expected) =
-            (fs::read(dir.path().join(&file)).unwrap(), fs::read(kept.join(&file)).unwrap());
+        let (found, expected) = (bytes(&dir.path().join(&file)), bytes(&kept.join(&file)));
         assert!(found == expected, "{} is not what it was", file.display());
+    }
+}
+
+/// Every file of a directory, with its bytes.
+fn everything(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            everything(&path, found);
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    found.sort();
+}
+
+#[test]
+fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    copy(&golden().join("version-0"), &dir);
+    let mut before = Vec::new();
+    everything(&dir, &mut before);
+    type Way<'a> = (&'a str, &'a dyn Fn() -> Option<Error>);
+    let all = Deletion { pattern: Pattern::new("%"), first_key: None, last_key: None, range: TimeRange::ALL };
+    let ways: [Way<'_>; 9] = [
+        ("read", &|| Reader::open(&dir).err()),
+        ("write", &|| Writer::open(&dir).err()),
+        ("add", &|| dotter_store::add(&dir, vec![(name("a"), at(0), 1.0)]).err()),
+        ("delete", &|| dotter_store::delete(&dir, &all).err()),
+        ("seal", &|| dotter_store::seal_all(&dir, &|| false).err()),
+        ("compact", &|| dotter_store::compact(&dir, &|| false).err()),
+        ("verify", &|| dotter_store::verify(&dir).err()),
+        ("backup", &|| dotter_store::backup(&dir, &root.path().join("copy"), &|| false).err()),
+        ("tidy", &|| dotter_store::tidy(&dir, &machine(at(50))).err()),
+    ];
+    for damaged in [false, true] {
+        if damaged {
+            // What is damaged of it is not made again.
+            fs::copy(dir.join("MANIFEST"), dir.join("MANIFEST.old")).unwrap();
+            fs::write(dir.join("MANIFEST"), b"rubbish").unwrap();
+            before.clear();
+            everything(&dir, &mut before);
+        }
+        for (way, refused) in ways {
+            let error = refused().unwrap_or_else(|| panic!("{way} is refused"));
+            let dir = dir.display();
+            let expected = format!(
+                "{dir}: store format 0, this build reads 1: with the build that made it 'dotter-store -d {dir} \
+                 export', then 'dotter-store -d NEW import'"
+            );
+            assert_eq!(error.to_string(), expected, "{way}");
+        }
+        let mut after = Vec::new();
+        everything(&dir, &mut after);
+        assert!(before == after, "nothing was touched");
     }
 }
 
 #[test]
 fn the_files_kept_read_as_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden().join("v0"), dir.path());
+    copy(&golden().join("v1"), dir.path());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
     let names: Vec<_> = snapshot.series().collect();
     let expected = ["app.calls;instance=worker-3", "host.load", "log", "request", "walk"];

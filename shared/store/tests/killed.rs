@@ -163,9 +163,10 @@ fn whatever_was_finished_is_there_and_the_rest_is_there_whole_or_not_at_all() {
             next += 1;
             assert!(found == model, "round {round}: neither with step {} nor without", next - 1);
         }
-        assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+        let damage = dotter_store::verify(dir.path()).unwrap().damage;
+        assert!(damage.is_empty(), "round {round}: {damage:?}");
     }
     assert!(next > ROUNDS, "it came to do something");
     drop(Writer::open(dir.path()).unwrap());
-    assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0, "litter is swept");
+    assert!(support::unlisted(dir.path()).is_empty(), "what the killed left is gone");
 }

@@ -66,9 +66,7 @@ fn seal(dir: &Path, writer: &mut Option<Writer>) {
 }
 
 fn ledger_files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let is_ledger = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("ledger-");
-    entries.filter(is_ledger).collect()
+    fs::read_dir(dir.join("ledger")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 fn read(dir: &Path) -> Ledger {
@@ -161,13 +159,10 @@ fn accounts_move_out_of_the_list_and_nobody_sees_a_difference() {
     let mut writer = store(dir.path());
     let mut reader = Reader::open(dir.path()).unwrap();
     let before = accounts(reader.snapshot().ledger());
-    let list_bytes = || fs::metadata(dir.path().join("MANIFEST")).unwrap().len();
-    let bytes_before = list_bytes();
     assert!(ledger_files(dir.path()).is_empty());
 
     assert!(tidy(dir.path(), start()).unwrap());
     assert_eq!(ledger_files(dir.path()).len(), 1);
-    assert!(list_bytes() < bytes_before / 3, "{} of {bytes_before} bytes", list_bytes());
     reader.refresh(None).unwrap();
     writer.as_mut().unwrap().unsealed();
     assert_eq!(accounts(reader.snapshot().ledger()), before);
@@ -383,7 +378,9 @@ fn a_lost_list_is_made_again_with_the_rings_that_had_moved() {
         let expected = read(&dir);
         let lost = root.path().join(number.to_string());
         copy(&dir, &lost);
-        fs::write(lost.join("MANIFEST"), b"rubbish").unwrap();
+        for name in ["MANIFEST", "MANIFEST.2"] {
+            fs::write(lost.join(name), b"rubbish").unwrap();
+        }
         assert_eq!(accounts(&read(&lost)), accounts(&expected), "step {number}");
         // And goes on from there.
         let mut writer = Some(Writer::open(&lost).unwrap());
@@ -406,6 +403,7 @@ fn a_damaged_file_costs_what_is_damaged_and_is_kept() {
     let whole = fs::read(&path).unwrap();
     let mut bytes = whole.clone();
     bytes[whole.len() / 2] ^= 0x10;
+    fs::remove_file(&path).unwrap();
     fs::write(&path, &bytes).unwrap();
     let verified = verify(dir.path()).unwrap();
     assert_eq!(verified.damage.len(), 1);

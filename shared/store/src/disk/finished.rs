@@ -10,7 +10,7 @@ use nix::libc::{EIO, O_CLOEXEC, O_NOFOLLOW};
 use crate::error::Error;
 use crate::format::ledger::Finished;
 use crate::format::ledger::finished::{VERSION, version};
-use crate::format::listing::StoreId;
+use crate::format::listing::{StoreId, words_and_number};
 
 impl Finished {
     /// Reads a file of `bytes` bytes; `None` where it is not there. A bad sector counts as damage.
@@ -34,7 +34,7 @@ impl Finished {
             Ok(_) => {}
         }
         if let Some(version) = version(&found)
-            && version > VERSION
+            && version != VERSION
         {
             return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
         }
@@ -45,7 +45,15 @@ impl Finished {
             other.then(|| "a file of another store".to_owned())
         };
         let mut finished = Finished::of(found);
-        finished.missing = missing;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let expected = name.and_then(words_and_number).map(|(_, number)| number);
+        let another = match (finished.number(), expected) {
+            (Some(found), Some(expected)) if found != expected => {
+                Some(format!("number {found:016x}, expected {expected:016x}"))
+            }
+            _ => None,
+        };
+        finished.missing = missing.or(another);
         Ok(Some(finished))
     }
 }
@@ -58,10 +66,11 @@ mod tests {
     #[test]
     fn what_another_try_may_read_is_not_called_damaged() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, link) = (dir.path().join("ledger-1"), dir.path().join("ledger-2"));
+        let (path, link) =
+            (dir.path().join("20261120-0000000000000001"), dir.path().join("20261120-0000000000000002"));
         let store = StoreId([3; 16]);
         assert!(Finished::read(&path, 40, store).unwrap().is_none());
-        let bytes = Finished::encode(&records(), store);
+        let bytes = Finished::encode(&records(), store, 1);
         let length = bytes.len() as u64;
         fs::write(&path, &bytes).unwrap();
         let read = |path: &Path, length, store| Finished::read(path, length, store);
@@ -69,6 +78,10 @@ mod tests {
         assert!(!read(&path, length + 8, store).unwrap().expect("it is there").damage().is_empty());
         let other = read(&path, length, StoreId([4; 16])).unwrap().expect("it is there");
         assert_eq!(other.damage(), [(0, "a file of another store".to_owned())]);
+        let moved = dir.path().join("20261120-0000000000000003");
+        fs::copy(&path, &moved).unwrap();
+        let moved = read(&moved, length, store).unwrap().expect("it is there");
+        assert_eq!(moved.damage(), [(0, "number 0000000000000001, expected 0000000000000003".to_owned())]);
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(matches!(read(&link, length, store), Err(Error::Io { .. })));
     }

@@ -1,21 +1,57 @@
 //! Where things lie in a store's directory, and how they get there.
 //!
-//! A file that others will look for is made under `tmp/`, locked by its maker, synced, and renamed into its
-//! place; the directory is synced after it. A file in `tmp/` that nobody has locked is litter.
+//! A file that never changes is made under its last name, which ends in a random number ([`Layout::make`]), and is
+//! locked by its maker until the list names it. A file that takes the place of another is made beside it in the same
+//! way and renamed ([`Layout::replace`]). The directory is synced after either.
 //!
-//! Always true of `tmp/`: a name is used once and never again, and what is locked is unlinked by its maker alone.
+//! Always true of such a name: it is used once and never again, and what is locked is unlinked by its maker alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::disk::{self, Disk};
 use crate::error::Error;
-use crate::format::manifest::LEDGER_PREFIX;
+use crate::format::listing::numbered_name;
+
+/// Where random numbers come from.
+const RANDOM: &str = "/dev/urandom";
+
+/// How often a file is written anew whose name somebody has taken.
+pub(crate) const TRIES_MAX: u32 = 3;
+
+/// Where files lie that are made under their last names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// Segments.
+    Seg,
+    /// The log.
+    Wal,
+    /// Finished rings.
+    Ledger,
+}
+
+impl Folder {
+    pub(crate) const ALL: [Folder; 3] = [Folder::Seg, Folder::Wal, Folder::Ledger];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Folder::Seg => "seg",
+            Folder::Wal => "wal",
+            Folder::Ledger => "ledger",
+        }
+    }
+}
+
+/// How long anybody waits for a lock.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+/// The longest time between two tries.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// The paths of one store.
 #[derive(Clone, Debug)]
@@ -33,8 +69,9 @@ impl Layout {
         self.dir.join("MANIFEST")
     }
 
-    pub(crate) fn manifest_old(&self) -> PathBuf {
-        self.dir.join("MANIFEST.old")
+    /// The second file of the list, written after MANIFEST.
+    pub(crate) fn manifest_copy(&self) -> PathBuf {
+        self.dir.join("MANIFEST.2")
     }
 
     /// There from the moment on in which a rebuilt list took the place of MANIFEST, until somebody removes it: what
@@ -47,11 +84,6 @@ impl Layout {
         format!("wal/{file_id:010}.wal")
     }
 
-    /// The file of finished rings that this generation of the list made.
-    pub(crate) fn ledger_name(generation: u64) -> String {
-        format!("{LEDGER_PREFIX}{generation:010}")
-    }
-
     pub(crate) fn wal(&self, file_id: u64) -> PathBuf {
         self.dir.join(Layout::wal_name(file_id))
     }
@@ -60,12 +92,18 @@ impl Layout {
         self.dir.join("seg").join(name)
     }
 
+    /// A file of finished rings.
+    pub(crate) fn ledger(&self, name: &str) -> PathBuf {
+        self.dir.join("ledger").join(name)
+    }
+
     /// Makes the directories where they are missing, and those above them.
     ///
     /// The name of a new store survives a power cut from here on.
     pub(crate) fn create(&self) -> Result<(), Error> {
         let missing: Vec<&Path> = self.dir.ancestors().take_while(|dir| !is_there(dir)).collect();
-        for dir in [self.dir.clone(), self.dir.join("wal"), self.dir.join("seg"), self.dir.join("tmp")] {
+        let folders = Folder::ALL.map(|folder| self.dir.join(folder.name()));
+        for dir in std::iter::once(self.dir.clone()).chain(folders) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -87,10 +125,24 @@ impl Layout {
     }
 
     /// Takes a lock file, waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Waited`] where another process has held it all the time; the system's.
     pub(crate) fn lock(&self, name: &str) -> Result<File, Error> {
-        let (path, file) = self.lock_file(name)?;
-        file.lock().map_err(Error::io("lock", &path))?;
-        Ok(file)
+        let began = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.try_lock(name) {
+                Err(Error::Locked(path)) if began.elapsed() >= LOCK_WITHIN => {
+                    let holder = holder(&path);
+                    return Err(Error::Waited { path, holder });
+                }
+                Err(Error::Locked(_)) => std::thread::sleep(pause),
+                other => return other,
+            }
+            pause = (pause * 2).min(LOCK_PAUSE_MAX);
+        }
     }
 
     /// Takes a lock file, or says that another process has it.
@@ -117,54 +169,49 @@ impl Layout {
         Ok((path, file))
     }
 
-    /// A new file under `tmp/`, locked by this process while it is open.
-    pub(crate) fn temporary(&self) -> Result<(PathBuf, File), Error> {
+    /// A new file in a folder, under the name that it keeps, which is `words`, `-` and a number nobody has had before.
+    ///
+    /// The number is random: processes of two containers that share the directory may have the same process id, and
+    /// so may two processes one after the other.
+    pub(crate) fn make(&self, folder: Folder, words: &str) -> Result<NewFile, Error> {
+        self.make_in(&self.dir.join(folder.name()), words)
+    }
+
+    fn make_in(&self, dir: &Path, words: &str) -> Result<NewFile, Error> {
         loop {
-            let path = self.temporary_path()?;
+            let number = self.number()?;
+            let path = dir.join(numbered_name(words, number));
             let file = match self.disk.create(&path) {
                 // Somebody else's, locked or not: another name will do.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.map_err(Error::io("create", &path))?,
             };
-            file.lock().map_err(Error::io("lock", &path))?;
-            // A sweep may have taken it for litter before it was locked.
-            if file.metadata().map_err(Error::io("look at", &path))?.nlink() > 0 {
-                return Ok((path, file));
+            let new = NewFile { path, number, file, disk: self.disk.clone(), is_kept: false };
+            new.file.lock().map_err(Error::io("lock", &new.path))?;
+            // Somebody may have taken it for litter before it was locked.
+            if new.is_there() {
+                return Ok(new);
             }
         }
     }
 
-    /// A path under `tmp/` that nobody has had before.
-    ///
-    /// It is random: processes of two containers that share the directory may have the same process id, and so may
-    /// two processes one after the other.
-    pub(crate) fn temporary_path(&self) -> Result<PathBuf, Error> {
-        let name = u64::from_le_bytes(random_bytes()?);
-        Ok(self.dir.join("tmp").join(format!("{name:016x}")))
+    /// A new file that is to take the place of `path`, beside it.
+    pub(crate) fn make_beside(&self, path: &Path) -> Result<NewFile, Error> {
+        let (dir, name) = beside(path);
+        self.make_in(dir, name)
     }
 
-    /// A new file under `tmp/` that holds `bytes`, on disk; it is locked as long as the file is kept.
-    pub(crate) fn temporary_with(&self, bytes: &[u8]) -> Result<(PathBuf, File), Error> {
-        let (path, file) = self.temporary()?;
-        self.disk.write(&file, &path, bytes, 0).map_err(Error::io("write", &path))?;
-        self.disk.sync_all(&file, &path).map_err(Error::io("sync", &path))?;
-        Ok((path, file))
+    /// Puts a file that holds `bytes` in the place of `path`, if there is one; all of it is on disk then.
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let new = self.make_beside(path)?;
+        new.fill(bytes)?;
+        new.rename(path)?;
+        self.sync_dir(beside(path).0)
     }
 
-    /// Removes what a crash left under `tmp/`.
-    pub(crate) fn sweep_temporary(&self) -> Result<(), Error> {
-        let dir = self.dir.join("tmp");
-        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-            let path = entry.path();
-            let Ok(file) = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_CLOEXEC).open(&path)
-            else {
-                continue;
-            };
-            if file.try_lock().is_ok() {
-                let _ = self.disk.remove(&path);
-            }
-        }
-        Ok(())
+    /// A random number.
+    pub(crate) fn number(&self) -> Result<u64, Error> {
+        self.disk.number().map_err(Error::io("read", Path::new(RANDOM)))
     }
 
     /// Makes names made in or removed from `dir` survive a power cut.
@@ -173,29 +220,144 @@ impl Layout {
     }
 }
 
+/// Who holds a lock file, as the system's table of locks says it.
+fn holder(path: &Path) -> String {
+    let pid = || {
+        let inode = path.metadata().ok()?.ino().to_string();
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let of_file = |line: &&str| {
+            line.split_whitespace().nth(5).is_some_and(|file| file.rsplit(':').next() == Some(&inode))
+        };
+        let line = locks.lines().find(of_file)?;
+        line.split_whitespace().nth(4)?.parse::<u32>().ok().filter(|pid| *pid > 0)
+    };
+    match pid() {
+        Some(pid) => {
+            let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("process {pid} {}", command.trim()).trim_end().to_owned()
+        }
+        None => "a process that cannot be seen from here".to_owned(),
+    }
+}
+
 /// Whether a path is there, as far as anybody can tell; the empty one is where we are.
 fn is_there(dir: &Path) -> bool {
     dir == Path::new("") || !dir.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
+/// Folder and name of a file of the store.
+fn beside(path: &Path) -> (&Path, &str) {
+    let name = path.file_name().and_then(|name| name.to_str()).expect("the store's own names are texts");
+    (path.parent().expect("it lies in the store's directory"), name)
+}
+
 /// Random bytes from the system.
 pub(crate) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
-    let path = Path::new("/dev/urandom");
-    let mut bytes = [0; BYTES];
-    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::io("read", path))?;
-    Ok(bytes)
+    disk::steps::random_bytes().map_err(Error::io("read", Path::new(RANDOM)))
+}
+
+/// A file in the making, locked by this process as long as this lives.
+///
+/// Dropped before it is kept, it is removed.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    pub(crate) path: PathBuf,
+    /// In which its name ends.
+    pub(crate) number: u64,
+    pub(crate) file: File,
+    disk: Arc<dyn Disk>,
+    is_kept: bool,
+}
+
+impl NewFile {
+    /// Its name in its folder.
+    pub(crate) fn name(&self) -> &str {
+        beside(&self.path).1
+    }
+
+    /// Whether its name still means this file, and none that somebody has put in its place.
+    pub(crate) fn is_there(&self) -> bool {
+        is_same(&self.path, &self.file)
+    }
+
+    /// That nobody has cut it, or written to it, while it was made: what was cut off would be a hole.
+    pub(crate) fn check_length(&self, expected: u64) -> io::Result<()> {
+        let found = self.file.metadata()?.len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!(
+                "{found} bytes, expected {expected}: somebody else has changed the file; nothing is committed"
+            ),
+        ))
+    }
+
+    /// That its name was taken too often.
+    pub(crate) fn lost(&self) -> Error {
+        let source =
+            io::Error::new(ErrorKind::NotFound, "somebody takes its name away; nothing is committed");
+        Error::io("keep", &self.path)(source)
+    }
+
+    /// Puts all its bytes on disk.
+    pub(crate) fn fill(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.disk.write(&self.file, &self.path, bytes, 0).map_err(Error::io("write", &self.path))?;
+        self.disk.sync_all(&self.file, &self.path).map_err(Error::io("sync", &self.path))
+    }
+
+    /// It stays from now on, whatever becomes of this process.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Takes its name away; the file lives as long as it is open.
+    pub(crate) fn into_nameless(self) -> Result<(PathBuf, File), Error> {
+        self.disk.remove(&self.path).map_err(Error::io("unlink", &self.path))?;
+        Ok((self.path.clone(), self.into_file()?))
+    }
+
+    /// The file alone, which stays whatever becomes of this process; locked as long as it is open.
+    pub(crate) fn into_file(mut self) -> Result<File, Error> {
+        let file = self.file.try_clone().map_err(Error::io("open", &self.path))?;
+        self.is_kept = true;
+        Ok(file)
+    }
+
+    /// Gives it the name for which it was made, in place of what has it; still locked.
+    pub(crate) fn rename(mut self, to: &Path) -> Result<NewFile, Error> {
+        self.disk.rename(&self.path, to).map_err(Error::io("rename", to))?;
+        self.is_kept = true;
+        to.clone_into(&mut self.path);
+        Ok(self)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_kept && self.is_there() {
+            let _ = self.disk.remove(&self.path);
+        }
+    }
+}
+
+/// Whether a name means this open file.
+pub(crate) fn is_same(path: &Path, file: &File) -> bool {
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let (named, open) = (fs::symlink_metadata(path).map(id), file.metadata().map(id));
+    matches!((named, open), (Ok(named), Ok(open)) if named == open)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use dotter_dot::Timestamp;
 
     use super::*;
-    use crate::disk::{System, manifest};
+    use crate::disk::{System, litter, manifest};
 
     /// A disk on which another process has just made the first files that are asked for, and has them locked.
     #[derive(Debug, Default)]
@@ -219,29 +381,54 @@ mod tests {
         }
     }
 
+    fn names(dir: &Path) -> Vec<String> {
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     #[test]
-    fn a_temporary_file_never_takes_the_place_of_another() {
+    fn a_new_file_never_takes_the_place_of_another() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Arc::new(Taken::default());
         let layout = disk::on(disk.clone(), || Layout::new(dir.path()));
         layout.create().unwrap();
-        let (path, _file) = layout.temporary().unwrap();
+        let new = layout.make(Folder::Seg, "L0-x").unwrap();
         assert_eq!((disk.asked.load(Relaxed), disk.removed.load(Relaxed)), (4, 0));
-        // The other's files are there, unlocked here, and go with the sweep; this one is locked and stays.
-        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 4);
-        layout.sweep_temporary().unwrap();
-        let left: Vec<_> =
-            fs::read_dir(dir.path().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(left, [path]);
+        assert_eq!(new.name(), numbered_name("L0-x", new.number));
+        let folder = dir.path().join("seg");
+        assert_eq!(names(&folder).len(), 4);
+        // Dropped before it is kept, it goes, and nothing else does.
+        let name = new.name().to_owned();
+        drop(new);
+        assert_eq!((names(&folder).len(), disk.removed.load(Relaxed)), (3, 1));
+        assert!(!names(&folder).contains(&name));
     }
 
-    /// A disk on which another process sweeps in the middle of each swap.
-    #[derive(Debug)]
-    struct Swept(Layout);
+    #[test]
+    fn what_somebody_has_put_in_the_place_of_a_new_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        layout.create().unwrap();
+        let new = layout.make(Folder::Seg, "L0-x").unwrap();
+        let path = new.path.clone();
+        assert!(new.is_there());
+        fs::remove_file(&path).unwrap();
+        assert!(!new.is_there());
+        fs::write(&path, b"theirs").unwrap();
+        assert!(!new.is_there());
+        drop(new);
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
 
-    impl Disk for Swept {
+    /// A disk on which another process looks for litter in the middle of each swap.
+    #[derive(Debug)]
+    struct Tidied(Layout);
+
+    impl Disk for Tidied {
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.0.sweep_temporary().unwrap();
+            // The first list is not there yet as it is made.
+            if self.0.manifest().exists() {
+                assert_eq!(litter::remove(&self.0).unwrap(), 0);
+            }
             System.rename(from, to)
         }
     }
@@ -250,12 +437,15 @@ mod tests {
     fn nothing_of_a_swap_is_litter_to_another_process() {
         let dir = tempfile::tempdir().unwrap();
         let plain = Layout::new(dir.path());
-        let layout = disk::on(Arc::new(Swept(plain.clone())), || Layout::new(dir.path()));
+        let layout = disk::on(Arc::new(Tidied(plain.clone())), || Layout::new(dir.path()));
         manifest::open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
         for generation in 2..4 {
             assert_eq!(manifest::swap(&layout, |_| Ok(())).unwrap().0.generation, generation);
         }
         assert_eq!(manifest::read(&plain).unwrap().generation, 3);
+        let mut left = names(dir.path());
+        left.sort();
+        assert_eq!(left, ["MANIFEST", "MANIFEST.2", "MANIFEST.lock", "ledger", "seg", "wal"]);
     }
 
     /// A disk that notes which directories are synced.

@@ -8,13 +8,17 @@ pub(crate) mod map;
 pub(crate) mod segment;
 pub(crate) mod spill;
 
+pub(crate) mod log;
 pub(crate) mod wal;
 
 pub(crate) mod finished;
+pub(crate) mod litter;
 pub(crate) mod manifest;
+pub(crate) mod old;
+pub(crate) mod order;
 
 pub(crate) mod machine;
 pub(crate) mod rules;
 
 pub(crate) use steps::current;
-pub use steps::{Disk, System, on};
+pub use steps::{Disk, System, in_boot, on};

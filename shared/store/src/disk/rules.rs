@@ -24,7 +24,7 @@ const AGGREGATION: &str = "storage-aggregation.conf";
 
 /// Which files of rules the last pass went by. Only whether it is still the same text is ever asked of it; where it is
 /// not there, the next pass announces once more.
-const ANNOUNCED: &str = "retention.announced";
+pub(crate) const ANNOUNCED: &str = "retention.announced";
 
 impl Rules {
     /// Reads those of a store; without files there are none. What cannot be read is skipped.
@@ -153,10 +153,7 @@ impl Stamps {
         if self.were_noted(dir) {
             return Ok(());
         }
-        let layout = Layout::new(dir);
-        let (temporary, _file) = layout.temporary_with(self.text().as_bytes())?;
-        let path = dir.join(ANNOUNCED);
-        layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))
+        Layout::new(dir).replace(&dir.join(ANNOUNCED), self.text().as_bytes())
     }
 
     fn text(&self) -> String {

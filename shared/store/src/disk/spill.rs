@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::disk::layout::Layout;
+use crate::disk::layout::{Folder, Layout};
 use crate::error::Error;
 
 /// Bytes kept in memory before they go to the file.
@@ -40,10 +40,8 @@ impl Spill {
             return Ok(());
         }
         if self.file.is_none() {
-            let (path, file) = self.layout.temporary()?;
             // Nobody needs its name, and without one it cannot be left behind.
-            self.layout.disk.remove(&path).map_err(Error::io("unlink", &path))?;
-            self.file = Some((path, file));
+            self.file = Some(self.layout.make(Folder::Seg, "spill")?.into_nameless()?);
         }
         let (path, file) = self.file.as_mut().expect("it was just made");
         self.layout.disk.write(file, path, &self.memory, self.filed).map_err(Error::io("write", path))?;
@@ -97,7 +95,7 @@ mod tests {
                 assert!(spill.memory.is_empty());
             }
             assert_eq!(spill.len(), count as u64 * 4);
-            assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+            assert_eq!(std::fs::read_dir(dir.path().join("seg")).unwrap().count(), 0);
             let mut back = Vec::new();
             spill.into_reader().unwrap().read_to_end(&mut back).unwrap();
             assert!(back.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).eq(0..count));

@@ -3,10 +3,10 @@
 //! Nothing else in the store changes a file (backups of it apart, which are another directory). A test puts a disk
 //! of its own beneath: one that dies at a step, that is full, or that forgets what was not synced.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -19,6 +19,11 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 ///
 /// `path` is the name under which `file` was opened or made.
 pub trait Disk: fmt::Debug + Send + Sync {
+    /// A random number, in which the name of a file to be made ends.
+    fn number(&self) -> io::Result<u64> {
+        random_bytes().map(u64::from_le_bytes)
+    }
+
     /// Makes a file that is not there yet, readable and writable for its owner alone.
     fn create(&self, path: &Path) -> io::Result<File> {
         let flags = O_NOFOLLOW | O_CLOEXEC;
@@ -79,6 +84,13 @@ pub trait Disk: fmt::Debug + Send + Sync {
     }
 }
 
+/// Random bytes from the system.
+pub(crate) fn random_bytes<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The disk of this machine.
 #[derive(Debug)]
 pub struct System;
@@ -88,6 +100,7 @@ impl Disk for System {}
 static SYSTEM: LazyLock<Arc<dyn Disk>> = LazyLock::new(|| Arc::new(System));
 
 thread_local! {
+    static BOOT: Cell<Option<[u8; 16]>> = const { Cell::new(None) };
     static BENEATH: RefCell<Option<Arc<dyn Disk>>> = const { RefCell::new(None) };
 }
 
@@ -107,4 +120,22 @@ pub fn on<T>(disk: Arc<dyn Disk>, run: impl FnOnce() -> T) -> T {
 /// The disk beneath what is opened now.
 pub(crate) fn current() -> Arc<dyn Disk> {
     BENEATH.with_borrow(|disk| disk.clone()).unwrap_or_else(|| SYSTEM.clone())
+}
+
+/// Runs something on this thread as if the machine had been booted anew: for what a power cut leaves.
+pub fn in_boot<T>(boot: [u8; 16], run: impl FnOnce() -> T) -> T {
+    /// Puts the one before back, whatever happens.
+    struct Before(Option<[u8; 16]>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            BOOT.set(self.0);
+        }
+    }
+    let _before = Before(BOOT.replace(Some(boot)));
+    run()
+}
+
+/// The boot that [`in_boot`] says.
+pub(crate) fn pretended_boot() -> Option<[u8; 16]> {
+    BOOT.get()
 }

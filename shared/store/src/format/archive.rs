@@ -60,7 +60,11 @@ mod tests {
 
     #[test]
     fn an_archive_round_trips() {
-        let segment = SegmentEntry { name: "x.seg".into(), dots: 5, ..SegmentEntry::default() };
+        let segment = SegmentEntry {
+            name: "L0-20261120T00-00000000000000c5".into(),
+            dots: 5,
+            ..SegmentEntry::default()
+        };
         let order = Order { sequence: 7, generation: 9 };
         for segment in [None, Some(segment)] {
             let archive = Archive { step: 60, from: 120, until: 600, order, segment };

@@ -24,7 +24,7 @@ pub(crate) struct Order {
 }
 
 /// One live segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SegmentEntry {
     /// File name within `seg/`.
     pub(crate) name: String,
@@ -44,20 +44,43 @@ pub(crate) struct SegmentEntry {
     pub(crate) series: u64,
     /// What tombstones up to this generation hide is no longer in it.
     pub(crate) purged: u64,
-    /// The store it belongs to. No listing says it: that of the list.
+    /// The store it belongs to.
     pub(crate) store: StoreId,
 }
 
-/// The generation that a segment's name says first listed it; `None` where the name is none of ours.
-pub(crate) fn generation_in_name(name: &str) -> Option<u64> {
-    let mut parts = name.strip_suffix(".seg")?.split('-');
-    let (level, _hour) = (parts.next()?, parts.next()?);
-    parts.next().filter(|_| level.starts_with('L'))?.parse().ok()
+/// Hex digits of the number that a file's name ends in.
+const NUMBER_DIGITS: usize = 16;
+
+/// The name of a file with this number.
+///
+/// - `words`: for people; letters, digits, `-` and `.`
+pub(crate) fn numbered_name(words: &str, number: u64) -> String {
+    format!("{words}-{number:016x}")
+}
+
+/// The words and the number of a name as [`numbered_name`] makes it; `None` where the name is none of ours.
+pub(crate) fn words_and_number(name: &str) -> Option<(&str, u64)> {
+    let (words, digits) = name.rsplit_once('-')?;
+    let is_of_words = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let is_ours = !words.is_empty() && words.bytes().all(is_of_words) && is_number(digits);
+    Some((words, u64::from_str_radix(digits, 16).ok().filter(|_| is_ours)?))
+}
+
+/// Whether these are digits as a name of ours ends in.
+pub(crate) fn is_number(digits: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    digits.len() == NUMBER_DIGITS && digits.bytes().all(is_digit)
 }
 
 impl SegmentEntry {
+    /// The number that its name ends in.
+    pub(crate) fn number(&self) -> u64 {
+        words_and_number(&self.name).map_or(0, |(_, number)| number)
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_text(out, &self.name);
+        out.extend_from_slice(&self.store.0);
         for field in [
             self.bytes,
             self.first_time.nanos(),
@@ -75,7 +98,8 @@ impl SegmentEntry {
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
         Some(SegmentEntry {
-            name: fields.text().filter(|name| !name.contains('/'))?.to_owned(),
+            name: fields.text().filter(|name| words_and_number(name).is_some())?.to_owned(),
+            store: StoreId(fields.array()?),
             bytes: fields.varint()?,
             first_time: Timestamp::from_nanos(fields.varint()?),
             last_time: Timestamp::from_nanos(fields.varint()?),
@@ -84,7 +108,51 @@ impl SegmentEntry {
             dots: fields.varint()?,
             series: fields.varint()?,
             purged: fields.varint()?,
-            store: StoreId::default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_in_its_number_and_no_other_is_ours() {
+        for (words, number) in [("L0-20261120T14", 0), ("spill", u64::MAX), ("0000000003.wal", 0xc5)] {
+            assert_eq!(words_and_number(&numbered_name(words, number)), Some((words, number)));
+        }
+        for name in [
+            "",
+            "0123456789abcdef",
+            "-0123456789abcdef",
+            "a0123456789abcdef",
+            "a-123456789abcdef",
+            "a-00123456789abcdef",
+            "a-0123456789ABCDEF",
+            "a-+123456789abcdef",
+            "a-0123456789abcdef.seg",
+            "a/b-0123456789abcdef",
+            "a b-0123456789abcdef",
+        ] {
+            assert_eq!(words_and_number(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_listing_reads_as_what_was_written() {
+        let entry = SegmentEntry {
+            name: numbered_name("L1-20261120T14", 0xc5),
+            bytes: 1000,
+            order: Order { sequence: 7, generation: 9 },
+            level: 1,
+            store: StoreId([3; 16]),
+            ..SegmentEntry::default()
+        };
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        let mut fields = Fields(&bytes);
+        assert_eq!(SegmentEntry::decode(&mut fields), Some(entry.clone()));
+        assert!(fields.0.is_empty());
+        assert_eq!(entry.number(), 0xc5);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod summary;
 
 pub(crate) mod segment;
 
+pub(crate) mod log;
 pub(crate) mod wal;
 
 pub(crate) mod ledger;

@@ -230,17 +230,18 @@ impl Reader {
             let Some(tail) = &mut self.tail else {
                 // A store without a log: nobody has written through one yet.
                 let list = &self.inner.manifest;
-                let files = wal::files(&self.layout, list.store, list.wal_first)?;
+                let files = wal::files(&self.layout, list.log_start())?;
                 let Some(file) = files.into_iter().next() else { return Ok(changed) };
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
             };
             // Damaged words, or none, say nothing, but a later file measures this one all the same.
-            let synced = tail.file.synced()?.map_or(0, |synced| synced.bytes);
+            let synced = tail.file.published()?.map_or(0, |published| published.bytes);
             let (until, next) = if synced > tail.place {
                 (synced, None)
             } else {
-                let Some(next) = wal::file_behind(&self.layout, self.inner.manifest.store, tail.file.id)?
+                let Some(next) =
+                    wal::file_behind(&self.layout, self.inner.manifest.log_start(), tail.file.id)?
                 else {
                     return Ok(changed);
                 };
@@ -320,7 +321,7 @@ fn try_load(
     let archives = open_archives(layout, &manifest, archives, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
     names.add_segments(&segments, old);
-    let files = wal::files(layout, manifest.store, manifest.wal_first)?;
+    let files = wal::files(layout, manifest.log_start())?;
     if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
@@ -347,10 +348,7 @@ fn try_load(
     let mut tail = None;
     let mut bytes = Vec::new();
     for file in files {
-        let until = match file.measured {
-            Some(bytes) => bytes,
-            None => file.synced_surely()?.bytes,
-        };
+        let until = file.bytes_that_count()?;
         file.read_into(HEADER_BYTES as u64, until, &mut bytes)?;
         let mut names = Names::default();
         let frames = whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);

@@ -54,14 +54,11 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
 pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, Error> {
     let layout = Layout::new(dir);
     let mut verified = Verified::default();
-    let manifest = match manifest::read_as_is(&layout) {
-        Err(Error::Damaged { path, offset, what }) => {
-            verified.damage.push(Damage { path, offset, what });
-            manifest::read(&layout)?
-        }
-        other => other?,
-    };
-    verified.files += 1;
+    let manifest = manifest::read(&layout)?;
+    for (path, offset, what) in manifest::damage(&layout)? {
+        verified.note(path, offset, what);
+    }
+    verified.files += 2;
     let mark = layout.rebuilt_mark();
     if mark.exists() {
         let what =
@@ -72,7 +69,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
     }
     if let Some(file) = &manifest.ledger_file {
         for (at, what) in manifest.ledger.finished().damage() {
-            verified.note(layout.dir.join(&file.name), at, what);
+            verified.note(layout.ledger(&file.name), at, what);
         }
         verified.files += 1;
         verified.bytes += file.bytes;
@@ -101,7 +98,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += entry.bytes;
     }
-    for file in wal::all_files(&layout, manifest.store, manifest.wal_first)? {
+    for file in wal::all_files(&layout, manifest.log_start())? {
         if file.is_short()? {
             let what = format!(
                 "{} bytes, expected at least {HEADER_BYTES}: the header of a WAL file; its frames are gone",
@@ -118,10 +115,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
             verified.files += 1;
             continue;
         }
-        let until = match file.measured {
-            Some(bytes) => bytes,
-            None => file.synced_surely()?.bytes,
-        };
+        let until = file.bytes_that_count()?;
         let bytes = file.read(HEADER_BYTES as u64, until)?;
         for item in Items::new(&bytes, HEADER_BYTES as u64, file.id) {
             match item {

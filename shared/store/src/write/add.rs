@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::format::segment::Meta;
 use crate::read::scan::Row;
 use crate::write::aside::{AsideWriter, merge};
-use crate::write::segment::SegmentWriter;
+use crate::write::segment::{SegmentWriter, list};
 
 /// Dots of a chunk in a fresh segment.
 const CHUNK_DOTS: usize = 4096;
@@ -189,7 +189,7 @@ impl Addition {
             let order = manifest.next_order(&self.layout)?;
             manifest.ledger.totals.stored_other += added.stored + added.replaced;
             manifest.ledger.totals.replaced += added.replaced;
-            segment.list(manifest, order, 0)
+            list(manifest, vec![(segment, order)])
         })?;
         Ok(added)
     }
@@ -246,7 +246,7 @@ fn sort<'a>(gathered: &'a NamedDots, replaced: &'a mut u64) -> impl Iterator<Ite
 
 fn begin(layout: &Layout) -> Result<SegmentWriter, Error> {
     manifest::open_or_create(layout, Timestamp::now())?;
-    SegmentWriter::create(layout, CHUNK_DOTS)
+    Ok(SegmentWriter::new(layout, 0, CHUNK_DOTS))
 }
 
 /// What an [`Addition`] holds, in order.

@@ -14,11 +14,12 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::disk;
 use crate::disk::layout::Layout;
+use crate::disk::log::this_boot;
 use crate::disk::manifest;
-use crate::disk::wal::{self, LogFile};
+use crate::disk::wal::{self, Counts, LogFile};
 use crate::error::Error;
-use crate::format::manifest::{LEDGER_PREFIX, Manifest};
-use crate::format::wal::{HEADER_BYTES, Synced};
+use crate::format::log::header::{HEADER_BYTES, Published};
+use crate::format::manifest::Manifest;
 
 /// How often it begins anew because a compaction was quicker.
 const TRIES_MAX: u32 = 20;
@@ -49,9 +50,8 @@ struct Moment {
     manifest: Manifest,
     /// Open, so that a seal cannot take them away.
     files: Vec<LogFile>,
-    /// How much of each counts.
-    lengths: Vec<u64>,
-    synced: Option<Synced>,
+    /// How much of each counts, and its last sequence.
+    counts: Vec<Counts>,
 }
 
 /// Makes a copy of a store, whether or not anybody writes to it.
@@ -78,12 +78,12 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
     let outcome = make(&from, &to, cancel);
     if outcome.is_err() {
         // As far as it can be: without MANIFEST, what is left is no store.
-        for place in ["seg", "wal", "tmp", EXTRA_DIR] {
+        for place in ["seg", "wal", "ledger", EXTRA_DIR] {
             let _ = fs::remove_dir_all(to.dir.join(place));
         }
         for file in fs::read_dir(&to.dir).into_iter().flatten().flatten() {
             let name = file.file_name();
-            let is_ours = |name: &str| EXTRA_FILES.contains(&name) || name.starts_with(LEDGER_PREFIX);
+            let is_ours = |name: &str| EXTRA_FILES.contains(&name);
             if name.to_str().is_some_and(is_ours) {
                 let _ = fs::remove_file(file.path());
             }
@@ -110,20 +110,19 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
         let path = to.segment(name);
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
-    for (file, length) in moment.files.iter().zip(&moment.lengths) {
+    for (file, counts) in moment.files.iter().zip(&moment.counts) {
         if cancel() {
             return Err(Error::GivenUp);
         }
-        let is_last = file.id == moment.files[moment.files.len() - 1].id;
-        copy_log(to, file, *length, moment.synced.filter(|_| is_last))?;
+        copy_log(to, file, *counts)?;
         backed_up.copied += 1;
-        backed_up.copied_bytes += length;
+        backed_up.copied_bytes += counts.bytes;
     }
     if let Some(file) = &moment.manifest.ledger_file {
         // As it was at that moment: another may have taken its place.
         let bytes = moment.manifest.ledger.finished().bytes();
-        let path = to.dir.join(&file.name);
-        let mut out = create(&path, 0o600)?;
+        let path = to.ledger(&file.name);
+        let mut out = create(&path, 0o400)?;
         out.write_all(bytes).map_err(Error::io("write", &path))?;
         out.sync_all().map_err(Error::io("sync", &path))?;
         backed_up.copied += 1;
@@ -135,32 +134,26 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
     copy_folder(&from.dir.join(EXTRA_DIR), &to.dir.join(EXTRA_DIR), &mut backed_up)?;
     sync_dir(&to.dir.join("seg"))?;
     sync_dir(&to.dir.join("wal"))?;
-    let Moment { mut manifest, synced, .. } = moment;
-    backed_up.sequence = synced.map_or(0, |synced| synced.sequence).max(manifest.last_sequence());
+    sync_dir(&to.dir.join("ledger"))?;
+    let Moment { mut manifest, counts, .. } = moment;
+    let last = counts.last().map_or(0, |counts| counts.sequence);
+    backed_up.sequence = last.max(manifest.last_sequence());
     backed_up.generation = manifest.generation;
     // They are no files of the copy.
     manifest.obsolete.clear();
     to.sync_name(&to.dir)?;
-    manifest::replace(to, &manifest)?;
+    manifest::write_new(to, &manifest)?;
     Ok(backed_up)
 }
 
 impl Moment {
     fn now(layout: &Layout) -> Result<Moment, Error> {
-        let (manifest, (files, lengths, synced)) = manifest::read_with(layout, |manifest| {
-            let files = wal::files(layout, manifest.store, manifest.wal_first)?;
-            let mut lengths = Vec::with_capacity(files.len());
-            let mut synced = None;
-            for file in &files {
-                synced = match file.measured {
-                    Some(_) => None,
-                    None => Some(file.synced_surely()?),
-                };
-                lengths.push(file.measured.or(synced.map(|synced| synced.bytes)).unwrap_or(0));
-            }
-            Ok((files, lengths, synced))
+        let (manifest, (files, counts)) = manifest::read_with(layout, |manifest| {
+            let files = wal::files(layout, manifest.log_start())?;
+            let counts = files.iter().map(LogFile::counts).collect::<Result<Vec<_>, _>>()?;
+            Ok((files, counts))
         })?;
-        Ok(Moment { manifest, files, lengths, synced })
+        Ok(Moment { manifest, files, counts })
     }
 }
 
@@ -202,12 +195,13 @@ fn take_segments(
     Ok(())
 }
 
-/// - `synced`: of the file being written, what its header is to say, which in the original may say more by now
-fn copy_log(to: &Layout, file: &LogFile, length: u64, synced: Option<Synced>) -> Result<(), Error> {
+/// - `counts`: what the header of the copy is to say, which in the original may say more by now
+fn copy_log(to: &Layout, file: &LogFile, counts: Counts) -> Result<(), Error> {
     let path = to.wal(file.id);
     let mut out = create(&path, 0o600)?;
     let failed = |error| Error::io("write", &path)(error);
     let mut place = 0;
+    let length = counts.bytes.max(HEADER_BYTES as u64);
     while place < length {
         let bytes = file.read(place, length.min(place + COPY_BYTES as u64))?;
         if bytes.is_empty() {
@@ -216,11 +210,9 @@ fn copy_log(to: &Layout, file: &LogFile, length: u64, synced: Option<Synced>) ->
         out.write_all(&bytes).map_err(failed)?;
         place += bytes.len() as u64;
     }
-    if length < HEADER_BYTES as u64 {
-        out.write_all(&file.read(0, HEADER_BYTES as u64)?).map_err(failed)?;
-    }
-    if let Some(synced) = synced {
-        synced.publish(&disk::System, &out, &path).map_err(failed)?;
+    if place >= HEADER_BYTES as u64 {
+        let published = Published { bytes: counts.bytes, sequence: counts.sequence, boot: this_boot() };
+        published.publish(&disk::System, &out, &path).map_err(failed)?;
     }
     out.sync_all().map_err(Error::io("sync", &path))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
-use crate::disk::wal::{self, FILE_BYTES, LogFile};
+use crate::disk::wal::{self, FILE_BYTES, LogFile, LogStart};
 use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::Order;
@@ -18,7 +18,7 @@ use crate::format::tombstone;
 use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
 use crate::read::fold::FrameFold;
 use crate::read::head::HeadPart;
-use crate::write::segment::{SegmentWriter, Unlisted};
+use crate::write::segment::{SegmentWriter, Unlisted, list};
 use crate::write::writer::SMALL_FILES_MAX;
 
 /// Dots of a chunk in a fresh segment.
@@ -60,12 +60,12 @@ fn seal_where(
         Err(Error::Locked(_)) => return Ok(0),
         other => other?,
     };
-    let store = manifest::read(&layout)?.store;
+    let start = LogStart { first: 0, ..manifest::read(&layout)?.log_start() };
     let mut sealed = 0;
     loop {
         // The files before the list: a commit of another process that is not in the list yet can then only
         // stand behind every frame of a closed file.
-        let files = wal::files(&layout, store, 0)?;
+        let files = wal::files(&layout, start)?;
         let manifest = manifest::read(&layout)?;
         let files: Vec<LogFile> = files.into_iter().filter(|file| file.id >= manifest.wal_first).collect();
         let closed = &files[..files.len().saturating_sub(1)];
@@ -130,7 +130,7 @@ fn seal_files(
     let mut segments: Vec<(SegmentWriter, Order)> = Vec::new();
     for part in parts {
         let order = part.order();
-        let mut segment = SegmentWriter::create(layout, CHUNK_DOTS)?;
+        let mut segment = SegmentWriter::new(layout, 0, CHUNK_DOTS);
         for (name, series) in part.into_series() {
             if cancel() {
                 return Err(Error::GivenUp);
@@ -155,7 +155,7 @@ fn seal_files(
     let together = segments.len();
     for (index, (segment, order)) in segments.into_iter().enumerate() {
         let log = (index + 1 == together).then(|| (wal_first, ledger.clone()));
-        let meta = Meta { together: together as u64, purged: manifest.generation, log, ..Meta::default() };
+        let meta = Meta { purged: manifest.generation, log, ..Meta::default() };
         written.push((segment.finish(&meta)?, order));
     }
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
@@ -163,9 +163,7 @@ fn seal_files(
         if now.wal_first != manifest.wal_first {
             return Err(Error::GivenUp);
         }
-        for (segment, order) in written {
-            segment.list(now, order, 0)?;
-        }
+        let placed = list(now, written)?;
         now.wal_first = wal_first;
         // What is not this log's may be all there is of another.
         let ours = files.iter().filter(|file| !file.is_foreign);
@@ -175,7 +173,7 @@ fn seal_files(
         now.ledger.totals.add(&Totals { stored_other, ..gone });
         let first_live = now.first_live(layout)?;
         now.drop_spent_tombstones(first_live);
-        Ok(())
+        Ok(placed)
     })?;
     Ok(dots)
 }

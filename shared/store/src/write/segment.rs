@@ -1,20 +1,20 @@
 //! Making a segment: chunks series by series, then index and fst; the tail once its place in the list is known.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use dotter_dot::{Column, NAME_BYTES_MAX, SeriesName, Shape, Timestamp, put_varint};
 
-use crate::disk::layout::Layout;
+use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
 use crate::disk::spill::Spill;
 use crate::error::Error;
 use crate::format::chunk;
-use crate::format::listing::{Order, SegmentEntry};
+use crate::format::listing::{Order, SegmentEntry, words_and_number};
 use crate::format::manifest::Manifest;
 use crate::format::segment::entry::{ChunkRef, Entry, Listed};
-use crate::format::segment::tail::{Meta, Tail, VERSION};
+use crate::format::segment::tail::{Meta, TAIL_BYTES, Tail, VERSION};
 use crate::format::shapes::{Shapes, put_shape};
 use crate::format::summary::Summary;
 
@@ -29,8 +29,9 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Memory does not grow with the number of series: index and names are spilled, and the fst is streamed to disk.
 pub(crate) struct SegmentWriter {
     layout: Layout,
-    path: PathBuf,
-    file: File,
+    level: u32,
+    /// Made with the first bytes that are written, when the hour of the first dots is known.
+    file: Option<NewFile>,
     written: u64,
     pending: Vec<u8>,
     index: Spill,
@@ -43,7 +44,6 @@ pub(crate) struct SegmentWriter {
     series: u64,
     chunk_dots: usize,
     open: Option<OpenSeries>,
-    removed: bool,
     is_paced: bool,
     /// Bytes put on disk by then.
     synced: u64,
@@ -67,17 +67,17 @@ pub(crate) struct Unlisted {
 }
 
 impl SegmentWriter {
+    /// - `level`: how often its dots have been merged
     /// - `chunk_dots`: the most dots in a chunk
-    pub(crate) fn create(layout: &Layout, chunk_dots: usize) -> Result<SegmentWriter, Error> {
-        let (path, file) = layout.temporary()?;
+    pub(crate) fn new(layout: &Layout, level: u32, chunk_dots: usize) -> SegmentWriter {
         let mut pending = Vec::with_capacity(WRITE_BYTES * 2);
         pending.extend_from_slice(MAGIC);
         pending.extend_from_slice(&VERSION.to_le_bytes());
         pending.extend_from_slice(&[0; 4]);
-        Ok(SegmentWriter {
+        SegmentWriter {
             layout: layout.clone(),
-            path,
-            file,
+            level,
+            file: None,
             written: 0,
             pending,
             index: Spill::new(layout),
@@ -89,10 +89,9 @@ impl SegmentWriter {
             series: 0,
             chunk_dots: chunk_dots.min(chunk::CHUNK_DOTS_MAX),
             open: None,
-            removed: false,
             is_paced: false,
             synced: 0,
-        })
+        }
     }
 
     /// From now on it puts what it writes on disk bit by bit, not all at the end: a log that is synced beside it
@@ -177,6 +176,7 @@ impl SegmentWriter {
     /// Puts everything but meta and tail on disk.
     pub(crate) fn finish(mut self, meta: &Meta) -> Result<Unlisted, Error> {
         self.end()?;
+        self.make_file()?;
         let index_at = self.written + self.pending.len() as u64;
         let start = self.pending.len();
         put_varint(&mut self.pending, self.shapes.as_slice().len() as u64);
@@ -185,7 +185,7 @@ impl SegmentWriter {
         let mut index = std::mem::replace(&mut self.index, Spill::new(&self.layout)).into_reader()?;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let count = index.read(&mut buffer).map_err(Error::io("read the index of", &self.path))?;
+            let count = index.read(&mut buffer).map_err(Error::io("read the index of", &self.path()))?;
             if count == 0 {
                 break;
             }
@@ -201,14 +201,15 @@ impl SegmentWriter {
         checksum = crc32c::crc32c_append(checksum, &self.pending[start..]);
         self.flush()?;
         // The bulk goes to disk before anybody holds the manifest's lock.
-        self.layout.disk.sync_data(&self.file, &self.path).map_err(Error::io("sync", &self.path))?;
+        let new = self.file.as_ref().expect("it was made above");
+        self.layout.disk.sync_data(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
         Ok(Unlisted { writer: self, index_at, fst_at, meta_at, checksum, purged: meta.purged })
     }
 
     /// Writes the fst; gives the checksum with it.
     fn write_keys(&mut self, checksum: u32) -> Result<u32, Error> {
         let mut keys = std::mem::replace(&mut self.keys, Spill::new(&self.layout)).into_reader()?;
-        let path = self.path.clone();
+        let path = self.path();
         let out = Checked { writer: self, checksum };
         let failed = |error| match error {
             fst::Error::Io(error) => Error::io("write", &path)(error),
@@ -254,15 +255,34 @@ impl SegmentWriter {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.write_pending().map_err(Error::io("write", &self.path))
+        self.make_file()?;
+        self.write_pending().map_err(|source| Error::io("write", &self.path())(source))
+    }
+
+    /// Makes the file, under the name that it keeps: level and hour of the first dot so far, for people.
+    fn make_file(&mut self) -> Result<(), Error> {
+        if self.file.is_none() {
+            let first = if self.is_empty() { 0 } else { self.first_time };
+            let first = Timestamp::from_nanos(first).to_string();
+            let hour: String = first.chars().take(13).filter(|c| *c != '-').collect();
+            self.file = Some(self.layout.make(Folder::Seg, &format!("L{}-{hour}", self.level))?);
+        }
+        Ok(())
+    }
+
+    /// Where it lies, for errors.
+    fn path(&self) -> PathBuf {
+        self.file.as_ref().map_or_else(|| self.layout.segment(""), |new| new.path.clone())
     }
 
     fn write_pending(&mut self) -> std::io::Result<()> {
-        self.layout.disk.write(&self.file, &self.path, &self.pending, self.written)?;
+        let new = self.file.as_ref().expect("it is made before anything is written");
+        new.check_length(self.written)?;
+        self.layout.disk.write(&new.file, &new.path, &self.pending, self.written)?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
         if self.is_paced && self.written - self.synced >= PACE_BYTES {
-            self.layout.disk.sync_data(&self.file, &self.path)?;
+            self.layout.disk.sync_data(&new.file, &new.path)?;
             self.synced = self.written;
         }
         Ok(())
@@ -290,68 +310,108 @@ impl Write for Checked<'_> {
     }
 }
 
-/// What was not listed is litter.
-impl Drop for SegmentWriter {
-    fn drop(&mut self) {
-        if !self.removed {
-            let _ = self.layout.disk.remove(&self.path);
-        }
+/// A segment in its place, which the list in hand may name; its file is locked as long as this lives.
+///
+/// To be kept until the list is on disk: a file that is neither listed nor locked is litter.
+#[must_use]
+pub(crate) struct Placed {
+    pub(crate) entry: SegmentEntry,
+    file: NewFile,
+}
+
+/// Lists segments in `manifest`, which is being swapped, so its generation is final. They count from the swap on, all
+/// of them or none.
+///
+/// - `segments`: each with its place in the order of commits
+///
+/// # Errors
+///
+/// The system's, and one of kind `InvalidData` where somebody has changed a file while it was made.
+pub(crate) fn list(manifest: &mut Manifest, segments: Vec<(Unlisted, Order)>) -> Result<Vec<Placed>, Error> {
+    let placed = place(manifest, segments)?;
+    manifest.segments.extend(placed.iter().map(|placed| placed.entry.clone()));
+    Ok(placed)
+}
+
+/// As [`list`], but the caller lists them.
+pub(crate) fn place(manifest: &Manifest, segments: Vec<(Unlisted, Order)>) -> Result<Vec<Placed>, Error> {
+    let together = u32::try_from(segments.len()).expect("a few segments");
+    let mut first_number = None;
+    let mut placed = Vec::with_capacity(segments.len());
+    let mut layout = None;
+    for (segment, order) in segments {
+        layout.get_or_insert_with(|| segment.writer.layout.clone());
+        let segment = segment.place(manifest, order, first_number, together)?;
+        first_number.get_or_insert(segment.entry.number());
+        placed.push(segment);
     }
+    if let Some(layout) = layout {
+        layout.sync_dir(&layout.dir.join(Folder::Seg.name()))?;
+    }
+    // Whether the list names them is not known where the swap fails: then they may be litter, and nobody's to remove
+    // but as that.
+    placed.iter_mut().for_each(|placed| placed.file.keep());
+    Ok(placed)
 }
 
 impl Unlisted {
-    /// Gives the segment its place in `manifest` (which is being swapped, so its generation is final) and its
-    /// name in `seg/`. What it is counts from the swap on.
-    pub(crate) fn list(self, manifest: &mut Manifest, order: Order, level: u32) -> Result<(), Error> {
-        let entry = self.place(manifest, order, level)?;
-        manifest.segments.push(entry);
-        Ok(())
-    }
-
-    /// As [`Unlisted::list`], but the caller lists it.
-    pub(crate) fn place(self, manifest: &Manifest, order: Order, level: u32) -> Result<SegmentEntry, Error> {
-        let Unlisted { mut writer, index_at, fst_at, meta_at, checksum, purged } = self;
-        let tail = Tail {
-            level,
-            store: manifest.store,
-            generation: manifest.generation,
-            order,
-            index_at,
-            fst_at,
-            meta_at,
-            first_time: Timestamp::from_nanos(writer.first_time),
-            last_time: Timestamp::from_nanos(writer.last_time),
-            dots: writer.dots,
-            series: writer.series,
-            meta: Meta::default(),
-            bytes: writer.written + crate::format::segment::tail::TAIL_BYTES as u64,
-        };
-        let (path, disk) = (&writer.path, &writer.layout.disk);
-        disk.write(&writer.file, path, &tail.encode(checksum), writer.written)
-            .map_err(Error::io("write", path))?;
-        writer
-            .file
-            .set_permissions(Permissions::from_mode(0o400))
-            .map_err(Error::io("set the mode of", path))?;
-        disk.sync_all(&writer.file, path).map_err(Error::io("sync", path))?;
-        let name = writer.name(manifest, level, tail.first_time);
-        let target = writer.layout.segment(&name);
-        disk.rename(path, &target).map_err(Error::io("rename", &target))?;
-        writer.removed = true;
-        writer.layout.sync_dir(&writer.layout.dir.join("seg"))?;
-        Ok(SegmentEntry { purged, ..tail.entry(&name) })
+    fn place(
+        self,
+        manifest: &Manifest,
+        order: Order,
+        first_number: Option<u64>,
+        together: u32,
+    ) -> Result<Placed, Error> {
+        let Unlisted { writer, index_at, fst_at, meta_at, checksum, purged } = self;
+        let disk = &writer.layout.disk;
+        let mut new = writer.file.expect("a finished segment has a file");
+        for _ in 0..TRIES_MAX {
+            new.check_length(writer.written).map_err(Error::io("write", &new.path))?;
+            let tail = Tail {
+                level: writer.level,
+                store: manifest.store,
+                number: new.number,
+                edit: manifest.generation,
+                order,
+                index_at,
+                fst_at,
+                meta_at,
+                first_time: Timestamp::from_nanos(writer.first_time),
+                last_time: Timestamp::from_nanos(writer.last_time),
+                dots: writer.dots,
+                series: writer.series,
+                first_number: first_number.unwrap_or(new.number),
+                together,
+                meta: Meta::default(),
+                bytes: writer.written + TAIL_BYTES as u64,
+            };
+            disk.write(&new.file, &new.path, &tail.encode(checksum), writer.written)
+                .map_err(Error::io("write", &new.path))?;
+            new.file
+                .set_permissions(Permissions::from_mode(0o400))
+                .map_err(Error::io("set the mode of", &new.path))?;
+            disk.sync_all(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
+            if new.is_there() {
+                let entry = SegmentEntry { purged, ..tail.entry(new.name()) };
+                return Ok(Placed { entry, file: new });
+            }
+            new = copy(&writer.layout, &new, writer.written)?;
+        }
+        Err(new.lost())
     }
 }
 
-impl SegmentWriter {
-    /// Level, hour of the first dot and generation; a number behind where one swap lists several.
-    fn name(&self, manifest: &Manifest, level: u32, first: Timestamp) -> String {
-        let hour: String = first.to_string().chars().take(13).filter(|c| *c != '-').collect();
-        let stem = format!("L{level}-{hour}-{:06}", manifest.generation);
-        let taken = |name: &SegmentEntry| name.name.starts_with(&stem);
-        match manifest.files().filter(|segment| taken(segment)).count() {
-            0 => format!("{stem}.seg"),
-            others => format!("{stem}-{others}.seg"),
-        }
+/// A file as another whose name is gone, or means another file by now: its first bytes, under another number.
+fn copy(layout: &Layout, from: &NewFile, bytes: u64) -> Result<NewFile, Error> {
+    let words = words_and_number(from.name()).expect("it was made under such a name").0;
+    let new = layout.make(Folder::Seg, words)?;
+    let mut buffer = vec![0; WRITE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let part = &mut buffer[..(bytes - at).min(WRITE_BYTES as u64) as usize];
+        from.file.read_exact_at(part, at).map_err(Error::io("read", &from.path))?;
+        layout.disk.write(&new.file, &new.path, part, at).map_err(Error::io("write", &new.path))?;
+        at += part.len() as u64;
     }
+    Ok(new)
 }

@@ -1,17 +1,20 @@
 //! Moving accounts of finished rings out of MANIFEST, and unlinking what waits for the next swap.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dotter_dot::{Incarnation, Timestamp};
 
-use crate::disk::layout::Layout;
-use crate::disk::{manifest, wal};
+use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
+use crate::disk::wal::LogStart;
+use crate::disk::{litter, manifest, wal};
 use crate::error::Error;
 use crate::format::clock::{Clock, Machine};
-use crate::format::ledger::finished::{Finished, Moved};
+use crate::format::ledger::finished::{Finished, Moved, Records};
 use crate::format::ledger::{Account, Ledger};
 use crate::format::listing::StoreId;
 use crate::format::manifest::{LedgerFile, Manifest};
@@ -20,7 +23,7 @@ use crate::format::wal::{HEADER_BYTES, Items, Names, frames as whole_frames};
 /// How long after it moved a ring is told apart.
 const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Does what no commit does: unlinks the files that the last swap replaced, moves the accounts of finished rings to
+/// Does what no commit does: removes the files that killed processes left, unlinks those that the last swap replaced, moves the accounts of finished rings to
 /// the file of their own, and adds those that have been there for 30 days to their applications.
 ///
 /// To be called about once a minute, and after the last of a chain of swaps. Returns whether there was anything to do.
@@ -32,24 +35,31 @@ const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The system's, and [`Error::NoStore`].
 pub fn tidy(dir: &Path, machine: &Machine) -> Result<bool, Error> {
     let layout = Layout::new(dir);
+    let removed = litter::remove(&layout)?;
     let manifest = manifest::read(&layout)?;
     if manifest.obsolete.is_empty() && !manifest.ledger.is_due(machine) {
-        return Ok(false);
+        return Ok(removed > 0);
     }
     manifest::swap(&layout, |manifest| move_finished(&layout, manifest, machine))?;
     Ok(true)
 }
 
-fn move_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) -> Result<(), Error> {
+/// Returns the file that it has made, which is locked until it is listed.
+fn move_finished(
+    layout: &Layout,
+    manifest: &mut Manifest,
+    machine: &Machine,
+) -> Result<Option<NewFile>, Error> {
+    let start = manifest.log_start();
     let ledger = &mut manifest.ledger;
     if !ledger.is_due(machine) {
-        return Ok(());
+        return Ok(None);
     }
     let mut records = ledger.finished.records().clone();
     records.clock.advance(machine);
     let at = records.clock.now;
     // Of what the live log still has to tell of nobody knows the end.
-    let live = live_incarnations(layout, manifest.store, manifest.wal_first)?;
+    let live = live_incarnations(layout, start)?;
     let is_over =
         |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
     records.fold(told_apart_since(&records.clock), is_over);
@@ -57,18 +67,41 @@ fn move_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) ->
     let moved = ledger.accounts.extract_if(.., finished);
     records.accounts.extend(moved.map(|(incarnation, account)| (incarnation, Moved { account, at })));
 
-    let bytes = Finished::encode(&records, manifest.store);
-    let (temporary, _file) = layout.temporary_with(&bytes)?;
-    let name = Layout::ledger_name(manifest.generation);
-    let path = layout.dir.join(&name);
-    layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
-    layout.sync_dir(&layout.dir)?;
-
-    let file = LedgerFile { name, bytes: bytes.len() as u64 };
+    let day: String = machine.wall.to_string().chars().take(10).filter(|c| *c != '-').collect();
+    let (new, bytes) = write_finished(layout, &day, &records, manifest.store)?;
+    let file = LedgerFile { name: new.name().to_owned(), bytes: bytes.len() as u64 };
     let before = manifest.ledger_file.replace(file);
-    manifest.obsolete.extend(before.map(|before| before.name));
+    manifest.obsolete.extend(before.map(|before| format!("ledger/{}", before.name)));
     manifest.ledger.finished = Arc::new(Finished::of(bytes));
-    Ok(())
+    Ok(Some(new))
+}
+
+/// Makes the file of finished rings that is to be listed; gives its bytes too.
+fn write_finished(
+    layout: &Layout,
+    day: &str,
+    records: &Records,
+    store: StoreId,
+) -> Result<(NewFile, Vec<u8>), Error> {
+    let mut tries = 0;
+    loop {
+        let mut new = layout.make(Folder::Ledger, day)?;
+        let bytes = Finished::encode(records, store, new.number);
+        new.file
+            .set_permissions(Permissions::from_mode(0o400))
+            .map_err(Error::io("set the mode of", &new.path))?;
+        new.fill(&bytes)?;
+        layout.sync_dir(&layout.dir.join(Folder::Ledger.name()))?;
+        new.check_length(bytes.len() as u64).map_err(Error::io("write", &new.path))?;
+        if new.is_there() {
+            new.keep();
+            return Ok((new, bytes));
+        }
+        tries += 1;
+        if tries == TRIES_MAX {
+            return Err(new.lost());
+        }
+    }
 }
 
 /// Who moved before this moment is told apart no more.
@@ -77,14 +110,10 @@ fn told_apart_since(clock: &Clock) -> Timestamp {
 }
 
 /// Incarnations that the live log mentions.
-fn live_incarnations(
-    layout: &Layout,
-    store: StoreId,
-    wal_first: u64,
-) -> Result<BTreeSet<Incarnation>, Error> {
+fn live_incarnations(layout: &Layout, start: LogStart) -> Result<BTreeSet<Incarnation>, Error> {
     let mut found = BTreeSet::new();
     let mut bytes = Vec::new();
-    for file in wal::files(layout, store, wal_first)? {
+    for file in wal::files(layout, start)? {
         file.read_all_into(&mut bytes)?;
         let mut names = Names::default();
         whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);

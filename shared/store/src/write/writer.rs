@@ -15,12 +15,14 @@ use std::path::Path;
 use dotter_dot::{Dots, Incarnation, Reason, SeriesKey, SeriesName, Shape, Timestamp, check_row};
 
 use crate::disk::layout::Layout;
+use crate::disk::litter;
 use crate::disk::manifest::{self, Stamp};
 use crate::disk::wal::{self, FILE_BYTES, Log};
 use crate::error::Error;
 use crate::format::ledger::counters::is_of_counter;
 use crate::format::ledger::{Counters, LaneRecords, Ledger};
 use crate::format::listing::StoreId;
+use crate::format::manifest::Manifest;
 use crate::format::wal::{
     Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames, open_account,
 };
@@ -117,17 +119,20 @@ impl Writer {
     /// As [`Writer::open`].
     pub fn open_with(dir: &Path, wal_file_bytes: u64) -> Result<Writer, Error> {
         let layout = Layout::new(dir);
-        layout.create()?;
-        let lock = layout.try_lock("LOCK")?;
-        manifest::open_or_create(&layout, Timestamp::now())?;
-        layout.sweep_temporary()?;
-        manifest::sweep(&layout)?;
-        // Read after the sweep: a seal by the process before may have ended meanwhile.
-        let stamp = manifest::stamp(&layout)?;
-        let manifest = manifest::read(&layout)?;
-        let mut ledger = manifest.ledger.clone();
-        let mut last_sequence = manifest.last_sequence();
-        let files = wal::files(&layout, manifest.store, manifest.wal_first)?;
+        let writer = manifest::locked(&layout, Timestamp::now(), |list| {
+            // Under MANIFEST.lock, and that is kept until the log is settled: disk/order.rs says why.
+            let lock = layout.try_lock("LOCK")?;
+            Writer::begin(layout.clone(), lock, list.clone(), wal_file_bytes)
+        })?;
+        litter::remove(&writer.layout)?;
+        Ok(writer)
+    }
+
+    /// Reads the log, fixes how much of its last file counts, and begins a file behind it.
+    fn begin(layout: Layout, lock: File, list: Manifest, wal_file_bytes: u64) -> Result<Writer, Error> {
+        let mut ledger = list.ledger.clone();
+        let mut last_sequence = list.last_sequence();
+        let files = wal::files(&layout, list.log_start())?;
         let mut before = (0, 0);
         let mut closed = Vec::with_capacity(files.len() + 1);
         let mut bytes = Vec::new();
@@ -144,27 +149,27 @@ impl Writer {
             }
             let counts = match file.measured {
                 Some(bytes) => bytes,
-                None => file.settle(&*layout.disk, &bytes, items.good_until())?,
+                None => file.roll_forward(&*layout.disk, &bytes)?.bytes,
             };
             before = (file.id, counts);
             closed.push(before);
         }
-        let file_id = before.0.max(manifest.wal_first - 1) + 1;
-        let log = Log::begin(&layout, manifest.store, before, file_id, last_sequence + 1, wal_file_bytes)?;
+        let file_id = before.0.max(list.wal_first - 1) + 1;
+        let log = Log::begin(&layout, &list, before, file_id, last_sequence + 1, wal_file_bytes)?;
         Ok(Writer {
-            layout,
-            store: manifest.store,
+            store: list.store,
             log,
             ledger,
             keys: HashMap::new(),
             older: Vec::new(),
             grouping: Grouping::default(),
             backlog: Backlog {
-                stamp: Some(stamp),
-                wal_first: manifest.wal_first,
-                ledger: manifest.ledger,
+                stamp: manifest::stamp(&layout).ok(),
+                wal_first: list.wal_first,
+                ledger: list.ledger,
                 closed,
             },
+            layout,
             _lock: lock,
         })
     }
@@ -331,14 +336,34 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// After one the writer is of no more use: a new one has to be opened, and only its ledger says what counts.
+    /// After one the writer is of no more use, and what it had not published counts no more; a new one has to be opened,
+    /// and its ledger says what counts. Where not even this could be put on disk, the error says so, and the next
+    /// writer's ledger tells what came of it.
     pub fn sync(&mut self) -> Result<(), Error> {
         let file_id = self.log.file_id();
-        let closed = self.log.sync()?;
+        let closed = match self.log.sync() {
+            // Before anybody is told, so that nobody counts later what is said now to have failed.
+            Err(error) if self.void().is_ok() => return Err(error),
+            Err(error) => return Err(Error::Unknown(Box::new(error))),
+            Ok(closed) => closed,
+        };
         if let Some(bytes) = closed {
             self.backlog.closed.push((file_id, bytes));
         }
         Ok(())
+    }
+
+    /// Fixes that nothing of the last file counts but what is published.
+    fn void(&mut self) -> Result<(), Error> {
+        let log = &self.log;
+        manifest::locked(&self.layout, Timestamp::now(), |list| match log.void() {
+            Ok(()) => Ok(()),
+            // Where no file can be made, the list says it, in room that was set aside.
+            Err(_) => list.change(|manifest| {
+                manifest.fixed = Some(log.published());
+                Ok(())
+            }),
+        })
     }
 
     /// How much of the log waits for a seal.

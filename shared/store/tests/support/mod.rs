@@ -1,15 +1,19 @@
 //! What the tests of this crate share: a random source with a seed, and a copy of a store as a crash leaves it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dotter_dot::{
-    Cell, Dots, Format, Incarnation, Kind, SeriesKey, Shape, TimeRange, Timestamp, Value, put_row,
+    Cell, Dots, Format, Incarnation, Kind, NamedDots, SeriesKey, SeriesName, Shape, TimeRange, Timestamp,
+    Value, put_row,
 };
-use dotter_store::{Machine, Scan};
+use dotter_store::disk::{self, Disk, System};
+use dotter_store::{Error, Machine, Scan, add};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
 pub struct Random(u64);
@@ -64,6 +68,25 @@ pub fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Files under names of the store's that its list does not name: what a process leaves that dies, and one that gives up
+/// must not.
+pub fn unlisted(dir: &Path) -> Vec<PathBuf> {
+    let list = fs::read(dir.join("MANIFEST")).unwrap();
+    let is_listed = |name: &str| list.windows(name.len()).any(|part| part == name.as_bytes());
+    let is_number = |digits: &str| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut found = Vec::new();
+    for folder in ["", "wal", "seg", "ledger"] {
+        for entry in fs::read_dir(dir.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.rsplit_once('-').is_some_and(|(_, digits)| is_number(digits)) && !is_listed(name) {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// How many shapes [`shape`] knows.
@@ -145,4 +168,43 @@ pub fn rows(scan: &mut Scan, name: &str, range: TimeRange) -> Vec<(u64, bool, Sh
     })
     .unwrap();
     rows
+}
+
+/// A disk on which something happens right after the first piece of a segment was written.
+struct Hook(Mutex<Option<Happens>>);
+
+type Happens = Box<dyn FnOnce(&Path) + Send>;
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+impl Disk for Hook {
+    fn write(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
+        System.write(file, path, bytes, at)?;
+        let is_segment = path.file_name().unwrap().to_str().unwrap().starts_with("L0-");
+        if is_segment && let Some(happens) = self.0.lock().unwrap().take() {
+            happens(path);
+        }
+        Ok(())
+    }
+}
+
+/// Adds rows of a series, with something that happens in the middle.
+pub fn add_with(
+    dir: &Path,
+    name: &str,
+    rows: u64,
+    happens: impl FnOnce(&Path) + Send + 'static,
+) -> Result<u64, Error> {
+    let name = SeriesName::new(name).unwrap();
+    let mut dots = NamedDots::default();
+    for time in 0..rows {
+        // Bits that no codec makes fewer.
+        let word = time.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        dots.push(&name, &Shape::number(), Timestamp::from_nanos(time), Cell::Word(word));
+    }
+    disk::on(Arc::new(Hook(Mutex::new(Some(Box::new(happens))))), || add(dir, dots))
 }

@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use dotter_store::disk::{Disk, System};
 
 /// What goes wrong, counted in steps from the first, 0.
+#[allow(dead_code, reason = "each test that uses this module has some of them")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     /// From this step on nothing is done any more: the process was killed there.
@@ -123,10 +124,10 @@ impl Trial {
                 renamed.apply(&mut names);
             }
         }
-        for folder in ["", "wal", "seg", "tmp"] {
+        for folder in ["", "wal", "seg", "ledger"] {
             fs::create_dir_all(to.join(folder)).unwrap();
         }
-        // By file, since names under tmp/ are random: the same dice then fall for the same file.
+        // By file, since names are random: the same dice then fall for the same file.
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort_by_key(|(_, file)| *file);
         for (path, file) in &names {

@@ -1,90 +1,131 @@
-//! The list of what counts: live segments, the first live WAL file, and the ledger as of its start.
+//! The list of what counts, on disk: MANIFEST and MANIFEST.2, each a log of edits.
 //!
-//! Always true on disk: MANIFEST is whole (it is replaced by rename), and everything it lists exists. What a
-//! swap replaces is unlinked by the next swap, so a reader that has just read the list has time to open it. No two
-//! swaps have the same generation, those that a crash cut short included: file names hold it.
+//! Always true: an edit is in both files and synced before it is published or acked, and everything that a list names
+//! exists. What an edit replaces is unlinked by the next one, so a reader that has just read the list has time to
+//! open it.
 
+mod copies;
+mod list;
 mod rebuild;
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
 
 use dotter_dot::Timestamp;
-use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
+use self::copies::{Copy, fold};
+use self::list::{LOCK, List, read_copies};
 use crate::disk::layout::{Layout, random_bytes};
-use crate::disk::wal;
+use crate::disk::log::{open, read_published_surely};
+use crate::disk::old;
 use crate::error::Error;
 use crate::format::ledger::Finished;
-use crate::format::listing::{Order, StoreId};
-use crate::format::manifest::{LEDGER_PREFIX, Manifest};
-
-/// The name of the lock held for the moment of a swap.
-const LOCK: &str = "MANIFEST.lock";
+use crate::format::listing::StoreId;
+use crate::format::manifest::Manifest;
 
 pub use rebuild::rebuilt;
 
-/// Tells one MANIFEST file from the next without reading it.
+/// Tells one moment of the list from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
-    mtime: i64,
-    mtime_nanos: i64,
+    /// How far it is published, and by which boot; of one that is damaged, or of another boot, its length.
+    until: u64,
+    boot: [u8; 16],
 }
 
-/// The stamp of the MANIFEST that is there now.
+/// The stamp of the list that is there now.
 pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
-    let path = layout.manifest();
-    match fs::metadata(&path) {
-        Ok(meta) => Ok(Stamp { inode: meta.ino(), mtime: meta.mtime(), mtime_nanos: meta.mtime_nsec() }),
-        // Somebody removed it: the list is rebuilt, until the next swap puts it there again.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && layout.manifest_old().exists() => {
-            Ok(Stamp { inode: 0, mtime: 0, mtime_nanos: 0 })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NoStore(layout.dir.clone())),
-        Err(error) => Err(Error::io("look at", &path)(error)),
+    old::refuse(layout)?;
+    for path in copies::paths(layout) {
+        let file = match open(&path) {
+            Err(error) if error.is_not_found() => continue,
+            other => other?,
+        };
+        let meta = file.metadata().map_err(Error::io("look at", &path))?;
+        let published = read_published_surely(&file, &path)?;
+        let (until, boot) = published.map_or((meta.len(), [0; 16]), |words| (words.bytes, words.boot));
+        return Ok(Stamp { inode: meta.ino(), until, boot });
     }
+    if rebuild::is_possible(layout) {
+        // Somebody removed both: the list is rebuilt, until the next edit puts it there again.
+        return Ok(Stamp { inode: 0, until: 0, boot: [0; 16] });
+    }
+    Err(Error::NoStore(layout.dir.clone()))
 }
 
-/// Reads MANIFEST; a damaged one is rebuilt in memory from MANIFEST.old and the segments.
+/// Reads the list; takes no lock. What is damaged in MANIFEST is read from MANIFEST.2; where both are of no use, the list
+/// is rebuilt in memory from the ends of the segments.
 ///
 /// # Errors
 ///
-/// [`Error::NoStore`] where there is none; [`Error::Damaged`] where MANIFEST.old is of no use either.
+/// [`Error::NoStore`] where there is none; [`Error::Damaged`] where nothing can be made of what is there.
 pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
-    match read_file(layout, &layout.manifest()) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            // A swap renames over MANIFEST, so it is never missing for a moment: with an old one beside the
-            // gap, somebody removed it.
-            if layout.manifest_old().exists() {
-                rebuild::rebuild(layout, "MANIFEST is missing".to_owned())
-            } else {
-                Err(Error::NoStore(layout.dir.clone()))
+    old::refuse(layout)?;
+    loop {
+        let mut manifest = match Copy::read(&layout.manifest(), false)? {
+            Some(copy) if copy.is_whole() && copy.has_what_is_published() => {
+                let folded = fold(std::slice::from_ref(&copy));
+                match folded.broken {
+                    None => folded.manifest,
+                    Some(_) => read_both(layout)?,
+                }
+            }
+            _ => read_both(layout)?,
+        };
+        if read_finished(layout, &mut manifest)? {
+            return Ok(manifest);
+        }
+    }
+}
+
+fn read_both(layout: &Layout) -> Result<Manifest, Error> {
+    let copies = read_copies(layout, false)?;
+    let folded = fold(&copies);
+    if folded.broken.is_none() {
+        return Ok(folded.manifest);
+    }
+    if copies.is_empty() && !rebuild::is_possible(layout) {
+        return Err(Error::NoStore(layout.dir.clone()));
+    }
+    rebuild::rebuild(layout, folded)
+}
+
+/// Reads the file of finished rings that a list names; `false` where another list has come meanwhile, whose file has
+/// taken the place of this one.
+fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error> {
+    let Some(file) = &manifest.ledger_file else { return Ok(true) };
+    if let Some(finished) = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)? {
+        manifest.ledger.set_finished(finished);
+        return Ok(true);
+    }
+    let now = Copy::read(&layout.manifest(), false)?.and_then(|copy| copy.last_edit());
+    if now.is_some_and(|now| now != manifest.generation) {
+        return Ok(false);
+    }
+    let what = format!("{} is listed in MANIFEST and missing", file.name);
+    manifest.ledger.set_finished(Finished::missing(what));
+    Ok(true)
+}
+
+/// What is wrong with the two files of the list: which, where, and what.
+pub(crate) fn damage(layout: &Layout) -> Result<Vec<(std::path::PathBuf, u64, String)>, Error> {
+    let copies = read_copies(layout, false)?;
+    let mut damage = Vec::new();
+    for path in copies::paths(layout) {
+        match copies.iter().find(|copy| copy.path == path) {
+            None => damage.push((path, 0, "missing; the next commit writes it anew".to_owned())),
+            Some(copy) => {
+                damage.extend(copy.damage.iter().map(|(at, what)| (path.clone(), *at, what.clone())));
+                if copy.damage.is_empty() && !copy.is_whole() {
+                    damage.push((path, 0, "no edit that can be read".to_owned()));
+                }
             }
         }
-        Err(Error::Damaged { path, offset, what }) => {
-            let why = format!("MANIFEST at byte {offset}: {what}");
-            rebuild::rebuild(layout, why).map_err(|_| Error::Damaged { path, offset, what })
-        }
-        other => other,
     }
+    Ok(damage)
 }
 
-/// Reads MANIFEST and nothing else.
-pub(crate) fn read_as_is(layout: &Layout) -> Result<Manifest, Error> {
-    match read_file(layout, &layout.manifest()) {
-        Err(error) if error.is_not_found() && layout.manifest_old().exists() => {
-            Err(Error::damaged(&layout.manifest(), 0, "missing; rebuilt from MANIFEST.old and the segments"))
-        }
-        Err(error) if error.is_not_found() => Err(Error::NoStore(layout.dir.clone())),
-        other => other,
-    }
-}
-
-/// Reads the list together with what `look` finds; no swap comes between.
+/// Reads the list together with what `look` finds; no edit comes between.
 pub(crate) fn read_with<T>(
     layout: &Layout,
     look: impl FnOnce(&Manifest) -> Result<T, Error>,
@@ -95,191 +136,103 @@ pub(crate) fn read_with<T>(
     Ok((manifest, found))
 }
 
-/// Changes the list: reads it under the lock, lets `change` edit it, and puts the outcome in its place.
+/// Changes the list: reads it under the lock, lets `change` change it, and writes what changed as one edit.
 ///
-/// `change` may give the work up with an error; then nothing has happened. The generation it sees is the one
-/// the new list will have.
+/// `change` may give the work up with an error; then nothing has happened. The generation it sees is the number that
+/// the edit will have.
 pub(crate) fn swap<T>(
     layout: &Layout,
     change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
 ) -> Result<(Manifest, T), Error> {
-    let _lock = layout.lock(LOCK)?;
-    let mut manifest = read(layout)?;
-    // What a crash or a lost list has left keeps its generation, and with it its name.
-    manifest.generation = manifest.generation.max(rebuild::generation_in_use(layout)?) + 1;
-    let before = std::mem::take(&mut manifest.obsolete);
-    let outcome = change(&mut manifest)?;
-    manifest.segments.sort_by_key(|segment| segment.order);
-    replace(layout, &manifest)?;
+    old::refuse(layout)?;
+    let mut list = List::open(layout)?;
+    change_list(layout, &mut list, change)
+}
+
+fn change_list<T>(
+    layout: &Layout,
+    list: &mut List,
+    change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
+) -> Result<(Manifest, T), Error> {
+    let mut after = list.manifest.clone();
+    after.generation += 1;
+    let before = std::mem::take(&mut after.obsolete);
+    let outcome = change(&mut after)?;
+    after.segments.sort_by_key(|segment| segment.order);
+    list.commit(&after)?;
     for file in before {
         // Already gone after a crash in the middle of this loop; nothing depends on it.
         let _ = layout.disk.remove(&layout.dir.join(file));
     }
-    Ok((manifest, outcome))
+    after.rebuilt = None;
+    Ok((after, outcome))
 }
 
-/// Reads MANIFEST, or makes an empty store where there is none.
-pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest, Error> {
+/// Does something while nobody changes the list, with the list as it is, whole in both files.
+pub(crate) fn locked<T>(
+    layout: &Layout,
+    now: Timestamp,
+    work: impl FnOnce(&mut Locked<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    old::refuse(layout)?;
     layout.create()?;
-    let _lock = layout.lock(LOCK)?;
-    match read(layout) {
-        Err(Error::NoStore(_)) => {}
-        other => return other,
+    let mut list = open_or_make(layout, now)?;
+    work(&mut Locked { layout, list: &mut list })
+}
+
+/// The list under its lock.
+pub(crate) struct Locked<'a> {
+    layout: &'a Layout,
+    list: &'a mut List,
+}
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        &self.list.manifest
     }
-    let found = first_entry(&layout.dir.join("seg"), "").or_else(|| first_entry(&layout.dir.join("wal"), ""));
-    if let Some(found) = found.or_else(|| first_entry(&layout.dir, LEDGER_PREFIX)) {
-        let what = format!(
-            "MANIFEST and MANIFEST.old are missing beside {found}; restore one, or move the rest away"
-        );
-        return Err(Error::damaged(&layout.dir, 0, what));
+}
+
+impl Locked<'_> {
+    /// As [`swap`].
+    pub(crate) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        change_list(self.layout, self.list, change).map(|(_, outcome)| outcome)
     }
-    let manifest =
-        Manifest { store: StoreId(random_id(now)?), generation: 1, wal_first: 1, ..Manifest::default() };
+}
+
+/// Reads the list under its lock, with what a killed process had written of it and not published.
+pub(crate) fn completed(layout: &Layout) -> Result<Manifest, Error> {
+    old::refuse(layout)?;
+    Ok(List::open(layout)?.manifest)
+}
+
+/// Reads the list, or makes an empty store where there is none.
+pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest, Error> {
+    locked(layout, now, |list| Ok((**list).clone()))
+}
+
+fn open_or_make(layout: &Layout, now: Timestamp) -> Result<List, Error> {
+    let lock = layout.lock(LOCK)?;
+    if copies::paths(layout).iter().any(|path| path.exists()) || rebuild::is_possible(layout) {
+        return List::open_locked(layout, lock);
+    }
+    let store = StoreId(random_id(now)?);
+    // A new store is the first of its lineage.
+    let manifest = Manifest { store, lineage: store, wal_first: 1, next_series: 1, ..Manifest::default() };
     // Once more, for a directory that was there already or that a process made which died right then.
     layout.sync_name(&layout.dir)?;
-    replace(layout, &manifest)?;
-    Ok(manifest)
+    let mut list = List::new(layout, lock, manifest.clone());
+    list.commit(&Manifest { generation: 1, ..manifest })?;
+    Ok(list)
 }
 
-/// Removes segments, WAL files and files of finished rings that no list knows: what a crash left beside a swap.
-pub(crate) fn sweep(layout: &Layout) -> Result<(), Error> {
-    let _lock = layout.lock(LOCK)?;
-    let manifest = read(layout)?;
-    // A list that was rebuilt may not know of what counts: only a person can tell.
-    if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
-        return Ok(());
-    }
-    for folder in ["seg", "wal"] {
-        let dir = layout.dir.join(folder);
-        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let counts = match name.rsplit_once('.') {
-                Some((_, "seg")) => manifest.files().any(|segment| segment.name == name),
-                Some((id, "wal")) => id.parse::<u64>().is_ok_and(|id| {
-                    id >= manifest.wal_first || wal::is_foreign(&entry.path(), manifest.store, id)
-                }),
-                // Nothing of ours.
-                _ => true,
-            };
-            // A file that is obsolete goes with the next swap, so that readers have time to open it.
-            if !counts && !manifest.obsolete.contains(&format!("{folder}/{name}")) {
-                let _ = layout.disk.remove(&entry.path());
-            }
-        }
-    }
-    for entry in fs::read_dir(&layout.dir).map_err(Error::io("list", &layout.dir))?.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let number = name.strip_prefix(LEDGER_PREFIX).and_then(|number| number.parse::<u64>().ok());
-        let counts = manifest.ledger_file.as_ref().is_some_and(|file| file.name == name);
-        if number.is_some() && !counts && !manifest.obsolete.iter().any(|file| file == name) {
-            let _ = layout.disk.remove(&entry.path());
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn replace(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
-    if manifest.rebuilt.is_some() {
-        rebuild::mark(layout)?;
-    }
-    let (temporary, _file) = layout.temporary_with(&manifest.encode())?;
-    let path = layout.manifest();
-    // A damaged one is no predecessor.
-    if is_whole(&path) {
-        link_as_old(layout)?;
-    }
-    layout.disk.rename(&temporary, &path).map_err(Error::io("rename", &path))?;
-    layout.sync_dir(&layout.dir)
-}
-
-/// Puts a copy of the list that counts in the place of its predecessor, so that a rebuilt one forgets nothing of it.
-pub(crate) fn keep_as_old(layout: &Layout) -> Result<(), Error> {
-    let _lock = layout.lock(LOCK)?;
-    let (temporary, _file) = layout.temporary_with(&read(layout)?.encode())?;
-    let old = layout.manifest_old();
-    layout.disk.rename(&temporary, &old).map_err(Error::io("rename", &old))?;
-    layout.sync_dir(&layout.dir)
-}
-
-fn link_as_old(layout: &Layout) -> Result<(), Error> {
-    let (path, old) = (layout.manifest(), layout.manifest_old());
-    let link = layout.temporary_path()?;
-    let disk = &layout.disk;
-    // Whoever sweeps beside this swap sees that the second name is not litter.
-    let file = File::open(&path).map_err(Error::io("open", &path))?;
-    file.lock().map_err(Error::io("lock", &path))?;
-    disk.link(&path, &link).map_err(Error::io("link", &link))?;
-    disk.rename(&link, &old).map_err(Error::io("rename", &old))?;
-    Ok(())
-}
-
-fn read_file(layout: &Layout, path: &Path) -> Result<Manifest, Error> {
-    let mut bytes = read_bytes(path)?;
-    loop {
-        let mut manifest = Manifest::decode(&bytes, path)?;
-        let Some(file) = &manifest.ledger_file else { return Ok(manifest) };
-        if let Some(finished) = Finished::read(&layout.dir.join(&file.name), file.bytes, manifest.store)? {
-            manifest.ledger.set_finished(finished);
-            return Ok(manifest);
-        }
-        let now = read_bytes(path)?;
-        if now == bytes {
-            let what = format!("{} is listed in MANIFEST and missing", file.name);
-            manifest.ledger.set_finished(Finished::missing(what));
-            return Ok(manifest);
-        }
-        // Another list has come meanwhile, and its file of finished rings has taken the place of this one.
-        bytes = now;
-    }
-}
-
-/// Whether there is a list that is not damaged; whether its file of finished rings can be read has no say in it.
-fn is_whole(path: &Path) -> bool {
-    read_bytes(path).is_ok_and(|bytes| Manifest::decode(&bytes, path).is_ok())
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(O_NOFOLLOW | O_CLOEXEC)
-        .open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .map_err(Error::io("read", path))?;
-    Ok(bytes)
-}
-
-impl Manifest {
-    /// The place in the order of commits that the swap in hand gets.
-    ///
-    /// - `layout`: where the log lies, whose last synced sequence it sees
-    pub(crate) fn next_order(&self, layout: &Layout) -> Result<Order, Error> {
-        let sequence = wal::last_synced_sequence(layout, self.store)?.max(self.last_sequence());
-        Ok(Order { sequence, generation: self.generation })
-    }
-
-    /// The first sequence that the live log may hold, which a seal may still put before what is listed behind it.
-    ///
-    /// To be asked under the lock of a swap: a seal moves it.
-    pub(crate) fn first_live(&self, layout: &Layout) -> Result<u64, Error> {
-        let files = wal::files(layout, self.store, self.wal_first)?;
-        Ok(match files.first() {
-            // Its frames will come behind everything that is there.
-            None => u64::MAX,
-            // A header that is damaged tells nothing.
-            Some(file) => file.header.map_or(0, |header| header.first_sequence),
-        })
-    }
-}
-
-/// Something in a directory whose name begins so.
-fn first_entry(dir: &Path, prefix: &str) -> Option<String> {
-    let mut names = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
-    let is_it =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(prefix.as_bytes()));
-    names.find(is_it).map(|path| path.display().to_string())
+/// Writes a list where there is none: that of a copy.
+pub(crate) fn write_new(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
+    List::new(layout, layout.lock(LOCK)?, manifest.clone()).commit(manifest)
 }
 
 /// The name of a new store.
@@ -294,95 +247,164 @@ fn random_id(now: Timestamp) -> Result<[u8; 16], Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
-    use crate::format::archive::Archive;
-    use crate::format::bytes::Fields;
-    use crate::format::clock::Clock;
-    use crate::format::ledger::Ledger;
-    use crate::format::listing::SegmentEntry;
-    use crate::format::manifest::LedgerFile;
-    use crate::format::manifest::form::checksum;
-    use crate::format::tombstone::Tombstone;
+    use crate::disk;
+    use crate::format::tombstone::tests::tombstone;
 
-    fn manifest() -> Manifest {
-        Manifest {
-            store: StoreId([9; 16]),
-            generation: 12,
-            wal_first: 4,
-            segments: vec![SegmentEntry {
-                name: "L0-20261120T00-000012.seg".into(),
-                bytes: 1000,
-                first_time: Timestamp::from_nanos(5),
-                last_time: Timestamp::from_nanos(50),
-                order: Order { sequence: 77, generation: 0 },
-                level: 0,
-                dots: 10,
-                series: 2,
-                purged: 11,
-                store: StoreId([9; 16]),
-            }],
-            obsolete: vec!["wal/0000000003.wal".into()],
-            clock: Clock::default(),
-            archives: vec![Archive { step: 60, from: 120, until: 600, ..Archive::default() }],
-            tombstones: vec![Tombstone::decode(&mut Fields(b"\x4d\x0b\x02a%\0\x01\x01b\x05\x09")).unwrap()],
-            ledger_file: Some(LedgerFile { name: "ledger-0000000012".into(), bytes: 300 }),
-            ledger: Ledger::default(),
-            rebuilt: None,
+    /// A disk that syncs nothing: here no power is cut.
+    #[derive(Debug)]
+    struct Quick;
+
+    impl disk::Disk for Quick {
+        fn sync_data(&self, _: &File, _: &Path) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_all(&self, _: &File, _: &Path) -> std::io::Result<()> {
+            Ok(())
         }
     }
 
-    #[test]
-    fn a_manifest_round_trips_and_every_flipped_bit_is_noticed() {
-        let bytes = manifest().encode();
-        let path = Path::new("MANIFEST");
-        assert_eq!(Manifest::decode(&bytes, path).unwrap(), manifest());
-        for bit in 0..bytes.len() * 8 {
-            let mut bytes = bytes.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::decode(&bytes, path).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_lies_elsewhere_is_called_obsolete() {
-        for (name, is_ours) in [
-            ("seg/a", true),
-            ("ledger-0000000003", true),
-            ("seg/../b", false),
-            ("ledger-x/../../b", false),
-            ("MANIFEST", false),
-            ("/b", false),
-        ] {
-            let manifest = Manifest { obsolete: vec![name.to_owned()], ..manifest() };
-            let decoded = Manifest::decode(&manifest.encode(), Path::new("MANIFEST"));
-            assert_eq!(decoded.is_ok(), is_ours, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_manifest_is_rebuilt_from_the_one_before() {
+    fn store() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::new(dir.path());
-        let made = open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
-        let (second, ()) = swap(&layout, |_| Ok(())).unwrap();
-        assert_eq!(second.generation, made.generation + 1);
-        fs::write(layout.manifest(), b"rubbish").unwrap();
-        let rebuilt = |why: &str| Manifest { rebuilt: Some(why.to_owned()), ..made.clone() };
-        let why = "MANIFEST at byte 0: no manifest of a Dotter store";
-        assert_eq!(read(&layout).unwrap(), rebuilt(why));
-        let (third, ()) = swap(&layout, |_| Ok(())).unwrap();
-        assert_eq!(third.generation, made.generation + 1);
-        fs::remove_file(layout.manifest()).unwrap();
-        assert_eq!(read(&layout).unwrap(), rebuilt("MANIFEST is missing"));
+        let layout = disk::on(Arc::new(Quick), || Layout::new(dir.path()));
+        open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
+        (dir, layout)
+    }
+
+    /// A delete, whose edit is as large as a base of nothing.
+    fn delete(layout: &Layout, name: &str) -> Manifest {
+        let (after, ()) = swap(layout, |list| {
+            list.tombstones.push(tombstone(name, ("", None), (0, 9), list.generation));
+            Ok(())
+        })
+        .unwrap();
+        after
+    }
+
+    fn names(list: &Manifest) -> Vec<&str> {
+        list.tombstones.iter().map(|tombstone| tombstone.pattern.as_str()).collect()
     }
 
     #[test]
-    fn a_list_made_by_a_later_version_is_refused_politely() {
-        let mut bytes = manifest().encode();
-        bytes[8] = 3;
-        let checksum = checksum(&bytes);
-        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-        let error = Manifest::decode(&bytes, Path::new("MANIFEST")).unwrap_err();
-        assert_eq!(error.to_string(), "MANIFEST: format version 3, this build reads up to 0");
+    fn every_edit_stands_in_both_files() {
+        let (_dir, layout) = store();
+        for name in ["a", "b", "c"] {
+            delete(&layout, name);
+        }
+        for path in copies::paths(&layout) {
+            let copy = Copy::read(&path, true).unwrap().unwrap();
+            assert_eq!((copy.last_edit(), copy.is_whole()), (Some(4), true));
+            assert_eq!(names(&fold(&[copy]).manifest), ["a", "b", "c"]);
+        }
+        assert!(damage(&layout).unwrap().is_empty());
+    }
+
+    #[test]
+    fn whatever_bit_of_one_file_is_flipped_nothing_is_lost_and_the_next_edit_mends_it() {
+        let (_dir, layout) = store();
+        delete(&layout, "a");
+        delete(&layout, "b");
+        let whole = read(&layout).unwrap();
+        let until = stamp(&layout).unwrap().until;
+        for path in copies::paths(&layout) {
+            for place in
+                (0..until).filter(|place| *place < 96 || (512..548).contains(place) || *place >= 4096)
+            {
+                let file = File::options().read(true).write(true).open(&path).unwrap();
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, place).unwrap();
+                file.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
+                match read(&layout) {
+                    Ok(list) => {
+                        assert!(
+                            list.says_what(&whole) && list.rebuilt.is_none(),
+                            "{}: byte {place}",
+                            path.display()
+                        );
+                    }
+                    // The bytes of the version.
+                    Err(error) => panic!("{}: byte {place}: {error}", path.display()),
+                }
+                // The next edit finds both, and makes both whole.
+                let (after, ()) = swap(&layout, |_| Ok(())).unwrap();
+                assert_eq!(names(&after), ["a", "b"], "{}: byte {place}", path.display());
+                assert!(damage(&layout).unwrap().is_empty(), "{}: byte {place}", path.display());
+                assert!(!layout.rebuilt_mark().exists());
+                // Back to the list of before, for the next byte.
+                restore(&layout, &whole);
+            }
+        }
+    }
+
+    fn restore(layout: &Layout, list: &Manifest) {
+        for path in copies::paths(layout) {
+            fs::remove_file(path).unwrap();
+        }
+        write_new(layout, list).unwrap();
+    }
+
+    #[test]
+    fn one_file_that_is_gone_is_made_again_by_the_next_edit() {
+        let (_dir, layout) = store();
+        delete(&layout, "a");
+        for path in copies::paths(&layout) {
+            fs::remove_file(&path).unwrap();
+            assert_eq!(names(&read(&layout).unwrap()), ["a"]);
+            assert_eq!(damage(&layout).unwrap().len(), 1);
+            assert_eq!(names(&swap(&layout, |_| Ok(())).unwrap().0), ["a"]);
+            assert!(damage(&layout).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn many_edits_become_one_base_and_the_files_stay_small() {
+        let (_dir, layout) = store();
+        let mut longest = 0;
+        for count in 0..1000 {
+            delete(&layout, &format!("{}.{count}", "x".repeat(200)));
+            swap(&layout, |list| {
+                list.tombstones.clear();
+                Ok(())
+            })
+            .unwrap();
+            longest = longest.max(stamp(&layout).unwrap().until);
+        }
+        assert!((60 << 10..80 << 10).contains(&longest), "{longest}");
+        assert!(read(&layout).unwrap().tombstones.is_empty());
+        let left = fs::read_dir(&layout.dir).unwrap().flatten().map(|entry| entry.file_name());
+        assert!(left.into_iter().all(|name| !name.to_str().unwrap().starts_with("MANIFEST-")));
+    }
+
+    #[test]
+    fn a_store_of_another_version_is_refused_untouched() {
+        for version in [0_u32, 7] {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            let mut bytes = b"DOTTRMAN".to_vec();
+            bytes.extend_from_slice(&version.to_le_bytes());
+            bytes.resize(200, 1);
+            fs::write(layout.manifest(), &bytes).unwrap();
+            let error = read(&layout).unwrap_err();
+            let dir = dir.path().display();
+            let expected = format!(
+                "{dir}: store format {version}, this build reads 1: with the build that made it 'dotter-store -d {dir} \
+                 export', then 'dotter-store -d NEW import'"
+            );
+            assert_eq!(error.to_string(), expected);
+            let now = Timestamp::from_nanos(1);
+            assert!(matches!(stamp(&layout), Err(Error::OtherStore { .. })));
+            assert!(matches!(open_or_create(&layout, now), Err(Error::OtherStore { .. })));
+            assert!(matches!(swap(&layout, |_| Ok(())), Err(Error::OtherStore { .. })));
+            let left: Vec<_> = fs::read_dir(&layout.dir).unwrap().flatten().collect();
+            assert_eq!(left.len(), 1, "{left:?}");
+            assert_eq!(fs::read(layout.manifest()).unwrap(), bytes);
+        }
     }
 }

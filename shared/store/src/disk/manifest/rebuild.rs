@@ -1,74 +1,150 @@
-//! Making the list again where MANIFEST is damaged or missing: from MANIFEST.old and the tails of later segments.
+//! Making the list again where MANIFEST is damaged or missing: where both of its files are of no use: from the edits
+//! that can be read, and from the ends of the segments.
 //!
 //! A rebuilt list is a guess: of the last swap it knows only the segments that this one listed, not what it
 //! deleted. So it says that it was rebuilt, keeps what it replaces as MANIFEST.damaged, and as long as that file is
 //! there, nothing is unlinked for not being listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::copies::Folded;
 use crate::disk::layout::Layout;
-use crate::disk::manifest::{is_whole, read, read_file};
+use crate::disk::log::{open, read_header};
+use crate::disk::manifest::read;
 use crate::error::Error;
 use crate::format::archive::Archive;
+use crate::format::ledger::Finished;
 use crate::format::ledger::Totals;
-use crate::format::listing::{SegmentEntry, generation_in_name};
-use crate::format::manifest::{LEDGER_PREFIX, Manifest};
+use crate::format::listing::{SegmentEntry, StoreId, words_and_number};
+use crate::format::log::header::LogKind;
+use crate::format::manifest::edit::deletes;
+use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::segment::{Meta, Tail};
 
-/// A segment that MANIFEST.old does not know.
+/// A segment that the edits which can be read do not list.
 struct Later {
     generation: u64,
+    /// The number of the first of those that one swap listed.
+    swap: u64,
+    /// How many those were.
+    together: u64,
     entry: SegmentEntry,
     meta: Meta,
 }
 
-/// - `why`: what is wrong with MANIFEST
-pub(super) fn rebuild(layout: &Layout, why: String) -> Result<Manifest, Error> {
-    let mut manifest = read_file(layout, &layout.manifest_old())?;
-    let dir = layout.dir.join("seg");
-    let mut later = Vec::new();
-    for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-        if let Ok(tail) = Tail::read(&entry.path())
-            && tail.store == manifest.store
-            && tail.generation > manifest.generation
-            && let Some(name) = entry.file_name().to_str()
-        {
-            later.push(Later { generation: tail.generation, entry: tail.entry(name), meta: tail.meta });
+/// Whether there is anything that a list could be made of: a segment or a WAL file of a store.
+pub(super) fn is_possible(layout: &Layout) -> bool {
+    store_id(layout).is_some()
+}
+
+/// The store that the files beside the list are of, as most of them say; `None` where there are none.
+fn store_id(layout: &Layout) -> Option<(StoreId, Option<StoreId>)> {
+    let mut found: BTreeMap<[u8; 16], (usize, Option<StoreId>)> = BTreeMap::new();
+    for path in entries(&layout.dir.join("wal")) {
+        if let Ok(header) = open(&path).and_then(|file| read_header(LogKind::Wal, &file, &path)) {
+            let store = found.entry(header.store.0).or_default();
+            (store.0, store.1) = (store.0 + 1, Some(header.lineage));
         }
     }
-    later.sort_by_key(|later| (later.generation, later.meta.together));
-    let swaps: Vec<_> = later.chunk_by(|a, b| a.swap() == b.swap()).collect();
+    for path in entries(&layout.dir.join("seg")) {
+        if let Ok(tail) = Tail::read(&path) {
+            found.entry(tail.store.0).or_default().0 += 1;
+        }
+    }
+    let (store, (_, lineage)) = found.into_iter().max_by_key(|(_, (count, _))| *count)?;
+    Some((StoreId(store), lineage))
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Makes the list of what is left: of the edits that stand one behind the other, then of the ends of the segments that
+/// later edits listed, and of the deletes among these edits.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] where no file says of which store it is.
+pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error> {
+    let Folded { mut manifest, broken, later: edits } = folded;
+    let why = broken.unwrap_or_default();
+    if manifest.generation == 0 {
+        let Some((store, lineage)) = store_id(layout) else {
+            return Err(Error::damaged(&layout.manifest(), 0, why));
+        };
+        let lineage = lineage.unwrap_or(store);
+        manifest = Manifest { store, lineage, wal_first: 1, next_series: 1, ..Manifest::default() };
+        manifest.ledger_file = newest_ledger(layout, store);
+    }
+    super::read_finished(layout, &mut manifest)?;
+    let mut later = Vec::new();
+    let mut last = manifest.generation;
+    for path in entries(&layout.dir.join("seg")) {
+        if let Ok(tail) = Tail::read(&path)
+            && tail.store == manifest.store
+            && tail.edit > manifest.generation
+            && let Some(name) = path.file_name().and_then(|name| name.to_str())
+            // Not a copy under another name.
+            && words_and_number(name).is_some_and(|(_, number)| number == tail.number)
+        {
+            last = last.max(tail.edit);
+            later.push(Later {
+                generation: tail.edit,
+                swap: tail.first_number,
+                together: tail.together.into(),
+                entry: tail.entry(name),
+                meta: tail.meta,
+            });
+        }
+    }
+    later.sort_by_key(|later| (later.generation, later.swap));
+    let swaps: Vec<_> = later.chunk_by(|a, b| a.swap == b.swap).collect();
     let left: BTreeSet<_> = (0..swaps.len())
         .filter(|at| swaps[at + 1..].iter().any(|after| was_never_listed(swaps[*at], after)))
-        .map(|at| swaps[at][0].swap())
+        .map(|at| swaps[at][0].swap)
         .collect();
-    later.retain(|later| !left.contains(&later.swap()));
+    later.retain(|later| !left.contains(&later.swap));
     for generation in later.chunk_by(|a, b| a.generation == b.generation) {
         manifest.take_generation(layout, generation);
     }
+    // A seal without a segment leaves no end that would tell of a finish, but the file of finished rings may.
+    manifest.ledger.prefer_finished();
+    for (number, payload) in &edits {
+        last = last.max(*number);
+        manifest.tombstones.extend(deletes(payload));
+    }
+    manifest.tombstones.sort_by_key(|tombstone| tombstone.order);
     manifest.segments.sort_by_key(|segment| segment.order);
     manifest.obsolete.clear();
+    // What a lost edit listed keeps its number.
+    manifest.generation = last;
     manifest.rebuilt = Some(why);
     Ok(manifest)
 }
 
-impl Later {
-    /// What those have in common that were listed together.
-    fn swap(&self) -> (u64, u64) {
-        (self.generation, self.meta.together)
-    }
+/// The file of finished rings that was made last: the one that knows of the most rings, by themselves or in sums, which
+/// never become fewer.
+fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
+    let read = |path: PathBuf| {
+        let name = path.file_name()?.to_str().filter(|name| words_and_number(name).is_some())?.to_owned();
+        let bytes = path.metadata().ok()?.len();
+        let finished = Finished::read(&path, bytes, store).ok()??;
+        finished.damage().is_empty().then(|| (finished.rings(), LedgerFile { name, bytes }))
+    };
+    let found = entries(&layout.dir.join("ledger")).into_iter().filter_map(read);
+    found.max_by_key(|(rings, _)| *rings).map(|(_, file)| file)
 }
 
 /// Whether a swap that came after shows that this one never happened: a segment is replaced once, and a log is sealed
 /// once, so whoever does it again has not found it done.
 fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
-    let replaces = |name: &String| after[0].meta.replaced.contains(name);
+    let replaces = |number: &u64| after[0].meta.replaced.contains(number);
     let sealed = |swap: &[Later]| swap.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
     after[0].generation > swap[0].generation
-        && after.len() as u64 == after[0].meta.together
+        && after.len() as u64 == after[0].together
         && (swap[0].meta.replaced.iter().any(replaces)
             || sealed(swap).is_some() && sealed(swap) == sealed(after))
 }
@@ -76,14 +152,14 @@ fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
 impl Manifest {
     /// Lists what the swaps of one generation listed.
     ///
-    /// There are several where a build that gave a generation out again after a crash has written.
+    /// There are several where a crash came before a list was in its place: the next one has the same generation.
     ///
-    /// - `later`: by how many were listed together
+    /// - `later`: by swap
     fn take_generation(&mut self, layout: &Layout, later: &[Later]) {
         // A swap that lists several segments counts when all of them are there; before, it had not happened.
-        let whole = |swap: &&[Later]| swap.len() as u64 >= swap[0].meta.together;
-        let swaps: Vec<_> = later.chunk_by(|a, b| a.meta.together == b.meta.together).filter(whole).collect();
-        let is_one = swaps.len() == 1 && swaps[0].len() as u64 == swaps[0][0].meta.together;
+        let whole = |swap: &&[Later]| swap.len() as u64 == swap[0].together;
+        let swaps: Vec<_> = later.chunk_by(|a, b| a.swap == b.swap).filter(whole).collect();
+        let is_one = swaps.len() == 1;
         for later in swaps.into_iter().flatten() {
             // Of several swaps one at most was listed, and none says which. What replaces something is not needed as
             // long as that is there, and two of them might hold the same dots; what replaces nothing may be all
@@ -97,16 +173,17 @@ impl Manifest {
     /// Whether all that a segment was made from is still there.
     fn has_what_it_replaces(&self, layout: &Layout, meta: &Meta) -> bool {
         let is_made_from = meta.archive.is_some() || meta.log.is_some() || !meta.replaced.is_empty();
-        let has_segment =
-            |name: &String| self.files().any(|listed| listed.name == *name) && layout.segment(name).exists();
+        let has_segment = |number: &u64| {
+            self.files().any(|listed| listed.number() == *number && layout.segment(&listed.name).exists())
+        };
         let has_log = meta.log.is_none() || layout.wal(self.wal_first).exists();
         is_made_from && has_log && meta.replaced.iter().all(has_segment)
     }
 
     /// Lists a segment that a lost list had, and drops what it stands for.
     fn take_over(&mut self, later: &Later) {
-        let Later { generation, entry, meta } = later;
-        self.segments.retain(|segment| !meta.replaced.contains(&segment.name));
+        let Later { generation, entry, meta, .. } = later;
+        self.segments.retain(|segment| !meta.replaced.contains(&segment.number()));
         let totals = &mut self.ledger.totals;
         if entry.order.generation == *generation && meta.archive.is_none() {
             // Another process's commit: MANIFEST had counted it when it listed it.
@@ -130,22 +207,6 @@ impl Manifest {
             self.ledger.totals = Totals { stored_other, ..ledger.totals };
         }
     }
-}
-
-/// The greatest generation in the name of a file, listed or not; 0 without any.
-pub(super) fn generation_in_use(layout: &Layout) -> Result<u64, Error> {
-    let mut last = 0;
-    for dir in [layout.dir.join("seg"), layout.dir.clone()] {
-        for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let ledger = || name.strip_prefix(LEDGER_PREFIX).and_then(|number| number.parse().ok());
-            let generation: Option<u64> = generation_in_name(name).or_else(ledger);
-            // No swap comes so far: a name that somebody made up.
-            last = last.max(generation.filter(|generation| *generation < u64::MAX / 2).unwrap_or(0));
-        }
-    }
-    Ok(last)
 }
 
 /// Keeps what MANIFEST was before a rebuilt list takes its place.
@@ -172,7 +233,7 @@ pub(super) fn mark(layout: &Layout) -> Result<(), Error> {
 pub fn rebuilt(dir: &Path) -> Result<Option<String>, Error> {
     let layout = Layout::new(dir);
     let mark = layout.rebuilt_mark();
-    let found = if is_whole(&layout.manifest()) { None } else { read(&layout)?.rebuilt };
+    let found = read(&layout)?.rebuilt;
     let is_marked = mark.exists();
     let why = match found {
         Some(why) => why,

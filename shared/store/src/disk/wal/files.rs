@@ -6,13 +6,32 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::header::{self, read_header, read_synced};
 use crate::disk::Disk;
 use crate::disk::layout::Layout;
+use crate::disk::log::{self, read_header, read_published, read_published_surely, this_boot};
 use crate::error::Error;
 use crate::format::listing::StoreId;
-use crate::format::wal::frame::{Item, Items};
-use crate::format::wal::header::{HEADER_BYTES, Header, Synced};
+use crate::format::log::frame::{Item, Items};
+use crate::format::log::header::{FIXED_BYTES, HEADER_BYTES, Header, LogKind, Published};
+
+/// Which log, and from where on it is live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogStart {
+    pub(crate) store: StoreId,
+    /// The first live file.
+    pub(crate) first: u64,
+    /// A file of which the list says how many bytes count: its id, and bytes.
+    pub(crate) fixed: Option<(u64, u64)>,
+}
+
+/// How much of a file counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Sequence of the last frame within them; of a file without any, that of the last before it.
+    pub(crate) sequence: u64,
+}
 
 /// One WAL file as it lies there.
 pub(crate) struct LogFile {
@@ -23,20 +42,20 @@ pub(crate) struct LogFile {
     pub(crate) header: Option<Header>,
     /// What is wrong with its header, where that is missing.
     pub(crate) flaw: Option<String>,
-    /// How many of its bytes count, where a later header says so.
+    /// How many of its bytes count, where a later header says so, or the list.
     pub(crate) measured: Option<u64>,
     /// Whether its header is that of another file: of another store, or under another name.
     pub(crate) is_foreign: bool,
     file: File,
 }
 
-/// The files from `wal_first` on, in order.
+/// The live files, in order.
 ///
 /// Files without a valid header and without a frame that stand behind all others are not among them: no writer has
 /// begun them, or what it had begun is lost. Taken for the last file of the log, they would make the one that is
 /// being written look closed.
-pub(crate) fn files(layout: &Layout, store: StoreId, wal_first: u64) -> Result<Vec<LogFile>, Error> {
-    let mut files = all_files(layout, store, wal_first)?;
+pub(crate) fn files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
+    let mut files = all_files(layout, start)?;
     while let Some(last) = files.last()
         && last.header.is_none()
         && !last.has_frames()?
@@ -47,20 +66,20 @@ pub(crate) fn files(layout: &Layout, store: StoreId, wal_first: u64) -> Result<V
 }
 
 /// As [`files`], with those that hold nothing.
-pub(crate) fn all_files(layout: &Layout, store: StoreId, wal_first: u64) -> Result<Vec<LogFile>, Error> {
+pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
         let name = entry.file_name();
         let id =
             name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|id| id.parse::<u64>().ok());
-        if let Some(id) = id.filter(|id| *id >= wal_first) {
+        if let Some(id) = id.filter(|id| *id >= start.first) {
             found.insert(id, entry.path());
         }
     }
     let mut files: Vec<LogFile> = Vec::new();
     for (id, path) in found {
-        let file = match LogFile::open(id, path, store) {
+        let mut file = match LogFile::open(id, path, start.store) {
             // A seal has just unlinked it.
             Err(error) if error.is_not_found() => continue,
             other => other?,
@@ -71,6 +90,7 @@ pub(crate) fn all_files(layout: &Layout, store: StoreId, wal_first: u64) -> Resu
         {
             before.measured = Some(header.before_bytes);
         }
+        file.measured = start.fixed.filter(|(fixed, _)| *fixed == id).map(|(_, bytes)| bytes);
         files.push(file);
     }
     Ok(files)
@@ -82,8 +102,8 @@ pub(crate) fn is_foreign(path: &Path, store: StoreId, id: u64) -> bool {
 }
 
 /// The file in which the log goes on behind that of an id; `None` as long as there is none.
-pub(crate) fn file_behind(layout: &Layout, store: StoreId, id: u64) -> Result<Option<LogFile>, Error> {
-    let next = match LogFile::open(id + 1, layout.wal(id + 1), store) {
+pub(crate) fn file_behind(layout: &Layout, start: LogStart, id: u64) -> Result<Option<LogFile>, Error> {
+    let next = match LogFile::open(id + 1, layout.wal(id + 1), start.store) {
         Err(error) if error.is_not_found() => return Ok(None),
         other => other?,
     };
@@ -91,7 +111,7 @@ pub(crate) fn file_behind(layout: &Layout, store: StoreId, id: u64) -> Result<Op
         return Ok(Some(next));
     }
     // It may hold nothing, and the log go on in the file before it or in a later one.
-    for file in files(layout, store, id + 1)? {
+    for file in files(layout, LogStart { first: id + 1, ..start })? {
         if file.header.is_some() || file.has_frames()? {
             return Ok(Some(file));
         }
@@ -101,10 +121,10 @@ pub(crate) fn file_behind(layout: &Layout, store: StoreId, id: u64) -> Result<Op
 
 impl LogFile {
     fn open(id: u64, path: PathBuf, store: StoreId) -> Result<LogFile, Error> {
-        let file = header::open(&path)?;
-        let (header, flaw, is_foreign) = match read_header(&file, &path) {
-            Ok(header) if (header.store, header.file_id) == (store, id) => (Some(header), None, false),
-            Ok(Header { store: found, file_id, .. }) => {
+        let file = log::open(&path)?;
+        let (header, flaw, is_foreign) = match read_header(LogKind::Wal, &file, &path) {
+            Ok(header) if (header.store, header.number) == (store, id) => (Some(header), None, false),
+            Ok(Header { store: found, number: file_id, .. }) => {
                 let flaw = format!("file {file_id} of store {found}, expected file {id} of store {store}");
                 (None, Some(flaw), true)
             }
@@ -126,30 +146,51 @@ impl LogFile {
         Ok(self.size()? < HEADER_BYTES as u64)
     }
 
-    /// As [`LogFile::synced`], but waits while the words are being rewritten; where they stay damaged, everything
-    /// up to the last whole frame counts.
-    pub(crate) fn synced_surely(&self) -> Result<Synced, Error> {
-        let tries = if self.is_foreign || self.is_short()? { 1 } else { 100 };
-        for _ in 0..tries {
-            if let Some(synced) = self.synced()? {
-                return Ok(synced);
-            }
-            std::thread::sleep(Duration::from_micros(100));
+    /// How much of it counts: what the header behind it says, or the list; what its writer has published in this boot;
+    /// else, where nobody can be writing it or its words are damaged, every whole frame.
+    pub(crate) fn counts(&self) -> Result<Counts, Error> {
+        if self.is_foreign {
+            return Ok(Counts { bytes: HEADER_BYTES as u64, sequence: 0 });
         }
-        let bytes = self.read_all()?;
-        let mut items = Items::new(&bytes, HEADER_BYTES as u64, self.id);
-        let mut sequence = 0;
-        for item in &mut items {
-            if let Item::Frame(frame) = item {
-                sequence = frame.sequence;
-            }
+        let published = read_published_surely(&self.file, &self.path)?;
+        if let Some(published) = published.filter(|published| published.boot == this_boot())
+            && self.measured.is_none_or(|measured| measured == published.bytes)
+        {
+            return Ok(Counts { bytes: published.bytes, sequence: published.sequence });
         }
-        Ok(Synced { bytes: items.good_until(), sequence })
+        let (until, sequence) = self.whole_frames(&self.read_all()?);
+        let before = self.header.map_or(0, |header| header.first_sequence - 1);
+        Ok(Counts { bytes: self.measured.unwrap_or(until), sequence: sequence.unwrap_or(before) })
     }
 
-    /// How far its writer says it is synced.
-    pub(crate) fn synced(&self) -> Result<Option<Synced>, Error> {
-        if self.is_foreign { Ok(None) } else { read_synced(&self.file, &self.path) }
+    /// The bytes that [`LogFile::counts`] says, and no look at frames where a header says it.
+    pub(crate) fn bytes_that_count(&self) -> Result<u64, Error> {
+        self.measured.map_or_else(|| self.counts().map(|counts| counts.bytes), Ok)
+    }
+
+    /// Where its last whole frame ends, and that frame's sequence; its header's end where there is none.
+    ///
+    /// - `bytes`: what [`LogFile::read_all`] gave
+    pub(crate) fn whole_frames(&self, bytes: &[u8]) -> (u64, Option<u64>) {
+        let mut items = Items::new(bytes, HEADER_BYTES as u64, self.id);
+        let mut sequence = None;
+        for item in &mut items {
+            if let Item::Frame(frame) = item {
+                sequence = Some(frame.sequence);
+            }
+        }
+        (items.good_until().max(HEADER_BYTES as u64), sequence)
+    }
+
+    /// How far its writer says that it is published, where it does so in this boot of the machine.
+    pub(crate) fn published(&self) -> Result<Option<Published>, Error> {
+        let published = if self.is_foreign { None } else { read_published(&self.file, &self.path)? };
+        Ok(published.filter(|published| published.boot == this_boot()))
+    }
+
+    /// Which boot of which machine wrote to it last; `None` where its words are damaged.
+    pub(crate) fn boot(&self) -> Result<Option<[u8; 16]>, Error> {
+        Ok(read_published_surely(&self.file, &self.path)?.map(|published| published.boot))
     }
 
     /// How long ago it was last written to; zero where the clock has gone back since.
@@ -180,26 +221,74 @@ impl LogFile {
         self.file.read_exact_at(bytes, from).map_err(Error::io("read", &self.path))
     }
 
-    /// Decides how much of a file counts whose writer did not say: all up to the last whole frame.
+    /// Rolls the file forward, which its writer has left: every whole frame counts. Returns where the last of them ends.
     ///
-    /// What was not published as synced is written once more before the sync: had an fsync failed, the system
-    /// might believe those bytes to be on disk. Bytes behind the last frame are void from here on.
+    /// What was not published is written once more before the sync: had an fsync failed, the system would believe those
+    /// bytes to be on disk. Then it is published, so that it counts whether or not a file can be made behind this one.
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
-    pub(crate) fn settle(&self, disk: &dyn Disk, bytes: &[u8], good_until: u64) -> Result<u64, Error> {
-        let synced = self.synced()?.map_or(HEADER_BYTES as u64, |synced| synced.bytes);
-        let good_until = good_until.max(HEADER_BYTES as u64);
-        if synced < good_until {
-            let at = (synced - HEADER_BYTES as u64) as usize;
-            let again = &bytes[at..(good_until - HEADER_BYTES as u64) as usize];
-            let file = File::options()
-                .write(true)
-                .open(&self.path)
-                .map_err(Error::io("open WAL file", &self.path))?;
-            disk.write(&file, &self.path, again, synced).map_err(Error::io("write", &self.path))?;
-            disk.sync_data(&file, &self.path).map_err(Error::io("sync", &self.path))?;
+    pub(crate) fn roll_forward(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<Counts, Error> {
+        let (until, sequence) = self.whole_frames(bytes);
+        let before = self.header.map_or(0, |header| header.first_sequence - 1);
+        let counts = Counts { bytes: until, sequence: sequence.unwrap_or(before) };
+        if sequence.is_none() {
+            self.sync_header(disk)?;
         }
-        Ok(good_until)
+        let published = self.published()?.map_or(HEADER_BYTES as u64, |published| published.bytes);
+        if published < until {
+            let from = published.max(HEADER_BYTES as u64);
+            let again = &bytes[(from - HEADER_BYTES as u64) as usize..(until - HEADER_BYTES as u64) as usize];
+            let file = self.writable()?;
+            let words = Published { bytes: until, sequence: counts.sequence, boot: this_boot() };
+            disk.write(&file, &self.path, again, from)
+                .and_then(|()| disk.sync_data(&file, &self.path))
+                .and_then(|()| words.publish(disk, &file, &self.path))
+                .map_err(Error::io("write", &self.path))?;
+        }
+        Ok(counts)
+    }
+
+    /// Puts the header of a file without frames on disk, where its maker may not have come to do so: it says how much of
+    /// the file before counts.
+    pub(crate) fn sync_header(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let Some(header) = self.header else { return Ok(()) };
+        if self.published()?.is_some() {
+            // It is published only after its sync.
+            return Ok(());
+        }
+        let file = self.writable()?;
+        let words =
+            Published { bytes: HEADER_BYTES as u64, sequence: header.first_sequence - 1, boot: this_boot() };
+        let whole = header.encode(LogKind::Wal, &words);
+        disk.write(&file, &self.path, &whole[..FIXED_BYTES], 0)
+            .and_then(|()| disk.sync_all(&file, &self.path))
+            .and_then(|()| disk.sync_dir(self.path.parent().expect("it lies in wal/")))
+            .and_then(|()| words.publish(disk, &file, &self.path))
+            .map_err(Error::io("write", &self.path))
+    }
+
+    fn writable(&self) -> Result<File, Error> {
+        File::options().write(true).open(&self.path).map_err(Error::io("open WAL file", &self.path))
+    }
+
+    /// The last sequence that a commit of another process has to stand behind: that of the last frame published, or of
+    /// one behind it that is whole already. The published words may be older than the last ack where the system could
+    /// not write them and read them anew.
+    pub(crate) fn last_sequence(&self) -> Result<u64, Error> {
+        let counts = self.counts()?;
+        if self.measured.is_some() || self.is_foreign {
+            return Ok(counts.sequence);
+        }
+        let bytes = self.read(counts.bytes, u64::MAX)?;
+        let mut sequence = counts.sequence;
+        for item in Items::new(&bytes, counts.bytes, self.id) {
+            match item {
+                Item::Frame(frame) => sequence = sequence.max(frame.sequence),
+                // What is being written, or room that is set aside.
+                Item::Damage { .. } => break,
+            }
+        }
+        Ok(sequence)
     }
 
     /// All frames that count, as far as that is known: up to the measured length, else to the end of the file.
@@ -211,16 +300,4 @@ impl LogFile {
     pub(crate) fn read_all_into(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         self.read_into(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX), bytes)
     }
-}
-
-/// The last sequence that has been through fdatasync, as far as the log's files say.
-pub(crate) fn last_synced_sequence(layout: &Layout, store: StoreId) -> Result<u64, Error> {
-    let mut last = 0;
-    for file in files(layout, store, 0)?.iter().rev() {
-        last = last.max(file.synced_surely()?.sequence);
-        if last > 0 {
-            break;
-        }
-    }
-    Ok(last)
 }

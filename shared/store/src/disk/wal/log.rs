@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use dotter_dot::{Dots, Incarnation, Reason, SERIES_MAX, SeriesKey, SeriesName, Shape};
 
 use crate::disk::layout::Layout;
+use crate::disk::log::this_boot;
 use crate::error::Error;
 use crate::format::ledger::LaneRecords;
-use crate::format::listing::StoreId;
-use crate::format::wal::frame::{FrameKind, push_frame};
+use crate::format::log::frame::{FrameKind, push_frame};
+use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
+use crate::format::manifest::Manifest;
 use crate::format::wal::groups::{Grouping, encode_dots};
-use crate::format::wal::header::{HEADER_BYTES, Header, Synced};
 use crate::format::wal::names::Declared;
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, encode_names};
 
@@ -34,7 +35,8 @@ const NAMES_BYTES: usize = 1 << 20;
 /// The file being written, and what waits to be written to it.
 pub(crate) struct Log {
     layout: Layout,
-    store: StoreId,
+    /// Whose log it is: store and lineage.
+    list: Manifest,
     file: File,
     path: PathBuf,
     file_id: u64,
@@ -42,8 +44,10 @@ pub(crate) struct Log {
     /// The file is closed when it has this many bytes.
     file_bytes: u64,
     next_sequence: u64,
-    /// Bytes that have been through fdatasync.
+    /// Bytes that have been through fdatasync and are published.
     synced: u64,
+    /// Sequence of the last frame within them.
+    synced_sequence: u64,
     pending: Vec<u8>,
     series: Vec<Series>,
     /// Whether any name has several series.
@@ -85,17 +89,17 @@ impl Log {
     /// - `file_id`: the least that the file may have
     pub(crate) fn begin(
         layout: &Layout,
-        store: StoreId,
+        list: &Manifest,
         before: (u64, u64),
         file_id: u64,
         next_sequence: u64,
         file_bytes: u64,
     ) -> Result<Log, Error> {
-        let file_id = free_id(layout, file_id);
-        let (file, path) = create(layout, store, before, file_id, next_sequence, file_bytes)?;
+        let list = Manifest { store: list.store, lineage: list.lineage, ..Manifest::default() };
+        let (file_id, file, path) = create(layout, &list, before, file_id, next_sequence, Some(file_bytes))?;
         Ok(Log {
             layout: layout.clone(),
-            store,
+            list,
             file,
             path,
             file_id,
@@ -103,6 +107,7 @@ impl Log {
             file_bytes,
             next_sequence,
             synced: HEADER_BYTES as u64,
+            synced_sequence: next_sequence - 1,
             pending: Vec::new(),
             series: Vec::new(),
             is_mixed: false,
@@ -304,9 +309,12 @@ impl Log {
         disk.write(&self.file, &self.path, &self.pending, self.synced)
             .map_err(Error::io("write", &self.path))?;
         disk.sync_data(&self.file, &self.path).map_err(Error::io("sync", &self.path))?;
-        self.synced += self.pending.len() as u64;
-        let synced = Synced { bytes: self.synced, sequence: self.next_sequence - 1 };
-        synced.publish(disk, &self.file, &self.path).map_err(Error::io("write the header of", &self.path))?;
+        let bytes = self.synced + self.pending.len() as u64;
+        let published = Published { bytes, sequence: self.next_sequence - 1, boot: this_boot() };
+        published
+            .publish(disk, &self.file, &self.path)
+            .map_err(Error::io("write the header of", &self.path))?;
+        (self.synced, self.synced_sequence) = (bytes, published.sequence);
         self.pending.clear();
         Ok(())
     }
@@ -327,14 +335,25 @@ impl Log {
     fn rotate(&mut self) -> Result<u64, Error> {
         self.close()?;
         let before = (self.file_id, self.synced);
-        let file_id = free_id(&self.layout, self.file_id + 1);
-        let (file, path) =
-            create(&self.layout, self.store, before, file_id, self.next_sequence, self.file_bytes)?;
+        let file_bytes = Some(self.file_bytes);
+        let (file_id, file, path) =
+            create(&self.layout, &self.list, before, self.file_id + 1, self.next_sequence, file_bytes)?;
         (self.file, self.path) = (file, path);
         self.file_id = file_id;
         self.synced = HEADER_BYTES as u64;
         self.opened = Instant::now();
         Ok(before.1)
+    }
+
+    /// The file, and how much of it counts if this writer has failed: what it has published.
+    pub(crate) fn published(&self) -> (u64, u64) {
+        (self.file_id, self.synced)
+    }
+
+    /// After a failure: begins an empty file that says of this one that nothing counts but what is published.
+    pub(crate) fn void(&self) -> Result<(), Error> {
+        let before = self.published();
+        create(&self.layout, &self.list, before, self.file_id + 1, self.synced_sequence + 1, None).map(drop)
     }
 
     /// Where in the file the next frame goes.
@@ -362,27 +381,39 @@ fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
     file_id
 }
 
-/// Makes a file whose header is whole and durable before anybody sees its name.
-fn create(
+/// Makes a file whose header is whole and durable before it can hold a frame: the header says of the file before how
+/// much of it counts. Returns its id, the file and its path.
+///
+/// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
+/// - `file_id`: the least id that it may have
+/// - `room`: bytes to set aside; a disk that has less lets the file grow as it is written
+pub(crate) fn create(
     layout: &Layout,
-    store: StoreId,
+    list: &Manifest,
     before: (u64, u64),
     file_id: u64,
     first_sequence: u64,
-    file_bytes: u64,
-) -> Result<(File, PathBuf), Error> {
-    let (temporary, file) = layout.temporary()?;
-    let header = Header { store, file_id, first_sequence, before_id: before.0, before_bytes: before.1 };
-    let (path, disk) = (layout.wal(file_id), &layout.disk);
-    let made = disk
-        .allocate(&file, &temporary, file_bytes)
-        .and_then(|()| disk.write(&file, &temporary, &header.encode(), 0))
-        .and_then(|()| disk.sync_all(&file, &temporary))
-        .and_then(|()| disk.rename(&temporary, &path));
-    if let Err(error) = made {
-        let _ = disk.remove(&temporary);
-        return Err(Error::io("create", &path)(error));
+    room: Option<u64>,
+) -> Result<(u64, File, PathBuf), Error> {
+    let disk = &layout.disk;
+    let number = free_id(layout, file_id);
+    let path = layout.wal(number);
+    let Manifest { store, lineage, .. } = *list;
+    let header =
+        Header { store, lineage, number, first_sequence, before_id: before.0, before_bytes: before.1 };
+    let published = Published { bytes: HEADER_BYTES as u64, sequence: first_sequence - 1, boot: this_boot() };
+    // Of no boot, until the header and its name are on disk: whoever finds the file empty sees whether they are.
+    let unpublished = Published { boot: [0; 16], ..published };
+    // Made beside and renamed: nobody finds a file without a header under the name of one.
+    let new = layout.make_beside(&path)?;
+    let allocated = room.map_or(Ok(()), |room| disk.allocate(&new.file, &new.path, room));
+    match allocated.map_err(Error::io("create", &path)) {
+        Err(error) if !error.is_disk_full() => return Err(error),
+        _ => {}
     }
+    new.fill(&header.encode(LogKind::Wal, &unpublished))?;
+    let file = new.rename(&path)?.into_file()?;
     layout.sync_dir(&layout.dir.join("wal"))?;
-    Ok((file, path))
+    published.publish(&**disk, &file, &path).map_err(Error::io("write the header of", &path))?;
+    Ok((number, file, path))
 }

@@ -9,8 +9,7 @@
 //! Bytes: FORMAT.md, "WAL file".
 
 mod files;
-mod header;
 mod log;
 
-pub(crate) use files::{LogFile, all_files, file_behind, files, is_foreign, last_synced_sequence};
-pub(crate) use log::{FILE_BYTES, Log};
+pub(crate) use files::{Counts, LogFile, LogStart, all_files, file_behind, files, is_foreign};
+pub(crate) use log::{FILE_BYTES, Log, create};

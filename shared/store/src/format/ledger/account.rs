@@ -107,7 +107,7 @@ impl Account {
 }
 
 impl Account {
-    pub(super) fn encode(&self, incarnation: Incarnation, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, incarnation: Incarnation, out: &mut Vec<u8>) {
         out.extend_from_slice(&incarnation.0);
         put_text(out, &self.application);
         put_owner(out, self.owner);
@@ -138,7 +138,7 @@ impl Account {
         put_varint(out, self.finished.map_or(0, Timestamp::nanos));
     }
 
-    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Account> {
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Account> {
         let mut account = Account {
             application: fields.text()?.to_owned(),
             owner: fields.owner()?,

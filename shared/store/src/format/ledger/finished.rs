@@ -14,9 +14,9 @@ use crate::format::ledger::account::{Account, counts, put_counts, total};
 use crate::format::listing::StoreId;
 
 const MAGIC: &[u8; 8] = b"DOTTRLED";
-pub(crate) const VERSION: u32 = 0;
+pub(crate) const VERSION: u32 = 1;
 /// Header of the file, and of each record.
-const HEADER_BYTES: usize = 40;
+const HEADER_BYTES: usize = 48;
 const RECORD_BYTES: usize = 16;
 /// Records begin at multiples of it, so that the next one is found behind a damaged one.
 const ALIGNMENT: usize = 8;
@@ -112,6 +112,15 @@ impl Finished {
         self.records.get_or_init(|| Records::decode(&self.bytes))
     }
 
+    /// Rings that it knows of, by themselves or in the sum of their application.
+    pub(crate) fn rings(&self) -> u64 {
+        let records = self.records();
+        records
+            .applications
+            .values()
+            .fold(records.accounts.len() as u64, |sum, of| sum.saturating_add(of.rings))
+    }
+
     /// What its clock showed when it was written.
     pub(crate) fn clock(&self) -> Clock {
         // The first record of each file; a file that has none is damaged, or there is no file.
@@ -125,11 +134,18 @@ impl Finished {
     pub(crate) fn first_moved(&self) -> Option<Timestamp> {
         // A damaged header is asked for nothing.
         version(&self.bytes)?;
-        Some(Timestamp::from_nanos(u64_at(&self.bytes, 32))).filter(|time| *time < Timestamp::MAX)
+        Some(Timestamp::from_nanos(u64_at(&self.bytes, 40))).filter(|time| *time < Timestamp::MAX)
+    }
+
+    /// Its number; `None` where the header is damaged.
+    pub(crate) fn number(&self) -> Option<u64> {
+        version(&self.bytes).map(|_| u64_at(&self.bytes, 32))
     }
 
     /// A file with this content.
-    pub(crate) fn encode(records: &Records, store: StoreId) -> Vec<u8> {
+    ///
+    /// - `number`: in which its name ends
+    pub(crate) fn encode(records: &Records, store: StoreId, number: u64) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         let mut payload = Vec::new();
         payload.push(CLOCK);
@@ -150,7 +166,8 @@ impl Finished {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&store.0);
-        out[32..40].copy_from_slice(&first.unwrap_or(Timestamp::MAX).nanos().to_le_bytes());
+        out[32..40].copy_from_slice(&number.to_le_bytes());
+        out[40..48].copy_from_slice(&first.unwrap_or(Timestamp::MAX).nanos().to_le_bytes());
         let checksum = checksum(&out);
         out[12..16].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -163,14 +180,14 @@ impl Finished {
     /// For the fuzz target: a file of records whose checksums do not matter.
     #[cfg(fuzzing)]
     pub(crate) fn of_payloads<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Finished {
-        let mut out = Finished::encode(&NOTHING, StoreId([0; 16]));
+        let mut out = Finished::encode(&NOTHING, StoreId([0; 16]), 0);
         payloads.for_each(|payload| push_record(&mut payload.to_vec(), &mut out));
         Finished::of(out)
     }
 
     #[cfg(fuzzing)]
     pub(crate) fn encode_again(&self) -> Vec<u8> {
-        Finished::encode(self.records(), StoreId([0; 16]))
+        Finished::encode(self.records(), StoreId([0; 16]), 0)
     }
 }
 
@@ -363,7 +380,8 @@ pub(crate) mod tests {
         let elsewhere = (0..20).map(|number| number * 100).sum::<u64>();
         assert_eq!((sum(|of| of.elsewhere), sum(|of| of.stored)), (elsewhere, 20 * 7));
         assert_eq!(sum(Application::published), elsewhere + 20 * 7);
-        let file = Finished::of(Finished::encode(&records, StoreId([3; 16])));
+        let file = Finished::of(Finished::encode(&records, StoreId([3; 16]), 5));
+        assert_eq!(file.number(), Some(5));
         assert_eq!(*file.records(), records);
         assert_eq!(file.first_moved(), Some(Timestamp::from_nanos(2020)));
         assert_eq!(file.clock(), records.clock);
@@ -373,7 +391,7 @@ pub(crate) mod tests {
     #[test]
     fn a_flipped_bit_is_noticed_and_costs_at_most_its_record() {
         let records = records();
-        let bytes = Finished::encode(&records, StoreId([3; 16]));
+        let bytes = Finished::encode(&records, StoreId([3; 16]), 5);
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -316,6 +316,12 @@ impl Ledger {
         }
     }
 
+    /// Lets go accounts of rings that the file of finished rings knows too.
+    pub(crate) fn prefer_finished(&mut self) {
+        let Ledger { accounts, finished, .. } = self;
+        accounts.retain(|of, _| !finished.records().accounts.contains_key(of));
+    }
+
     /// The file that belongs to the accounts in MANIFEST.
     pub(crate) fn finished(&self) -> &Finished {
         &self.finished

@@ -2,6 +2,7 @@
 //!
 //! Bytes: FORMAT.md, "MANIFEST".
 
+pub(crate) mod edit;
 pub(crate) mod form;
 
 use crate::format::archive::Archive;
@@ -10,13 +11,10 @@ use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, StoreId};
 use crate::format::tombstone::Tombstone;
 
-/// How the names of the files of finished rings begin.
-pub(crate) const LEDGER_PREFIX: &str = "ledger-";
-
 /// The file of finished rings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LedgerFile {
-    /// Its name in the store's directory.
+    /// File name within `ledger/`.
     pub(crate) name: String,
     /// Its size.
     pub(crate) bytes: u64,
@@ -27,13 +25,19 @@ pub(crate) struct LedgerFile {
 pub(crate) struct Manifest {
     /// The store's name.
     pub(crate) store: StoreId,
-    /// Grows by one with each swap.
+    /// What it has in common with its restored backups.
+    pub(crate) lineage: StoreId,
+    /// Number of the last edit.
     pub(crate) generation: u64,
     /// WAL files from this id on count.
     pub(crate) wal_first: u64,
+    /// How many bytes count of a WAL file behind which none could be made to say so: its id, and bytes.
+    pub(crate) fixed: Option<(u64, u64)>,
+    /// The next id of a series; no id is given again.
+    pub(crate) next_series: u64,
     /// Live segments in the order of their commits.
     pub(crate) segments: Vec<SegmentEntry>,
-    /// Files, as paths below the store, that the next swap unlinks.
+    /// Files, as paths below the store, that the next edit unlinks.
     pub(crate) obsolete: Vec<String>,
     /// What retention goes by.
     pub(crate) clock: Clock,
@@ -49,7 +53,27 @@ pub(crate) struct Manifest {
     pub(crate) rebuilt: Option<String>,
 }
 
+/// What a list says of the log.
+type Log<'a> = (u64, Option<(u64, u64)>, u64, Option<&'a LedgerFile>);
+
 impl Manifest {
+    /// Whether both say the same, whatever is in the file of finished rings.
+    pub(crate) fn says_what(&self, other: &Manifest) -> bool {
+        (self.store, self.lineage, self.generation) == (other.store, other.lineage, other.generation)
+            && self.log() == other.log()
+            && self.segments == other.segments
+            && self.obsolete == other.obsolete
+            && self.clock == other.clock
+            && self.archives == other.archives
+            && self.tombstones == other.tombstones
+            && self.ledger.totals == other.ledger.totals
+            && self.ledger.accounts == other.ledger.accounts
+    }
+
+    fn log(&self) -> Log<'_> {
+        (self.wal_first, self.fixed, self.next_series, self.ledger_file.as_ref())
+    }
+
     /// Every segment file that counts: of dots, then of archives.
     pub(crate) fn files(&self) -> impl Iterator<Item = &SegmentEntry> {
         self.segments.iter().chain(self.archives.iter().filter_map(|archive| archive.segment.as_ref()))

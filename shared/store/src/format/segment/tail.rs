@@ -6,19 +6,24 @@ use dotter_dot::{Timestamp, put_varint};
 
 use crate::error::Error;
 use crate::format::archive::Archive;
-use crate::format::bytes::{Fields, put_text, u32_at, u64_at};
+use crate::format::bytes::{Fields, u32_at, u64_at};
 use crate::format::ledger::{Ledger, Totals};
-use crate::format::listing::{Order, SegmentEntry, StoreId, generation_in_name};
+use crate::format::listing::{Order, SegmentEntry, StoreId};
 
-pub(crate) const TAIL_BYTES: usize = 128;
-pub(crate) const VERSION: u32 = 0;
+pub(crate) const TAIL_BYTES: usize = 144;
+pub(crate) const VERSION: u32 = 1;
+/// Where the checksum of the tail stands: of all before it.
+const CHECKSUM_AT: usize = 136;
 const MAGIC: &[u8; 8] = b"DOTTRTAI";
 
-/// Everything the last 128 bytes say, and the meta before them.
+/// Everything the last [`TAIL_BYTES`] say, and the meta before them.
 pub(crate) struct Tail {
     pub(crate) level: u32,
     pub(crate) store: StoreId,
-    pub(crate) generation: u64,
+    /// The number in which its name ends.
+    pub(crate) number: u64,
+    /// The generation of the list that first listed it.
+    pub(crate) edit: u64,
     pub(crate) order: Order,
     pub(crate) index_at: u64,
     pub(crate) fst_at: u64,
@@ -27,17 +32,20 @@ pub(crate) struct Tail {
     pub(crate) last_time: Timestamp,
     pub(crate) dots: u64,
     pub(crate) series: u64,
+    /// The number of the first of those that were listed together with it; its own where it is that.
+    pub(crate) first_number: u64,
+    /// How many were listed together, itself included.
+    pub(crate) together: u32,
     pub(crate) meta: Meta,
     /// Size of the whole file.
     pub(crate) bytes: u64,
 }
 
 /// What a rebuilt list needs to know.
+#[derive(Default)]
 pub(crate) struct Meta {
-    /// Names of the segments this one stands for.
-    pub(crate) replaced: Vec<String>,
-    /// How many segments the swap that first listed it lists with it, itself included.
-    pub(crate) together: u64,
+    /// Numbers of the segments this one stands for.
+    pub(crate) replaced: Vec<u64>,
     /// What tombstones up to this generation hide is no longer in it.
     pub(crate) purged: u64,
     /// What became of the dots that were in the segments it stands for and that are gone; of several segments of
@@ -49,24 +57,10 @@ pub(crate) struct Meta {
     pub(crate) log: Option<(u64, Ledger)>,
 }
 
-impl Default for Meta {
-    fn default() -> Meta {
-        Meta {
-            replaced: Vec::new(),
-            together: 1,
-            purged: 0,
-            gone: Totals::default(),
-            archive: None,
-            log: None,
-        }
-    }
-}
-
 impl Meta {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.replaced.len() as u64);
-        self.replaced.iter().for_each(|name| put_text(out, name));
-        put_varint(out, self.together);
+        self.replaced.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         put_varint(out, self.purged);
         self.gone.encode(out);
         out.push(self.archive.is_some() as u8);
@@ -81,10 +75,9 @@ impl Meta {
     fn decode(bytes: &[u8]) -> Option<Meta> {
         let mut fields = Fields(bytes);
         let mut meta = Meta::default();
-        for _ in 0..fields.count(1)? {
-            meta.replaced.push(fields.text()?.to_owned());
+        for _ in 0..fields.count(8)? {
+            meta.replaced.push(u64::from_le_bytes(fields.array()?));
         }
-        meta.together = fields.varint()?;
         meta.purged = fields.varint()?;
         meta.gone = Totals::decode(&mut fields)?;
         if fields.byte()? == 1 {
@@ -107,7 +100,8 @@ impl Tail {
         put(12, &self.level.to_le_bytes());
         put(16, &self.store.0);
         let words = [
-            self.generation,
+            self.number,
+            self.edit,
             self.order.sequence,
             self.order.generation,
             self.index_at,
@@ -117,13 +111,15 @@ impl Tail {
             self.last_time.nanos(),
             self.dots,
             self.series,
+            self.first_number,
         ];
         for (index, word) in words.into_iter().enumerate() {
             put(32 + index * 8, &word.to_le_bytes());
         }
-        put(112, &checksum.to_le_bytes());
-        let checksum = crc32c::crc32c(&out[..120]);
-        out[120..124].copy_from_slice(&checksum.to_le_bytes());
+        put(128, &self.together.to_le_bytes());
+        put(132, &checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[..CHECKSUM_AT]);
+        out[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
@@ -133,13 +129,13 @@ impl Tail {
         if &bytes[..8] != MAGIC {
             return Err(Error::damaged(path, at, "no tail of a segment"));
         }
-        let (found, expected) = (crc32c::crc32c(&bytes[..120]), u32_at(bytes, 120));
+        let (found, expected) = (crc32c::crc32c(&bytes[..CHECKSUM_AT]), u32_at(bytes, CHECKSUM_AT));
         if found != expected {
             let what = format!("tail checksum {found:08x}, expected {expected:08x}");
             return Err(Error::damaged(path, at, what));
         }
         let version = u32_at(bytes, 8);
-        if version > VERSION {
+        if version != VERSION {
             return Err(Error::Version { path: path.to_owned(), found: version, reads: VERSION });
         }
         let mut store = [0; 16];
@@ -147,15 +143,18 @@ impl Tail {
         let tail = Tail {
             level: u32_at(bytes, 12),
             store: StoreId(store),
-            generation: u64_at(bytes, 32),
-            order: Order { sequence: u64_at(bytes, 40), generation: u64_at(bytes, 48) },
-            index_at: u64_at(bytes, 56),
-            fst_at: u64_at(bytes, 64),
-            meta_at: u64_at(bytes, 72),
-            first_time: Timestamp::from_nanos(u64_at(bytes, 80)),
-            last_time: Timestamp::from_nanos(u64_at(bytes, 88)),
-            dots: u64_at(bytes, 96),
-            series: u64_at(bytes, 104),
+            number: u64_at(bytes, 32),
+            edit: u64_at(bytes, 40),
+            order: Order { sequence: u64_at(bytes, 48), generation: u64_at(bytes, 56) },
+            index_at: u64_at(bytes, 64),
+            fst_at: u64_at(bytes, 72),
+            meta_at: u64_at(bytes, 80),
+            first_time: Timestamp::from_nanos(u64_at(bytes, 88)),
+            last_time: Timestamp::from_nanos(u64_at(bytes, 96)),
+            dots: u64_at(bytes, 104),
+            series: u64_at(bytes, 112),
+            first_number: u64_at(bytes, 120),
+            together: u32_at(bytes, 128),
             meta: Meta::default(),
             bytes: length,
         };
@@ -164,9 +163,9 @@ impl Tail {
             && tail.fst_at <= tail.meta_at
             && tail.meta_at <= at)
         {
-            return Err(Error::damaged(path, at + 56, "offsets that lie outside the file"));
+            return Err(Error::damaged(path, at + 64, "offsets that lie outside the file"));
         }
-        Ok((tail, u32_at(bytes, 112)))
+        Ok((tail, u32_at(bytes, 132)))
     }
 
     /// Checks index, fst and meta, which are `rest`, and reads the meta.
@@ -199,15 +198,14 @@ impl Tail {
     /// That the file is the one a list means by `listed`, and not one of another store or another moment.
     pub(crate) fn compare(&self, listed: &SegmentEntry, path: &Path) -> Result<(), Error> {
         let found = self.entry(&listed.name);
-        let generation = generation_in_name(&listed.name).unwrap_or(self.generation);
-        if found == *listed && generation == self.generation {
+        if found == *listed && self.number == listed.number() {
             return Ok(());
         }
-        let fields = |of: &SegmentEntry, generation: u64| {
+        let fields = |of: &SegmentEntry, number: u64| {
             let order = format!("{}.{}", of.order.sequence, of.order.generation);
             [
                 ("store", of.store.to_string()),
-                ("generation", generation.to_string()),
+                ("number", format!("{number:016x}")),
                 ("order", order),
                 ("bytes", of.bytes.to_string()),
                 ("dots", of.dots.to_string()),
@@ -218,7 +216,7 @@ impl Tail {
                 ("last time", of.last_time.nanos().to_string()),
             ]
         };
-        let both = fields(&found, self.generation).into_iter().zip(fields(listed, generation));
+        let both = fields(&found, self.number).into_iter().zip(fields(listed, listed.number()));
         let differs: Vec<String> = both
             .filter(|(found, expected)| found != expected)
             .map(|((field, found), (_, expected))| format!("{field} {found}, expected {expected}"))

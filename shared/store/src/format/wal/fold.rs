@@ -4,7 +4,7 @@ use dotter_dot::Incarnation;
 
 use crate::format::bytes::Fields;
 use crate::format::ledger::{LaneRecords, Ledger};
-use crate::format::wal::frame::{Frame, FrameKind, Item, Items};
+use crate::format::log::frame::{Frame, FrameKind, Item, Items};
 use crate::format::wal::groups::DotGroups;
 use crate::format::wal::names::{ById, Declared, Names};
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, decode_names};
@@ -124,6 +124,6 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
             }
             Applied::Nothing
         }
-        FrameKind::Names | FrameKind::End | FrameKind::Unknown => Applied::Nothing,
+        FrameKind::Names | FrameKind::End | FrameKind::Edit | FrameKind::Unknown => Applied::Nothing,
     }
 }

@@ -101,7 +101,7 @@ pub fn compact_filtered(
     let segments = inputs.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
     let cuts = rewrite::cuts(&segments, bytes_wanted(LEVEL_TOP), OUTPUTS_MAX, cancel)?;
     let mut intake = Intake {
-        outputs: Outputs::new(layout, chunk_dots(LEVEL_TOP), cuts),
+        outputs: Outputs::new(layout, LEVEL_TOP, chunk_dots(LEVEL_TOP), cuts),
         series: None,
         run: Column::default(),
         lines: 0,

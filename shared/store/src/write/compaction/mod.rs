@@ -29,7 +29,7 @@ use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::format::segment::Meta;
 use crate::read::segment::Segment;
-use crate::write::segment::SegmentWriter;
+use crate::write::segment::{SegmentWriter, list};
 
 pub use filtered::{Filtered, FilteredRow, compact_filtered};
 
@@ -120,6 +120,8 @@ pub(crate) type Expiry<'a> = &'a dyn Fn(&Manifest, &[SegmentEntry]) -> Result<Op
 impl<'a> Compaction<'a> {
     pub(crate) fn begin(dir: &Path, cancel: &'a dyn Fn() -> bool) -> Result<Compaction<'a>, Error> {
         let layout = Layout::new(dir);
+        // Before any lock, which would be a file made where there is no store.
+        manifest::stamp(&layout)?;
         let _lock = layout.try_lock("COMPACT.lock")?;
         Ok(Compaction { layout, cancel, _lock })
     }
@@ -168,7 +170,7 @@ impl<'a> Compaction<'a> {
         chunk_dots: usize,
         cutoff: &dyn Fn(&str) -> u64,
     ) -> Result<Option<SegmentWriter>, Error> {
-        let mut outputs = Outputs::new(&self.layout, chunk_dots, Vec::new());
+        let mut outputs = Outputs::new(&self.layout, 0, chunk_dots, Vec::new());
         let (cancel, progress) = (self.cancel, &|_, _| ());
         Rewrite { segments, tombstones: &[], cutoff, cancel, progress }.run(&mut outputs)?;
         Ok(outputs.into_writers().pop())
@@ -225,11 +227,11 @@ impl<'a> Compaction<'a> {
         progress: &dyn Fn(u64, u64),
     ) -> Result<Round, Error> {
         let cuts = rewrite::cuts(segments, bytes_wanted(job.level), OUTPUTS_MAX, self.cancel)?;
-        let mut outputs = Outputs::new(&self.layout, chunk_dots(job.level), cuts);
+        let mut outputs = Outputs::new(&self.layout, job.level, chunk_dots(job.level), cuts);
         let tombstones = &manifest.tombstones;
         let rewrite = Rewrite { segments, tombstones, cutoff, cancel: self.cancel, progress };
         let gone = rewrite.run(&mut outputs)?;
-        let made = self.replace(&job.inputs, outputs, gone, manifest.generation, job.level)?;
+        let made = self.replace(&job.inputs, outputs, gone, manifest.generation)?;
         Ok(Round {
             compacted: Compacted {
                 before: job.inputs.len() as u64,
@@ -255,7 +257,7 @@ impl<'a> Compaction<'a> {
         let before: u64 = inputs.iter().map(|entry| entry.dots).sum();
         let (deleted, stored_other) = (before.saturating_sub(written), written.saturating_sub(before));
         let gone = Totals { deleted, stored_other, ..Totals::default() };
-        self.replace(inputs, outputs, gone, purged, LEVEL_TOP)
+        self.replace(inputs, outputs, gone, purged)
     }
 
     /// Puts segments in the place of others; gives their names.
@@ -267,22 +269,16 @@ impl<'a> Compaction<'a> {
         outputs: Outputs,
         gone: Totals,
         purged: u64,
-        level: u32,
     ) -> Result<Vec<String>, Error> {
         let order = inputs.last().expect("a job has inputs").order;
         let names: Vec<String> = inputs.iter().map(|entry| entry.name.clone()).collect();
+        let numbers: Vec<u64> = inputs.iter().map(SegmentEntry::number).collect();
         let writers = outputs.into_writers();
-        let together = writers.len() as u64;
         let mut unlisted = Vec::with_capacity(writers.len());
         for (index, writer) in writers.into_iter().enumerate() {
             let gone = if index == 0 { gone } else { Totals::default() };
-            unlisted.push(writer.finish(&Meta {
-                replaced: names.clone(),
-                together,
-                purged,
-                gone,
-                ..Meta::default()
-            })?);
+            let meta = Meta { replaced: numbers.clone(), purged, gone, ..Meta::default() };
+            unlisted.push((writer.finish(&meta)?, order));
             if (self.cancel)() {
                 return Err(Error::GivenUp);
             }
@@ -295,15 +291,11 @@ impl<'a> Compaction<'a> {
             manifest.segments.retain(|segment| !names.contains(&segment.name));
             manifest.obsolete.extend(names.iter().map(|name| format!("seg/{name}")));
             manifest.ledger.totals.add(&gone);
-            let kept = manifest.segments.len();
-            for segment in unlisted {
-                segment.list(manifest, order, level)?;
-            }
-            let made = manifest.segments[kept..].iter().map(|segment| segment.name.clone()).collect();
+            let placed = list(manifest, unlisted)?;
             let first_live = manifest.first_live(&self.layout)?;
             manifest.drop_spent_tombstones(first_live);
-            Ok(made)
+            Ok(placed)
         })?;
-        Ok(made)
+        Ok(made.iter().map(|placed| placed.entry.name.clone()).collect())
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Rewrite<'a> {
 /// Where it goes: one segment for each window.
 pub(super) struct Outputs {
     layout: Layout,
+    level: u32,
     chunk_dots: usize,
     /// Moments at which the next segment begins.
     cuts: Vec<u64>,
@@ -257,10 +258,11 @@ impl Rewrite<'_> {
 }
 
 impl Outputs {
+    /// - `level`: how often the dots of its segments have been merged
     /// - `cuts`: ascending moments at which the next segment begins
-    pub(super) fn new(layout: &Layout, chunk_dots: usize, cuts: Vec<u64>) -> Outputs {
+    pub(super) fn new(layout: &Layout, level: u32, chunk_dots: usize, cuts: Vec<u64>) -> Outputs {
         let outputs = (0..=cuts.len()).map(|_| None).collect();
-        Outputs { layout: layout.clone(), chunk_dots, cuts, outputs, scratch: Column::default() }
+        Outputs { layout: layout.clone(), level, chunk_dots, cuts, outputs, scratch: Column::default() }
     }
 
     fn window(&self, time: u64) -> usize {
@@ -276,7 +278,7 @@ impl Outputs {
         let output = &mut self.outputs[window];
         if output.is_none() {
             *output = Some(Output {
-                writer: SegmentWriter::create(&self.layout, self.chunk_dots)?.paced(),
+                writer: SegmentWriter::new(&self.layout, self.level, self.chunk_dots).paced(),
                 series: None,
             });
         }
@@ -370,7 +372,7 @@ mod tests {
             .map(|entry| Arc::new(Segment::open(&layout.segment(&entry.name), entry).unwrap()))
             .collect();
         let cuts = vec![7_001, 40_000, 40_001, 77_777, 1_000_000];
-        let mut outputs = Outputs::new(&layout, 4096, cuts.clone());
+        let mut outputs = Outputs::new(&layout, 1, 4096, cuts.clone());
         let rewrite = Rewrite {
             segments: &segments,
             tombstones: &[],
@@ -383,10 +385,10 @@ mod tests {
         assert_eq!(writers.len(), 5, "nothing lies behind the last cut");
         let order = listed.last().unwrap().order;
         let unlisted: Vec<_> =
-            writers.into_iter().map(|writer| writer.finish(&Meta::default()).unwrap()).collect();
-        let (after, ()) = manifest::swap(&layout, |manifest| {
+            writers.into_iter().map(|writer| (writer.finish(&Meta::default()).unwrap(), order)).collect();
+        let (after, _placed) = manifest::swap(&layout, |manifest| {
             manifest.segments.clear();
-            unlisted.into_iter().try_for_each(|segment| segment.list(manifest, order, 1))
+            crate::write::segment::list(manifest, unlisted)
         })
         .unwrap();
         let mut from = 0;

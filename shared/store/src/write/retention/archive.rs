@@ -23,7 +23,7 @@ use crate::format::tombstone::Spans;
 use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
 use crate::write::retention::{Sight, lacking, overdue};
-use crate::write::segment::{SegmentWriter, Unlisted};
+use crate::write::segment::{SegmentWriter, Unlisted, place};
 
 /// Steps of a chunk.
 const CHUNK_DOTS: usize = 4096;
@@ -173,7 +173,7 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
         },
         None => None,
     };
-    let mut writer = SegmentWriter::create(layout, CHUNK_DOTS)?;
+    let mut writer = SegmentWriter::new(layout, 0, CHUNK_DOTS);
     let mut scan = snapshot.scan();
     let range = TimeRange::new(Timestamp::from_nanos(window.from), Timestamp::from_nanos(window.until));
     let mut run = Column::default();
@@ -273,10 +273,12 @@ fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlist
         let gone: Vec<Archive> = gone;
         let files = gone.iter().filter_map(|old| old.segment.as_ref());
         manifest.obsolete.extend(files.map(|entry| format!("seg/{}", entry.name)));
-        let segment = unlisted.map(|segment| segment.place(manifest, window.order, 0)).transpose()?;
+        let order = window.order;
+        let placed = place(manifest, unlisted.into_iter().map(|segment| (segment, order)).collect())?;
+        let segment = placed.first().map(|placed| placed.entry.clone());
         manifest.archives.push(Archive { segment, ..window });
         manifest.archives.sort_by_key(|window| (window.step, window.from));
-        Ok(())
+        Ok(placed)
     })?;
     Ok(())
 }

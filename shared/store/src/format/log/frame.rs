@@ -3,8 +3,10 @@
 use crate::format::bytes::{u32_at, u64_at};
 
 pub(crate) const FRAME_HEADER_BYTES: usize = 40;
-/// The most a payload has.
+/// The most the payload of a frame of the WAL has.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 8 << 20;
+/// The most that of an edit has: the first of MANIFEST holds the whole list.
+const EDIT_BYTES_MAX: usize = 1 << 30;
 const MAGIC: &[u8; 4] = b"DFRM";
 
 /// What a frame holds; `Unknown` is kept apart so that it is passed over, not taken for damage.
@@ -14,6 +16,8 @@ pub(crate) enum FrameKind {
     Dots,
     Finish,
     End,
+    /// What a commit changes of the list.
+    Edit,
     Unknown,
 }
 
@@ -24,15 +28,23 @@ impl FrameKind {
             FrameKind::Dots => 2,
             FrameKind::Finish => 4,
             FrameKind::End => 6,
+            FrameKind::Edit => 7,
             FrameKind::Unknown => 0,
         }
     }
 
     fn of(code: u8) -> FrameKind {
-        [FrameKind::Names, FrameKind::Dots, FrameKind::Finish, FrameKind::End]
+        [FrameKind::Names, FrameKind::Dots, FrameKind::Finish, FrameKind::End, FrameKind::Edit]
             .into_iter()
             .find(|kind| kind.code() == code)
             .unwrap_or(FrameKind::Unknown)
+    }
+
+    const fn payload_bytes_max(self) -> usize {
+        match self {
+            FrameKind::Edit => EDIT_BYTES_MAX,
+            _ => PAYLOAD_BYTES_MAX,
+        }
     }
 }
 
@@ -68,7 +80,7 @@ pub(crate) fn push_frame(
     out.resize(start + FRAME_HEADER_BYTES, 0);
     fill(out);
     let payload_bytes = out.len() - start - FRAME_HEADER_BYTES;
-    if payload_bytes > PAYLOAD_BYTES_MAX {
+    if payload_bytes > kind.payload_bytes_max() {
         out.truncate(start);
         return Err(payload_bytes);
     }
@@ -120,7 +132,7 @@ impl<'a> Items<'a> {
         let valid = &header[..4] == MAGIC
             && u64_at(header, 8) == self.file_id
             && u32_at(header, 32) == crc32c::crc32c(&header[..32])
-            && u32_at(header, 24) as usize <= PAYLOAD_BYTES_MAX;
+            && u32_at(header, 24) as usize <= FrameKind::of(header[4]).payload_bytes_max();
         valid.then(|| {
             (FrameKind::of(header[4]), u64_at(header, 16), u32_at(header, 24) as usize, u32_at(header, 28))
         })

@@ -1,0 +1,134 @@
+//! Litter: files under names of ours that neither the list names nor a maker has locked, as a killed process leaves them.
+//!
+//! It is looked for where such names are made and nowhere else: in `seg/`, `wal/`, `ledger/` and `claim/`, and beside the
+//! small files of the store's directory that are replaced by renaming. Whatever has another name is somebody's, and stays.
+//!
+//! Always true: nothing is removed while the list is one that was rebuilt, or that nobody has looked at since.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+
+use crate::disk::layout::{Folder, Layout, is_same};
+use crate::disk::rules::ANNOUNCED;
+use crate::disk::{manifest, wal};
+use crate::error::Error;
+use crate::format::listing::{is_number, words_and_number};
+use crate::format::manifest::Manifest;
+
+/// Files that are looked at together, each open meanwhile.
+const BATCH: usize = 64;
+/// Folder of claims, which are not locked: empty files that are gone within seconds unless their maker died.
+const CLAIMS: &str = "claim";
+/// A claim that was last changed so long ago is litter.
+const CLAIM_AGE: Duration = Duration::from_secs(3600);
+/// Files of the store's directory that are replaced by another, made beside them.
+const REPLACED: [&str; 3] = ["MANIFEST", "MANIFEST.2", ANNOUNCED];
+
+/// Removes what is litter; returns how many files that was.
+///
+/// To be done when a store is opened and once a minute, not by each commit: it lists directories.
+///
+/// # Errors
+///
+/// Those of reading the list and the directories; a file that cannot be removed is passed over.
+pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
+    let Some(names) = Names::of(layout, manifest::read(layout)?) else { return Ok(0) };
+    let mut unlisted = Vec::new();
+    for folder in Folder::ALL {
+        let mut paths = entries(&layout.dir.join(folder.name()))?;
+        paths.retain(|path| is_of_ours(folder, path) && !names.has(layout, path));
+        unlisted.append(&mut paths);
+    }
+    let is_replaced = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(words_and_number);
+        name.is_some_and(|(words, _)| REPLACED.contains(&words))
+    };
+    unlisted.extend(entries(&layout.dir)?.into_iter().filter(is_replaced));
+    unlisted.extend(entries(&layout.dir.join(CLAIMS))?.into_iter().filter(|path| is_old_claim(path)));
+    let mut removed = 0;
+    for batch in unlisted.chunks(BATCH) {
+        let free: Vec<(&PathBuf, File)> = batch.iter().filter_map(|path| Some((path, lock(path)?))).collect();
+        if free.is_empty() {
+            continue;
+        }
+        // Their makers had them locked until they were listed, and nobody can make them any more. An edit that a killed
+        // maker had written, and not published, counts: it is completed first. That list says for good what they are.
+        let Some(names) = Names::of(layout, manifest::completed(layout)?) else { return Ok(removed) };
+        for (path, file) in free {
+            if !names.has(layout, path) && is_same(path, &file) && layout.disk.remove(path).is_ok() {
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// What a list names, and what it is to unlink, as paths below the store.
+struct Names {
+    manifest: Manifest,
+    paths: BTreeSet<String>,
+}
+
+impl Names {
+    /// `None` where the list may not know of what counts: only a person can tell.
+    fn of(layout: &Layout, manifest: Manifest) -> Option<Names> {
+        if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
+            return None;
+        }
+        let mut paths: BTreeSet<String> =
+            manifest.files().map(|entry| format!("seg/{}", entry.name)).collect();
+        paths.extend(manifest.ledger_file.iter().map(|file| format!("ledger/{}", file.name)));
+        // These go with the next swap, so that readers have time to open them.
+        paths.extend(manifest.obsolete.iter().cloned());
+        Some(Names { manifest, paths })
+    }
+
+    fn has(&self, layout: &Layout, path: &Path) -> bool {
+        let below = path.strip_prefix(&layout.dir).ok().and_then(Path::to_str);
+        below.is_none_or(|below| self.paths.contains(below))
+            || wal_id(path).is_some_and(|id| {
+                // What is not this log's may be all there is of another.
+                id >= self.manifest.wal_first || wal::is_foreign(path, self.manifest.store, id)
+            })
+    }
+}
+
+fn is_of_ours(folder: Folder, path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(words_and_number).is_some() || folder == Folder::Wal && wal_id(path).is_some()
+}
+
+fn is_old_claim(path: &Path) -> bool {
+    let is_ours = path.file_name().and_then(|name| name.to_str()).is_some_and(is_number);
+    let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+    is_ours && age.is_some_and(|age| age > CLAIM_AGE)
+}
+
+/// The id of a WAL file.
+fn wal_id(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".wal")?.parse().ok()
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(dir) {
+        // An empty folder may be missing in a copy.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("list", dir))?,
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// A file that nobody has locked, locked.
+fn lock(path: &Path) -> Option<File> {
+    let flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let is_free = file.metadata().is_ok_and(|meta| meta.is_file()) && file.try_lock().is_ok();
+    is_free.then_some(file)
+}

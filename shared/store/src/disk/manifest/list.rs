@@ -1,0 +1,286 @@
+//! The list while somebody holds MANIFEST.lock: completed, changed, written.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::copies::{Copy, Folded, fold, paths};
+use super::rebuild;
+use crate::disk::layout::Layout;
+use crate::disk::log::this_boot;
+use crate::error::Error;
+use crate::format::log::frame::{FrameKind, push_frame};
+use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
+use crate::format::manifest::Manifest;
+use crate::format::manifest::edit::Edit;
+
+/// The name of the lock that is held for the moment of a commit.
+pub(super) const LOCK: &str = "MANIFEST.lock";
+/// Room set aside in each of the files, so that deletes and what is too old can go on a full disk.
+const ROOM_BYTES: u64 = 1 << 20;
+/// The list is written anew where its edits have come to as many bytes as its base, and to these.
+const EDITS_BYTES_MIN: u64 = 64 << 10;
+
+/// The list, nobody else changing it.
+pub(super) struct List {
+    layout: Layout,
+    pub(super) manifest: Manifest,
+    /// Where the next edit goes; `None` where both files have to be made first.
+    place: Option<Place>,
+    _lock: File,
+}
+
+/// The end of both files, which are the same up to there.
+struct Place {
+    files: [(PathBuf, File); 2],
+    number: u64,
+    /// Where the base ends.
+    base_until: u64,
+    until: u64,
+}
+
+impl List {
+    /// Takes the lock and completes both files from whichever has more whole edits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`] where there is neither; the system's.
+    pub(super) fn open(layout: &Layout) -> Result<List, Error> {
+        let lock = layout.lock(LOCK)?;
+        List::open_locked(layout, lock)
+    }
+
+    pub(super) fn open_locked(layout: &Layout, lock: File) -> Result<List, Error> {
+        let mut copies = read_copies(layout, true)?;
+        if copies.is_empty() && !rebuild::is_possible(layout) {
+            return Err(Error::NoStore(layout.dir.clone()));
+        }
+        let folded = fold(&copies);
+        if folded.broken.is_some() {
+            let manifest = rebuild::rebuild(layout, folded)?;
+            return Ok(List { layout: layout.clone(), manifest, place: None, _lock: lock });
+        }
+        let Folded { mut manifest, .. } = folded;
+        super::read_finished(layout, &mut manifest)?;
+        let last = manifest.generation;
+        // The one that has everything and is whole; where neither is, both are written anew by the next commit.
+        let whole = copies.iter().position(|copy| copy.is_whole() && copy.last_edit() == Some(last));
+        let Some(whole) = whole else {
+            return Ok(List { layout: layout.clone(), manifest, place: None, _lock: lock });
+        };
+        let best = copies.swap_remove(whole);
+        let place = complete(layout, best, copies.pop())?;
+        Ok(List { layout: layout.clone(), manifest, place: Some(place), _lock: lock })
+    }
+
+    /// A list for a store that has none yet.
+    pub(super) fn new(layout: &Layout, lock: File, manifest: Manifest) -> List {
+        List { layout: layout.clone(), manifest, place: None, _lock: lock }
+    }
+
+    /// Makes `after` the list: what it changes is on disk twice, and published, when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the list is as it was then, as far as the system lets anybody say so.
+    pub(super) fn commit(&mut self, after: &Manifest) -> Result<(), Error> {
+        if after.rebuilt.is_some() {
+            rebuild::mark(&self.layout)?;
+        }
+        let edit = Edit::between(&self.manifest, after);
+        let mut payload = Vec::new();
+        edit.encode(&mut payload);
+        let is_faithful = self.place.is_some() && {
+            let mut check = self.manifest.clone();
+            check.apply(after.generation, &payload).is_some() && check.says_what(after)
+        };
+        debug_assert!(is_faithful || self.place.is_none(), "an edit is what tells two lists apart");
+        match &mut self.place {
+            Some(place) if is_faithful && !place.is_long(payload.len() as u64) => {
+                place.append(&self.layout, after.generation, &payload)?;
+            }
+            _ => match self.write_anew(after) {
+                // There is no room for a new file, but there may be for the edit.
+                Err(error) if is_faithful && error.is_disk_full() => {
+                    let place = self.place.as_mut().expect("it was there for the check");
+                    place.append(&self.layout, after.generation, &payload)?;
+                }
+                other => other?,
+            },
+        }
+        self.manifest = after.clone();
+        self.manifest.rebuilt = None;
+        Ok(())
+    }
+
+    /// Writes both files with `after` as their base.
+    fn write_anew(&mut self, after: &Manifest) -> Result<(), Error> {
+        let number = self.layout.number()?;
+        let bytes = log_of(after, number)?;
+        let made = |path: PathBuf| replace(&self.layout, &path, &bytes).map(|file| (path, file));
+        let [first, second] = paths(&self.layout);
+        let files = [made(first)?, made(second)?];
+        let until = bytes.len() as u64;
+        self.place = Some(Place { files, number, base_until: until, until });
+        Ok(())
+    }
+}
+
+/// A whole log with one edit, the base.
+fn log_of(manifest: &Manifest, number: u64) -> Result<Vec<u8>, Error> {
+    let mut frame = Vec::new();
+    let base = Edit::base(manifest);
+    push_frame(&mut frame, FrameKind::Edit, number, manifest.generation, |out| base.encode(out))
+        .map_err(|bytes| Error::TooBig { bytes })?;
+    let header = Header {
+        store: manifest.store,
+        lineage: manifest.lineage,
+        number,
+        first_sequence: manifest.generation,
+        before_id: 0,
+        before_bytes: 0,
+    };
+    let bytes = (HEADER_BYTES + frame.len()) as u64;
+    let published = Published { bytes, sequence: manifest.generation, boot: this_boot() };
+    let mut out = header.encode(LogKind::Manifest, &published);
+    out.extend_from_slice(&frame);
+    Ok(out)
+}
+
+/// Puts a file of these bytes, with room behind them, in the place of whatever is there.
+fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
+    let new = layout.make_beside(path)?;
+    let room = (bytes.len() as u64).next_multiple_of(4096) + ROOM_BYTES;
+    layout.disk.allocate(&new.file, &new.path, room).map_err(Error::io("write", path))?;
+    new.fill(bytes)?;
+    let file = new.rename(path)?.into_file()?;
+    layout.sync_dir(&layout.dir)?;
+    Ok(file)
+}
+
+/// Both files, those that are there.
+pub(super) fn read_copies(layout: &Layout, all: bool) -> Result<Vec<Copy>, Error> {
+    let mut copies = Vec::with_capacity(2);
+    for path in paths(layout) {
+        copies.extend(Copy::read(&path, all)?);
+    }
+    Ok(copies)
+}
+
+/// Makes both files the same and publishes what they hold.
+///
+/// - `best`: whole, and with every edit
+fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, Error> {
+    let header = best.header.expect("it is whole");
+    let length = best.good_until;
+    let is_done = |copy: &Copy| {
+        let published = copy.published.filter(|published| published.boot == this_boot());
+        copy.header == Some(header)
+            && copy.is_whole()
+            && copy.good_until == length
+            && published.is_some_and(|published| published.bytes == length)
+    };
+    let whole = &best.bytes[..(length - HEADER_BYTES as u64) as usize];
+    let base_until = base_end(&best);
+    let sequence = best.last_edit().expect("it is whole");
+    let published = Published { bytes: length, sequence, boot: this_boot() };
+    let finish = |copy: &Copy| -> Result<File, Error> {
+        let (path, disk) = (&copy.path, &layout.disk);
+        let file = writable(path)?;
+        // What nobody has published may not be on disk although an fsync said nothing, or said it failed: it is
+        // written once more.
+        let from = copy.published.map_or(HEADER_BYTES as u64, |published| published.bytes);
+        let from = from.clamp(HEADER_BYTES as u64, copy.good_until.min(length));
+        let rest = &whole[(from - HEADER_BYTES as u64) as usize..];
+        disk.write(&file, path, rest, from)
+            .and_then(|()| disk.sync_data(&file, path))
+            .map_err(Error::io("write", path))?;
+        Ok(file)
+    };
+    let publish = |file: &File, path: &Path| {
+        published.publish(&*layout.disk, file, path).map_err(Error::io("write the header of", path))
+    };
+    let completed = |path: PathBuf| -> Result<(PathBuf, File), Error> {
+        let copy = [Some(&best), other.as_ref()].into_iter().flatten().find(|copy| copy.path == path);
+        let file = match copy {
+            Some(copy) if is_done(copy) => writable(&path)?,
+            Some(copy) if copy.header == Some(header) && copy.is_whole() && copy.good_until <= length => {
+                let file = finish(copy)?;
+                publish(&file, &path)?;
+                file
+            }
+            // Missing, damaged, or of before the list was last written anew.
+            _ => {
+                let mut bytes = header.encode(LogKind::Manifest, &published);
+                bytes.extend_from_slice(whole);
+                replace(layout, &path, &bytes)?
+            }
+        };
+        Ok((path, file))
+    };
+    let [first, second] = paths(layout);
+    let files = [completed(first)?, completed(second)?];
+    Ok(Place { files, number: header.number, base_until, until: length })
+}
+
+fn base_end(copy: &Copy) -> u64 {
+    let number = copy.header.map_or(0, |header| header.number);
+    let mut items = crate::format::log::frame::Items::new(&copy.bytes, HEADER_BYTES as u64, number);
+    items.next();
+    items.good_until()
+}
+
+fn writable(path: &Path) -> Result<File, Error> {
+    File::options().read(true).write(true).open(path).map_err(Error::io("open", path))
+}
+
+impl Place {
+    /// Whether the edits, one of so many bytes among them, have come to so much that the list is written anew.
+    fn is_long(&self, bytes: u64) -> bool {
+        let edits = self.until + bytes - self.base_until;
+        edits > EDITS_BYTES_MIN.max(self.base_until - HEADER_BYTES as u64)
+    }
+
+    /// Appends an edit to both files, syncs each, and publishes it.
+    fn append(&mut self, layout: &Layout, sequence: u64, payload: &[u8]) -> Result<(), Error> {
+        let mut frame = Vec::new();
+        push_frame(&mut frame, FrameKind::Edit, self.number, sequence, |out| out.extend_from_slice(payload))
+            .map_err(|bytes| Error::TooBig { bytes })?;
+        let disk = &layout.disk;
+        let until = self.until + frame.len() as u64;
+        for (path, file) in &self.files {
+            let length = file.metadata().map_err(Error::io("look at", path))?.len();
+            let written = if until > length {
+                disk.allocate(file, path, until.next_multiple_of(ROOM_BYTES))
+            } else {
+                Ok(())
+            };
+            let written = written
+                .and_then(|()| disk.write(file, path, &frame, self.until))
+                .and_then(|()| disk.sync_data(file, path));
+            if let Err(error) = written {
+                let error = Error::io("write", path)(error);
+                return Err(match self.void(layout, frame.len()) {
+                    Ok(()) => error,
+                    Err(_) => Error::Unknown(Box::new(error)),
+                });
+            }
+        }
+        let published = Published { bytes: until, sequence, boot: this_boot() };
+        for (path, file) in &self.files {
+            published.publish(&**disk, file, path).map_err(Error::io("write the header of", path))?;
+        }
+        self.until = until;
+        Ok(())
+    }
+
+    /// Writes over an edit that could not be put on disk, so that nobody completes it: in MANIFEST.2 first, which must
+    /// hold nothing that MANIFEST does not.
+    fn void(&self, layout: &Layout, bytes: usize) -> std::io::Result<()> {
+        let zeros = vec![0; bytes];
+        for (path, file) in self.files.iter().rev() {
+            layout.disk.write(file, path, &zeros, self.until)?;
+            layout.disk.sync_data(file, path)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,461 @@
+//! Edits: what one commit changes of the list, which is one frame of MANIFEST.
+//!
+//! Always true: a list is what its base and all edits behind it make, in their order, and an edit is what tells two
+//! lists apart: applied to the one it gives the other.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use dotter_dot::{Incarnation, put_varint};
+
+use super::Manifest;
+use super::form::{put_files, take_files};
+use crate::format::archive::Archive;
+use crate::format::bytes::Fields;
+use crate::format::clock::Clock;
+use crate::format::ledger::{Account, Ledger, Totals};
+use crate::format::listing::{Order, SegmentEntry};
+use crate::format::tombstone::Tombstone;
+
+/// One thing that an edit changes.
+#[derive(Debug)]
+enum Change {
+    /// Everything.
+    Base(Box<Manifest>),
+    /// Segments that count from now on.
+    Add(Vec<SegmentEntry>),
+    /// Numbers of segments that count no more.
+    Remove(Vec<u64>),
+    /// Deletes.
+    Delete(Vec<Tombstone>),
+    /// Deletes that have nothing left to hide, or that a later one says all of.
+    Forget(Vec<Order>),
+    /// First live WAL file, fixed length, next series, file of finished rings; the fields alone count.
+    Log(Box<Manifest>),
+    /// What the clock of retention has read.
+    Reading(Clock),
+    /// Windows of archives that are no more, by step and start, and those that are new.
+    Windows(Vec<(u64, u64)>, Vec<Archive>),
+    /// All files that the next edit unlinks.
+    Obsolete(Vec<String>),
+    /// Totals, accounts that are new or changed, and accounts that have gone.
+    Accounts(Totals, BTreeMap<Incarnation, Account>, Vec<Incarnation>),
+}
+
+/// What one commit changes.
+#[derive(Debug)]
+pub(crate) struct Edit(Vec<Change>);
+
+impl Edit {
+    /// The whole list.
+    pub(crate) fn base(manifest: &Manifest) -> Edit {
+        Edit(vec![Change::Base(Box::new(manifest.clone()))])
+    }
+
+    /// What makes `after` of `before`.
+    pub(crate) fn between(before: &Manifest, after: &Manifest) -> Edit {
+        let mut changes = Vec::new();
+        let had: HashSet<&SegmentEntry> = before.segments.iter().collect();
+        let has: HashSet<&SegmentEntry> = after.segments.iter().collect();
+        let gone = before.segments.iter().filter(|entry| !has.contains(entry));
+        push_some(&mut changes, gone.map(SegmentEntry::number).collect(), Change::Remove);
+        let new = after.segments.iter().filter(|entry| !had.contains(entry));
+        push_some(&mut changes, new.cloned().collect(), Change::Add);
+        let gone = before.tombstones.iter().filter(|tombstone| !after.tombstones.contains(tombstone));
+        push_some(&mut changes, gone.map(|tombstone| tombstone.order).collect(), Change::Forget);
+        let new = after.tombstones.iter().filter(|tombstone| !before.tombstones.contains(tombstone));
+        push_some(&mut changes, new.cloned().collect(), Change::Delete);
+        if before.clock != after.clock {
+            changes.push(Change::Reading(after.clock));
+        }
+        windows(before, after, &mut changes);
+        if before.obsolete != after.obsolete {
+            changes.push(Change::Obsolete(after.obsolete.clone()));
+        }
+        if before.log() != after.log() {
+            changes.push(Change::Log(Box::new(Manifest {
+                wal_first: after.wal_first,
+                fixed: after.fixed,
+                next_series: after.next_series,
+                ledger_file: after.ledger_file.clone(),
+                ..Manifest::default()
+            })));
+        }
+        let (then, now) = (&before.ledger, &after.ledger);
+        let differs = |(of, account): &(&Incarnation, &Account)| then.accounts.get(of) != Some(*account);
+        let changed: BTreeMap<_, _> = now.accounts.iter().filter(differs).map(owned).collect();
+        let gone: Vec<_> =
+            then.accounts.keys().filter(|of| !now.accounts.contains_key(of)).copied().collect();
+        if then.totals != now.totals || !changed.is_empty() || !gone.is_empty() {
+            changes.push(Change::Accounts(now.totals, changed, gone));
+        }
+        Edit(changes)
+    }
+
+    /// Appends it.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        put_varint(out, self.0.len() as u64);
+        for change in &self.0 {
+            body.clear();
+            let kind = change.encode(&mut body);
+            out.push(kind);
+            put_varint(out, body.len() as u64);
+            out.extend_from_slice(&body);
+        }
+    }
+
+    /// Whether it holds the whole list.
+    pub(crate) fn is_base(payload: &[u8]) -> bool {
+        let mut fields = Fields(payload);
+        fields.varint() == Some(1) && fields.byte() == Some(BASE)
+    }
+}
+
+const BASE: u8 = 0;
+const ADD: u8 = 1;
+const REMOVE: u8 = 2;
+const DELETE: u8 = 3;
+const FORGET: u8 = 4;
+const LOG: u8 = 5;
+const READING: u8 = 6;
+const WINDOWS: u8 = 7;
+const OBSOLETE: u8 = 8;
+const ACCOUNTS: u8 = 9;
+
+fn push_some<T>(changes: &mut Vec<Change>, things: Vec<T>, change: impl Fn(Vec<T>) -> Change) {
+    if !things.is_empty() {
+        changes.push(change(things));
+    }
+}
+
+fn owned((of, account): (&Incarnation, &Account)) -> (Incarnation, Account) {
+    (*of, account.clone())
+}
+
+fn windows(before: &Manifest, after: &Manifest, changes: &mut Vec<Change>) {
+    if before.archives == after.archives {
+        return;
+    }
+    let place = |window: &Archive| (window.step, window.from);
+    let had: BTreeMap<_, _> = before.archives.iter().map(|window| (place(window), window)).collect();
+    let has: BTreeMap<_, _> = after.archives.iter().map(|window| (place(window), window)).collect();
+    let gone = had.iter().filter(|(place, window)| has.get(place) != Some(window)).map(|(place, _)| *place);
+    let new = has.iter().filter(|(place, window)| had.get(place) != Some(window));
+    let (gone, new) = (gone.collect(), new.map(|(_, window)| (*window).clone()).collect());
+    changes.push(Change::Windows(gone, new));
+}
+
+impl Change {
+    /// Appends its fields and gives its kind.
+    fn encode(&self, out: &mut Vec<u8>) -> u8 {
+        match self {
+            Change::Base(list) => {
+                list.encode(out);
+                BASE
+            }
+            Change::Add(entries) => {
+                put_varint(out, entries.len() as u64);
+                entries.iter().for_each(|entry| entry.encode(out));
+                ADD
+            }
+            Change::Remove(numbers) => {
+                put_varint(out, numbers.len() as u64);
+                numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+                REMOVE
+            }
+            Change::Delete(tombstones) => {
+                put_varint(out, tombstones.len() as u64);
+                tombstones.iter().for_each(|tombstone| tombstone.encode(out));
+                DELETE
+            }
+            Change::Forget(orders) => {
+                put_varint(out, orders.len() as u64);
+                for order in orders {
+                    put_varint(out, order.sequence);
+                    put_varint(out, order.generation);
+                }
+                FORGET
+            }
+            Change::Log(list) => {
+                list.encode_log(out);
+                LOG
+            }
+            Change::Reading(clock) => {
+                clock.encode(out);
+                READING
+            }
+            Change::Windows(gone, new) => {
+                put_varint(out, gone.len() as u64);
+                for (step, from) in gone {
+                    put_varint(out, *step);
+                    put_varint(out, *from);
+                }
+                put_varint(out, new.len() as u64);
+                new.iter().for_each(|window| window.encode(out));
+                WINDOWS
+            }
+            Change::Obsolete(files) => {
+                put_files(files, out);
+                OBSOLETE
+            }
+            Change::Accounts(totals, changed, gone) => {
+                totals.encode(out);
+                put_varint(out, changed.len() as u64);
+                changed.iter().for_each(|(of, account)| account.encode(*of, out));
+                put_varint(out, gone.len() as u64);
+                gone.iter().for_each(|of| out.extend_from_slice(&of.0));
+                ACCOUNTS
+            }
+        }
+    }
+}
+
+/// The deletes of an edit's payload, as far as it can be read.
+pub(crate) fn deletes(payload: &[u8]) -> Vec<Tombstone> {
+    let mut fields = Fields(payload);
+    let count = fields.count(2).unwrap_or_default();
+    let mut found = Vec::new();
+    for _ in 0..count {
+        let Some((kind, bytes)) = fields.byte().zip(fields.number()) else { break };
+        let Some(body) = fields.bytes(bytes) else { break };
+        let mut body = Fields(body);
+        if kind == DELETE {
+            let count = body.count(8).unwrap_or_default();
+            found.extend((0..count).map_while(|_| Tombstone::decode(&mut body)));
+        }
+    }
+    found
+}
+
+impl Manifest {
+    /// Applies the payload of an edit's frame; `None` where it makes no sense or holds what this build does not know,
+    /// and the list may then be half changed.
+    ///
+    /// - `number`: that of the edit
+    pub(crate) fn apply(&mut self, number: u64, payload: &[u8]) -> Option<()> {
+        let mut fields = Fields(payload);
+        for _ in 0..fields.count(2)? {
+            let (kind, bytes) = (fields.byte()?, fields.number()?);
+            let mut body = Fields(fields.bytes(bytes)?);
+            self.apply_change(kind, &mut body)?;
+            if !body.0.is_empty() {
+                return None;
+            }
+        }
+        self.generation = number;
+        fields.0.is_empty().then_some(())
+    }
+
+    fn apply_change(&mut self, kind: u8, fields: &mut Fields<'_>) -> Option<()> {
+        match kind {
+            BASE => {
+                *self = Manifest { store: self.store, lineage: self.lineage, ..Manifest::default() };
+                self.decode(fields)?;
+            }
+            ADD => {
+                let before = self.segments.last().map(|entry| entry.order);
+                let from = self.segments.len();
+                for _ in 0..fields.count(10)? {
+                    self.segments.push(SegmentEntry::decode(fields)?);
+                }
+                // Nearly always they stand behind all others.
+                let is_sorted = |new: &[SegmentEntry]| new.is_sorted_by_key(|entry| entry.order);
+                let new = &self.segments[from..];
+                if !is_sorted(new) || new.first().is_some_and(|first| Some(first.order) < before) {
+                    self.segments.sort_by_key(|entry| entry.order);
+                }
+            }
+            REMOVE => {
+                let mut gone = BTreeSet::new();
+                for _ in 0..fields.count(8)? {
+                    gone.insert(u64::from_le_bytes(fields.array()?));
+                }
+                self.segments.retain(|entry| !gone.contains(&entry.number()));
+            }
+            DELETE => {
+                for _ in 0..fields.count(8)? {
+                    self.tombstones.push(Tombstone::decode(fields)?);
+                }
+                self.tombstones.sort_by_key(|tombstone| tombstone.order);
+            }
+            FORGET => {
+                let mut gone = BTreeSet::new();
+                for _ in 0..fields.count(2)? {
+                    gone.insert(Order { sequence: fields.varint()?, generation: fields.varint()? });
+                }
+                self.tombstones.retain(|tombstone| !gone.contains(&tombstone.order));
+            }
+            LOG => self.decode_log(fields)?,
+            READING => self.clock = Clock::decode(fields)?,
+            WINDOWS => {
+                let mut gone = BTreeSet::new();
+                for _ in 0..fields.count(2)? {
+                    gone.insert((fields.varint()?, fields.varint()?));
+                }
+                self.archives.retain(|window| !gone.contains(&(window.step, window.from)));
+                for _ in 0..fields.count(6)? {
+                    self.archives.push(Archive::decode(fields)?);
+                }
+                self.archives.sort_by_key(|window| (window.step, window.from));
+            }
+            OBSOLETE => self.obsolete = take_files(fields)?,
+            ACCOUNTS => self.apply_accounts(fields)?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn apply_accounts(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let Ledger { accounts, totals, .. } = &mut self.ledger;
+        *totals = Totals::decode(fields)?;
+        for _ in 0..fields.count(16)? {
+            let of = Incarnation(fields.array()?);
+            accounts.insert(of, Account::decode(fields)?);
+        }
+        for _ in 0..fields.count(16)? {
+            accounts.remove(&Incarnation(fields.array()?));
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::listing::{StoreId, numbered_name};
+    use crate::format::manifest::LedgerFile;
+    use crate::format::tombstone::tests::tombstone;
+
+    fn entry(number: u64) -> SegmentEntry {
+        SegmentEntry {
+            name: numbered_name("L0-20261120T00", number),
+            bytes: 1000 + number,
+            first_time: Timestamp::from_nanos(number),
+            last_time: Timestamp::from_nanos(50 + number),
+            order: Order { sequence: number / 3, generation: number % 3 },
+            dots: 10,
+            series: 2,
+            store: StoreId([9; 16]),
+            ..SegmentEntry::default()
+        }
+    }
+
+    /// A list that holds what these numbers stand for.
+    fn list(numbers: &[u64]) -> Manifest {
+        let mut list = Manifest {
+            store: StoreId([9; 16]),
+            lineage: StoreId([8; 16]),
+            generation: 12,
+            wal_first: 4,
+            ..Manifest::default()
+        };
+        for number in numbers {
+            match number % 6 {
+                0 => list.segments.push(entry(*number)),
+                1 => {
+                    let archive = Archive {
+                        step: 60,
+                        from: number * 60,
+                        until: number * 60 + 60,
+                        ..Archive::default()
+                    };
+                    list.archives
+                        .push(Archive { segment: (number % 4 == 1).then(|| entry(*number)), ..archive });
+                }
+                2 => list.tombstones.push(tombstone("a%", ("b", None), (0, *number), *number)),
+                3 => {
+                    let account = Account { application: format!("app {number}"), ..Account::default() };
+                    list.ledger.accounts.insert(Incarnation([*number as u8; 16]), account);
+                }
+                4 => list.obsolete.push(format!("wal/{number:010}.wal")),
+                _ => {
+                    (list.wal_first, list.next_series) = (number / 2, *number);
+                    list.fixed = Some((*number, 5000)).filter(|_| number % 4 == 1);
+                    list.ledger_file =
+                        Some(LedgerFile { name: numbered_name("20261120", *number), bytes: 300 })
+                            .filter(|_| number % 8 > 3);
+                    list.ledger.totals.replaced = *number;
+                    list.clock.now = Timestamp::from_nanos(*number);
+                }
+            }
+        }
+        list.segments.sort_by_key(|entry| entry.order);
+        list.archives.sort_by_key(|window| (window.step, window.from));
+        list.tombstones.sort_by_key(|tombstone| tombstone.order);
+        list
+    }
+
+    fn encoded(edit: &Edit) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        edit.encode(&mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_makes_one_list_of_the_other(
+            before in prop::collection::btree_set(0..200_u64, 0..40),
+            after in prop::collection::btree_set(0..200_u64, 0..40),
+        ) {
+            let of = |numbers: &BTreeSet<u64>| list(&numbers.iter().copied().collect::<Vec<_>>());
+            let (before, after) = (of(&before), Manifest { generation: 13, ..of(&after) });
+            let mut found = before.clone();
+            prop_assert!(found.apply(13, &encoded(&Edit::between(&before, &after))).is_some());
+            prop_assert!(found.says_what(&after), "{found:?} {after:?}");
+            let mut found = before.clone();
+            let base = encoded(&Edit::base(&after));
+            prop_assert!(Edit::is_base(&base) && found.apply(13, &base).is_some() && found.says_what(&after));
+        }
+
+        #[test]
+        fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), numbers in prop::collection::vec(0..200_u64, 0..20)) {
+            let _ = list(&numbers).apply(13, &bytes);
+            deletes(&bytes);
+            let mut bytes = encoded(&Edit::between(&Manifest::default(), &list(&numbers)));
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 0xFF;
+                let _ = list(&[]).apply(13, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_costs_its_own_size() {
+        let many: Vec<u64> = (0..10_000).map(|number| number * 6).collect();
+        let (before, mut after) = (list(&many), list(&many));
+        after.segments.push(entry(60_001));
+        after.segments.sort_by_key(|entry| entry.order);
+        assert!(encoded(&Edit::between(&before, &after)).len() < 100);
+        assert!(encoded(&Edit::between(&before, &before)).len() == 1);
+    }
+
+    #[test]
+    fn what_a_later_build_wrote_is_refused_and_not_passed_over() {
+        assert_eq!(list(&[]).apply(13, b"\x01\x63\x00"), None);
+    }
+
+    #[test]
+    fn nothing_that_lies_elsewhere_is_called_obsolete() {
+        for (name, is_ours) in [
+            ("seg/a", true),
+            ("ledger/a", true),
+            ("seg/../b", false),
+            ("ledger/../b", false),
+            ("MANIFEST", false),
+            ("/b", false),
+        ] {
+            let after = Manifest { obsolete: vec![name.to_owned()], ..list(&[]) };
+            let found = list(&[]).apply(13, &encoded(&Edit::between(&list(&[]), &after)));
+            assert_eq!(found.is_some(), is_ours, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_deletes_of_an_edit_can_be_had_by_themselves() {
+        let after = list(&[2, 8, 6, 3]);
+        assert_eq!(deletes(&encoded(&Edit::between(&list(&[]), &after))), after.tombstones);
+    }
+}
