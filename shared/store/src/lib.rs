@@ -43,6 +43,7 @@ pub use read::stat::{Level, Stat};
 pub use read::verify::{Damage, Verified, verify, verify_with};
 pub use write::add::{Added, Addition, Sorted, add};
 pub use write::backup::{BackedUp, backup};
+pub use write::claim::{Claim, ClaimName, take_claim};
 pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
 pub use write::delete::{Deletion, delete};
 pub use write::retention::{Retained, Retention, retain};

@@ -7,6 +7,7 @@ pub(crate) mod writer;
 pub(crate) mod aside;
 
 pub(crate) mod add;
+pub(crate) mod claim;
 pub(crate) mod delete;
 
 pub(crate) mod seal;
