@@ -8,7 +8,7 @@ use dotter_daemon::{Exposition, Log, chain};
 use dotter_dot::{NamedDots, SeriesName};
 use dotter_http::{LiveCounters, Method, Request, Response};
 use dotter_intake::json;
-use dotter_store::Dot;
+use dotter_store::{ClaimName, Dot};
 use dotter_wire::{CONTENT_TYPE, Message};
 
 use crate::history::{self, History, Newest};
@@ -131,7 +131,8 @@ impl Site {
             Outcome::Ack(answer) => Response::json(200, answer.to_json()),
             Outcome::Conflict(answer) => Response::json(409, answer.to_json()),
             Outcome::NotNow(why) => not_now(&why),
-            other @ (Outcome::Stored(_) | Outcome::TooBig(_) | Outcome::SeriesLimit(_)) => {
+            other
+            @ (Outcome::Stored(_) | Outcome::TooBig(_) | Outcome::SeriesLimit(_) | Outcome::Dropped) => {
                 unreachable!("a message is acknowledged or in conflict: {other:?}")
             }
         }
@@ -140,18 +141,20 @@ impl Site {
     fn post_json(&self, request: &Request) -> Response {
         let named = parameters::check(&request.query, &["series"]).and_then(|()| read_series(request));
         match named {
-            Ok(series) => self.take_body(request, |body| json::read(body, series.as_ref()), 200),
+            Ok(series) => self.take_body(request, |body| json::read(body, series.as_ref()), None, 200),
             Err(text) => wrong(&text),
         }
     }
 
     /// Keeps what `read` finds in a body, all of it or nothing.
     ///
+    /// - `claim`: of a sender that goes another way where nobody takes it
     /// - `status`: of the answer, once it is durable
     pub(crate) fn take_body(
         &self,
         request: &Request,
         read: impl FnOnce(&[u8]) -> Result<NamedDots, String>,
+        claim: Option<ClaimName>,
         status: u16,
     ) -> Response {
         let _place = if request.body.len() > LARGE_BYTES {
@@ -164,7 +167,7 @@ impl Site {
             Ok(rows) => rows,
             Err(text) => return wrong(&text),
         };
-        match self.queue.post(Work::Rows(rows)) {
+        match self.queue.post(Work::Rows(rows, claim)) {
             Outcome::Stored(count) => stored(status, count),
             // More than a frame of the log holds; a segment takes any number.
             Outcome::TooBig(rows) => {
@@ -186,6 +189,10 @@ impl Site {
             Outcome::SeriesLimit(most) => Response::text(
                 422,
                 format!("nothing stored: more new series than the {most} that --max-series allows\n"),
+            ),
+            Outcome::Dropped => Response::text(
+                410,
+                "nothing stored: the claim is gone, so the sender has gone another way or has ended\n",
             ),
             Outcome::NotNow(why) => not_now(&why),
             other @ (Outcome::Ack(_) | Outcome::Conflict(_)) => {
@@ -288,7 +295,7 @@ pub(crate) fn not_now(why: &NotNow) -> Response {
         // Sealing takes a fraction of a second; who posts has a pause of its own.
         NotNow::Unsealed => (429, "0"),
         NotNow::DiskFull(_) => (507, "1"),
-        NotNow::Stopping | NotNow::Slow | NotNow::Failed(_) => (503, "1"),
+        NotNow::Stopping | NotNow::Slow | NotNow::Failed(_) | NotNow::Claim(_) => (503, "1"),
     };
     Response::text(status, format!("{why}\n")).header("Retry-After", seconds)
 }

@@ -5,14 +5,16 @@
 //! - a post is answered after a sync that covers everything its answer rests on, its own frame or those of others;
 //!   where nothing waits to be synced, at once
 //! - a sync comes when no post waits, or at [`GROUP_BYTES`], [`GROUP_DOTS`] or [`GROUP_AGE`] after the first append
+//! - a claim is taken just before the append of its rows, and rows whose claim is gone are dropped
 //! - lines wait at most [`GROUP_AGE`] for company, and are kept until they are synced
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, never, select};
+use dotter_daemon::chain;
 use dotter_dot::{Dots, NamedDots, Timestamp};
-use dotter_store::{Error, Transaction, Writer};
+use dotter_store::{ClaimName, Error, Transaction, Writer, take_claim};
 
 use crate::bad_line::BadLine;
 use crate::batch::{self, Columns};
@@ -196,7 +198,13 @@ impl<'a> Serving<'a> {
             return Ok(());
         }
         match self.append(work) {
-            Ok(outcome @ (Outcome::TooBig(_) | Outcome::SeriesLimit(_))) => ticket.answer(outcome),
+            // Nothing was appended.
+            Ok(
+                outcome @ (Outcome::TooBig(_)
+                | Outcome::SeriesLimit(_)
+                | Outcome::Dropped
+                | Outcome::NotNow(_)),
+            ) => ticket.answer(outcome),
             // Nothing waits to be synced, so the answer rests on what is.
             Ok(outcome) if self.writer.pending_bytes() == 0 => ticket.answer(outcome),
             Ok(outcome) => {
@@ -214,7 +222,7 @@ impl<'a> Serving<'a> {
     fn append(&mut self, work: Work) -> Result<Outcome, Error> {
         self.limit.begin();
         match work {
-            Work::Rows(rows) => self.append_rows(rows),
+            Work::Rows(rows, claim) => self.append_rows(rows, claim),
             Work::Message(message, names) => {
                 let (limit, columns, now) = (&mut self.limit, &mut self.columns, Timestamp::now());
                 let done = batch::decide(self.writer, message, &names, limit, columns, now)?;
@@ -235,13 +243,19 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn append_rows(&mut self, rows: NamedDots) -> Result<Outcome, Error> {
+    fn append_rows(&mut self, rows: NamedDots, claim: Option<ClaimName>) -> Result<Outcome, Error> {
         if !self.limit.admit(self.writer, rows.series_list().iter().map(|(name, shape)| (name, shape))) {
             return Ok(Outcome::SeriesLimit(self.limit.max()));
         }
         let count = rows.len() as u64;
         if count == 0 {
             return Ok(Outcome::Stored(0));
+        }
+        // The last moment: from here on its sender waits for the answer.
+        match claim.map(|name| take_claim(&self.with.dir, name)) {
+            None | Some(Ok(true)) => {}
+            Some(Ok(false)) => return Ok(Outcome::Dropped),
+            Some(Err(error)) => return Ok(Outcome::NotNow(NotNow::Claim(chain(&error)))),
         }
         let series = rows.series_list().iter();
         let keys: Vec<_> = series.map(|(name, shape)| Some(self.writer.series(name, shape))).collect();

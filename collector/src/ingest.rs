@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 use dotter_dot::{NameError, NamedDots, SeriesName};
+use dotter_store::ClaimName;
 use dotter_wire::{Answer, Message};
 
 /// Posts under way at once.
@@ -54,7 +55,8 @@ pub(crate) struct Post {
 pub(crate) enum Work {
     /// Of a batch also the names of its series, read where there are many threads for it.
     Message(Message, Vec<Result<SeriesName, NameError>>),
-    Rows(NamedDots),
+    /// With a claim: to be dropped where that is gone, see [`dotter_store::take_claim`].
+    Rows(NamedDots, Option<ClaimName>),
 }
 
 /// The way back to whoever posted.
@@ -72,10 +74,12 @@ pub(crate) enum Outcome {
     Conflict(Answer),
     /// Rows are durable; how many dots.
     Stored(u64),
-    /// Too much for a frame of the log; nothing has happened.
+    /// Too much for a frame of the log; nothing has happened, but that the claim of the rows is taken.
     TooBig(Box<NamedDots>),
     /// Never: more series than are allowed; how many.
     SeriesLimit(usize),
+    /// Never: the claim of the rows was gone.
+    Dropped,
     /// Nothing is known to be stored; it can be posted again.
     NotNow(NotNow),
 }
@@ -97,6 +101,8 @@ pub(crate) enum NotNow {
     DiskFull(String),
     /// The log failed; what the store said.
     Failed(String),
+    /// The claim of the rows cannot be taken; what the store said.
+    Claim(String),
 }
 
 impl fmt::Display for NotNow {
@@ -115,6 +121,7 @@ impl fmt::Display for NotNow {
             }
             NotNow::DiskFull(what) => write!(f, "the disk is full: {what}"),
             NotNow::Failed(what) => write!(f, "the log failed: {what}"),
+            NotNow::Claim(what) => write!(f, "the claim was not taken: {what}; nothing stored"),
         }
     }
 }
@@ -217,18 +224,18 @@ mod tests {
         let posts: Vec<_> = (0..PLACES)
             .map(|_| {
                 let queue = queue.clone();
-                std::thread::spawn(move || queue.post(Work::Rows(NamedDots::default())))
+                std::thread::spawn(move || queue.post(Work::Rows(NamedDots::default(), None)))
             })
             .collect();
         let taken: Vec<Post> = (0..PLACES).map(|_| jobs.posts.recv().unwrap()).collect();
-        let outcome = queue.post(Work::Rows(NamedDots::default()));
+        let outcome = queue.post(Work::Rows(NamedDots::default(), None));
         assert!(matches!(outcome, Outcome::NotNow(NotNow::QueueFull)), "{outcome:?}");
         taken.into_iter().for_each(|post| post.ticket.answer(Outcome::Stored(7)));
         for post in posts {
             assert!(matches!(post.join().unwrap(), Outcome::Stored(7)));
         }
         drop(jobs);
-        let outcome = queue.post(Work::Rows(NamedDots::default()));
+        let outcome = queue.post(Work::Rows(NamedDots::default(), None));
         assert!(matches!(outcome, Outcome::NotNow(NotNow::Stopping)), "{outcome:?}");
     }
 

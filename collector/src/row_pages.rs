@@ -11,12 +11,14 @@ use dotter_daemon::chain;
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_http::{ByteSender, Method, Request, Response, byte_stream};
 use dotter_intake::row_text::{RowWriter, TimeWriter, Times, parse_time, read_body};
-use dotter_store::{Deletion, Pattern, Snapshot};
+use dotter_store::{ClaimName, Deletion, Pattern, Snapshot};
 
 use crate::data::{PAGES, Site, not_now, wrong};
 use crate::ingest::{NotNow, Place};
 use crate::parameters;
 
+/// Names a file in `claim/` of the store: the rows are stored by whoever unlinks it.
+const CLAIM_HEADER: &str = "Dotter-Claim";
 /// Answers that are being made at once.
 pub(crate) const ANSWERS_AT_ONCE: usize = 8;
 /// Lines are sent in pieces of this.
@@ -28,8 +30,8 @@ impl Site {
     /// Keeps the rows of a body, all of them or none.
     pub(crate) fn put_rows(&self, request: &Request) -> Response {
         let read = |body: &[u8]| read_body(body).map_err(|error| format!("{error}; nothing stored"));
-        match parameters::check(&request.query, &[]) {
-            Ok(()) => self.take_body(request, read, 201),
+        match parameters::check(&request.query, &[]).and_then(|()| read_claim(request)) {
+            Ok(claim) => self.take_body(request, read, claim, 201),
             Err(text) => wrong(&text),
         }
     }
@@ -138,6 +140,14 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+/// The claim that goes with the rows, if one does.
+fn read_claim(request: &Request) -> Result<Option<ClaimName>, String> {
+    let Some(text) = request.headers.get(CLAIM_HEADER) else { return Ok(None) };
+    let wrong =
+        || format!("found '{text}' in the header {CLAIM_HEADER}, expected 16 hex digits; nothing stored");
+    ClaimName::parse(text).map(Some).ok_or_else(wrong)
 }
 
 /// From `after` on, up to `before`, as on the command line.
