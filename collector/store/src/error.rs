@@ -28,6 +28,8 @@ pub(crate) enum Error {
         status: u16,
         text: String,
     },
+    /// The collector has taken the rows, and did not say what became of them.
+    OutcomeUnknown(String),
     /// The directory holds a Sonnerie database.
     Sonnerie(PathBuf),
     /// What was asked for makes no sense.
@@ -79,6 +81,9 @@ impl fmt::Display for Error {
             Error::Refused { status, text } => {
                 write!(f, "the collector refused the rows with status {status}: {text}; nothing was stored")
             }
+            Error::OutcomeUnknown(why) => {
+                write!(f, "handed over, outcome unknown: {why}; all of the rows are stored, or none")
+            }
             Error::Sonnerie(dir) => write!(
                 f,
                 "{} is a Sonnerie database, not a store of Dotter's; to import it into another directory: sonnerie -d \
@@ -102,7 +107,11 @@ impl std::error::Error for Error {
             Error::File { source, .. } => Some(source),
             #[cfg(feature = "parquet")]
             Error::Parquet(error) => Some(error),
-            Error::Line { .. } | Error::Refused { .. } | Error::Sonnerie(_) | Error::Usage(_) => None,
+            Error::Line { .. }
+            | Error::Refused { .. }
+            | Error::OutcomeUnknown(_)
+            | Error::Sonnerie(_)
+            | Error::Usage(_) => None,
         }
     }
 }
