@@ -254,7 +254,10 @@ impl<'a> Serving<'a> {
         // The last moment: from here on its sender waits for the answer.
         match claim.map(|name| take_claim(&self.with.dir, name)) {
             None | Some(Ok(true)) => {}
-            Some(Ok(false)) => return Ok(Outcome::Dropped),
+            Some(Ok(false)) => {
+                self.with.metrics.claims_gone.fetch_add(1, Relaxed);
+                return Ok(Outcome::Dropped);
+            }
             Some(Err(error)) => return Ok(Outcome::NotNow(NotNow::Claim(chain(&error)))),
         }
         let series = rows.series_list().iter();

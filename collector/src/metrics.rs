@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     lost: ByReason,
     refused: ByReason,
     pub(crate) held_back: AtomicU64,
+    pub(crate) claims_gone: AtomicU64,
     pub(crate) reads_put_off: AtomicU64,
     pub(crate) failures: AtomicU64,
     syncs: AtomicU64,
@@ -152,6 +153,7 @@ impl Metrics {
             lost: ByReason::new(),
             refused: ByReason::new(),
             held_back: zero(),
+            claims_gone: zero(),
             reads_put_off: zero(),
             failures: zero(),
             syncs: zero(),
@@ -289,6 +291,11 @@ impl Metrics {
             "collector_held_back_total",
             "Posts put off because the log waits to be sealed.",
             &self.held_back,
+        );
+        counter(
+            "collector_claims_gone_total",
+            "Transactions dropped because their sender had gone another way, or had ended.",
+            &self.claims_gone,
         );
         counter(
             "collector_reads_put_off_total",

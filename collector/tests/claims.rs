@@ -30,7 +30,7 @@ fn found(data: &Path) -> Vec<(u64, f64)> {
 fn rows_are_stored_where_their_claim_is_taken_and_dropped_where_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path();
-    let _collector = Collector::start(data);
+    let collector = Collector::start(data);
     let claim = Claim::make(data).unwrap();
     let name = claim.name().to_string();
     assert_eq!(put(data, &name, "a 1 1\n"), (201, "{\"stored\":1,\"durable\":true}".into()));
@@ -48,6 +48,7 @@ fn rows_are_stored_where_their_claim_is_taken_and_dropped_where_it_is_gone() {
     std::fs::write(data.join("claim/00000000000000ff"), "").unwrap();
     assert_eq!(put(data, "00000000000000ff", "a 3 3\n").0, 410);
     assert_eq!(found(data), [(1, 1.0)]);
+    assert_eq!(collector.metric("claims_gone_total"), 3.0);
     assert_eq!(std::fs::read_dir(data.join("claim")).unwrap().count(), 0);
 }
 
