@@ -145,7 +145,7 @@ impl Reader {
         if stamp == self.stamp {
             return Ok(followed);
         }
-        let manifest = manifest::read(&self.layout)?;
+        let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
         let moved = manifest.wal_first != self.inner.manifest.wal_first;
         // A commit of another process may stand in the middle of what was read as one part.
         let splits = manifest.splits();
@@ -196,7 +196,7 @@ impl Reader {
             if stamp == self.stamp {
                 break;
             }
-            let manifest = manifest::read(&self.layout)?;
+            let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
             let open = || {
                 let (inner, damage) = (&self.inner, &self.inner.damage);
                 let segments = open_segments(&self.layout, &manifest, &inner.segments, damage)?;

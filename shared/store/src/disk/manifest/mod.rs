@@ -8,18 +8,20 @@ mod copies;
 mod list;
 mod rebuild;
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use dotter_dot::Timestamp;
 
 use self::copies::{Copy, fold};
 use self::list::{LOCK, List, read_copies};
 use crate::disk::layout::{Layout, random_bytes};
-use crate::disk::log::{open, read_published_surely};
+use crate::disk::log::{open, read_header, read_published_surely, this_boot};
 use crate::disk::old;
 use crate::error::Error;
 use crate::format::ledger::Finished;
 use crate::format::listing::StoreId;
+use crate::format::log::frame::{FrameKind, Item, Items};
+use crate::format::log::header::LogKind;
 use crate::format::manifest::Manifest;
 
 pub use rebuild::rebuilt;
@@ -76,6 +78,49 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
             return Ok(manifest);
         }
     }
+}
+
+/// As [`read`], for whoever has the list as it was at `stamp`: only the edits behind it are read, where they can be.
+pub(crate) fn read_on(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<Manifest, Error> {
+    if let Some(mut manifest) = edits_since(layout, stamp, before)?
+        && (before.ledger_file == manifest.ledger_file || read_finished(layout, &mut manifest)?)
+    {
+        return Ok(manifest);
+    }
+    read(layout)
+}
+
+/// `None` where the file is another one, or where not every edit behind `stamp` can be read.
+fn edits_since(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<Option<Manifest>, Error> {
+    let path = layout.manifest();
+    let file = match open(&path) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        other => other?,
+    };
+    let inode = file.metadata().map_err(Error::io("look at", &path))?.ino();
+    let header = read_header(LogKind::Manifest, &file, &path);
+    let published = read_published_surely(&file, &path)?.filter(|words| words.boot == this_boot());
+    let (Ok(header), Some(published)) = (header, published) else { return Ok(None) };
+    if inode != stamp.inode || stamp.boot != published.boot || published.bytes < stamp.until {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; (published.bytes - stamp.until) as usize];
+    file.read_exact_at(&mut bytes, stamp.until).map_err(Error::io("read", &path))?;
+    let mut manifest = before.clone();
+    for item in Items::new(&bytes, stamp.until, header.number) {
+        let Item::Frame(frame) = item else { return Ok(None) };
+        // The list may have been read after its stamp.
+        if frame.sequence <= manifest.generation {
+            continue;
+        }
+        if frame.kind != FrameKind::Edit || frame.sequence != manifest.generation + 1 {
+            return Ok(None);
+        }
+        if manifest.apply(frame.sequence, frame.payload).is_none() {
+            return Ok(None);
+        }
+    }
+    Ok((manifest.generation == published.sequence && before.rebuilt.is_none()).then_some(manifest))
 }
 
 fn read_both(layout: &Layout) -> Result<Manifest, Error> {
@@ -348,6 +393,35 @@ mod tests {
             fs::remove_file(path).unwrap();
         }
         write_new(layout, list).unwrap();
+    }
+
+    #[test]
+    fn whoever_follows_the_list_reads_what_a_newcomer_reads() {
+        let (_dir, layout) = store();
+        let (mut stamp_then, mut then) = (stamp(&layout).unwrap(), read(&layout).unwrap());
+        let mut anew = 0;
+        for count in 0..200_u64 {
+            // Some edits at once, one of them now and then a base.
+            for part in 0..count % 4 {
+                delete(&layout, &format!("{}.{count}.{part}", "x".repeat(900)));
+            }
+            if count % 7 == 0 {
+                swap(&layout, |list| {
+                    list.tombstones.truncate(3);
+                    Ok(())
+                })
+                .unwrap();
+            }
+            let stamp_now = stamp(&layout).unwrap();
+            anew += edits_since(&layout, &stamp_then, &then).unwrap().is_none() as u32;
+            let now = read_on(&layout, &stamp_then, &then).unwrap();
+            assert!(now.says_what(&read(&layout).unwrap()), "{count}");
+            (stamp_then, then) = (stamp_now, now);
+        }
+        assert!(
+            (1..40).contains(&anew),
+            "read anew {anew} times: where the list was written anew, and not else"
+        );
     }
 
     #[test]
