@@ -8,6 +8,7 @@
 
 mod intake;
 mod lines;
+mod many;
 mod rounds;
 mod stages;
 mod targets;

@@ -69,6 +69,7 @@ fn round(options: &Options, figures: &mut Figures) -> Result<(), Failure> {
     let dir = temporary()?;
     stage("sync", "-", dir.path(), file, figures)?;
     let dir = temporary()?;
+    stage("many", "-", temporary()?.path(), file, figures)?;
     stage("series", "-", dir.path(), file, figures)?;
     let dir = temporary()?;
     kill_with_a_full_log(dir.path())?;

@@ -44,6 +44,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         ("series", _) => series(dir),
         ("fill", _) => fill(dir),
         ("reopen", _) => reopen(dir),
+        ("many", _) => crate::many::run(dir, &|figure, value| say("many", figure, value)),
         _ => Err("there is no such stage".into()),
     }
 }

@@ -54,6 +54,13 @@ pub(crate) const TARGETS: &[Target] = &[
     told("compact-rate", "compaction, 100 k series, M dots/s"),
     target("lines-in", "text rows of 54 characters, durable, M rows/s", AtLeast(2.0)),
     target("lines-scan", "text rows, scanned, M rows/s", AtLeast(14.0)),
+    told("many-add-few", "a commit beside the log, 50 segments, nothing synced, ms"),
+    told("many-add", "the same, 10,000 segments, ms"),
+    target("many-add-times", "and how many times as long", AtMost(1.5)),
+    told("many-refresh-few", "a reader's look after one commit, 50 segments, ms"),
+    told("many-refresh", "the same, 10,000 segments, ms"),
+    told("many-open", "open and first read, 10,000 segments, ms"),
+    target("many-open-deletes-times", "with 1,000 deletes, how many times as long", AtMost(1.1)),
     target("lines-bytes", "bytes a text row", AtMost(9.0)),
 ];
 

@@ -1,5 +1,6 @@
 //! Opening the segments and archives that a list names, with those that are open already taken over.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -20,9 +21,11 @@ pub(crate) fn open_segments(
     damage: &Damage,
 ) -> Result<Vec<Arc<Segment>>, Error> {
     let mut segments = Vec::with_capacity(manifest.segments.len());
+    let open: HashMap<u64, &Arc<Segment>> =
+        open.iter().map(|segment| (segment.entry().number(), segment)).collect();
     for entry in &manifest.segments {
-        if let Some(segment) = open.iter().find(|segment| segment.entry() == entry) {
-            segments.push(segment.clone());
+        if let Some(segment) = open.get(&entry.number()).filter(|segment| segment.entry() == entry) {
+            segments.push(Arc::clone(segment));
             continue;
         }
         match Segment::open(&layout.segment(&entry.name), entry) {
@@ -43,10 +46,12 @@ pub(crate) fn open_archives(
     damage: &Damage,
 ) -> Result<Vec<OpenArchive>, Error> {
     let mut archives = Vec::with_capacity(manifest.archives.len());
+    let open: HashMap<u64, &Arc<Segment>> =
+        open.iter().map(|open| (open.segment.entry().number(), &open.segment)).collect();
     for window in &manifest.archives {
         let Some(entry) = &window.segment else { continue };
-        let segment = match open.iter().find(|open| open.segment.entry() == entry) {
-            Some(open) => open.segment.clone(),
+        let segment = match open.get(&entry.number()).filter(|segment| segment.entry() == entry) {
+            Some(segment) => Arc::clone(segment),
             None => match Segment::open(&layout.segment(&entry.name), entry) {
                 Ok(segment) => Arc::new(segment),
                 Err(Error::Damaged { .. }) => {

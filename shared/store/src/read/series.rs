@@ -3,7 +3,7 @@
 //! Segments know their names in order, so to open a store nobody has to walk over them; kept here is only what
 //! segments do not say. A list of all is made when somebody first asks for one, and kept up to date from then on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
@@ -45,7 +45,8 @@ impl SeriesNames {
         if self.all.get().is_none() && self.gone.get().is_none_or(|gone| gone.is_empty()) {
             return;
         }
-        for segment in segments.iter().filter(|segment| !open.iter().any(|open| Arc::ptr_eq(open, segment))) {
+        let open: HashSet<*const Segment> = open.iter().map(Arc::as_ptr).collect();
+        for segment in segments.iter().filter(|segment| !open.contains(&Arc::as_ptr(segment))) {
             names_of([&**segment], "", |name| {
                 if let Some(all) = self.all.get_mut()
                     && !all.contains(name)
