@@ -27,7 +27,7 @@ impl Manifest {
             Ok(_lock) => self.settle(layout)?,
             Err(Error::Locked(path)) => {
                 let files = wal::files(layout, self.log_start())?;
-                if let Some(boot) = files.last().map(LogFile::boot).transpose()?.flatten()
+                if let Some(boot) = boot(&files)?
                     && boot != this_boot()
                 {
                     return Err(Error::OtherKernel(path));
@@ -76,6 +76,18 @@ impl Manifest {
             Some(file) => file.header.map_or(0, |header| header.first_sequence),
         })
     }
+}
+
+/// Which boot of which machine wrote to the log last; `None` where the words that say so are damaged.
+fn boot(files: &[LogFile]) -> Result<Option<[u8; 16]>, Error> {
+    for file in files.iter().rev() {
+        match file.boot()? {
+            // Its writer is beginning it, and has written to the one before.
+            Some(boot) if boot == [0; 16] => {}
+            other => return Ok(other),
+        }
+    }
+    Ok(None)
 }
 
 /// The last sequence that counts, as far as the log's files say; 0 where they say nothing.
