@@ -57,6 +57,8 @@ pub(crate) struct Log {
     /// Declared once in this file, oldest first.
     again: VecDeque<Again>,
     failed: bool,
+    /// Why no file could be begun behind this one, which the next sync says.
+    not_begun: Option<Error>,
 }
 
 struct Series {
@@ -115,6 +117,7 @@ impl Log {
             declared: Vec::new(),
             again: VecDeque::new(),
             failed: false,
+            not_begun: None,
         })
     }
 
@@ -283,7 +286,8 @@ impl Log {
 
     /// Writes what is pending, puts it on disk, and shows it to followers; begins a new file where this one is full.
     ///
-    /// Gives the length of the file that was closed, if one was.
+    /// Gives the length of the file that was closed, if one was. Where no new file can be begun, what was pending counts
+    /// all the same, and the next call is the one that fails.
     ///
     /// # Errors
     ///
@@ -291,14 +295,22 @@ impl Log {
     /// pending is not acked; whether it counts is up to the next writer of the log.
     pub(crate) fn sync(&mut self) -> Result<Option<u64>, Error> {
         if self.failed {
-            return Err(Error::GivenUp);
+            return Err(self.not_begun.take().unwrap_or(Error::GivenUp));
         }
-        let outcome = self.write().and_then(|()| {
-            let full = self.synced >= self.file_bytes || self.opened.elapsed() >= FILE_AGE;
-            if full && self.synced > HEADER_BYTES as u64 { self.rotate().map(Some) } else { Ok(None) }
-        });
-        self.failed = outcome.is_err();
-        outcome
+        let written = self.write();
+        self.failed = written.is_err();
+        written?;
+        let full = self.synced >= self.file_bytes || self.opened.elapsed() >= FILE_AGE;
+        if !full || self.synced == HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        match self.rotate() {
+            Ok(closed) => Ok(Some(closed)),
+            Err(error) => {
+                (self.failed, self.not_begun) = (true, Some(error));
+                Ok(None)
+            }
+        }
     }
 
     fn write(&mut self) -> Result<(), Error> {
