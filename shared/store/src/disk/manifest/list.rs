@@ -81,7 +81,7 @@ impl List {
     ///
     /// # Errors
     ///
-    /// The system's; the list is as it was then, as far as the system lets anybody say so.
+    /// The system's, and the list is as it was then; [`Error::Unknown`] where nobody can say what it is.
     pub(super) fn commit(&mut self, after: &Manifest) -> Result<(), Error> {
         if after.rebuilt.is_some() {
             rebuild::mark(&self.layout)?;
@@ -104,6 +104,12 @@ impl List {
                     let place = self.place.as_mut().expect("it was there for the check");
                     place.append(&self.layout, after.generation, &payload)?;
                 }
+                // MANIFEST is new, and there was no room for the other; the edit makes that say the same.
+                Err(Error::Unknown(error)) if is_faithful && error.is_disk_full() => {
+                    let mut place = self.place.take().expect("it was there for the check");
+                    let unknown = |error| Error::Unknown(Box::new(error));
+                    place.append(&self.layout, after.generation, &payload).map_err(unknown)?;
+                }
                 other => other?,
             },
         }
@@ -118,7 +124,10 @@ impl List {
         let bytes = log_of(after, number)?;
         let made = |path: PathBuf| replace(&self.layout, &path, &bytes).map(|file| (path, file));
         let [first, second] = paths(&self.layout);
-        let files = [made(first)?, made(second)?];
+        let first = made(first)?;
+        // From here on readers see it, in MANIFEST.
+        let second = made(second).map_err(|error| Error::Unknown(Box::new(error)))?;
+        let files = [first, second];
         let until = bytes.len() as u64;
         self.place = Some(Place { files, number, base_until: until, until });
         Ok(())
@@ -152,8 +161,24 @@ fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
     let room = (bytes.len() as u64).next_multiple_of(4096) + ROOM_BYTES;
     layout.disk.allocate(&new.file, &new.path, room).map_err(Error::io("write", path))?;
     new.fill(bytes)?;
-    let file = new.rename(path)?.into_file()?;
-    layout.sync_dir(&layout.dir)?;
+    let new = new.rename(path)?;
+    // It has its name, whether or not that is on disk.
+    let unknown = |error| Error::Unknown(Box::new(error));
+    let file = new.into_file().map_err(unknown)?;
+    layout.sync_dir(&layout.dir).map_err(unknown)?;
+    Ok(file)
+}
+
+/// Writes these bytes over MANIFEST.2, which needs no room where it is as long as they are. MANIFEST is whole meanwhile:
+/// until the header is there, which comes last, MANIFEST.2 holds nothing.
+fn rewrite(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
+    let (file, disk) = (writable(path)?, &layout.disk);
+    let (header, frames) = bytes.split_at(HEADER_BYTES);
+    for (part, at) in [(&[0; HEADER_BYTES][..], 0), (frames, HEADER_BYTES as u64), (header, 0)] {
+        disk.write(&file, path, part, at)
+            .and_then(|()| disk.sync_data(&file, path))
+            .map_err(Error::io("write", path))?;
+    }
     Ok(file)
 }
 
@@ -212,7 +237,17 @@ fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, E
             _ => {
                 let mut bytes = header.encode(LogKind::Manifest, &published);
                 bytes.extend_from_slice(whole);
-                replace(layout, &path, &bytes)?
+                match replace(layout, &path, &bytes) {
+                    // Without MANIFEST.2 there would be no commit, and none that makes room.
+                    Err(error)
+                        if error.is_disk_full() && copy.is_some() && path == layout.manifest_copy() =>
+                    {
+                        rewrite(layout, &path, &bytes)?
+                    }
+                    // Whichever of the two files is there, it says the same.
+                    Err(Error::Unknown(error)) => return Err(*error),
+                    other => other?,
+                }
             }
         };
         Ok((path, file))
@@ -258,26 +293,38 @@ impl Place {
                 .and_then(|()| disk.write(file, path, &frame, self.until))
                 .and_then(|()| disk.sync_data(file, path));
             if let Err(error) = written {
-                let error = Error::io("write", path)(error);
-                return Err(match self.void(layout, frame.len()) {
-                    Ok(()) => error,
-                    Err(_) => Error::Unknown(Box::new(error)),
-                });
+                return Err(self.give_up(layout, frame.len(), Error::io("write", path)(error)));
             }
         }
         let published = Published { bytes: until, sequence, boot: this_boot() };
-        for (path, file) in &self.files {
-            published.publish(&**disk, file, path).map_err(Error::io("write the header of", path))?;
+        let [(first, first_file), (second, second_file)] = &self.files;
+        if let Err(error) = published.publish(&**disk, first_file, first) {
+            return Err(self.give_up(layout, frame.len(), Error::io("write the header of", first)(error)));
         }
+        // Readers have it from MANIFEST by now. Whoever commits next publishes in MANIFEST.2 what this does not.
+        let _ = published.publish(&**disk, second_file, second);
         self.until = until;
         Ok(())
+    }
+
+    /// Takes back an edit that nobody has published, as far as the disk lets it; gives what to tell.
+    fn give_up(&self, layout: &Layout, bytes: usize, error: Error) -> Error {
+        match self.void(layout, bytes) {
+            Ok(()) => error,
+            Err(_) => Error::Unknown(Box::new(error)),
+        }
     }
 
     /// Writes over an edit that could not be put on disk, so that nobody completes it: in MANIFEST.2 first, which must
     /// hold nothing that MANIFEST does not.
     fn void(&self, layout: &Layout, bytes: usize) -> std::io::Result<()> {
-        let zeros = vec![0; bytes];
         for (path, file) in self.files.iter().rev() {
+            // Behind its end there is nothing to write over, and perhaps no room.
+            let there = file.metadata()?.len().saturating_sub(self.until);
+            let zeros = vec![0; bytes.min(there as usize)];
+            if zeros.is_empty() {
+                continue;
+            }
             layout.disk.write(file, path, &zeros, self.until)?;
             layout.disk.sync_data(file, path)?;
         }
