@@ -3,6 +3,7 @@
 //! The dots are read back from the log, so nobody has to keep them in memory between their commit and their
 //! seal, and a seal that died is simply done again. It takes no lock of the writer's.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ fn seal_where(
     let start = LogStart { first: 0, ..manifest::read(&layout)?.log_start() };
     let mut sealed = 0;
     loop {
-        // The files before the list: a commit of another process that is not in the list yet can then only
-        // stand behind every frame of a closed file.
+        // The files before the list, in which most commits of other processes are by then that stand among their
+        // frames. One that was still on its way is found when the seal is listed.
         let files = wal::files(&layout, start)?;
         let manifest = manifest::read(&layout)?;
         let files: Vec<LogFile> = files.into_iter().filter(|file| file.id >= manifest.wal_first).collect();
@@ -78,7 +79,8 @@ fn seal_where(
         if together == 0 || !enough(closed, bytes) {
             return Ok(sealed);
         }
-        sealed += seal_files(&layout, &manifest, &files[..together], files[together].id, cancel)?;
+        let done = seal_files(&layout, &manifest, &files[..together], files[together].id, cancel)?;
+        sealed += done.unwrap_or_default();
     }
 }
 
@@ -90,13 +92,15 @@ fn is_stale(closed: &[LogFile]) -> bool {
     closed.iter().any(|file| file.age() >= STALE)
 }
 
+/// Seals files together; returns how many dots, or `None` where it has to be done again: a commit of another process has
+/// come that stands in the middle of what was made one segment.
 fn seal_files(
     layout: &Layout,
     manifest: &Manifest,
     files: &[LogFile],
     wal_first: u64,
     cancel: &dyn Fn() -> bool,
-) -> Result<u64, Error> {
+) -> Result<Option<u64>, Error> {
     let mut ledger = manifest.ledger.clone();
     let splits = manifest.splits();
     let mut parts: Vec<HeadPart> = Vec::new();
@@ -128,6 +132,7 @@ fn seal_files(
     let mut written: Vec<(Unlisted, Order)> = Vec::new();
     let mut dots = 0;
     let mut segments: Vec<(SegmentWriter, Order)> = Vec::new();
+    let spans: Vec<Range<u64>> = parts.iter().map(|part| part.first_sequence..part.last_sequence).collect();
     for part in parts {
         let order = part.order();
         let mut segment = SegmentWriter::new(layout, 0, CHUNK_DOTS);
@@ -159,8 +164,12 @@ fn seal_files(
         written.push((segment.finish(&meta)?, order));
     }
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
-    manifest::swap(layout, |now| {
-        if now.wal_first != manifest.wal_first {
+    let mut is_late = false;
+    let swapped = manifest::swap(layout, |now| {
+        // A commit may take its place in the order, then the log goes on and is closed, and the list is read above
+        // before that commit is in it.
+        is_late = now.splits().iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
+        if now.wal_first != manifest.wal_first || is_late {
             return Err(Error::GivenUp);
         }
         let placed = list(now, written)?;
@@ -174,6 +183,9 @@ fn seal_files(
         let first_live = now.first_live(layout)?;
         now.drop_spent_tombstones(first_live);
         Ok(placed)
-    })?;
-    Ok(dots)
+    });
+    match swapped {
+        Err(Error::GivenUp) if is_late => Ok(None),
+        other => other.map(|_| Some(dots)),
+    }
 }
