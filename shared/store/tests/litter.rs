@@ -302,3 +302,36 @@ fn the_file_of_finished_rings_is_written_anew_where_it_was_unlinked() {
     assert_eq!(snapshot.ledger().account(Incarnation([4; 16])).unwrap().finished, Some(now));
     assert!(verify(dir.path()).unwrap().damage.is_empty() && unlisted(dir.path()).is_empty());
 }
+
+/// A disk on which another process, that looks for litter, has just locked the first file of the list that is made.
+#[derive(Debug, Default)]
+struct Held(Mutex<Option<File>>);
+
+impl Disk for Held {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let file = System.create(path)?;
+        let mut held = self.0.lock().unwrap();
+        if held.is_none() && path.to_str().unwrap().contains("MANIFEST-") {
+            let other = File::open(path)?;
+            other.lock()?;
+            *held = Some(other);
+        }
+        Ok(file)
+    }
+}
+
+/// Who looks for litter may be waiting for the lock that is held as the list is written anew.
+#[test]
+fn a_commit_does_not_wait_for_who_takes_its_new_file_for_litter() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let held = Arc::new(Held::default());
+    let (told, answer) = std::sync::mpsc::channel();
+    let (add_dir, add_disk) = (dir.clone(), held.clone());
+    std::thread::spawn(move || {
+        let row = (SeriesName::new("a").unwrap(), Timestamp::from_nanos(1), 1.0);
+        told.send(disk::on(add_disk, || add(&add_dir, vec![row]))).unwrap();
+    });
+    let added = answer.recv_timeout(Duration::from_secs(60)).expect("it takes another name");
+    assert_eq!((added.unwrap(), held.0.lock().unwrap().is_some()), (1, true));
+}

@@ -187,8 +187,13 @@ impl Layout {
                 other => other.map_err(Error::io("create", &path))?,
             };
             let new = NewFile { path, number, file, disk: self.disk.clone(), is_kept: false };
-            new.file.lock().map_err(Error::io("lock", &new.path))?;
-            // Somebody may have taken it for litter before it was locked.
+            match new.file.try_lock() {
+                // Somebody takes it for litter, and may be waiting for a lock that is held here.
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &new.path)(error)),
+                Ok(()) => {}
+            }
+            // Somebody may have done so before it was locked.
             if new.is_there() {
                 return Ok(new);
             }
