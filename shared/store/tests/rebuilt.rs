@@ -5,10 +5,11 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use dotter_dot::{Dots, NamedDots, SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Reader, Transaction, Writer, add, rebuilt, seal_all, verify};
-use support::copy;
+use dotter_dot::{Dots, Incarnation, NamedDots, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_store::{Reader, RingPart, Transaction, Writer, add, disk, rebuilt, seal_all, tidy, verify};
+use support::{copy, machine};
 
 /// Adds 40 rows of a series, from another process as it were; a day apart, their segments have names of their own.
 fn add_rows(dir: &Path, name: &str, day: u64) {
@@ -181,4 +182,89 @@ fn what_a_killed_merge_left_is_not_listed_beside_the_merge_that_came_after_it() 
         drop(Writer::open(&dir).unwrap());
         add_rows(&dir, "more", 5);
     }
+}
+
+/// Flips a bit of the last edit that is published.
+fn spoil_last_edit(list: &Path) {
+    let mut bytes = fs::read(list).unwrap();
+    let until = u64::from_le_bytes(bytes[512..520].try_into().unwrap()) as usize;
+    bytes[until - 16] ^= 1;
+    fs::write(list, bytes).unwrap();
+}
+
+#[test]
+fn a_last_edit_that_is_damaged_is_missed_in_whichever_boot_and_read_from_the_other_file() {
+    for in_both in [false, true] {
+        for boot in [None, Some([7; 16])] {
+            let root = tempfile::tempdir().unwrap();
+            let dir = root.path().join("store");
+            add_rows(&dir, "base", 1);
+            add_rows(&dir, "acked", 2);
+            spoil_last_edit(&dir.join("MANIFEST"));
+            if in_both {
+                spoil_last_edit(&dir.join("MANIFEST.2"));
+            }
+            let look = || {
+                assert_eq!((rows(&dir, "base"), rows(&dir, "acked")), (40, 40), "{in_both} {boot:?}");
+                assert_eq!(rebuilt(&dir).unwrap().is_some(), in_both, "{boot:?}");
+                add_rows(&dir, "more", 3);
+                assert_eq!((rows(&dir, "acked"), rows(&dir, "more")), (40, 40), "{in_both} {boot:?}");
+            };
+            match boot {
+                Some(boot) => disk::in_boot(boot, look),
+                None => look(),
+            }
+        }
+    }
+}
+
+#[test]
+fn rings_that_moved_to_a_file_which_a_lost_edit_named_are_known() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let now = Timestamp::from_secs(1_710_504_000).unwrap();
+    let ring = |number| Incarnation([number; 16]);
+    let files = || -> Vec<String> {
+        let entries = fs::read_dir(dir.join("ledger")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut named = Vec::new();
+    for number in [1, 2] {
+        let mut writer = Writer::open(&dir).unwrap();
+        let part = RingPart { incarnation: ring(number), application: "a", now, ..RingPart::default() };
+        writer.finish(&part, &[], now).unwrap();
+        writer.sync().unwrap();
+        log(&mut writer, 0..1);
+        drop(writer);
+        drop(Writer::open(&dir).unwrap());
+        seal_all(&dir, &|| false).unwrap();
+        // What the one before named goes with the second of these.
+        while tidy(&dir, &machine(now)).unwrap() {}
+        named.extend(files());
+    }
+    assert_eq!(files(), named[1..], "the second took the place of the first");
+    let look = || {
+        let ledger = Reader::open(&dir).unwrap().snapshot().ledger().clone();
+        assert!(ledger.damage().is_empty(), "{:?}", ledger.damage());
+        [1, 2].map(|number| ledger.account(ring(number)).is_some_and(|account| account.finished.is_some()))
+    };
+    assert_eq!(look(), [true, true]);
+    for list in ["MANIFEST", "MANIFEST.2"] {
+        let mut bytes = fs::read(dir.join(list)).unwrap();
+        let name = named[1].as_bytes();
+        let at = bytes.windows(name.len()).position(|part| part == name).unwrap();
+        bytes[at] ^= 1;
+        fs::write(dir.join(list), bytes).unwrap();
+    }
+    assert_eq!(look(), [true, true], "rebuilt");
+    add_rows(&dir, "more", 3);
+    assert_eq!(look(), [true, true], "rebuilt and written");
+    // Without any such file, and with a list whose last edit is in one of its files alone, a reader says so.
+    fs::remove_file(dir.join("ledger").join(&named[1])).unwrap();
+    spoil_last_edit(&dir.join("MANIFEST"));
+    let (told, answer) = std::sync::mpsc::channel();
+    let dir = dir.clone();
+    std::thread::spawn(move || told.send(Reader::open(&dir).unwrap().snapshot().ledger().damage()).unwrap());
+    let damage = answer.recv_timeout(Duration::from_secs(60)).expect("it does not read for ever");
+    assert!(damage[0].contains("missing"), "{damage:?}");
 }

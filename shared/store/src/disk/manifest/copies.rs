@@ -124,10 +124,9 @@ impl Copy {
         self.edits.get(&number).map(|(_, range)| &self.bytes[range.clone()])
     }
 
-    /// Whether the last edit is the one that is published, where that is known.
+    /// Whether the edit that is published is there, where that is known: in whichever boot that was, it was on disk.
     pub(super) fn has_what_is_published(&self) -> bool {
-        let published = self.published.filter(|published| published.boot == this_boot());
-        published.is_none_or(|published| self.last_edit() == Some(published.sequence))
+        self.published.is_none_or(|published| self.last_edit() >= Some(published.sequence))
     }
 
     /// Whether its edits stand one behind the other from a base on, with nothing damaged between.
@@ -192,6 +191,10 @@ pub(super) fn fold(copies: &[Copy]) -> Folded {
     };
     let gap =
         (base..).zip(&behind).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
+    // The last ones may be missing too.
+    let published = copies.iter().filter_map(|copy| copy.published).map(|published| published.sequence).max();
+    let end = base + behind.len() as u64;
+    let gap = gap.or(published.filter(|published| *published >= end).map(|_| end));
     let mut broken = gap.map(|gap| (gap, format!("edit {gap} is damaged in MANIFEST and in MANIFEST.2")));
     loop {
         let until = broken.as_ref().map_or(u64::MAX, |(number, _)| *number);

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::format::ledger::Finished;
 use crate::format::listing::StoreId;
 use crate::format::log::frame::{FrameKind, Item, Items};
-use crate::format::log::header::LogKind;
+use crate::format::log::header::{LogKind, Published};
 use crate::format::manifest::Manifest;
 
 pub use rebuild::rebuilt;
@@ -33,6 +33,8 @@ pub(crate) struct Stamp {
     /// How far it is published, and by which boot; of one that is damaged, or of another boot, its length.
     until: u64,
     boot: [u8; 16],
+    /// Of the last edit: the inode of a list that was written anew twice may be the same again, and its length too.
+    sequence: u64,
 }
 
 /// The stamp of the list that is there now.
@@ -45,12 +47,13 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
         };
         let meta = file.metadata().map_err(Error::io("look at", &path))?;
         let published = read_published_surely(&file, &path)?;
-        let (until, boot) = published.map_or((meta.len(), [0; 16]), |words| (words.bytes, words.boot));
-        return Ok(Stamp { inode: meta.ino(), until, boot });
+        let nothing = Published { bytes: meta.len(), sequence: 0, boot: [0; 16] };
+        let Published { bytes: until, sequence, boot } = published.unwrap_or(nothing);
+        return Ok(Stamp { inode: meta.ino(), until, boot, sequence });
     }
     if rebuild::is_possible(layout) {
         // Somebody removed both: the list is rebuilt, until the next edit puts it there again.
-        return Ok(Stamp { inode: 0, until: 0, boot: [0; 16] });
+        return Ok(Stamp { inode: 0, until: 0, boot: [0; 16], sequence: 0 });
     }
     Err(Error::NoStore(layout.dir.clone()))
 }
@@ -62,8 +65,11 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
 ///
 /// [`Error::NoStore`] where there is none; [`Error::Damaged`] where nothing can be made of what is there.
 pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
-    old::refuse(layout)?;
     loop {
+        let before = match stamp(layout) {
+            Err(Error::NoStore(_)) => None,
+            other => Some(other?),
+        };
         let mut manifest = match Copy::read(&layout.manifest(), false)? {
             Some(copy) if copy.is_whole() && copy.has_what_is_published() => {
                 let folded = fold(std::slice::from_ref(&copy));
@@ -74,7 +80,8 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
             }
             _ => read_both(layout)?,
         };
-        if read_finished(layout, &mut manifest)? {
+        // Where another list has come meanwhile, its file has taken the place of this one.
+        if read_finished(layout, &mut manifest)? || stamp(layout).ok() == before {
             return Ok(manifest);
         }
     }
@@ -135,21 +142,14 @@ fn read_both(layout: &Layout) -> Result<Manifest, Error> {
     rebuild::rebuild(layout, folded)
 }
 
-/// Reads the file of finished rings that a list names; `false` where another list has come meanwhile, whose file has
-/// taken the place of this one.
+/// Reads the file of finished rings that a list names; `false` where it is missing.
 fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error> {
     let Some(file) = &manifest.ledger_file else { return Ok(true) };
-    if let Some(finished) = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)? {
-        manifest.ledger.set_finished(finished);
-        return Ok(true);
-    }
-    let now = Copy::read(&layout.manifest(), false)?.and_then(|copy| copy.last_edit());
-    if now.is_some_and(|now| now != manifest.generation) {
-        return Ok(false);
-    }
-    let what = format!("{} is listed in MANIFEST and missing", file.name);
-    manifest.ledger.set_finished(Finished::missing(what));
-    Ok(true)
+    let finished = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)?;
+    let is_there = finished.is_some();
+    let missing = || Finished::missing(format!("{} is listed in MANIFEST and missing", file.name));
+    manifest.ledger.set_finished(finished.unwrap_or_else(missing));
+    Ok(is_there)
 }
 
 /// What is wrong with the two files of the list: which, where, and what.

@@ -77,7 +77,10 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         };
         let lineage = lineage.unwrap_or(store);
         manifest = Manifest { store, lineage, wal_first: 1, next_series: 1, ..Manifest::default() };
-        manifest.ledger_file = newest_ledger(layout, store);
+    }
+    if manifest.ledger_file.as_ref().is_none_or(|file| !layout.ledger(&file.name).exists()) {
+        // An edit that cannot be read may have put another in its place.
+        manifest.ledger_file = newest_ledger(layout, manifest.store).or(manifest.ledger_file);
     }
     super::read_finished(layout, &mut manifest)?;
     let mut later = Vec::new();
