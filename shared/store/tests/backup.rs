@@ -4,11 +4,12 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Deletion, Error, Pattern, Reader, Transaction, Writer, backup};
+use dotter_store::{Deletion, Error, Pattern, Reader, Transaction, Writer, add, backup};
 use support::Random;
 
 fn never() -> bool {
@@ -32,7 +33,7 @@ fn commit(dir: &Path, mut random: Random, committed: &AtomicU64, stop: &AtomicBo
                 writer = Some(Writer::open_with(dir, 8 << 10).unwrap());
                 continue;
             }
-            1..4 => _ = dotter_store::add(dir, vec![(name(number), time, number as f64)]).unwrap(),
+            1..4 => _ = add(dir, vec![(name(number), time, number as f64)]).unwrap(),
             _ => {
                 let writer = writer.as_mut().unwrap();
                 let mut dots = Dots::default();
@@ -144,4 +145,17 @@ fn onto_another_file_system_it_is_copied() {
     assert_eq!((made.linked, made.copied), (0, 1));
     let dots = Reader::open(&to).unwrap().snapshot().read("commit.0", TimeRange::ALL).unwrap();
     assert_eq!(dots.iter().map(|dot| dot.value).collect::<Vec<_>>(), [1.5]);
+}
+
+/// Whoever holds the lock may be stopped, and where nothing may be written there is none to take.
+#[test]
+fn a_backup_takes_no_lock() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, to) = (root.path().join("store"), root.path().join("copy"));
+    add(&dir, vec![(SeriesName::new("a").unwrap(), Timestamp::from_nanos(1), 1.0)]).unwrap();
+    let lock = File::open(dir.join("MANIFEST.lock")).unwrap();
+    lock.lock().unwrap();
+    backup(&dir, &to, &|| false).unwrap();
+    let dots = Reader::open(&to).unwrap().snapshot().read("a", TimeRange::ALL).unwrap();
+    assert_eq!(dots.len(), 1);
 }

@@ -148,11 +148,22 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
 
 impl Moment {
     fn now(layout: &Layout) -> Result<Moment, Error> {
-        let (manifest, (files, counts)) = manifest::read_with(layout, |manifest| {
+        let log = |manifest: &Manifest| {
             let files = wal::files(layout, manifest.log_start())?;
             let counts = files.iter().map(LogFile::counts).collect::<Result<Vec<_>, _>>()?;
             Ok((files, counts))
-        })?;
+        };
+        // Without a lock, which cannot be had where nothing may be written.
+        for _ in 0..TRIES_MAX {
+            let stamp = manifest::stamp(layout)?;
+            let manifest = manifest::read(layout)?;
+            let (files, counts) = log(&manifest)?;
+            if manifest::stamp(layout)? == stamp {
+                return Ok(Moment { manifest, files, counts });
+            }
+        }
+        // One commit follows the other so closely.
+        let (manifest, (files, counts)) = manifest::read_with(layout, log)?;
         Ok(Moment { manifest, files, counts })
     }
 }
