@@ -11,12 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::layout::Layout;
-use crate::disk::log::{open, read_header, read_published_surely, this_boot};
+use crate::disk::log::{open, read_around, read_header, read_published_surely, this_boot};
 use crate::error::Error;
 use crate::format::log::frame::{FRAME_HEADER_BYTES, FrameKind, Item, Items};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
@@ -67,13 +66,13 @@ impl Copy {
         let lasting = published.filter(|published| published.boot == this_boot());
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
         let until = match lasting {
-            Some(published) if !all || !has_more(&file, path, published.bytes)? => {
-                published.bytes.min(length)
-            }
+            Some(published) if !all || !has_more(&file, published.bytes) => published.bytes.min(length),
             _ => length,
         };
         let mut bytes = vec![0; until.saturating_sub(HEADER_BYTES as u64) as usize];
-        file.read_exact_at(&mut bytes, HEADER_BYTES as u64).map_err(Error::io("read", path))?;
+        // A bad sector is what the other file is for.
+        read_around(&mut bytes, HEADER_BYTES as u64, |bytes, at| file.read_exact_at(bytes, at))
+            .map_err(Error::io("read", path))?;
         let mut copy = Copy {
             path: path.to_owned(),
             header,
@@ -136,14 +135,10 @@ impl Copy {
 }
 
 /// Whether anything was written behind what is published: room that is set aside is zero.
-fn has_more(file: &File, path: &Path, published: u64) -> Result<bool, Error> {
+fn has_more(file: &File, published: u64) -> bool {
     let mut next = [0; FRAME_HEADER_BYTES];
-    match file.read_exact_at(&mut next, published) {
-        Ok(()) => Ok(next != [0; FRAME_HEADER_BYTES]),
-        // A file without room behind its edits.
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(true),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
+    // A file may end there, or have a bad sector: then all of it is looked at.
+    file.read_exact_at(&mut next, published).map_or(true, |()| next != [0; FRAME_HEADER_BYTES])
 }
 
 /// The number in the first frame header that says one.
