@@ -240,6 +240,12 @@ impl Reader {
             let (until, next) = if synced > tail.place {
                 (synced, None)
             } else {
+                if tail.place == HEADER_BYTES as u64
+                    && let Some(file) = tail.file.successor(self.inner.manifest.store)?
+                {
+                    tail.file = file;
+                    continue;
+                }
                 let Some(next) =
                     wal::file_behind(&self.layout, self.inner.manifest.log_start(), tail.file.id)?
                 else {

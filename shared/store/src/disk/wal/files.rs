@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::disk::Disk;
-use crate::disk::layout::Layout;
+use crate::disk::layout::{Layout, is_same};
 use crate::disk::log::{self, read_header, read_published, read_published_surely, this_boot};
 use crate::error::Error;
 use crate::format::listing::StoreId;
@@ -132,6 +132,18 @@ impl LogFile {
             Err(error) => return Err(error),
         };
         Ok(LogFile { id, path, header, flaw, measured: None, is_foreign, file })
+    }
+
+    /// The file that has its name by now, where that is another: a file that its maker cannot put on disk is taken away,
+    /// and the next one may have its id.
+    pub(crate) fn successor(&self, store: StoreId) -> Result<Option<LogFile>, Error> {
+        if is_same(&self.path, &self.file) {
+            return Ok(None);
+        }
+        match LogFile::open(self.id, self.path.clone(), store) {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// Whether any frame of it is whole.
