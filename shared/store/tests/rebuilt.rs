@@ -207,6 +207,8 @@ fn a_last_edit_that_is_damaged_is_missed_in_whichever_boot_and_read_from_the_oth
             let look = || {
                 assert_eq!((rows(&dir, "base"), rows(&dir, "acked")), (40, 40), "{in_both} {boot:?}");
                 assert_eq!(rebuilt(&dir).unwrap().is_some(), in_both, "{boot:?}");
+                let damage = verify(&dir).unwrap().damage;
+                assert_eq!(damage.len(), 1 + usize::from(in_both), "{boot:?}: {damage:?}");
                 add_rows(&dir, "more", 3);
                 assert_eq!((rows(&dir, "acked"), rows(&dir, "more")), (40, 40), "{in_both} {boot:?}");
             };

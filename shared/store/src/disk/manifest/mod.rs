@@ -165,6 +165,12 @@ pub(crate) fn damage(layout: &Layout) -> Result<Vec<(std::path::PathBuf, u64, St
                 damage.extend(copy.damage.iter().map(|(at, what)| (path.clone(), *at, what.clone())));
                 if copy.damage.is_empty() && !copy.is_whole() {
                     damage.push((path, 0, "no edit that can be read".to_owned()));
+                } else if copy.damage.is_empty() && !copy.has_what_is_published() {
+                    damage.push((
+                        path,
+                        copy.good_until,
+                        "the last edit that is published cannot be read".to_owned(),
+                    ));
                 }
             }
         }
