@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use dotter_dot::{Dots, Incarnation, NamedDots, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk, System};
-use dotter_store::{Error, Reader, RingPart, Transaction, Writer, add, verify};
+use dotter_store::{Claim, ClaimName, Error, Reader, RingPart, Transaction, Writer, add, take_claim, verify};
 use support::{add_with, machine, unlisted};
 
 const CHILD: &str = "DOTTER_LITTER_CHILD";
@@ -171,6 +171,51 @@ fn a_claim_is_litter_an_hour_after_it_was_made() {
     let mut left: Vec<_> = fs::read_dir(&claims).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["0123456789abcdee", "of somebody"]);
+}
+
+#[test]
+fn the_claim_of_a_sender_that_lives_stays_however_old_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    add_row(dir.path(), "ours", 1).unwrap();
+    let claim = Claim::make(dir.path()).unwrap();
+    let path = dir.path().join(format!("claim/{}", claim.name()));
+    let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    tidy(dir.path());
+    assert!(path.exists());
+    assert!(take_claim(dir.path(), claim.name()).unwrap(), "it is as good as before");
+}
+
+/// A disk on which the writer looks at a claim just before it is removed as litter.
+#[derive(Debug)]
+struct Taking {
+    dir: PathBuf,
+    taken: Mutex<Option<bool>>,
+}
+
+impl Disk for Taking {
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if let Some(name) = ClaimName::parse(name) {
+            let take = || take_claim(&self.dir, name).unwrap();
+            *self.taken.lock().unwrap() = Some(disk::on(Arc::new(System), take));
+        }
+        System.remove(path)
+    }
+}
+
+#[test]
+fn a_claim_that_is_removed_as_litter_is_not_taken_for_one_whose_sender_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    add_row(dir.path(), "ours", 1).unwrap();
+    let path = dir.path().join("claim/0123456789abcdef");
+    fs::create_dir(dir.path().join("claim")).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    File::create(&path).unwrap().set_modified(long_ago).unwrap();
+    let disk = Arc::new(Taking { dir: dir.path().to_owned(), taken: Mutex::default() });
+    disk::on(disk.clone(), || tidy(dir.path()));
+    assert_eq!(*disk.taken.lock().unwrap(), Some(false), "its sender has ended");
+    assert!(!path.exists());
 }
 
 #[test]

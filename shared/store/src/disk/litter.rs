@@ -23,9 +23,9 @@ use crate::format::manifest::Manifest;
 
 /// Files that are looked at together, each open meanwhile.
 const BATCH: usize = 64;
-/// Folder of claims, which are not locked: empty files that are gone within seconds unless their maker died.
+/// Folder of claims: empty files, locked by their makers, that are gone within seconds unless their maker died.
 const CLAIMS: &str = "claim";
-/// A claim that was last changed so long ago is litter.
+/// A claim that nobody has locked, and that was last changed so long ago, is litter.
 const CLAIM_AGE: Duration = Duration::from_secs(3600);
 /// Files of the store's directory that are replaced by another, made beside them.
 const REPLACED: [&str; 3] = ["MANIFEST", "MANIFEST.2", ANNOUNCED];
@@ -53,7 +53,8 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     unlisted.extend(entries(&layout.dir.join(CLAIMS))?.into_iter().filter(|path| is_old_claim(path)));
     let mut removed = 0;
     for batch in unlisted.chunks(BATCH) {
-        let free: Vec<(&PathBuf, File)> = batch.iter().filter_map(|path| Some((path, lock(path)?))).collect();
+        let free = batch.iter().filter_map(|path| Some((path, lock(layout, path)?)));
+        let free: Vec<(&PathBuf, File)> = free.collect();
         if free.is_empty() {
             continue;
         }
@@ -125,10 +126,14 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
-/// A file that nobody has locked, locked.
-fn lock(path: &Path) -> Option<File> {
+/// A file that nobody has locked, locked: a claim so that whoever is to take it still sees that its sender has ended.
+fn lock(layout: &Layout, path: &Path) -> Option<File> {
     let flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    let is_free = file.metadata().is_ok_and(|meta| meta.is_file()) && file.try_lock().is_ok();
-    is_free.then_some(file)
+    if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+        return None;
+    }
+    let is_claim = path.parent() == Some(&layout.dir.join(CLAIMS));
+    let locked = if is_claim { file.try_lock_shared() } else { file.try_lock() };
+    locked.is_ok().then_some(file)
 }
