@@ -137,3 +137,43 @@ fn lock(layout: &Layout, path: &Path) -> Option<File> {
     let locked = if is_claim { file.try_lock_shared() } else { file.try_lock() };
     locked.is_ok().then_some(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::disk::{self, Disk, System};
+
+    /// A disk on which another process takes the first file for litter before its maker has locked it.
+    #[derive(Debug, Default)]
+    struct Swept(Mutex<Option<File>>);
+
+    impl Disk for Swept {
+        fn create(&self, path: &Path) -> io::Result<File> {
+            let file = System.create(path)?;
+            self.0.lock().unwrap().get_or_insert_with(|| {
+                let theirs = File::open(path).unwrap();
+                theirs.lock().unwrap();
+                theirs
+            });
+            Ok(file)
+        }
+    }
+
+    /// Whoever removes litter waits for MANIFEST.lock with the file locked, and the maker may hold that lock.
+    #[test]
+    fn who_makes_a_file_does_not_wait_for_who_takes_it_for_litter() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Swept::default());
+        let layout = disk::on(disk.clone(), || Layout::new(dir.path()));
+        layout.create().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(layout.make(Folder::Seg, "L0-x").unwrap()));
+        let new = told.recv_timeout(Duration::from_secs(20)).expect("it waits for nobody");
+        assert!(new.is_there());
+        let left = entries(&dir.path().join("seg")).unwrap();
+        assert!(left.iter().eq([&new.path]), "the other one is gone: {left:?}");
+    }
+}
