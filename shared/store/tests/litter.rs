@@ -158,6 +158,34 @@ fn whatever_has_no_name_of_ours_stays() {
 }
 
 #[test]
+fn a_copy_of_a_wal_file_under_a_like_name_is_neither_read_nor_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let wal = |name: &str| dir.path().join("wal").join(name);
+    let commit = |writer: &mut Writer, time| {
+        let key = writer.series(&SeriesName::new("log").unwrap(), &Shape::number());
+        let mut dots = Dots::default();
+        dots.push_number(key, false, Timestamp::from_nanos(time), 1.0);
+        writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+        writer.sync().unwrap();
+    };
+    let mut writer = Writer::open(dir.path()).unwrap();
+    commit(&mut writer, 1);
+    let copies = ["1.wal", "+1.wal", "00000000001.wal"];
+    copies.iter().for_each(|name| _ = fs::copy(wal("0000000001.wal"), wal(name)).unwrap());
+    commit(&mut writer, 2);
+    assert_eq!(rows(dir.path(), "log"), 2, "no copy stands for the file");
+    drop(writer);
+    drop(Writer::open(dir.path()).unwrap());
+    dotter_store::seal_all(dir.path(), &|| false).unwrap();
+    tidy(dir.path());
+    assert!(!wal("0000000001.wal").exists(), "it is sealed");
+    tidy(dir.path());
+    drop(Writer::open(dir.path()).unwrap());
+    assert!(copies.iter().all(|name| wal(name).exists()), "{copies:?}");
+    assert_eq!(rows(dir.path(), "log"), 2);
+}
+
+#[test]
 fn a_claim_is_litter_an_hour_after_it_was_made() {
     let dir = tempfile::tempdir().unwrap();
     add_row(dir.path(), "ours", 1).unwrap();

@@ -84,6 +84,13 @@ impl Layout {
         format!("wal/{file_id:010}.wal")
     }
 
+    /// The id of a WAL file; `None` where the name is not the one that it has.
+    pub(crate) fn wal_id(path: &Path) -> Option<u64> {
+        let name = path.file_name()?.to_str()?;
+        let id = name.strip_suffix(".wal")?.parse().ok()?;
+        (Layout::wal_name(id).strip_prefix("wal/") == Some(name)).then_some(id)
+    }
+
     pub(crate) fn wal(&self, file_id: u64) -> PathBuf {
         self.dir.join(Layout::wal_name(file_id))
     }

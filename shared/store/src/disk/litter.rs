@@ -93,7 +93,7 @@ impl Names {
     fn has(&self, layout: &Layout, path: &Path) -> bool {
         let below = path.strip_prefix(&layout.dir).ok().and_then(Path::to_str);
         below.is_none_or(|below| self.paths.contains(below))
-            || wal_id(path).is_some_and(|id| {
+            || Layout::wal_id(path).is_some_and(|id| {
                 // What is not this log's may be all there is of another.
                 id >= self.manifest.wal_first || wal::is_foreign(path, self.manifest.store, id)
             })
@@ -102,7 +102,7 @@ impl Names {
 
 fn is_of_ours(folder: Folder, path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.and_then(words_and_number).is_some() || folder == Folder::Wal && wal_id(path).is_some()
+    name.and_then(words_and_number).is_some() || folder == Folder::Wal && Layout::wal_id(path).is_some()
 }
 
 fn is_old_claim(path: &Path) -> bool {
@@ -110,11 +110,6 @@ fn is_old_claim(path: &Path) -> bool {
     let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified());
     let age = changed.ok().and_then(|changed| changed.elapsed().ok());
     is_ours && age.is_some_and(|age| age > CLAIM_AGE)
-}
-
-/// The id of a WAL file.
-fn wal_id(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_suffix(".wal")?.parse().ok()
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {

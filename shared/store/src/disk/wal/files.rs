@@ -70,11 +70,9 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-        let name = entry.file_name();
-        let id =
-            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|id| id.parse::<u64>().ok());
-        if let Some(id) = id.filter(|id| *id >= start.first) {
-            found.insert(id, entry.path());
+        let path = entry.path();
+        if let Some(id) = Layout::wal_id(&path).filter(|id| *id >= start.first) {
+            found.insert(id, path);
         }
     }
     let mut files: Vec<LogFile> = Vec::new();
