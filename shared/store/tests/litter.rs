@@ -201,6 +201,20 @@ fn a_claim_is_litter_an_hour_after_it_was_made() {
     assert_eq!(left, ["0123456789abcdee", "of somebody"]);
 }
 
+/// As where another user has made it, which the superuser who may run this test can list all the same.
+#[test]
+fn a_folder_of_claims_that_cannot_be_listed_keeps_nobody_from_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("claim"), b"no folder").unwrap();
+    drop(Writer::open(dir.path()).unwrap());
+    fs::write(dir.path().join("seg/L0-20261120T00-0123456789abcdef"), b"of somebody").unwrap();
+    tidy(dir.path());
+    assert_eq!(fs::read_dir(dir.path().join("seg")).unwrap().count(), 0, "other litter goes");
+    assert!(Claim::make(dir.path()).is_err());
+    add_row(dir.path(), "ours", 1).unwrap();
+    assert_eq!(rows(dir.path(), "ours"), 1);
+}
+
 #[test]
 fn the_claim_of_a_sender_that_lives_stays_however_old_it_is() {
     let dir = tempfile::tempdir().unwrap();

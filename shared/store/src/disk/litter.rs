@@ -36,7 +36,8 @@ const REPLACED: [&str; 3] = ["MANIFEST", "MANIFEST.2", ANNOUNCED];
 ///
 /// # Errors
 ///
-/// Those of reading the list and the directories; a file that cannot be removed is passed over.
+/// Those of reading the list and the directories; a file that cannot be removed, and a folder of claims that cannot be
+/// listed, is passed over.
 pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     let Some(names) = Names::of(layout, manifest::read(layout)?) else { return Ok(0) };
     let mut unlisted = Vec::new();
@@ -50,7 +51,9 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
         name.is_some_and(|(words, _)| REPLACED.contains(&words))
     };
     unlisted.extend(entries(&layout.dir)?.into_iter().filter(is_replaced));
-    unlisted.extend(entries(&layout.dir.join(CLAIMS))?.into_iter().filter(|path| is_old_claim(path)));
+    // Another user may have made it: whoever commits can do without claims.
+    let claims = entries(&layout.dir.join(CLAIMS)).unwrap_or_default();
+    unlisted.extend(claims.into_iter().filter(|path| is_old_claim(path)));
     let mut removed = 0;
     for batch in unlisted.chunks(BATCH) {
         let free = batch.iter().filter_map(|path| Some((path, lock(layout, path)?)));
