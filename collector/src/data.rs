@@ -182,7 +182,13 @@ impl Site {
                             "add",
                             &format!("a body of {count} dots was not stored: {}", chain(&error)),
                         );
-                        not_now(&crate::commit::not_now(&error))
+                        match (claim, &error) {
+                            // The sender is told, whose claim is taken: it may go another way.
+                            (Some(_), error) if !matches!(error, dotter_store::Error::Unknown(_)) => {
+                                Response::text(410, format!("nothing stored: {}\n", chain(error)))
+                            }
+                            _ => not_now(&crate::commit::not_now(&error)),
+                        }
                     }
                 }
             }

@@ -70,3 +70,25 @@ fn a_claim_outlives_what_is_refused_before_the_rows_are_appended() {
     assert!(Reader::open(data).unwrap().snapshot().read("a", dotter_dot::TimeRange::ALL).unwrap().is_empty());
     assert!(data.join("MANIFEST").exists());
 }
+
+/// Rows that are too many for a frame of the log become a segment, after their claim was taken.
+#[test]
+fn rows_too_many_for_a_frame_that_cannot_be_kept_are_said_to_be_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    let _collector = Collector::with(data, &["--graphite", "off", "--max-body", "64MiB"]);
+    let rows: String = (0..1_200_000).map(|time| format!("a {time} 1\n")).collect();
+    let (seg, away) = (data.join("seg"), data.join("seg.away"));
+    std::fs::rename(&seg, &away).unwrap();
+    std::fs::write(&seg, b"no folder").unwrap();
+    let claim = Claim::make(data).unwrap();
+    let (status, text) = put(data, &claim.name().to_string(), &rows);
+    assert!(status == 410 && text.starts_with("nothing stored: "), "{status} {text}");
+    assert!(!claim.withdraw().unwrap(), "its claim was taken");
+    std::fs::remove_file(&seg).unwrap();
+    std::fs::rename(&away, &seg).unwrap();
+    assert_eq!(found(data), []);
+    let claim = Claim::make(data).unwrap();
+    assert_eq!(put(data, &claim.name().to_string(), &rows).0, 201);
+    assert_eq!(found(data).len(), 1_200_000);
+}

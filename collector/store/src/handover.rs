@@ -58,7 +58,7 @@ impl Collector {
         let answer = exchange.put(claim.name(), rows, Instant::now() + ANSWER_WITHIN);
         match answer {
             Ok((201, _)) => return Ok(true),
-            // Somebody else had removed the claim: the collector says that it has dropped the request.
+            // Somebody else had removed the claim, or the rows could not be kept: the collector has dropped the request.
             Ok((410, _)) => return Ok(false),
             _ => {}
         }
@@ -79,6 +79,8 @@ impl Collector {
 fn outcome(answer: io::Result<(u16, String)>) -> Result<bool, Error> {
     let why = match answer {
         Ok((201, _)) => return Ok(true),
+        // It could not be kept, and the collector says so for good.
+        Ok((410, _)) => return Ok(false),
         Ok((status, text)) => format!("the collector answered {status}: {text}"),
         Err(error) => format!("no answer from the collector: {error}"),
     };

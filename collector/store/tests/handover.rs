@@ -78,6 +78,8 @@ fn rows_whose_claim_is_taken_go_no_other_way() {
     let unknown = "handed over, outcome unknown: the collector answered 503: it failed";
     check(true, &answer("503 Service Unavailable", "it failed\n"), 1, unknown, false);
     check(true, &answer("408 Request Timeout", ""), 1, "handed over, outcome unknown", false);
+    // Dropped for good, though the claim is taken.
+    check(true, &answer("410 Gone", "nothing stored: no room\n"), 0, "stored 1 dots", true);
 }
 
 #[test]
