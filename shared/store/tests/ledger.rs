@@ -12,7 +12,7 @@ use dotter_store::{
     COUNTERS_BYTES_MAX, Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all,
     verify,
 };
-use support::{copy, machine};
+use support::{copy, flip, machine, published};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -430,6 +430,43 @@ fn a_damaged_file_costs_what_is_damaged_and_is_kept() {
     assert_eq!(read(dir.path()).iter().count(), 9);
     drop(writer);
     Writer::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_file_that_is_gone_is_named_where_the_last_edit_is_in_manifest_2_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    while tidy(dir.path(), start()).unwrap() {}
+    finish(writer.as_mut().unwrap(), 45, start());
+    seal(dir.path(), &mut writer);
+    flip(&dir.path().join("MANIFEST"), published(dir.path()) - 16);
+    fs::remove_file(ledger_files(dir.path()).remove(0)).unwrap();
+    let path = dir.path().to_owned();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(read(&path)));
+    let ledger = told.recv_timeout(Duration::from_secs(20)).expect("it comes to an end");
+    assert!(ledger.damage()[0].contains("missing"), "{:?}", ledger.damage());
+    // No commit takes it for a file that never was.
+    while tidy(dir.path(), start()).unwrap() {}
+    assert_eq!(read(dir.path()).damage().len(), 1);
+    assert_eq!(read(dir.path()).account(ring(45)).unwrap().finished, Some(start()));
+}
+
+#[test]
+fn a_list_whose_edit_of_the_move_is_lost_has_the_file_that_was_made_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = store(dir.path());
+    tidy(dir.path(), start()).unwrap();
+    finish(writer.as_mut().unwrap(), 45, start());
+    seal(dir.path(), &mut writer);
+    let at = published(dir.path());
+    while tidy(dir.path(), start().saturating_add(DAY)).unwrap() {}
+    assert_eq!(ledger_files(dir.path()).len(), 1, "that of before is gone");
+    let expected = read(dir.path());
+    ["MANIFEST", "MANIFEST.2"].iter().for_each(|name| flip(&dir.path().join(name), at + 44));
+    let ledger = read(dir.path());
+    assert!(accounts(&ledger) == accounts(&expected), "{} accounts", ledger.iter().count());
+    assert!(ledger.damage().is_empty(), "{:?}", ledger.damage());
 }
 
 #[test]

@@ -89,6 +89,18 @@ pub fn unlisted(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// How far the list is published, in bytes of MANIFEST.
+pub fn published(dir: &Path) -> usize {
+    u64::from_le_bytes(fs::read(dir.join("MANIFEST")).unwrap()[512..520].try_into().unwrap()) as usize
+}
+
+/// Changes a bit of a file.
+pub fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    fs::write(path, &bytes).unwrap();
+}
+
 /// How many shapes [`shape`] knows.
 pub const SHAPES: u64 = 9;
 

@@ -82,7 +82,12 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         // An edit that cannot be read may have put another in its place.
         manifest.ledger_file = newest_ledger(layout, manifest.store).or(manifest.ledger_file);
     }
-    super::read_finished(layout, &mut manifest)?;
+    let is_there = super::read_finished(layout, &mut manifest)?;
+    if !is_there && let Some(newest) = newest_ledger(layout, manifest.store) {
+        // An edit that is lost has put it in the place of the one that was listed before.
+        manifest.ledger_file = Some(newest);
+        super::read_finished(layout, &mut manifest)?;
+    }
     let mut later = Vec::new();
     let mut last = manifest.generation;
     for path in entries(&layout.dir.join("seg")) {
