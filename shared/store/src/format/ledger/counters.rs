@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use dotter_dot::{Letter, SeriesName, Shape, put_varint};
 
@@ -22,7 +23,8 @@ const COUNTER_BYTES_MIN: usize = 2 + 5 + 8;
 /// Always true: all shapes are of one column, `U` or `F`. Totals are words: of `F` the bits of the f64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    totals: BTreeMap<(SeriesName, Shape), u64>,
+    /// Shared by copies of the account until one of them is changed: a commit copies and compares all accounts.
+    totals: Arc<BTreeMap<(SeriesName, Shape), u64>>,
     /// Of all entries, as they are encoded.
     bytes: usize,
 }
@@ -68,7 +70,7 @@ impl Counters {
     }
 
     fn put(&mut self, name: SeriesName, shape: Shape, total: u64) {
-        let entry = self.totals.entry((name, shape));
+        let entry = Arc::make_mut(&mut self.totals).entry((name, shape));
         if let Entry::Vacant(entry) = &entry {
             let (name, shape) = entry.key();
             self.bytes += bytes_of(name, shape);
