@@ -11,7 +11,7 @@ use crate::disk::layout::{Layout, is_same};
 use crate::disk::log::{self, read_header, read_published, read_published_surely, this_boot};
 use crate::error::Error;
 use crate::format::listing::StoreId;
-use crate::format::log::frame::{Item, Items};
+use crate::format::log::frame::{FRAME_HEADER_BYTES, Item, Items};
 use crate::format::log::header::{FIXED_BYTES, HEADER_BYTES, Header, LogKind, Published};
 
 /// Which log, and from where on it is live.
@@ -287,6 +287,11 @@ impl LogFile {
     pub(crate) fn last_sequence(&self) -> Result<u64, Error> {
         let counts = self.counts()?;
         if self.measured.is_some() || self.is_foreign {
+            return Ok(counts.sequence);
+        }
+        let next = self.read(counts.bytes, counts.bytes + FRAME_HEADER_BYTES as u64)?;
+        if next.iter().all(|byte| *byte == 0) {
+            // Room that is set aside.
             return Ok(counts.sequence);
         }
         let bytes = self.read(counts.bytes, u64::MAX)?;
