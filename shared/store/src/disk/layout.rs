@@ -1,10 +1,11 @@
-//! Where things lie in a store's directory, and how they get there.
+//! The files of a store's directory: their paths, their locks, and how new ones are made.
 //!
-//! A file that never changes is made under its last name, which ends in a random number ([`Layout::make`]), and is
-//! locked by its maker until the list names it. A file that takes the place of another is made beside it in the same
-//! way and renamed ([`Layout::replace`]). The directory is synced after either.
+//! A file that never changes is made under its final name, which ends in a random number ([`Layout::make`]), and its
+//! maker keeps it locked until the list names it. A file that replaces another is made in the same folder under
+//! another name and renamed ([`Layout::replace`]). The directory is synced after either.
 //!
-//! Always true of such a name: it is used once and never again, and what is locked is unlinked by its maker alone.
+//! Always true of a name that ends in a random number: it is used once and never again, and a locked file is unlinked
+//! by its maker alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -22,10 +23,10 @@ use crate::format::listing::numbered_name;
 /// Where random numbers come from.
 const RANDOM: &str = "/dev/urandom";
 
-/// How often a file is written anew whose name somebody has taken.
+/// How often a file is written anew because another process removed or replaced it.
 pub(crate) const TRIES_MAX: u32 = 3;
 
-/// Where files lie that are made under their last names.
+/// A folder in which files are made under their final names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Folder {
     /// Segments.
@@ -48,7 +49,7 @@ impl Folder {
     }
 }
 
-/// How long anybody waits for a lock.
+/// How long a process waits for a lock.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);
 /// The longest time between two tries.
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(20);
@@ -74,8 +75,8 @@ impl Layout {
         self.dir.join("MANIFEST.2")
     }
 
-    /// There from the moment on in which a rebuilt list took the place of MANIFEST, until somebody removes it: what
-    /// was MANIFEST, or an empty file where there was none.
+    /// The mark that the list was rebuilt, MANIFEST.damaged: the old MANIFEST, or an empty file where it was missing.
+    /// It is made when a rebuilt list is committed, and stays until a person removes it.
     pub(crate) fn rebuilt_mark(&self) -> PathBuf {
         self.dir.join("MANIFEST.damaged")
     }
@@ -104,9 +105,9 @@ impl Layout {
         self.dir.join("ledger").join(name)
     }
 
-    /// Makes the directories where they are missing, and those above them.
+    /// Makes the store's directories where they are missing, and their parents.
     ///
-    /// The name of a new store survives a power cut from here on.
+    /// When it returns, the name of a new store survives a power cut.
     pub(crate) fn create(&self) -> Result<(), Error> {
         let missing: Vec<&Path> = self.dir.ancestors().take_while(|dir| !is_there(dir)).collect();
         let folders = Folder::ALL.map(|folder| self.dir.join(folder.name()));
@@ -125,7 +126,7 @@ impl Layout {
         let parent = dir.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
         let Some(parent) = parent else { return Ok(()) };
         match self.sync_dir(parent) {
-            // A directory may be made where nothing may be listed; the name is as durable as the system makes it.
+            // In some folders one may make a directory but not open the folder; then the name cannot be synced.
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
             other => other,
         }
@@ -135,7 +136,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::Waited`] where another process has held it all the time; the system's.
+    /// [`Error::Waited`] where other processes have held it for 10 s; the system's.
     pub(crate) fn lock(&self, name: &str) -> Result<File, Error> {
         let began = Instant::now();
         let mut pause = Duration::from_millis(1);
@@ -176,7 +177,7 @@ impl Layout {
         Ok((path, file))
     }
 
-    /// A new file in a folder, under the name that it keeps, which is `words`, `-` and a number nobody has had before.
+    /// Makes a file in a folder under its final name, which is `words`, `-` and a random number.
     ///
     /// The number is random: processes of two containers that share the directory may have the same process id, and
     /// so may two processes one after the other.
@@ -189,7 +190,7 @@ impl Layout {
             let number = self.number()?;
             let path = dir.join(numbered_name(words, number));
             let file = match self.disk.create(&path) {
-                // Somebody else's, locked or not: another name will do.
+                // The name is taken: try another number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.map_err(Error::io("create", &path))?,
             };
@@ -207,13 +208,14 @@ impl Layout {
         }
     }
 
-    /// A new file that is to take the place of `path`, beside it.
+    /// Makes a file in the folder of `path`, which is to replace `path`.
     pub(crate) fn make_beside(&self, path: &Path) -> Result<NewFile, Error> {
         let (dir, name) = beside(path);
         self.make_in(dir, name)
     }
 
-    /// Puts a file that holds `bytes` in the place of `path`, if there is one; all of it is on disk then.
+    /// Makes `path` a file that holds `bytes`, in place of the old one if there is one; both file and name are
+    /// synced.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let new = self.make_beside(path)?;
         new.fill(bytes)?;
@@ -221,7 +223,7 @@ impl Layout {
         self.sync_dir(beside(path).0)
     }
 
-    /// A random number.
+    /// A random number for the name of a file.
     pub(crate) fn number(&self) -> Result<u64, Error> {
         self.disk.number().map_err(Error::io("read", Path::new(RANDOM)))
     }
@@ -232,7 +234,7 @@ impl Layout {
     }
 }
 
-/// Who holds a lock file, as the system's table of locks says it.
+/// Which process holds a lock file, by the system's table of locks.
 fn holder(path: &Path) -> String {
     let pid = || {
         let inode = path.metadata().ok()?.ino().to_string();
@@ -252,7 +254,7 @@ fn holder(path: &Path) -> String {
     }
 }
 
-/// Whether a path is there, as far as anybody can tell; the empty one is where we are.
+/// Whether a path exists, or may exist; the empty path is the current directory.
 fn is_there(dir: &Path) -> bool {
     dir == Path::new("") || !dir.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
@@ -268,13 +270,13 @@ pub(crate) fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], Error> {
     disk::steps::random_bytes().map_err(Error::io("read", Path::new(RANDOM)))
 }
 
-/// A file in the making, locked by this process as long as this lives.
+/// A file that is being made; this process holds its lock as long as this value lives.
 ///
-/// Dropped before it is kept, it is removed.
+/// Where the value is dropped before [`NewFile::keep`], the file is removed.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     pub(crate) path: PathBuf,
-    /// In which its name ends.
+    /// The number that its name ends in.
     pub(crate) number: u64,
     pub(crate) file: File,
     disk: Arc<dyn Disk>,
@@ -287,12 +289,13 @@ impl NewFile {
         beside(&self.path).1
     }
 
-    /// Whether its name still means this file, and none that somebody has put in its place.
+    /// Whether its name still means this file, and not another one or none.
     pub(crate) fn is_there(&self) -> bool {
         is_same(&self.path, &self.file)
     }
 
-    /// That nobody has cut it, or written to it, while it was made: what was cut off would be a hole.
+    /// Checks that the file has as many bytes as this process has written: another process may have cut or extended
+    /// it.
     pub(crate) fn check_length(&self, expected: u64) -> io::Result<()> {
         let found = self.file.metadata()?.len();
         if found == expected {
@@ -306,38 +309,38 @@ impl NewFile {
         ))
     }
 
-    /// That its name was taken too often.
+    /// The error for a file that other processes removed or replaced [`TRIES_MAX`] times.
     pub(crate) fn lost(&self) -> Error {
         let source =
             io::Error::new(ErrorKind::NotFound, "somebody takes its name away; nothing is committed");
         Error::io("keep", &self.path)(source)
     }
 
-    /// Puts all its bytes on disk.
+    /// Writes `bytes` as its content and syncs it.
     pub(crate) fn fill(&self, bytes: &[u8]) -> Result<(), Error> {
         self.disk.write(&self.file, &self.path, bytes, 0).map_err(Error::io("write", &self.path))?;
         self.disk.sync_all(&self.file, &self.path).map_err(Error::io("sync", &self.path))
     }
 
-    /// It stays from now on, whatever becomes of this process.
+    /// From now on the file stays when this value is dropped.
     pub(crate) fn keep(&mut self) {
         self.is_kept = true;
     }
 
-    /// Takes its name away; the file lives as long as it is open.
+    /// Unlinks it; the file lives as long as it is open.
     pub(crate) fn into_nameless(self) -> Result<(PathBuf, File), Error> {
         self.disk.remove(&self.path).map_err(Error::io("unlink", &self.path))?;
         Ok((self.path.clone(), self.into_file()?))
     }
 
-    /// The file alone, which stays whatever becomes of this process; locked as long as it is open.
+    /// The open file, which stays under its name and is locked as long as it is open.
     pub(crate) fn into_file(mut self) -> Result<File, Error> {
         let file = self.file.try_clone().map_err(Error::io("open", &self.path))?;
         self.is_kept = true;
         Ok(file)
     }
 
-    /// Gives it the name for which it was made, in place of what has it; still locked.
+    /// Renames it to `to`, in place of the file that has that name; it stays locked.
     pub(crate) fn rename(mut self, to: &Path) -> Result<NewFile, Error> {
         self.disk.rename(&self.path, to).map_err(Error::io("rename", to))?;
         self.is_kept = true;

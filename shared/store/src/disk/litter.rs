@@ -1,9 +1,10 @@
-//! Litter: files under names of ours that neither the list names nor a maker has locked, as a killed process leaves them.
+//! Litter: files that a killed process has left. Such a file has a name of our pattern, the list does not name it,
+//! and no process has it locked.
 //!
-//! It is looked for where such names are made and nowhere else: in `seg/`, `wal/`, `ledger/` and `claim/`, and beside the
-//! small files of the store's directory that are replaced by renaming. Whatever has another name is somebody's, and stays.
+//! Litter is looked for where such names are made and nowhere else: in `seg/`, `wal/`, `ledger/` and `claim/`, and in
+//! the store's directory, where files are made that replace another by renaming. A file with any other name stays.
 //!
-//! Always true: nothing is removed while the list is one that was rebuilt, or that nobody has looked at since.
+//! Always true: nothing is removed while the list is a rebuilt one, or while MANIFEST.damaged is there.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -21,18 +22,18 @@ use crate::error::Error;
 use crate::format::listing::{is_number, words_and_number};
 use crate::format::manifest::Manifest;
 
-/// Files that are looked at together, each open meanwhile.
+/// How many files are open and locked at a time.
 const BATCH: usize = 64;
-/// Folder of claims: empty files, locked by their makers, that are gone within seconds unless their maker died.
+/// Folder of claims. They are judged by age: a claim is unlinked within seconds unless its maker died.
 const CLAIMS: &str = "claim";
 /// A claim that nobody has locked, and that was last changed so long ago, is litter.
 const CLAIM_AGE: Duration = Duration::from_secs(3600);
-/// Files of the store's directory that are replaced by another, made beside them.
+/// Files of the store's directory that are replaced by renaming a new file.
 const REPLACED: [&str; 3] = ["MANIFEST", "MANIFEST.2", ANNOUNCED];
 
-/// Removes what is litter; returns how many files that was.
+/// Removes litter; returns how many files it removed.
 ///
-/// To be done when a store is opened and once a minute, not by each commit: it lists directories.
+/// Called when a store is opened and once a minute, not by each commit: it lists directories.
 ///
 /// # Errors
 ///
@@ -61,8 +62,9 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
         if free.is_empty() {
             continue;
         }
-        // Their makers had them locked until they were listed, and nobody can make them any more. An edit that a killed
-        // maker had written, and not published, counts: it is completed first. That list says for good what they are.
+        // A maker holds its lock until the file is listed, so no edit still to come lists one of these files. A
+        // killed maker may have written an edit that is not published: the edit is completed first. Then the list
+        // decides.
         let Some(names) = Names::of(layout, manifest::completed(layout)?) else { return Ok(removed) };
         for (path, file) in free {
             if !names.has(layout, path) && is_same(path, &file) && layout.disk.remove(path).is_ok() {
@@ -73,14 +75,14 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     Ok(removed)
 }
 
-/// What a list names, and what it is to unlink, as paths below the store.
+/// The files that a list names, and those that the next commit unlinks, as paths below the store.
 struct Names {
     manifest: Manifest,
     paths: BTreeSet<String>,
 }
 
 impl Names {
-    /// `None` where the list may not know of what counts: only a person can tell.
+    /// `None` where the list was rebuilt, and so may lack files that count.
     fn of(layout: &Layout, manifest: Manifest) -> Option<Names> {
         if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
             return None;
@@ -88,7 +90,7 @@ impl Names {
         let mut paths: BTreeSet<String> =
             manifest.files().map(|entry| format!("seg/{}", entry.name)).collect();
         paths.extend(manifest.ledger_file.iter().map(|file| format!("ledger/{}", file.name)));
-        // These go with the next swap, so that readers have time to open them.
+        // The next commit unlinks these; until then readers may open them.
         paths.extend(manifest.obsolete.iter().cloned());
         Some(Names { manifest, paths })
     }

@@ -1,4 +1,4 @@
-//! A log as a file: opened for reading, its header read, and published to.
+//! The file of a log, WAL file or MANIFEST: opening it, reading its header, and publishing how much of it is synced.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -20,13 +20,13 @@ const PAGE_BYTES: usize = 4096;
 const TRIES_MAX: u32 = 100;
 
 impl Published {
-    /// Writes the words to the header of a file.
+    /// Writes the published words to the header of a file.
     pub(crate) fn publish(&self, disk: &dyn Disk, file: &File, path: &Path) -> std::io::Result<()> {
         disk.write(file, path, &self.encode(), PUBLISHED_AT)
     }
 }
 
-/// Which boot of this machine this is; zeros where the system does not say.
+/// The id of the current boot of this machine; zeros where the system does not say it.
 pub(crate) fn this_boot() -> [u8; 16] {
     static BOOT: OnceLock<[u8; 16]> = OnceLock::new();
     let system = || *BOOT.get_or_init(|| Machine::now().map(|machine| machine.boot).unwrap_or_default());
@@ -42,7 +42,7 @@ pub(crate) fn open(path: &Path) -> Result<File, Error> {
         .map_err(Error::io("open", path))
 }
 
-/// The part of a header that was written once.
+/// Reads the part of a header that is written once.
 ///
 /// # Errors
 ///
@@ -54,14 +54,14 @@ pub(crate) fn read_header(kind: LogKind, file: &File, path: &Path) -> Result<Hea
     }
 }
 
-/// How far a file is published; `None` where the words do not match their checksum, as in the moment they are being
+/// Reads the published words of a file; `None` where they do not match their checksum, as while they are being
 /// rewritten, or where the file ends before them.
 pub(crate) fn read_published(file: &File, path: &Path) -> Result<Option<Published>, Error> {
     Ok(read_part(file, path, PUBLISHED_AT)?
         .and_then(|bytes: [u8; PUBLISHED_BYTES]| Published::decode(&bytes)))
 }
 
-/// As [`read_published`], but waits while the words are being rewritten; `None` where they stay damaged.
+/// As [`read_published`], but reads again while the words are being rewritten; `None` where they stay damaged.
 pub(crate) fn read_published_surely(file: &File, path: &Path) -> Result<Option<Published>, Error> {
     for _ in 0..TRIES_MAX {
         let Some(bytes) = read_part(file, path, PUBLISHED_AT)? else { return Ok(None) };

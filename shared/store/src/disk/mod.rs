@@ -1,4 +1,4 @@
-//! The store's files: how they are changed, where they lie, who locks them, the log and the list as they stand there.
+//! The store's files: how they are changed, their paths and locks, the log and the list on disk.
 
 pub(crate) mod steps;
 

@@ -1,4 +1,4 @@
-//! Stores of version 0, which this build does not read: named, and left as they are.
+//! Refusing stores of another version: the error names the version, and no file is changed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,24 +8,24 @@ use crate::error::Error;
 use crate::format::bytes::u32_at;
 use crate::format::log::header::VERSION;
 
-/// Refuses a store of another version, before anything else touches it.
+/// Refuses a store of another version. Called before any lock is taken and before any file is changed.
 ///
 /// # Errors
 ///
 /// [`Error::OtherStore`].
 pub(crate) fn refuse(layout: &Layout) -> Result<(), Error> {
     let mut other = None;
-    // MANIFEST.old is of version 0 alone, and stays where MANIFEST is damaged or gone.
+    // Only version 0 has MANIFEST.old. It tells the version where MANIFEST is damaged or missing.
     for path in [layout.manifest(), layout.manifest_copy(), layout.dir.join("MANIFEST.old")] {
         let mut bytes = [0; 48];
-        // Those of version 0 have fewer bytes before their fields.
+        // 48 bytes are the header of version 0; that of version 1 is longer.
         let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, 0));
         if read.is_err() || &bytes[..8] != b"DOTTRMAN" {
             continue;
         }
         let version = u32_at(&bytes, 8);
         if version == VERSION {
-            // What the other file says of its version is damage then.
+            // One file of this version is enough: another version in the other file is damage.
             return Ok(());
         }
         other = other.or(Some(version));

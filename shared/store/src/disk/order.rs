@@ -1,9 +1,11 @@
-//! The order of commits: which place a commit gets that is not the log writer's, and what becomes of a log that nobody
-//! writes any more.
+//! The order of commits: the place of a foreign commit, which is one that does not come through the log, and the
+//! settling of a log that has no writer.
 //!
-//! Always true: LOCK is taken only while MANIFEST.lock is held, and MANIFEST.lock is kept until the log is *settled*: it is
-//! fixed for ever how much of its last file counts. So whoever holds MANIFEST.lock and finds LOCK free sees all that any
-//! writer has left, and whoever finds LOCK held sees a writer that lives, whose published sequence is the truth.
+//! To *settle* the log is to fix for ever how many bytes of its last file count.
+//!
+//! Always true: LOCK is taken only while MANIFEST.lock is held, and MANIFEST.lock is then held until the log is
+//! settled. So a process that holds MANIFEST.lock and finds LOCK free sees everything that earlier writers have left.
+//! A process that finds LOCK held knows that the writer lives, and that the sequence it has published is the truth.
 
 use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
@@ -18,9 +20,10 @@ impl Manifest {
         LogStart { store: self.store, first: self.wal_first, fixed: self.fixed }
     }
 
-    /// The place in the order of commits that the edit in hand gets: behind every frame that counts.
+    /// The place of the commit in hand in the order of commits: behind every frame that counts.
     ///
-    /// To be asked under MANIFEST.lock; what it settles becomes part of the edit where the log's directory takes no file.
+    /// The caller holds MANIFEST.lock. Where no WAL file can be made, the edit itself fixes the length of the last
+    /// one.
     pub(crate) fn next_order(&mut self, layout: &Layout) -> Result<Order, Error> {
         let listed = self.last_sequence();
         let sequence = match layout.try_lock("LOCK") {
@@ -44,7 +47,7 @@ impl Manifest {
 
     /// Fixes how much of the last file of the log counts: every whole frame. Returns the last sequence.
     ///
-    /// To be called while both locks are held.
+    /// The caller holds LOCK and MANIFEST.lock.
     fn settle(&mut self, layout: &Layout) -> Result<u64, Error> {
         let files = wal::files(layout, self.log_start())?;
         let sequence = last_sequence(&files)?.max(self.last_sequence());
@@ -53,7 +56,7 @@ impl Manifest {
         let is_empty = last.whole_frames(&bytes).1.is_none();
         let counts = last.roll_forward(&*layout.disk, &bytes)?;
         if last.header.is_some() && is_empty {
-            // It says of the file before how much of that counts, and it is the one that a new file would be.
+            // The last file has no frame, and its header measures the file before: no new file is needed.
             return Ok(sequence);
         }
         let sequence = sequence.max(counts.sequence);
@@ -64,15 +67,16 @@ impl Manifest {
         Ok(sequence)
     }
 
-    /// The first sequence that the live log may hold, which a seal may still put before what is listed behind it.
+    /// The first sequence that the live log may hold. A segment sealed later may get a place from there on in the
+    /// order.
     ///
-    /// To be asked under MANIFEST.lock: a seal moves it.
+    /// The caller holds MANIFEST.lock: a seal moves the start of the live log.
     pub(crate) fn first_live(&self, layout: &Layout) -> Result<u64, Error> {
         let files = wal::files(layout, self.log_start())?;
         Ok(match files.first() {
-            // Its frames will come behind everything that is there.
+            // The log has no file yet: its frames will come behind all commits that are there.
             None => u64::MAX,
-            // A header that is damaged tells nothing.
+            // A damaged header tells nothing.
             Some(file) => file.header.map_or(0, |header| header.first_sequence),
         })
     }

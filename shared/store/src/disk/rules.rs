@@ -1,4 +1,4 @@
-//! Rules that follow their files.
+//! Reading the retention rules of a store from their files, again whenever a file changes.
 
 use std::fs;
 use std::fs::File;
@@ -22,12 +22,12 @@ const SCHEMAS: &str = "storage-schemas.conf";
 
 const AGGREGATION: &str = "storage-aggregation.conf";
 
-/// Which files of rules the last pass went by. Only whether it is still the same text is ever asked of it; where it is
-/// not there, the next pass announces once more.
+/// The file that notes which files of rules the last retention pass used. It is only compared with the same text made
+/// anew; where it is missing, the next pass announces once more.
 pub(crate) const ANNOUNCED: &str = "retention.announced";
 
 impl Rules {
-    /// Reads those of a store; without files there are none. What cannot be read is skipped.
+    /// Reads the rules of a store; without files there are none. A rule that cannot be read is skipped.
     pub fn read(dir: &Path) -> Rules {
         let mut rules = Rules::default();
         if let Some(text) = rules.text(&dir.join(RULES), true) {
@@ -42,14 +42,14 @@ impl Rules {
         rules
     }
 
-    /// The files they are read from, whether they are there or not.
+    /// The files that rules are read from, whether they exist or not.
     pub(crate) fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
         [RULES, SCHEMAS, AGGREGATION].into_iter().map(|name| dir.join(name))
     }
 
-    /// A file's text; `None` where it is not there, or cannot be read.
+    /// The text of a file; `None` where it does not exist or cannot be read.
     ///
-    /// - `keeps`: whether it says how long series are kept, which nobody knows then
+    /// - `keeps`: whether the file says how long series are kept; if such a file cannot be read, nothing is removed
     fn text(&mut self, path: &Path, keeps: bool) -> Option<String> {
         match read_text(path) {
             Ok(text) => text,
@@ -61,7 +61,7 @@ impl Rules {
     }
 }
 
-/// `None` where there is no such file; else what is wrong with it.
+/// Reads a text file; `None` where there is none, an error that says what is wrong where it cannot be read.
 fn read_text(path: &Path) -> Result<Option<String>, String> {
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -76,7 +76,7 @@ fn read_text(path: &Path) -> Result<Option<String>, String> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|error| format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))?;
-    // Editors of another system put a mark at the start that nobody sees.
+    // Some editors put a byte order mark at the start.
     Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
 }
 
@@ -90,19 +90,19 @@ pub struct WatchedRules {
 }
 
 impl WatchedRules {
-    /// No rules, until the first look.
+    /// Has no rules until the first [`WatchedRules::look`].
     pub fn new(dir: &Path) -> WatchedRules {
         WatchedRules { dir: dir.to_owned(), stamps: None, rules: Arc::default() }
     }
 
-    /// Looks at the files; whether the rules were read, which they are at the first look and after each change.
+    /// Looks at the files and reads them if this is the first look or one has changed; returns whether it read them.
     pub fn look(&mut self) -> bool {
         let stamps = Stamps::of(&self.dir);
         if self.stamps.as_ref() == Some(&stamps) {
             return false;
         }
         self.rules = Arc::new(Rules::read(&self.dir));
-        // What changes while it is read is read once more.
+        // A file that changes while it is read is read once more.
         self.stamps = (Stamps::of(&self.dir) == stamps).then_some(stamps);
         true
     }
@@ -113,7 +113,7 @@ impl WatchedRules {
     }
 }
 
-/// Tells the files of rules from what they were before.
+/// Tells whether the files of rules have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamps(Vec<Stamp>);
 
@@ -121,12 +121,12 @@ pub(crate) struct Stamps(Vec<Stamp>);
 struct Stamp {
     inode: u64,
     bytes: u64,
-    /// When the file or its name changed last; nobody can set it back.
+    /// When the file or its name was changed last (ctime, which no program can set).
     changed: Timestamp,
 }
 
 impl Stamps {
-    /// Those of a store, now.
+    /// The stamps of a store's files as they are now.
     pub(crate) fn of(dir: &Path) -> Stamps {
         let stamp = |meta: std::io::Result<fs::Metadata>| match meta {
             Ok(meta) => {
@@ -135,7 +135,7 @@ impl Stamps {
                 Some(Stamp { inode: meta.ino(), bytes: meta.len(), changed })
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            // Nobody knows when.
+            // The time of the change is not known.
             Err(_) => Some(Stamp { inode: 0, bytes: 0, changed: Timestamp::MAX }),
         };
         // A link may be changed, or the file that it leads to.
@@ -143,12 +143,12 @@ impl Stamps {
         Stamps(Rules::files(dir).flat_map(of).flatten().collect())
     }
 
-    /// Whether these are the files that the last pass of any process went by, as far as it could say.
+    /// Whether the last retention pass of any process used the same files, by `retention.announced`.
     pub(crate) fn were_noted(&self, dir: &Path) -> bool {
         fs::read(dir.join(ANNOUNCED)).is_ok_and(|noted| noted == self.text().into_bytes())
     }
 
-    /// Says so of these, for processes that come after this one.
+    /// Writes to `retention.announced` that a pass has used these files.
     pub(crate) fn note(&self, dir: &Path) -> Result<(), Error> {
         if self.were_noted(dir) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Reading the end of a segment file.
+//! Reading the tail and the meta of a segment file, which are at its end.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::segment::tail::{TAIL_BYTES, Tail};
 
 impl Tail {
-    /// Reads tail and meta of a segment file; the index in between is checked as well.
+    /// Reads tail and meta of a segment file, and checks the index too.
     pub(crate) fn read(path: &Path) -> Result<Tail, Error> {
         let file = open(path)?;
         let length = file.metadata().map_err(Error::io("look at", path))?.len();

@@ -1,4 +1,4 @@
-//! Bytes that are written once and read back once: in memory while they are few, else in a file without a name.
+//! Bytes that are written once and read back once: in memory while they are few, then in a file without a name.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use crate::disk::layout::{Folder, Layout};
 use crate::error::Error;
 
-/// Bytes kept in memory before they go to the file.
+/// How many bytes are kept in memory before they go to the file.
 const MEMORY_BYTES: usize = 256 << 10;
 
-/// Bytes in the order they were appended.
+/// Bytes in the order in which they were appended.
 pub(crate) struct Spill {
     layout: Layout,
     memory: Vec<u8>,
@@ -28,19 +28,19 @@ impl Spill {
         self.filed + self.memory.len() as u64
     }
 
-    /// Lets `fill` append some.
+    /// Appends what `fill` appends to the vector that it gets.
     pub(crate) fn append(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
         fill(&mut self.memory);
         if self.memory.len() < MEMORY_BYTES { Ok(()) } else { self.put_aside() }
     }
 
-    /// Keeps none of them in memory.
+    /// Moves all bytes to the file, so that none is in memory.
     pub(crate) fn put_aside(&mut self) -> Result<(), Error> {
         if self.memory.is_empty() {
             return Ok(());
         }
         if self.file.is_none() {
-            // Nobody needs its name, and without one it cannot be left behind.
+            // No process needs the name, and a file without one is never left behind.
             self.file = Some(self.layout.make(Folder::Seg, "spill")?.into_nameless()?);
         }
         let (path, file) = self.file.as_mut().expect("it was just made");
@@ -50,7 +50,7 @@ impl Spill {
         Ok(())
     }
 
-    /// All of them, from the first on.
+    /// Reads all bytes, from the first on.
     pub(crate) fn into_reader(self) -> Result<SpillReader, Error> {
         let file = match self.file {
             None => None,

@@ -1,7 +1,7 @@
-//! The steps a store takes on its disk, one function each: what may fail, and what a power cut may undo.
+//! The steps a store takes on its disk, one function for each: a step may fail, and a power cut may undo it.
 //!
-//! Nothing else in the store changes a file (backups of it apart, which are another directory). A test puts a disk
-//! of its own beneath: one that dies at a step, that is full, or that forgets what was not synced.
+//! No other code of the store changes a file, except that backups are written to another directory. A test puts its
+//! own disk in place of the real one: a disk that dies at a step, is full, or forgets what was not synced.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,16 +15,16 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
-/// The steps. As they stand here they are the system's.
+/// The steps on a disk. The default of each is the system call.
 ///
 /// `path` is the name under which `file` was opened or made.
 pub trait Disk: fmt::Debug + Send + Sync {
-    /// A random number, in which the name of a file to be made ends.
+    /// A random number, which the name of a new file ends in.
     fn number(&self) -> io::Result<u64> {
         random_bytes().map(u64::from_le_bytes)
     }
 
-    /// Makes a file that is not there yet, readable and writable for its owner alone.
+    /// Makes a new file that only its owner can read and write; fails where the name exists.
     fn create(&self, path: &Path) -> io::Result<File> {
         let flags = O_NOFOLLOW | O_CLOEXEC;
         OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).custom_flags(flags).open(path)
@@ -36,7 +36,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
         file.write_all_at(bytes, at)
     }
 
-    /// Sets room aside, so that a full disk shows now; a file system that cannot do so lets the file grow later.
+    /// Preallocates room, so that a full disk is noticed now. Where the file system cannot, the file grows later.
     fn allocate(&self, file: &File, path: &Path, bytes: u64) -> io::Result<()> {
         let _ = path;
         match fallocate(file, FallocateFlags::empty(), 0, bytes as i64) {
@@ -45,7 +45,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
         }
     }
 
-    /// Cuts a file off.
+    /// Shortens a file to `bytes`.
     fn shorten(&self, file: &File, path: &Path, bytes: u64) -> io::Result<()> {
         let _ = path;
         file.set_len(bytes)
@@ -57,13 +57,13 @@ pub trait Disk: fmt::Debug + Send + Sync {
         file.sync_data()
     }
 
-    /// The same, with all that the system knows of the file.
+    /// As [`Disk::sync_data`], with all metadata of the file.
     fn sync_all(&self, file: &File, path: &Path) -> io::Result<()> {
         let _ = path;
         file.sync_all()
     }
 
-    /// Gives a file another name, in place of whatever had it.
+    /// Renames a file; the file that had the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -73,7 +73,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
         fs::hard_link(from, to)
     }
 
-    /// Takes a name away.
+    /// Unlinks a name.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -104,7 +104,7 @@ thread_local! {
     static BENEATH: RefCell<Option<Arc<dyn Disk>>> = const { RefCell::new(None) };
 }
 
-/// Runs something with another disk beneath every store that it opens on this thread.
+/// Runs something on this thread; every store that it opens uses `disk`.
 pub fn on<T>(disk: Arc<dyn Disk>, run: impl FnOnce() -> T) -> T {
     /// Puts the one before back, whatever happens.
     struct Before(Option<Arc<dyn Disk>>);
@@ -117,12 +117,12 @@ pub fn on<T>(disk: Arc<dyn Disk>, run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// The disk beneath what is opened now.
+/// The disk that a store opened now on this thread uses.
 pub(crate) fn current() -> Arc<dyn Disk> {
     BENEATH.with_borrow(|disk| disk.clone()).unwrap_or_else(|| SYSTEM.clone())
 }
 
-/// Runs something on this thread as if the machine had been booted anew: for what a power cut leaves.
+/// Runs something on this thread as if the machine had been booted again: for tests of a power cut.
 pub fn in_boot<T>(boot: [u8; 16], run: impl FnOnce() -> T) -> T {
     /// Puts the one before back, whatever happens.
     struct Before(Option<[u8; 16]>);
@@ -135,7 +135,7 @@ pub fn in_boot<T>(boot: [u8; 16], run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// The boot that [`in_boot`] says.
+/// The boot id that [`in_boot`] has set for this thread.
 pub(crate) fn pretended_boot() -> Option<[u8; 16]> {
     BOOT.get()
 }

@@ -1,4 +1,4 @@
-//! A window of an archive as the list keeps it.
+//! A window of an archive, as the list names it.
 
 use dotter_dot::put_varint;
 
@@ -15,19 +15,19 @@ pub(crate) struct Archive {
     pub(crate) from: u64,
     /// Steps that begin before.
     pub(crate) until: u64,
-    /// Everything before it has been looked at.
+    /// The window was computed from every commit before this order.
     pub(crate) order: Order,
-    /// Where its steps are; nowhere where there are none.
+    /// The segment with its steps; `None` where there are no steps.
     pub(crate) segment: Option<SegmentEntry>,
 }
 
 impl Archive {
-    /// Whether both are the same window, or one lies in the other.
+    /// Whether both are of one step and overlap.
     pub(crate) fn meets(&self, other: &Archive) -> bool {
         self.step == other.step && self.from < other.until && other.from < self.until
     }
 
-    /// Whether a tombstone reaches into it that it does not know of.
+    /// Whether a tombstone hides dots in this window and was committed after the window was computed.
     pub(crate) fn misses(&self, tombstone: &Tombstone) -> bool {
         let (first, last) = tombstone.span();
         tombstone.order > self.order && first < self.until && self.from <= last

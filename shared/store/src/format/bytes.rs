@@ -1,10 +1,8 @@
-//! Reading fields one after the other from bytes nobody vouches for.
-//!
-//! Every read is checked; a read that fails leaves a note of what was wanted, so that an error can say it.
+//! Reading fields one after the other from bytes that may be damaged. Every read is checked.
 
 use dotter_dot::{get_varint, put_varint, unzigzag};
 
-/// The rest of some bytes. All methods give `None` where the bytes end too soon or make no sense.
+/// The bytes not read yet. All methods return `None` where the bytes end too soon or make no sense.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -21,8 +19,8 @@ impl<'a> Fields<'a> {
         T::try_from(self.varint()?).ok()
     }
 
-    /// A count of things of at least `bytes_each` bytes, which the bytes left can hold: so that what is
-    /// allocated for them is bounded by what was read.
+    /// A count of things that have at least `bytes_each` bytes each; `None` where the bytes left are too few for
+    /// them. So memory allocated for the things is bounded by the bytes read.
     pub(crate) fn count(&mut self, bytes_each: usize) -> Option<usize> {
         let count: usize = self.number()?;
         (count.checked_mul(bytes_each)? <= self.0.len()).then_some(count)
@@ -63,7 +61,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A user: 0 where nobody has said who, else one more than the uid.
+/// Appends the uid of an owner: 0 where it is not known, else one more than the uid.
 pub(crate) fn put_owner(out: &mut Vec<u8>, owner: Option<u32>) {
     put_varint(out, owner.map_or(0, |uid| u64::from(uid) + 1));
 }

@@ -1,33 +1,33 @@
-//! Patterns of series names: `%` stands for any run of characters, none included; all else for itself.
+//! Patterns of series names: `%` stands for any run of characters, also for none; every other character for itself.
 
 use std::fmt;
 
-/// Which series are meant. Without a `%` it is one name.
+/// A pattern of series names. Without a `%` it is one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Any text is a pattern.
+    /// Makes a pattern; any text is one.
     pub fn new(text: &str) -> Pattern {
         Pattern(text.into())
     }
 
-    /// As it was given.
+    /// The text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What every name it means begins with.
+    /// The text that every matching name begins with.
     pub fn prefix(&self) -> &str {
         self.0.split('%').next().unwrap_or_default()
     }
 
-    /// Whether it means every name.
+    /// Whether it matches every name.
     pub fn is_all(&self) -> bool {
         !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'%')
     }
 
-    /// Whether it means this name.
+    /// Whether it matches this name.
     ///
     /// ```
     /// # use dotter_store::Pattern;
@@ -39,7 +39,7 @@ impl Pattern {
         let Some(mut rest) = name.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
         let Some(last) = pieces.next_back() else { return rest.is_empty() };
         for piece in pieces {
-            // The first place a piece fits leaves the most for the others.
+            // The first place where a piece fits leaves the most text for the pieces behind it.
             let Some(at) = rest.find(piece) else { return false };
             rest = &rest[at + piece.len()..];
         }

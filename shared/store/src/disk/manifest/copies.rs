@@ -2,12 +2,12 @@
 //!
 //! Always true on disk, whenever a process or the machine stops:
 //!
-//! - what MANIFEST.2 holds is in MANIFEST too, but for damage: MANIFEST is synced first
+//! - an edit in MANIFEST.2 is in MANIFEST too, except where MANIFEST is damaged: MANIFEST is synced first
 //! - an edit counts whole or not at all, and no two edits have the same number
-//! - both files begin with a base, which is everything, and each edit behind it has the number that follows
+//! - both files begin with a base, which is the whole list, and the edits behind it are numbered without a gap
 //!
-//! Who holds MANIFEST.lock completes both before anything else, so a commit that was cut short stands or is gone for
-//! good before the next one begins.
+//! Whoever takes MANIFEST.lock completes both files before anything else. So it is decided for good whether a commit
+//! that was cut short counts, before the next one begins.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,15 +25,15 @@ use crate::format::manifest::edit::Edit;
 /// One of the two files as it was read.
 pub(super) struct Copy {
     pub(super) path: PathBuf,
-    /// `None` where its bytes are damaged.
+    /// `None` where the header is damaged.
     pub(super) header: Option<Header>,
-    /// `None` where the words are damaged.
+    /// `None` where the published words are damaged.
     pub(super) published: Option<Published>,
-    /// Everything behind the header.
+    /// The bytes behind the header.
     pub(super) bytes: Vec<u8>,
-    /// What is wrong with it.
+    /// What is wrong with the file: offset, and what was found there.
     pub(super) damage: Vec<(u64, String)>,
-    /// Every whole edit by its number: its place in the file, and where in `bytes` its payload stands.
+    /// Every whole edit by its number: its offset in the file, and where in `bytes` its payload is.
     edits: BTreeMap<u64, (u64, std::ops::Range<usize>)>,
     /// One past the last whole frame, as an offset in the file.
     pub(super) good_until: u64,
@@ -42,7 +42,7 @@ pub(super) struct Copy {
 impl Copy {
     /// Reads one; `None` where there is no such file.
     ///
-    /// - `all`: what is not published too
+    /// - `all`: read also frames behind the published length
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Copy {
             Err(error) => return Err(error),
         };
         let published = read_published_surely(&file, path)?;
-        // The words count while the boot lasts in which they were written: they are never synced.
+        // The published words count only in the boot that wrote them, since they are never synced.
         let lasting = published.filter(|published| published.boot == this_boot());
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
         let until = match lasting {
@@ -87,7 +87,7 @@ impl Copy {
     }
 
     fn find_edits(&mut self) {
-        // A header that is damaged does not say the number that each frame carries; the frames say it themselves.
+        // A damaged header does not say the number of the file; each frame carries it too.
         let number = self.header.map(|header| header.number).or_else(|| first_number(&self.bytes));
         let Some(number) = number else { return };
         let mut items = Items::new(&self.bytes, HEADER_BYTES as u64, number);
@@ -104,7 +104,7 @@ impl Copy {
                     place = items.good_until();
                 }
                 Item::Damage { at, until, what } => {
-                    // Behind the last frame there is what was set aside, or a commit that was cut short.
+                    // Behind the last frame there is preallocated room, or a commit that was cut short.
                     torn = Some((at, format!("{what}; skipped to {until}")));
                     place = until;
                 }
@@ -123,12 +123,12 @@ impl Copy {
         self.edits.get(&number).map(|(_, range)| &self.bytes[range.clone()])
     }
 
-    /// Whether the edit that is published is there, where that is known: in whichever boot that was, it was on disk.
+    /// Whether every published edit is there, as far as the published words tell.
     pub(super) fn has_what_is_published(&self) -> bool {
         self.published.is_none_or(|published| self.last_edit() >= Some(published.sequence))
     }
 
-    /// Whether its edits stand one behind the other from a base on, with nothing damaged between.
+    /// Whether its edits are numbered without a gap from a base on, and nothing between them is damaged.
     pub(super) fn is_whole(&self) -> bool {
         self.header.is_some() && self.damage.is_empty() && !self.edits.is_empty()
     }
@@ -147,16 +147,16 @@ fn first_number(bytes: &[u8]) -> Option<u64> {
     Some(crate::format::bytes::u64_at(bytes, at + 8))
 }
 
-/// What the edits of both files make.
+/// The list that the edits of both files make.
 pub(super) struct Folded {
     pub(super) manifest: Manifest,
-    /// What is wrong where edits are missing that later ones stand behind, or nothing can be read at all.
+    /// What is wrong, where an edit is damaged in both files, or neither file can be read.
     pub(super) broken: Option<String>,
-    /// Deletes of edits behind the missing ones.
+    /// Deletes from edits behind the missing one.
     pub(super) later: Vec<(u64, Vec<u8>)>,
 }
 
-/// Folds the edits of both files; an edit that is damaged in the one is taken from the other.
+/// Applies the edits of both files in order; an edit that is damaged in one file is taken from the other.
 pub(super) fn fold(copies: &[Copy]) -> Folded {
     let nothing = |what: &str| Folded {
         manifest: Manifest::default(),

@@ -1,4 +1,4 @@
-//! The list while somebody holds MANIFEST.lock: completed, changed, written.
+//! The list under MANIFEST.lock: both files are completed, then an edit is appended to both.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use crate::format::manifest::edit::Edit;
 
 /// The name of the lock that is held for the moment of a commit.
 pub(super) const LOCK: &str = "MANIFEST.lock";
-/// Room set aside in each of the files, so that deletes and what is too old can go on a full disk.
+/// Room that is preallocated in each of the files, so that deletes and retention work on a full disk.
 const ROOM_BYTES: u64 = 1 << 20;
-/// The list is written anew where its edits have come to as many bytes as its base, and to these.
+/// The list is written anew where its edits have as many bytes as its base, and at least so many.
 const EDITS_BYTES_MIN: u64 = 64 << 10;
 
-/// The list, nobody else changing it.
+/// The list while this process holds MANIFEST.lock.
 pub(super) struct List {
     layout: Layout,
     pub(super) manifest: Manifest,
@@ -39,7 +39,7 @@ struct Place {
 }
 
 impl List {
-    /// Takes the lock and completes both files from whichever has more whole edits.
+    /// Takes the lock, and completes both files from the one that has more whole edits.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl List {
         let Folded { mut manifest, .. } = folded;
         super::read_finished(layout, &mut manifest)?;
         let last = manifest.generation;
-        // The one that has everything and is whole; where neither is, both are written anew by the next commit.
+        // The file that is whole and has every edit; where neither is, the next commit writes both anew.
         let whole = copies.iter().position(|copy| copy.is_whole() && copy.last_edit() == Some(last));
         let Some(whole) = whole else {
             return Ok(List { layout: layout.clone(), manifest, place: None, _lock: lock });
@@ -77,11 +77,11 @@ impl List {
         List { layout: layout.clone(), manifest, place: None, _lock: lock }
     }
 
-    /// Makes `after` the list: what it changes is on disk twice, and published, when this returns.
+    /// Makes `after` the list: when this returns, the edit is synced in both files and published.
     ///
     /// # Errors
     ///
-    /// The system's, and the list is as it was then; [`Error::Unknown`] where nobody can say what it is.
+    /// The system's; the list is as it was then. [`Error::Unknown`] where the edit could not be voided either.
     pub(super) fn commit(&mut self, after: &Manifest) -> Result<(), Error> {
         if after.rebuilt.is_some() {
             rebuild::mark(&self.layout)?;
@@ -99,7 +99,7 @@ impl List {
                 place.append(&self.layout, after.generation, &payload)?;
             }
             _ => match self.write_anew(after) {
-                // There is no room for a new file, but there may be for the edit.
+                // There is no room for new files, but there may be room for the edit.
                 Err(error) if is_faithful && error.is_disk_full() => {
                     let place = self.place.as_mut().expect("it was there for the check");
                     place.append(&self.layout, after.generation, &payload)?;
@@ -155,7 +155,7 @@ fn log_of(manifest: &Manifest, number: u64) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Puts a file of these bytes, with room behind them, in the place of whatever is there.
+/// Puts a file of these bytes, with preallocated room behind them, in the place of `path`.
 fn replace(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
     let new = layout.make_beside(path)?;
     let room = (bytes.len() as u64).next_multiple_of(4096) + ROOM_BYTES;
@@ -182,7 +182,7 @@ fn rewrite(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Both files, those that are there.
+/// Reads both files; one that is not there is left out.
 pub(super) fn read_copies(layout: &Layout, all: bool) -> Result<Vec<Copy>, Error> {
     let mut copies = Vec::with_capacity(2);
     for path in paths(layout) {
@@ -193,7 +193,7 @@ pub(super) fn read_copies(layout: &Layout, all: bool) -> Result<Vec<Copy>, Error
 
 /// Makes both files the same and publishes what they hold.
 ///
-/// - `best`: whole, and with every edit
+/// - `best`: the file that is whole and has every edit
 fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, Error> {
     let header = best.header.expect("it is whole");
     let length = best.good_until;
@@ -211,8 +211,8 @@ fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, E
     let finish = |copy: &Copy| -> Result<File, Error> {
         let (path, disk) = (&copy.path, &layout.disk);
         let file = writable(path)?;
-        // What nobody has published may not be on disk although an fsync said nothing, or said it failed: it is
-        // written once more.
+        // An edit that was not published may be missing on disk even if its bytes can be read: its fsync may have
+        // failed, or never have been made. So it is written once more.
         let from = copy.published.map_or(HEADER_BYTES as u64, |published| published.bytes);
         let from = from.clamp(HEADER_BYTES as u64, copy.good_until.min(length));
         let rest = &whole[(from - HEADER_BYTES as u64) as usize..];
@@ -233,7 +233,7 @@ fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, E
                 publish(&file, &path)?;
                 file
             }
-            // Missing, damaged, or of before the list was last written anew.
+            // The other file is missing, damaged, or older than the last time the list was written anew.
             _ => {
                 let mut bytes = header.encode(LogKind::Manifest, &published);
                 bytes.extend_from_slice(whole);
@@ -269,7 +269,7 @@ fn writable(path: &Path) -> Result<File, Error> {
 }
 
 impl Place {
-    /// Whether the edits, one of so many bytes among them, have come to so much that the list is written anew.
+    /// Whether the list is written anew instead of appending an edit of so many bytes.
     fn is_long(&self, bytes: u64) -> bool {
         let edits = self.until + bytes - self.base_until;
         edits > EDITS_BYTES_MIN.max(self.base_until - HEADER_BYTES as u64)

@@ -1,8 +1,11 @@
 //! The list of what counts, on disk: MANIFEST and MANIFEST.2, each a log of edits.
 //!
-//! Always true: an edit is in both files and synced before it is published or acked, and everything that a list names
-//! exists. What an edit replaces is unlinked by the next one, so a reader that has just read the list has time to
-//! open it.
+//! Always true:
+//!
+//! - an edit is synced in both files before it is published, and published before its commit is acknowledged
+//! - every file that the list names exists
+//! - a file that one edit replaces is unlinked by the next commit, so a reader that has just read the list has time
+//!   to open it
 
 mod copies;
 mod list;
@@ -26,18 +29,18 @@ use crate::format::manifest::Manifest;
 
 pub use rebuild::rebuilt;
 
-/// Tells one moment of the list from another without reading it.
+/// Tells whether the list has changed, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
-    /// How far it is published, and by which boot; of one that is damaged, or of another boot, its length.
+    /// The published length; where the published words are damaged or of another boot, the length of the file.
     until: u64,
     boot: [u8; 16],
     /// Of the last edit: the inode of a list that was written anew twice may be the same again, and its length too.
     sequence: u64,
 }
 
-/// The stamp of the list that is there now.
+/// The stamp of the list as it is now.
 pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
     old::refuse(layout)?;
     for path in copies::paths(layout) {
@@ -58,12 +61,12 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
     Err(Error::NoStore(layout.dir.clone()))
 }
 
-/// Reads the list; takes no lock. What is damaged in MANIFEST is read from MANIFEST.2; where both are of no use, the list
-/// is rebuilt in memory from the ends of the segments.
+/// Reads the list; takes no lock. An edit that is damaged in MANIFEST is read from MANIFEST.2; where it is damaged in
+/// both, the list is rebuilt in memory.
 ///
 /// # Errors
 ///
-/// [`Error::NoStore`] where there is none; [`Error::Damaged`] where nothing can be made of what is there.
+/// [`Error::NoStore`] where there is no store; [`Error::Damaged`] where the list cannot be rebuilt either.
 pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
     loop {
         let before = match stamp(layout) {
@@ -144,7 +147,7 @@ fn read_both(layout: &Layout) -> Result<Manifest, Error> {
     rebuild::rebuild(layout, folded)
 }
 
-/// Reads the file of finished rings that a list names; `false` where it is missing.
+/// Reads the file of finished rings that the list names; `false` where a later edit has replaced that file meanwhile.
 fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error> {
     let Some(file) = &manifest.ledger_file else { return Ok(true) };
     let finished = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)?;
@@ -154,7 +157,7 @@ fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error
     Ok(is_there)
 }
 
-/// What is wrong with the two files of the list: which, where, and what.
+/// The damage in MANIFEST and MANIFEST.2: file, offset in bytes, and what is wrong there.
 pub(crate) fn damage(layout: &Layout) -> Result<Vec<(std::path::PathBuf, u64, String)>, Error> {
     let copies = read_copies(layout, false)?;
     let mut damage = Vec::new();
@@ -178,7 +181,7 @@ pub(crate) fn damage(layout: &Layout) -> Result<Vec<(std::path::PathBuf, u64, St
     Ok(damage)
 }
 
-/// Reads the list together with what `look` finds; no edit comes between.
+/// Reads the list and calls `look`, both under MANIFEST.lock: no commit comes between.
 pub(crate) fn read_with<T>(
     layout: &Layout,
     look: impl FnOnce(&Manifest) -> Result<T, Error>,
@@ -191,8 +194,8 @@ pub(crate) fn read_with<T>(
 
 /// Changes the list: reads it under the lock, lets `change` change it, and writes what changed as one edit.
 ///
-/// `change` may give the work up with an error; then nothing has happened. The generation it sees is the number that
-/// the edit will have.
+/// `change` may return an error; then nothing has changed. [`Manifest::generation`] as `change` sees it is the number
+/// that the edit will have.
 pub(crate) fn swap<T>(
     layout: &Layout,
     change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
@@ -214,14 +217,14 @@ fn change_list<T>(
     after.segments.sort_by_key(|segment| segment.order);
     list.commit(&after)?;
     for file in before {
-        // Already gone after a crash in the middle of this loop; nothing depends on it.
+        // A crash in the middle of this loop may have left the file unlinked already; nothing depends on it.
         let _ = layout.disk.remove(&layout.dir.join(file));
     }
     after.rebuilt = None;
     Ok((after, outcome))
 }
 
-/// Does something while nobody changes the list, with the list as it is, whole in both files.
+/// Calls `work` under MANIFEST.lock, once both files are complete.
 pub(crate) fn locked<T>(
     layout: &Layout,
     now: Timestamp,
@@ -257,7 +260,7 @@ impl Locked<'_> {
     }
 }
 
-/// Reads the list under its lock, with what a killed process had written of it and not published.
+/// Reads the list under its lock, after completing an edit that a killed process had written and not published.
 pub(crate) fn completed(layout: &Layout) -> Result<Manifest, Error> {
     old::refuse(layout)?;
     Ok(List::open(layout)?.manifest)
@@ -276,22 +279,22 @@ fn open_or_make(layout: &Layout, now: Timestamp) -> Result<List, Error> {
     let store = StoreId(random_id(now)?);
     // A new store is the first of its lineage.
     let manifest = Manifest { store, lineage: store, wal_first: 1, next_series: 1, ..Manifest::default() };
-    // Once more, for a directory that was there already or that a process made which died right then.
+    // Once more: the directory may have been there already, made by a process that died before it synced the name.
     layout.sync_name(&layout.dir)?;
     let mut list = List::new(layout, lock, manifest.clone());
     list.commit(&Manifest { generation: 1, ..manifest })?;
     Ok(list)
 }
 
-/// Writes a list where there is none: that of a copy.
+/// Writes the list of a backup, which has none yet.
 pub(crate) fn write_new(layout: &Layout, manifest: &Manifest) -> Result<(), Error> {
     List::new(layout, layout.lock(LOCK)?, manifest.clone()).commit(manifest)
 }
 
-/// The name of a new store.
+/// A random id for a new store.
 fn random_id(now: Timestamp) -> Result<[u8; 16], Error> {
     let mut bytes: [u8; 16] = random_bytes()?;
-    // Where the source is still warming up at boot, the clock keeps two stores apart.
+    // Early at boot the random source may not be ready; the time still makes two ids differ.
     for (byte, more) in bytes.iter_mut().zip(now.nanos().to_le_bytes()) {
         *byte ^= more;
     }

@@ -1,9 +1,9 @@
-//! Making the list again where MANIFEST is damaged or missing: where both of its files are of no use: from the edits
-//! that can be read, and from the ends of the segments.
+//! Rebuilding the list where neither MANIFEST nor MANIFEST.2 has all of it: from the edits that can be read, and from
+//! the tails of the segments.
 //!
-//! A rebuilt list is a guess: of the last swap it knows only the segments that this one listed, not what it
-//! deleted. So it says that it was rebuilt, keeps what it replaces as MANIFEST.damaged, and as long as that file is
-//! there, nothing is unlinked for not being listed.
+//! A rebuilt list is a guess: of an edit that is lost it knows the segments that the edit listed, but not what the
+//! edit deleted. So it says that it was rebuilt. The next commit keeps the old MANIFEST as MANIFEST.damaged, and as
+//! long as that file is there, no file is unlinked for not being listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,20 +27,20 @@ use crate::format::segment::{Meta, Tail};
 /// A segment that the edits which can be read do not list.
 struct Later {
     generation: u64,
-    /// The number of the first of those that one swap listed.
+    /// The number of the first segment that the same commit listed.
     swap: u64,
-    /// How many those were.
+    /// How many segments that commit listed.
     together: u64,
     entry: SegmentEntry,
     meta: Meta,
 }
 
-/// Whether there is anything that a list could be made of: a segment or a WAL file of a store.
+/// Whether a list can be rebuilt: there is a segment or a WAL file of a store.
 pub(super) fn is_possible(layout: &Layout) -> bool {
     store_id(layout).is_some()
 }
 
-/// The store that the files beside the list are of, as most of them say; `None` where there are none.
+/// The store id that most segments and WAL files carry; `None` where there are none.
 fn store_id(layout: &Layout) -> Option<(StoreId, Option<StoreId>)> {
     let mut found: BTreeMap<[u8; 16], (usize, Option<StoreId>)> = BTreeMap::new();
     for path in entries(&layout.dir.join("wal")) {
@@ -62,12 +62,12 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Makes the list of what is left: of the edits that stand one behind the other, then of the ends of the segments that
-/// later edits listed, and of the deletes among these edits.
+/// Rebuilds the list: from the edits up to the first that is missing, then from the tails of the segments that later
+/// edits listed, and from the deletes among those later edits.
 ///
 /// # Errors
 ///
-/// [`Error::Damaged`] where no file says of which store it is.
+/// [`Error::Damaged`] where no file says to which store it belongs.
 pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error> {
     let Folded { mut manifest, broken, later: edits } = folded;
     let why = broken.unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
             && tail.store == manifest.store
             && tail.edit > manifest.generation
             && let Some(name) = path.file_name().and_then(|name| name.to_str())
-            // Not a copy under another name.
+            // A copy under another name is left out.
             && words_and_number(name).is_some_and(|(_, number)| number == tail.number)
         {
             last = last.max(tail.edit);
@@ -118,7 +118,8 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     for generation in later.chunk_by(|a, b| a.generation == b.generation) {
         manifest.take_generation(layout, generation);
     }
-    // A seal without a segment leaves no end that would tell of a finish, but the file of finished rings may.
+    // A seal that made no segment left no tail that tells which rings have finished; the file of finished rings may
+    // tell.
     manifest.ledger.prefer_finished();
     for (number, payload) in &edits {
         last = last.max(*number);
@@ -127,14 +128,13 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     manifest.tombstones.sort_by_key(|tombstone| tombstone.order);
     manifest.segments.sort_by_key(|segment| segment.order);
     manifest.obsolete.clear();
-    // What a lost edit listed keeps its number.
+    // A segment that a lost edit listed keeps the number of that edit.
     manifest.generation = last;
     manifest.rebuilt = Some(why);
     Ok(manifest)
 }
 
-/// The file of finished rings that was made last: the one that knows of the most rings, by themselves or in sums, which
-/// never become fewer.
+/// The newest file of finished rings, by the clock in it.
 fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
     let read = |path: PathBuf| {
         let name = path.file_name()?.to_str().filter(|name| words_and_number(name).is_some())?.to_owned();
@@ -146,8 +146,8 @@ fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
     found.max_by_key(|(rings, _)| *rings).map(|(_, file)| file)
 }
 
-/// Whether a swap that came after shows that this one never happened: a segment is replaced once, and a log is sealed
-/// once, so whoever does it again has not found it done.
+/// Whether a later commit shows that this one never took effect. A segment is replaced once and a WAL file is sealed
+/// once, so a later commit that replaces or seals the same did not find this one in the list.
 fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
     let replaces = |number: &u64| after[0].meta.replaced.contains(number);
     let sealed = |swap: &[Later]| swap.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
@@ -158,27 +158,28 @@ fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
 }
 
 impl Manifest {
-    /// Lists what the swaps of one generation listed.
+    /// Lists the segments of all commits that have one edit number.
     ///
-    /// There are several where a crash came before a list was in its place: the next one has the same generation.
+    /// There are several such commits where a crash came before an edit was written: the next commit gets the same
+    /// number.
     ///
-    /// - `later`: by swap
+    /// - `later`: sorted by commit
     fn take_generation(&mut self, layout: &Layout, later: &[Later]) {
-        // A swap that lists several segments counts when all of them are there; before, it had not happened.
+        // A commit of several segments counts when all of them are there.
         let whole = |swap: &&[Later]| swap.len() as u64 == swap[0].together;
         let swaps: Vec<_> = later.chunk_by(|a, b| a.swap == b.swap).filter(whole).collect();
         let is_one = swaps.len() == 1;
         for later in swaps.into_iter().flatten() {
-            // Of several swaps one at most was listed, and none says which. What replaces something is not needed as
-            // long as that is there, and two of them might hold the same dots; what replaces nothing may be all
-            // there is of a commit.
+            // Of several commits with one number at most one was listed, and nothing says which. A segment that
+            // replaces others is not needed while those are there, and both might hold the same dots. A segment that
+            // replaces none may hold the only copy of a commit.
             if is_one || !self.has_what_it_replaces(layout, &later.meta) {
                 self.take_over(later);
             }
         }
     }
 
-    /// Whether all that a segment was made from is still there.
+    /// Whether all segments or WAL files that a segment replaces are still there.
     fn has_what_it_replaces(&self, layout: &Layout, meta: &Meta) -> bool {
         let is_made_from = meta.archive.is_some() || meta.log.is_some() || !meta.replaced.is_empty();
         let has_segment = |number: &u64| {
@@ -188,13 +189,13 @@ impl Manifest {
         is_made_from && has_log && meta.replaced.iter().all(has_segment)
     }
 
-    /// Lists a segment that a lost list had, and drops what it stands for.
+    /// Lists a segment that a lost edit had listed, and removes those it replaces from the list.
     fn take_over(&mut self, later: &Later) {
         let Later { generation, entry, meta, .. } = later;
         self.segments.retain(|segment| !meta.replaced.contains(&segment.number()));
         let totals = &mut self.ledger.totals;
         if entry.order.generation == *generation && meta.archive.is_none() {
-            // Another process's commit: MANIFEST had counted it when it listed it.
+            // A foreign commit: its edit had added its dots to the totals.
             totals.stored_other += entry.dots;
         }
         totals.add(&meta.gone);
@@ -217,7 +218,7 @@ impl Manifest {
     }
 }
 
-/// Keeps what MANIFEST was before a rebuilt list takes its place.
+/// Keeps the old MANIFEST as MANIFEST.damaged, before a commit writes the rebuilt list.
 pub(super) fn mark(layout: &Layout) -> Result<(), Error> {
     let mark = layout.rebuilt_mark();
     let made = match layout.disk.link(&layout.manifest(), &mark) {
@@ -225,15 +226,15 @@ pub(super) fn mark(layout: &Layout) -> Result<(), Error> {
         other => other,
     };
     match made {
-        // It has been rebuilt before, and nobody has looked.
+        // The list was rebuilt before, and nobody has removed the mark since.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         other => other.map_err(Error::io("keep the damaged MANIFEST as", &mark))?,
     }
     layout.sync_dir(&layout.dir)
 }
 
-/// What to tell an operator where the list of what counts had to be rebuilt, now or since somebody last looked;
-/// `None` where it is as it was written.
+/// A message for the operator where the list had to be rebuilt, now or earlier, and MANIFEST.damaged is still there;
+/// `None` where the list is as it was written.
 ///
 /// # Errors
 ///

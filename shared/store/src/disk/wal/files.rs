@@ -1,4 +1,4 @@
-//! Reading the log back: which files there are, how much of each counts, and what a frame does to the ledger.
+//! Reading the log back: which files there are, and how many bytes of each count.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,13 +14,13 @@ use crate::format::listing::StoreId;
 use crate::format::log::frame::{FRAME_HEADER_BYTES, Item, Items};
 use crate::format::log::header::{FIXED_BYTES, HEADER_BYTES, Header, LogKind, Published};
 
-/// Which log, and from where on it is live.
+/// Which log, and where its live part begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogStart {
     pub(crate) store: StoreId,
     /// The first live file.
     pub(crate) first: u64,
-    /// A file of which the list says how many bytes count: its id, and bytes.
+    /// A file whose length the list fixes: its id, and how many of its bytes count.
     pub(crate) fixed: Option<(u64, u64)>,
 }
 
@@ -33,27 +33,27 @@ pub(crate) struct Counts {
     pub(crate) sequence: u64,
 }
 
-/// One WAL file as it lies there.
+/// One WAL file on disk.
 pub(crate) struct LogFile {
     pub(crate) id: u64,
     pub(crate) path: PathBuf,
-    /// Missing where its bytes are damaged, the frames behind it may be whole all the same; or where it is that of
-    /// another file, none of whose frames count.
+    /// `None` where the header is damaged, though the frames behind it may be whole; or where it is the header of
+    /// another file, and then none of its frames count.
     pub(crate) header: Option<Header>,
-    /// What is wrong with its header, where that is missing.
+    /// What is wrong with the header, where `header` is `None`.
     pub(crate) flaw: Option<String>,
-    /// How many of its bytes count, where a later header says so, or the list.
+    /// How many of its bytes count, where the header of the next file or the list says it.
     pub(crate) measured: Option<u64>,
-    /// Whether its header is that of another file: of another store, or under another name.
+    /// Whether the header names another store or another file id.
     pub(crate) is_foreign: bool,
     file: File,
 }
 
 /// The live files, in order.
 ///
-/// Files without a valid header and without a frame that stand behind all others are not among them: no writer has
-/// begun them, or what it had begun is lost. Taken for the last file of the log, they would make the one that is
-/// being written look closed.
+/// Files behind all others that have neither a valid header nor a whole frame are left out: no writer has begun them,
+/// or their content is lost. Were such a file taken for the last one, the file that is being written would look
+/// closed.
 pub(crate) fn files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
     let mut files = all_files(layout, start)?;
     while let Some(last) = files.last()
@@ -65,7 +65,7 @@ pub(crate) fn files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Er
     Ok(files)
 }
 
-/// As [`files`], with those that hold nothing.
+/// As [`files`], with the files that hold nothing.
 pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
@@ -82,7 +82,7 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
             Err(error) if error.is_not_found() => continue,
             other => other?,
         };
-        // A file that holds nothing may stand between the two.
+        // A file that holds nothing may be between the two.
         if let Some(header) = file.header
             && let Some(before) = files.iter_mut().rfind(|before| before.id == header.before_id)
         {
@@ -94,12 +94,12 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
     Ok(files)
 }
 
-/// Whether a file has the header of another than its name says.
+/// Whether the header of a file names another store or another id than `id`.
 pub(crate) fn is_foreign(path: &Path, store: StoreId, id: u64) -> bool {
     LogFile::open(id, path.to_owned(), store).is_ok_and(|file| file.is_foreign)
 }
 
-/// The file in which the log goes on behind that of an id; `None` as long as there is none.
+/// The file that follows the file `id` in the log; `None` as long as there is none.
 pub(crate) fn file_behind(layout: &Layout, start: LogStart, id: u64) -> Result<Option<LogFile>, Error> {
     let next = match LogFile::open(id + 1, layout.wal(id + 1), start.store) {
         Err(error) if error.is_not_found() => return Ok(None),
@@ -108,7 +108,7 @@ pub(crate) fn file_behind(layout: &Layout, start: LogStart, id: u64) -> Result<O
     if next.header.is_some() {
         return Ok(Some(next));
     }
-    // It may hold nothing, and the log go on in the file before it or in a later one.
+    // The next file may hold nothing; then the log goes on in the file before it, or in a later one.
     for file in files(layout, LogStart { first: id + 1, ..start })? {
         if file.header.is_some() || file.has_frames()? {
             return Ok(Some(file));
@@ -151,13 +151,13 @@ impl LogFile {
         Ok(items.any(|item| matches!(item, Item::Frame(_))))
     }
 
-    /// Whether it ends before its header does, which no writer leaves behind.
+    /// Whether the file is shorter than a header, which no writer leaves behind.
     pub(crate) fn is_short(&self) -> Result<bool, Error> {
         Ok(self.size()? < HEADER_BYTES as u64)
     }
 
-    /// How much of it counts: what the header behind it says, or the list; what its writer has published in this boot;
-    /// else, where nobody can be writing it or its words are damaged, every whole frame.
+    /// How much of it counts. The header of the next file or the list decides; else what its writer has published in
+    /// this boot; else every whole frame.
     pub(crate) fn counts(&self) -> Result<Counts, Error> {
         if self.is_foreign {
             return Ok(Counts { bytes: HEADER_BYTES as u64, sequence: 0 });
@@ -173,12 +173,12 @@ impl LogFile {
         Ok(Counts { bytes: self.measured.unwrap_or(until), sequence: sequence.unwrap_or(before) })
     }
 
-    /// The bytes that [`LogFile::counts`] says, and no look at frames where a header says it.
+    /// The bytes of [`LogFile::counts`]; reads no frame where a header says it.
     pub(crate) fn bytes_that_count(&self) -> Result<u64, Error> {
         self.measured.map_or_else(|| self.counts().map(|counts| counts.bytes), Ok)
     }
 
-    /// Where its last whole frame ends, and that frame's sequence; its header's end where there is none.
+    /// Where its last whole frame ends, and the sequence of that frame; where the header ends if it has no frame.
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
     pub(crate) fn whole_frames(&self, bytes: &[u8]) -> (u64, Option<u64>) {
@@ -192,18 +192,18 @@ impl LogFile {
         (items.good_until().max(HEADER_BYTES as u64), sequence)
     }
 
-    /// How far its writer says that it is published, where it does so in this boot of the machine.
+    /// What its writer has published, if that was in this boot.
     pub(crate) fn published(&self) -> Result<Option<Published>, Error> {
         let published = if self.is_foreign { None } else { read_published(&self.file, &self.path)? };
         Ok(published.filter(|published| published.boot == this_boot()))
     }
 
-    /// Which boot of which machine wrote to it last; `None` where its words are damaged.
+    /// The boot in which it was last published; `None` where the published words are damaged.
     pub(crate) fn boot(&self) -> Result<Option<[u8; 16]>, Error> {
         Ok(read_published_surely(&self.file, &self.path)?.map(|published| published.boot))
     }
 
-    /// How long ago it was last written to; zero where the clock has gone back since.
+    /// How long ago it was last written to; zero where the clock has been set back since.
     pub(crate) fn age(&self) -> Duration {
         let modified = self.file.metadata().and_then(|meta| meta.modified());
         modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
@@ -213,14 +213,14 @@ impl LogFile {
         Ok(self.file.metadata().map_err(Error::io("look at", &self.path))?.len())
     }
 
-    /// The bytes from `from` until `until`, fewer where the file ends before; none of a file that is another's.
+    /// The bytes from `from` until `until`, fewer where the file ends before; none where [`LogFile::is_foreign`].
     pub(crate) fn read(&self, from: u64, until: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         self.read_into(from, until, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// As [`LogFile::read`], in place of what `bytes` held: memory that is there already costs no page faults.
+    /// As [`LogFile::read`], into `bytes`, whose content is replaced: memory that is reused costs no page faults.
     pub(crate) fn read_into(&self, from: u64, until: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let length = if self.is_foreign { 0 } else { self.size()? };
         let count = until.min(length).saturating_sub(from) as usize;
@@ -231,10 +231,12 @@ impl LogFile {
         self.file.read_exact_at(bytes, from).map_err(Error::io("read", &self.path))
     }
 
-    /// Rolls the file forward, which its writer has left: every whole frame counts. Returns where the last of them ends.
+    /// Rolls the file forward, whose writer is gone: from now on every whole frame counts. Returns where the last one
+    /// ends.
     ///
-    /// What was not published is written once more before the sync: had an fsync failed, the system would believe those
-    /// bytes to be on disk. Then it is published, so that it counts whether or not a file can be made behind this one.
+    /// The frames that were not published are written once more before the sync: had an fsync failed, the system
+    /// would take those bytes for written. Then they are published, so that they count even if no file can be made
+    /// behind this one.
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
     pub(crate) fn roll_forward(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<Counts, Error> {
@@ -258,12 +260,12 @@ impl LogFile {
         Ok(counts)
     }
 
-    /// Puts the header of a file without frames on disk, where its maker may not have come to do so: it says how much of
+    /// Syncs the header of a file without frames, in case its maker died before it did. The header says how much of
     /// the file before counts.
     pub(crate) fn sync_header(&self, disk: &dyn Disk) -> Result<(), Error> {
         let Some(header) = self.header else { return Ok(()) };
         if self.published()?.is_some() {
-            // It is published only after its sync.
+            // A header is published only after its sync, so it is on disk.
             return Ok(());
         }
         let file = self.writable()?;
@@ -281,9 +283,9 @@ impl LogFile {
         File::options().write(true).open(&self.path).map_err(Error::io("open WAL file", &self.path))
     }
 
-    /// The last sequence that a commit of another process has to stand behind: that of the last frame published, or of
-    /// one behind it that is whole already. The published words may be older than the last ack where the system could
-    /// not write them and read them anew.
+    /// The sequence behind which a foreign commit gets its place: that of the last frame published, or of a whole
+    /// frame behind it. The published words may be older than the last ack: where the system could not write that
+    /// page back, it may have read the old one again.
     pub(crate) fn last_sequence(&self) -> Result<u64, Error> {
         let counts = self.counts()?;
         if self.measured.is_some() || self.is_foreign {
@@ -299,19 +301,19 @@ impl LogFile {
         for item in Items::new(&bytes, counts.bytes, self.id) {
             match item {
                 Item::Frame(frame) => sequence = sequence.max(frame.sequence),
-                // What is being written, or room that is set aside.
+                // A frame that is being written, or preallocated room.
                 Item::Damage { .. } => break,
             }
         }
         Ok(sequence)
     }
 
-    /// All frames that count, as far as that is known: up to the measured length, else to the end of the file.
+    /// The bytes of all frames that may count: up to the measured length, else to the end of the file.
     pub(crate) fn read_all(&self) -> Result<Vec<u8>, Error> {
         self.read(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX))
     }
 
-    /// As [`LogFile::read_all`], in place of what `bytes` held.
+    /// As [`LogFile::read_all`], into `bytes`, whose content is replaced.
     pub(crate) fn read_all_into(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         self.read_into(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX), bytes)
     }

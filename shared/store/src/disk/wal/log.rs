@@ -1,7 +1,7 @@
 //! Writing the log: frames collected in memory, one write and one fdatasync for all of them.
 //!
-//! Ids of series are the caller's keys and mean the same in every file this process writes; each file declares
-//! those it uses, before the first use and once more later.
+//! The id of a series is the same number in every file that this process writes. Each file declares the ids it uses
+//! before their first use, and declares each of them a second time later, so that one damaged frame loses no name.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -25,14 +25,14 @@ use crate::format::wal::payload::{FinishFrame, RecordsFrame, encode_names};
 pub(crate) const FILE_BYTES: u64 = 16 << 20;
 /// A file with dots is closed when it is this old, so that a quiet log becomes a segment too.
 const FILE_AGE: Duration = Duration::from_secs(600);
-/// Names are declared again when this many bytes lie behind their first declaration.
+/// A name is declared a second time this many bytes behind its first declaration.
 const AGAIN_BYTES: u64 = 1 << 20;
-/// Declarations this close to each other are repeated together.
+/// First declarations this close to each other are repeated in one frame.
 const AGAIN_TOGETHER_BYTES: u64 = 64 << 10;
-/// Declarations of one frame stay below this.
+/// The declarations in one frame have fewer bytes than this.
 const NAMES_BYTES: usize = 1 << 20;
 
-/// The file being written, and what waits to be written to it.
+/// The WAL file being written, and the frames that wait to be written to it.
 pub(crate) struct Log {
     layout: Layout,
     /// Whose log it is: store and lineage.
@@ -44,7 +44,7 @@ pub(crate) struct Log {
     /// The file is closed when it has this many bytes.
     file_bytes: u64,
     next_sequence: u64,
-    /// Bytes that have been through fdatasync and are published.
+    /// How many bytes of the file are synced and published.
     synced: u64,
     /// Sequence of the last frame within them.
     synced_sequence: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Log {
     is_mixed: bool,
     incarnations: HashMap<Incarnation, Ring>,
     declared: Vec<Declared>,
-    /// Declared once in this file, oldest first.
+    /// What has been declared once in this file, oldest first.
     again: VecDeque<Again>,
     failed: bool,
     /// Why no file could be begun behind this one, which the next sync says.
@@ -64,11 +64,11 @@ pub(crate) struct Log {
 struct Series {
     name: SeriesName,
     shape: Shape,
-    /// The first series of its name.
+    /// The key of the first series of this name.
     eldest: u32,
-    /// Whether its name has others.
+    /// Whether there are other series of this name.
     has_kin: bool,
-    /// The file that declares it.
+    /// The id of the last file that declares it.
     declared_in: u64,
 }
 
@@ -77,7 +77,7 @@ struct Ring {
     declared_in: u64,
 }
 
-/// Names to declare once more where the file has grown to `at`.
+/// Names to declare a second time once the file has grown to `at`.
 struct Again {
     at: u64,
     series: Vec<u32>,
@@ -88,7 +88,7 @@ impl Log {
     /// Begins a new file behind the one before.
     ///
     /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
-    /// - `file_id`: the least that the file may have
+    /// - `file_id`: the least id that the file may have
     pub(crate) fn begin(
         layout: &Layout,
         list: &Manifest,
@@ -129,9 +129,9 @@ impl Log {
         self.pending.len()
     }
 
-    /// The key a name with a shape gets: the next number.
+    /// Gives a name with a shape the next key.
     ///
-    /// - `kin`: another series of this name, if there is one
+    /// - `kin`: another series of the same name, if there is one
     pub(crate) fn add_series(&mut self, name: SeriesName, shape: Shape, kin: Option<u32>) -> u32 {
         let key = u32::try_from(self.series.len()).ok().filter(|key| *key < SERIES_MAX);
         let key = key.expect("fewer than 2^30 series");
@@ -151,7 +151,7 @@ impl Log {
         (&series.name, &series.shape)
     }
 
-    /// The id of an incarnation; `made` says who it is where it is new to this process.
+    /// The id of an incarnation; `made` describes it where it is new to this process.
     pub(crate) fn incarnation(&mut self, incarnation: Incarnation, made: impl FnOnce() -> Declared) -> u32 {
         if let Some(ring) = self.incarnations.get(&incarnation) {
             return ring.id;
@@ -167,9 +167,9 @@ impl Log {
         &self.declared[id as usize]
     }
 
-    /// Sees to it that this file declares what the next frame uses.
+    /// Declares what the next frame uses and this file has not declared yet.
     ///
-    /// - `keys`: of its series, as often as they are used
+    /// - `keys`: those of the series in the frame; the same key may come several times
     pub(crate) fn declare(
         &mut self,
         keys: impl Iterator<Item = u32>,
@@ -209,7 +209,7 @@ impl Log {
         Ok(())
     }
 
-    /// Repeats the oldest declarations that are still due.
+    /// Declares a second time what is due for it, oldest first.
     fn declare_again(&mut self) -> Result<(), Error> {
         let Some(Again { series, incarnations, .. }) = self.again.pop_front() else { return Ok(()) };
         self.push_names(&series, &incarnations)
@@ -243,7 +243,7 @@ impl Log {
         Ok(())
     }
 
-    /// Adds dots and the records they stand for to what the next sync writes.
+    /// Adds a frame of dots, and of the records they stand for, to what the next sync writes.
     ///
     /// # Errors
     ///
@@ -272,7 +272,7 @@ impl Log {
         Ok(())
     }
 
-    /// Adds the end of a ring.
+    /// Adds a frame that says that a ring has finished.
     pub(crate) fn push_finish(&mut self, finish: &FinishFrame) -> Result<(), Error> {
         self.push(FrameKind::Finish, |out| finish.encode(out))
     }
@@ -284,15 +284,14 @@ impl Log {
         Ok(())
     }
 
-    /// Writes what is pending, puts it on disk, and shows it to followers; begins a new file where this one is full.
+    /// Writes the pending frames, syncs them and publishes them; then begins a new file where this one is full.
     ///
-    /// Gives the length of the file that was closed, if one was. Where no new file can be begun, what was pending counts
-    /// all the same, and the next call is the one that fails.
+    /// Returns the length of the file that was closed, if one was.
     ///
     /// # Errors
     ///
-    /// After one, nothing may be added any more: a failed fsync is never tried again on the same file. What was
-    /// pending is not acked; whether it counts is up to the next writer of the log.
+    /// After an error nothing may be added any more: a failed fsync is never tried again on the same file. The
+    /// pending frames are not acknowledged, and the caller has to void them: [`Log::void`].
     pub(crate) fn sync(&mut self) -> Result<Option<u64>, Error> {
         if self.failed {
             return Err(self.not_begun.take().unwrap_or(Error::GivenUp));
@@ -357,12 +356,12 @@ impl Log {
         Ok(before.1)
     }
 
-    /// The file, and how much of it counts if this writer has failed: what it has published.
+    /// The id of the file, and how many of its bytes are published, which are those that count if this writer fails.
     pub(crate) fn published(&self) -> (u64, u64) {
         (self.file_id, self.synced)
     }
 
-    /// After a failure: begins an empty file that says of this one that nothing counts but what is published.
+    /// After a failure: makes a new file whose header says that only the published bytes of this one count.
     pub(crate) fn void(&self) -> Result<(), Error> {
         let before = self.published();
         create(&self.layout, &self.list, before, self.file_id + 1, self.synced_sequence + 1, None).map(drop)
@@ -374,18 +373,18 @@ impl Log {
     }
 }
 
-/// A writer that ends in peace writes what it still has and cuts off what it had only set aside.
+/// A writer that is dropped without a failure writes its pending frames and cuts off the preallocated room.
 impl Drop for Log {
     fn drop(&mut self) {
         if !self.failed {
-            // Nobody is left to hear of an error; the next writer takes what is there.
+            // An error cannot be reported any more; the next writer takes every whole frame.
             let _ = self.close();
         }
     }
 }
 
-/// The first id from `file_id` on that no file has. A stray file, or one whose content is lost, keeps its name; what
-/// is no file is in the way, and an error when the new one is to have its name.
+/// The first id from `file_id` on that no file has. A file of another store, or one whose content is lost, keeps its
+/// name. Where something else than a file has the name, making the new file is an error.
 fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
     while layout.wal(file_id).symlink_metadata().is_ok_and(|meta| meta.is_file()) {
         file_id += 1;
@@ -393,12 +392,12 @@ fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
     file_id
 }
 
-/// Makes a file whose header is whole and durable before it can hold a frame: the header says of the file before how
-/// much of it counts. Returns its id, the file and its path.
+/// Makes a WAL file, whose header is synced before the file can hold a frame: the header says how many bytes of the
+/// file before count. Returns its id, the file and its path.
 ///
 /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
 /// - `file_id`: the least id that it may have
-/// - `room`: bytes to set aside; a disk that has less lets the file grow as it is written
+/// - `room`: bytes to preallocate; where the disk has less, the file grows as it is written
 pub(crate) fn create(
     layout: &Layout,
     list: &Manifest,
@@ -414,7 +413,7 @@ pub(crate) fn create(
     let header =
         Header { store, lineage, number, first_sequence, before_id: before.0, before_bytes: before.1 };
     let published = Published { bytes: HEADER_BYTES as u64, sequence: first_sequence - 1, boot: this_boot() };
-    // Of no boot, until the header and its name are on disk: whoever finds the file empty sees whether they are.
+    // The boot id stays zero until the header is on disk: so whoever finds the file empty sees whether it is synced.
     let unpublished = Published { boot: [0; 16], ..published };
     // Made beside and renamed: nobody finds a file without a header under the name of one.
     let new = layout.make_beside(&path)?;

@@ -1,10 +1,10 @@
-//! The write-ahead log: what a crash must not take.
+//! The write-ahead log on disk: writing it, and reading it back after a crash.
 //!
 //! Always true on disk:
 //!
-//! - a frame counts whole or not at all, and everything before the synced position has been through fdatasync
-//! - of a file that a later header has measured, nothing beyond that length counts, ever
-//! - file ids and sequences only grow, and no file takes the place of another
+//! - a frame counts whole or not at all, and every byte before the published length is synced
+//! - where a later header says how many bytes of a file count, the bytes beyond them never count
+//! - file ids and sequences only grow, and no file takes the name of another
 //!
 //! Bytes: FORMAT.md, "WAL file".
 

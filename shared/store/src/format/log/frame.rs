@@ -1,22 +1,23 @@
-//! Frames: a checked header, a checked payload, and the way from a damaged one to the next that is whole.
+//! Frames of a log: a checked header, a checked payload, and how a reader gets from a damaged frame to the next whole
+//! one.
 
 use crate::format::bytes::{u32_at, u64_at};
 
 pub(crate) const FRAME_HEADER_BYTES: usize = 40;
-/// The most the payload of a frame of the WAL has.
+/// The most payload bytes of a frame in a WAL file.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 8 << 20;
-/// The most that of an edit has: the first of MANIFEST holds the whole list.
+/// The most payload bytes of an edit: the first edit of MANIFEST holds the whole list.
 const EDIT_BYTES_MAX: usize = 1 << 30;
 const MAGIC: &[u8; 4] = b"DFRM";
 
-/// What a frame holds; `Unknown` is kept apart so that it is passed over, not taken for damage.
+/// What a frame holds. A frame of an unknown kind is passed over and is no damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameKind {
     Names,
     Dots,
     Finish,
     End,
-    /// What a commit changes of the list.
+    /// An edit: what a commit changes in the list.
     Edit,
     Unknown,
 }
@@ -60,7 +61,7 @@ pub(crate) struct Frame<'a> {
 #[derive(Debug)]
 pub(crate) enum Item<'a> {
     Frame(Frame<'a>),
-    /// Bytes that are no frame, with a whole frame somewhere behind them or at the end of what was given.
+    /// Bytes that are no frame; behind them there is a whole frame, or the end of the bytes.
     Damage {
         at: u64,
         until: u64,
@@ -68,7 +69,8 @@ pub(crate) enum Item<'a> {
     },
 }
 
-/// Appends a frame whose payload `fill` writes; where that is too big, gives its bytes and appends nothing.
+/// Appends a frame whose payload `fill` writes. Where the payload is too big, appends nothing and returns its size in
+/// bytes.
 pub(crate) fn push_frame(
     out: &mut Vec<u8>,
     kind: FrameKind,
@@ -172,7 +174,7 @@ impl<'a> Iterator for Items<'a> {
         let Some(payload) =
             self.bytes.get(start..start + payload_bytes).filter(|_| until <= self.bytes.len())
         else {
-            // A header that promises more than there is: a cut file, or a header that survived its frame.
+            // The header says more bytes than there are: the file was cut, or the payload was never written.
             let until = self.next_header(place + 8);
             let item = damage(until, format!("a frame of {payload_bytes} bytes that ends beyond the file"));
             self.place = until;
@@ -180,7 +182,7 @@ impl<'a> Iterator for Items<'a> {
         };
         let found = crc32c::crc32c(payload);
         if found != expected {
-            // Its length may be as wrong as its content, so the search goes on right behind the header.
+            // The length in it may be wrong too, so the search goes on right behind the header.
             let until = self.next_header(place + 8);
             let item = damage(until, format!("checksum {found:08x}, expected {expected:08x}"));
             self.place = until;

@@ -1,4 +1,5 @@
-//! The first 4,096 bytes of a log: which file it is, what it says of the one before, and how far it is published.
+//! The header of a log, 4,096 bytes: which file it is, how much of the file before counts, and how much of this file
+//! is published.
 
 use std::path::Path;
 
@@ -9,12 +10,12 @@ use crate::format::listing::StoreId;
 pub(crate) const HEADER_BYTES: usize = 4096;
 /// The version of store, logs and segments that this build writes, and the only one that it reads.
 pub(crate) const VERSION: u32 = 1;
-/// Bytes of the part that is written once.
+/// Bytes of the part of the header that is written once.
 pub(crate) const FIXED_BYTES: usize = 96;
 pub(crate) const PUBLISHED_AT: u64 = 512;
 pub(crate) const PUBLISHED_BYTES: usize = 36;
 
-/// Which of the two logs a file is of.
+/// To which of the two logs a file belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogKind {
     Wal,
@@ -29,7 +30,7 @@ impl LogKind {
         }
     }
 
-    /// What people call a file of it.
+    /// What messages call a file of it.
     const fn name(self) -> &'static str {
         match self {
             LogKind::Wal => "a WAL file",
@@ -38,13 +39,13 @@ impl LogKind {
     }
 }
 
-/// The part that is written once.
+/// The part of the header that is written once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) store: StoreId,
-    /// What a store and its restored backups have in common.
+    /// The lineage: an id that a store shares with its restored backups.
     pub(crate) lineage: StoreId,
-    /// Of a WAL file its id, of MANIFEST a random number: both are in each of its frames.
+    /// The id of a WAL file, a random number for MANIFEST; each frame of the file carries it too.
     pub(crate) number: u64,
     /// Sequence of the first frame.
     pub(crate) first_sequence: u64,
@@ -54,21 +55,22 @@ pub(crate) struct Header {
     pub(crate) before_bytes: u64,
 }
 
-/// The part that is rewritten after each fdatasync and before any ack. It is not synced itself.
+/// The published words: the part of the header that is rewritten after each fdatasync and before any ack. It is not
+/// synced itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     /// Bytes of the file that have been through fdatasync.
     pub(crate) bytes: u64,
     /// Sequence of the last frame within them.
     pub(crate) sequence: u64,
-    /// Which boot of which machine published it.
+    /// The boot of the machine that published it.
     pub(crate) boot: [u8; 16],
 }
 
 impl Header {
     /// The whole header.
     ///
-    /// - `published`: how far the file is synced as it appears
+    /// - `published`: the published words of a new file
     pub(crate) fn encode(&self, kind: LogKind, published: &Published) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         out[..8].copy_from_slice(kind.magic());
@@ -114,7 +116,7 @@ impl Header {
     }
 }
 
-/// Of the part that is written once but itself.
+/// The checksum of the part that is written once, without the checksum's own bytes.
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..FIXED_BYTES])
 }

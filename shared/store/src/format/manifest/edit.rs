@@ -1,7 +1,7 @@
-//! Edits: what one commit changes of the list, which is one frame of MANIFEST.
+//! Edits: an edit is what one commit changes in the list. It is one frame of MANIFEST.
 //!
-//! Always true: a list is what its base and all edits behind it make, in their order, and an edit is what tells two
-//! lists apart: applied to the one it gives the other.
+//! Always true: the base and all edits behind it, applied in their order, give the list. An edit made from two lists,
+//! applied to the first, gives the second.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,25 +19,26 @@ use crate::format::tombstone::Tombstone;
 /// One thing that an edit changes.
 #[derive(Debug)]
 enum Change {
-    /// Everything.
+    /// The whole list.
     Base(Box<Manifest>),
     /// Segments that count from now on.
     Add(Vec<SegmentEntry>),
-    /// Numbers of segments that count no more.
+    /// Numbers of segments that no longer count.
     Remove(Vec<u64>),
-    /// Deletes.
+    /// New tombstones.
     Delete(Vec<Tombstone>),
-    /// Deletes that have nothing left to hide, or that a later one says all of.
+    /// Tombstones that have nothing left to hide, or that a later one covers, by their order.
     Forget(Vec<Order>),
-    /// First live WAL file, fixed length, next series, file of finished rings; the fields alone count.
+    /// First live WAL file, fixed length, next series id, file of finished rings; only these fields of the list are
+    /// used.
     Log(Box<Manifest>),
-    /// What the clock of retention has read.
+    /// The retention clock.
     Reading(Clock),
-    /// Windows of archives that are no more, by step and start, and those that are new.
+    /// Windows of archives that no longer count, by step and start, and new ones.
     Windows(Vec<(u64, u64)>, Vec<Archive>),
-    /// All files that the next edit unlinks.
+    /// All files that the next commit unlinks.
     Obsolete(Vec<String>),
-    /// Totals, accounts that are new or changed, and accounts that have gone.
+    /// Totals, accounts that are new or changed, and accounts that were removed.
     Accounts(Totals, BTreeMap<Incarnation, Account>, Vec<Incarnation>),
 }
 
@@ -51,7 +52,7 @@ impl Edit {
         Edit(vec![Change::Base(Box::new(manifest.clone()))])
     }
 
-    /// What makes `after` of `before`.
+    /// The edit that makes `before` become `after`.
     pub(crate) fn between(before: &Manifest, after: &Manifest) -> Edit {
         let mut changes = Vec::new();
         let had: HashSet<&SegmentEntry> = before.segments.iter().collect();
@@ -146,7 +147,7 @@ fn windows(before: &Manifest, after: &Manifest, changes: &mut Vec<Change>) {
 }
 
 impl Change {
-    /// Appends its fields and gives its kind.
+    /// Appends its fields and returns its kind.
     fn encode(&self, out: &mut Vec<u8>) -> u8 {
         match self {
             Change::Base(list) => {
@@ -210,7 +211,7 @@ impl Change {
     }
 }
 
-/// The deletes of an edit's payload, as far as it can be read.
+/// The tombstones in the payload of an edit, as far as it can be read.
 pub(crate) fn deletes(payload: &[u8]) -> Vec<Tombstone> {
     let mut fields = Fields(payload);
     let count = fields.count(2).unwrap_or_default();
@@ -228,10 +229,10 @@ pub(crate) fn deletes(payload: &[u8]) -> Vec<Tombstone> {
 }
 
 impl Manifest {
-    /// Applies the payload of an edit's frame; `None` where it makes no sense or holds what this build does not know,
-    /// and the list may then be half changed.
+    /// Applies an edit's payload. `None` where it makes no sense or holds a kind that this build does not know; then
+    /// part of it may have been applied.
     ///
-    /// - `number`: that of the edit
+    /// - `number`: the number of the edit
     pub(crate) fn apply(&mut self, number: u64, payload: &[u8]) -> Option<()> {
         let mut fields = Fields(payload);
         for _ in 0..fields.count(2)? {
@@ -258,7 +259,7 @@ impl Manifest {
                 for _ in 0..fields.count(10)? {
                     self.segments.push(SegmentEntry::decode(fields)?);
                 }
-                // Nearly always they stand behind all others.
+                // New segments nearly always come last in the order.
                 let is_sorted = |new: &[SegmentEntry]| new.is_sorted_by_key(|entry| entry.order);
                 let new = &self.segments[from..];
                 if !is_sorted(new) || new.first().is_some_and(|first| Some(first.order) < before) {

@@ -1,4 +1,4 @@
-//! The fields of the whole list, as the first edit of MANIFEST holds them.
+//! The fields of the whole list, as a base holds them, which is the first edit of MANIFEST.
 
 use dotter_dot::put_varint;
 
@@ -11,7 +11,7 @@ use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::tombstone::Tombstone;
 
 impl Manifest {
-    /// Appends all fields but store, lineage and number, which the header and the frame say.
+    /// Appends all fields except store id, lineage and edit number, which are in the header and in the frame.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.segments.len() as u64);
         self.segments.iter().for_each(|segment| segment.encode(out));
@@ -25,7 +25,7 @@ impl Manifest {
         self.ledger.encode(out);
     }
 
-    /// Reads what [`Manifest::encode`] wrote into this list, which is empty but for store and lineage.
+    /// Reads what [`Manifest::encode`] wrote. This list is empty except for store id and lineage.
     pub(crate) fn decode(&mut self, fields: &mut Fields<'_>) -> Option<()> {
         for _ in 0..fields.count(10)? {
             self.segments.push(SegmentEntry::decode(fields)?);
@@ -75,7 +75,7 @@ pub(super) fn put_files(files: &[String], out: &mut Vec<u8>) {
     files.iter().for_each(|file| put_text(out, file));
 }
 
-/// Paths of files that are to be unlinked, which stay below the store.
+/// Reads paths of files to be unlinked; each is checked to be below the store.
 pub(super) fn take_files(fields: &mut Fields<'_>) -> Option<Vec<String>> {
     let mut files = Vec::new();
     for _ in 0..fields.count(1)? {

@@ -1,4 +1,4 @@
-//! The list of what counts, as it is in memory: live segments, the first live WAL file, deletes, the ledger.
+//! The list of what counts, in memory: live segments, the first live WAL file, tombstones, the ledger.
 //!
 //! Bytes: FORMAT.md, "MANIFEST".
 
@@ -20,36 +20,37 @@ pub(crate) struct LedgerFile {
     pub(crate) bytes: u64,
 }
 
-/// What MANIFEST says.
+/// The list of what counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// The store's name.
+    /// The store id.
     pub(crate) store: StoreId,
-    /// What it has in common with its restored backups.
+    /// The lineage: an id that a store shares with its restored backups.
     pub(crate) lineage: StoreId,
     /// Number of the last edit.
     pub(crate) generation: u64,
-    /// WAL files from this id on count.
+    /// The first live WAL file: files from this id on count.
     pub(crate) wal_first: u64,
-    /// How many bytes count of a WAL file behind which none could be made to say so: its id, and bytes.
+    /// The length of the last WAL file, where no file could be made behind it whose header says it: its id, and how
+    /// many of its bytes count.
     pub(crate) fixed: Option<(u64, u64)>,
-    /// The next id of a series; no id is given again.
+    /// The next id of a series; no id is ever used again.
     pub(crate) next_series: u64,
     /// Live segments in the order of their commits.
     pub(crate) segments: Vec<SegmentEntry>,
-    /// Files, as paths below the store, that the next edit unlinks.
+    /// Files that the next commit unlinks, as paths below the store.
     pub(crate) obsolete: Vec<String>,
-    /// What retention goes by.
+    /// The retention clock.
     pub(crate) clock: Clock,
     /// Windows of archives, by step, then time.
     pub(crate) archives: Vec<Archive>,
-    /// Deletes that may still have something to hide, in the order of their commits.
+    /// Tombstones that may still hide dots, in the order of their commits.
     pub(crate) tombstones: Vec<Tombstone>,
-    /// Where the accounts of finished rings are, as far as they are not in `ledger` itself.
+    /// The file with those accounts of finished rings that are not in `ledger`.
     pub(crate) ledger_file: Option<LedgerFile>,
     /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
     pub(crate) ledger: Ledger,
-    /// What was wrong with MANIFEST, where this list was rebuilt without it; no list on disk says it of itself.
+    /// What was wrong with MANIFEST, where this list was rebuilt. It is not written to disk.
     pub(crate) rebuilt: Option<String>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Manifest {
 type Log<'a> = (u64, Option<(u64, u64)>, u64, Option<&'a LedgerFile>);
 
 impl Manifest {
-    /// Whether both say the same, whatever is in the file of finished rings.
+    /// Whether both lists are equal; the content of the file of finished rings is not compared.
     pub(crate) fn says_what(&self, other: &Manifest) -> bool {
         (self.store, self.lineage, self.generation) == (other.store, other.lineage, other.generation)
             && self.log() == other.log()
@@ -74,13 +75,13 @@ impl Manifest {
         (self.wal_first, self.fixed, self.next_series, self.ledger_file.as_ref())
     }
 
-    /// Every segment file that counts: of dots, then of archives.
+    /// The listing of every segment file that counts: those with dots, then those of archives.
     pub(crate) fn files(&self) -> impl Iterator<Item = &SegmentEntry> {
         self.segments.iter().chain(self.archives.iter().filter_map(|archive| archive.segment.as_ref()))
     }
 
-    /// Sequences at which something was committed past the log, or at which a segment ends: dots of the log from
-    /// both sides of one stay apart.
+    /// Sequences at which a foreign commit stands or a segment ends. Dots of the log before and behind such a
+    /// sequence are not put together.
     pub(crate) fn splits(&self) -> Vec<u64> {
         let segments = self.segments.iter().map(|segment| segment.order.sequence);
         let mut splits: Vec<u64> =
@@ -90,7 +91,7 @@ impl Manifest {
         splits
     }
 
-    /// The last sequence that anything listed stands at.
+    /// The greatest sequence of anything listed.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.splits().last().copied().unwrap_or(0)
     }
