@@ -1,7 +1,7 @@
 //! Compressed dots of one series and one shape.
 //!
-//! Bit for bit what went in comes out: NaN payloads and -0 included. Bytes: FORMAT.md, "Segment". Decoding
-//! trusts nothing: a chunk that does not match its checksum, or that does not make sense, is an error.
+//! Decoding gives the very bits that were encoded, also NaN payloads and -0. Decoding trusts nothing: a chunk that
+//! does not match its checksum, or that makes no sense, is an error. Bytes: FORMAT.md, "Segment".
 
 use std::ops::Range;
 
@@ -13,15 +13,15 @@ use crate::format::codec::{self, numbers, texts, times};
 /// The most dots a chunk has.
 pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
 
-/// Row bytes at which a chunk ends, however few dots it has.
+/// A chunk ends when it has so many row bytes, however few dots it has.
 const CHUNK_ROW_BYTES: usize = 1 << 20;
-/// The most row bytes a chunk decodes to: a row more than where it ends.
+/// The most row bytes of a chunk: one row more than where it ends.
 const ROW_BYTES_LIMIT: usize = CHUNK_ROW_BYTES + ROW_BYTES_MAX;
 const _: () = assert!(ROW_BYTES_LIMIT <= texts::HEAP_BYTES_MAX, "a column's texts fit into a chunk");
 
 const CLOCK: u8 = 1;
 
-/// How many of the dots of `part`, which are of one shape, make a chunk.
+/// How many of the first dots of `part`, which all have `shape`, fit into one chunk.
 pub(crate) fn fitting(run: &Column, part: Range<usize>, shape: &Shape, dots_max: usize) -> usize {
     let most = part.len().min(dots_max).min(CHUNK_DOTS_MAX);
     if shape.word().is_some() {
@@ -32,7 +32,7 @@ pub(crate) fn fitting(run: &Column, part: Range<usize>, shape: &Shape, dots_max:
         bytes += run.row(*index).len();
         bytes <= CHUNK_ROW_BYTES
     };
-    // At least one: a row has fewer bytes than the room there is for it.
+    // At least one dot: a row always fits.
     (part.start..part.start + most).take_while(within).count().max(1)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn encode(run: &Column, part: Range<usize>, shape: &Shape, clock: boo
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Appends what a codec makes of a column: its tag, how many bytes where it is not the last, the bytes.
+/// Appends a column as a codec encodes it: its tag, its size in bytes unless it is the last column, its bytes.
 fn put_column(out: &mut Vec<u8>, last: bool, encode: impl FnOnce(&mut Vec<u8>) -> u8) {
     let at = out.len();
     out.push(0);
@@ -94,9 +94,10 @@ fn encode_rows(run: &Column, part: Range<usize>, shape: &Shape, out: &mut Vec<u8
     }
 }
 
-/// Appends the dots of one chunk to `out`; what is wrong with it otherwise, and `out` is as before.
+/// Appends the dots of one chunk to `out`. Where the chunk is damaged, returns what is wrong and leaves `out` as it
+/// was.
 ///
-/// - `until`: dots at that time and later ones may be left out
+/// - `until`: dots at this time and later may be left out
 pub(crate) fn decode(
     bytes: &[u8],
     shape: &Shape,
@@ -111,7 +112,7 @@ pub(crate) fn decode(
     })
 }
 
-/// What stands behind the checksum of a chunk, where that matches.
+/// The bytes behind the checksum of a chunk; an error where the checksum does not match.
 pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], String> {
     let Some((checksum, rest)) = bytes.split_at_checked(4) else {
         return Err(format!("a chunk of {} bytes", bytes.len()));
@@ -162,7 +163,7 @@ enum Cells {
     Texts { lengths: Vec<u32>, heap: Vec<u8>, next: usize },
 }
 
-/// Rows of a single text, which need no step between the codec and their bytes.
+/// Decodes rows that are a single text: the codec writes their row bytes directly.
 fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Buffers) -> Option<()> {
     let (tag, encoded) = take_column(fields, true)?;
     let mut lengths = Vec::with_capacity(count);
@@ -183,7 +184,7 @@ fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Buffers) -> Opt
     Some(())
 }
 
-/// How many bytes a varint has.
+/// How many bytes the varint of a value has.
 fn varint_bytes(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
@@ -211,7 +212,7 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut B
             }
             cells.push(Cells::Texts { lengths, heap, next: 0 });
         }
-        // Each column is bounded by its codec; here all of them are.
+        // A codec bounds each column; here all columns together are bounded.
         if bytes > ROW_BYTES_LIMIT {
             return None;
         }

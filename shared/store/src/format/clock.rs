@@ -1,8 +1,8 @@
-//! The clock that retention goes by, and the file of finished rings by one of its own.
+//! The retention clock, by which retention judges age. The file of finished rings has a clock of the same kind.
 //!
-//! Always true: it advances no faster than the machine's boot-time clock, so that a wall clock set wrong makes
-//! nothing old; and after a jump of the wall clock, which a machine that was off is seen to make too, it waits for a
-//! day of boot time before it follows.
+//! Always true: it advances no faster than the machine's boot-time clock, so a wall clock that is set wrong makes
+//! nothing old. Where the wall clock has jumped ahead, it follows only after a day of boot time. A machine that was
+//! off looks like such a jump.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::format::bytes::Fields;
 
 /// A wall clock that is further ahead than this has jumped.
 const JUMP: Duration = Duration::from_secs(60);
-/// How long a jump is waited out, in boot time.
+/// For how long after a jump the clock does not follow, in boot time.
 const PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// What the machine's clocks say.
@@ -20,13 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(86_400);
 pub struct Machine {
     /// The wall clock.
     pub wall: Timestamp,
-    /// Which boot this is.
+    /// The id of this boot.
     pub boot: [u8; 16],
-    /// Time since then, suspended or not.
+    /// Time since the boot, including time in which the machine was suspended.
     pub since_boot: Duration,
 }
 
-/// The retention clock as the manifest keeps it.
+/// The retention clock, as the list keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Clock {
     /// What it shows; zero before the first pass.
@@ -37,7 +37,7 @@ pub(crate) struct Clock {
     ahead_since: u64,
 }
 
-/// Whether a pass may remove what is too old, or says only what it would.
+/// Whether a retention pass may remove what is too old, or only reports what it would remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
     Remove,
@@ -49,11 +49,11 @@ impl Clock {
     pub(crate) const NEVER: Clock =
         Clock { now: Timestamp::MIN, boot: [0; 16], since_boot: 0, ahead_since: 0 };
 
-    /// Advances to what the machine says, as far as it is believed.
+    /// Advances to the wall clock, as far as the rule above allows.
     pub(crate) fn advance(&mut self, machine: &Machine) -> Pass {
         let since_boot = u64::try_from(machine.since_boot.as_nanos()).unwrap_or(u64::MAX);
         let is_first = *self == Clock::default();
-        // How long the machine was off nobody knows: of another boot only its own time counts.
+        // After another boot only the time since that boot counts: how long the machine was off is not known.
         let is_same = self.boot == machine.boot;
         let elapsed = if is_same { since_boot.saturating_sub(self.since_boot) } else { since_boot };
         let allowed = self.now.saturating_add(Duration::from_nanos(elapsed));
@@ -68,7 +68,7 @@ impl Clock {
         if machine.wall < self.now {
             self.ahead_since = 0;
             let is_jump = self.now.since(machine.wall) > JUMP;
-            // What is old does not grow young again: it waits until the wall clock has caught up.
+            // The clock never goes back: it stands still until the wall clock has caught up.
             return if is_jump { Pass::Report } else { Pass::Remove };
         }
         if machine.wall.since(allowed) <= JUMP {

@@ -1,10 +1,10 @@
-//! How the list names a segment: file, place in the order of commits, what is in it.
+//! A listing: what the list says of one segment. Also the names of files, store ids and the order of commits.
 
 use dotter_dot::{Timestamp, put_varint};
 
 use crate::format::bytes::{Fields, put_text};
 
-/// The name of a store: 16 random bytes, shown as 32 hex digits.
+/// The id of a store: 16 random bytes, shown as 32 hex digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoreId(pub [u8; 16]);
 
@@ -14,16 +14,16 @@ impl std::fmt::Display for StoreId {
     }
 }
 
-/// Where a commit stands among all others: by sequence, then by generation.
+/// The place of a commit in the order of commits: by sequence, then by edit number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Order {
-    /// The last WAL sequence it holds, or the last synced one it saw.
+    /// The last sequence of the log that it holds; for a foreign commit, the last one before it.
     pub(crate) sequence: u64,
-    /// 0 for what came through the WAL; else the generation that listed it.
+    /// 0 for what came through the log; for a foreign commit the number of its edit.
     pub(crate) generation: u64,
 }
 
-/// One live segment.
+/// The listing of one live segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SegmentEntry {
     /// File name within `seg/`.
@@ -34,7 +34,7 @@ pub(crate) struct SegmentEntry {
     pub(crate) first_time: Timestamp,
     /// Time of its last dot.
     pub(crate) last_time: Timestamp,
-    /// Where it stands among the commits.
+    /// Its place in the order of commits.
     pub(crate) order: Order,
     /// How often its dots have been merged.
     pub(crate) level: u32,
@@ -42,23 +42,23 @@ pub(crate) struct SegmentEntry {
     pub(crate) dots: u64,
     /// Series in it.
     pub(crate) series: u64,
-    /// What tombstones up to this generation hide is no longer in it.
+    /// Dots hidden by tombstones up to this edit number are no longer in it.
     pub(crate) purged: u64,
     /// The store it belongs to.
     pub(crate) store: StoreId,
 }
 
-/// Hex digits of the number that a file's name ends in.
+/// How many hex digits the number has that a file's name ends in.
 const NUMBER_DIGITS: usize = 16;
 
-/// The name of a file with this number.
+/// The name of the file with a number.
 ///
-/// - `words`: for people; letters, digits, `-` and `.`
+/// - `words`: the part that is for people: letters, digits, `-` and `.`
 pub(crate) fn numbered_name(words: &str, number: u64) -> String {
     format!("{words}-{number:016x}")
 }
 
-/// The words and the number of a name as [`numbered_name`] makes it; `None` where the name is none of ours.
+/// The words and the number of a name that [`numbered_name`] made; `None` for any other name.
 pub(crate) fn words_and_number(name: &str) -> Option<(&str, u64)> {
     let (words, digits) = name.rsplit_once('-')?;
     let is_of_words = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
@@ -66,7 +66,7 @@ pub(crate) fn words_and_number(name: &str) -> Option<(&str, u64)> {
     Some((words, u64::from_str_radix(digits, 16).ok().filter(|_| is_ours)?))
 }
 
-/// Whether these are digits as a name of ours ends in.
+/// Whether a text is a number as [`numbered_name`] writes it: 16 hex digits in lower case.
 pub(crate) fn is_number(digits: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     digits.len() == NUMBER_DIGITS && digits.bytes().all(is_digit)

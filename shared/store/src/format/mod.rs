@@ -1,5 +1,5 @@
-//! Bytes and what they mean: codecs, chunks, segments, frames, the list, names, rules. Slices only: nothing here opens a
-//! file or asks a clock.
+//! Bytes and their meaning: codecs, chunks, segments, frames, the list, names, rules. Nothing here opens a file or
+//! reads a clock.
 //!
 //! Layers, each of which uses those before it and none behind it: `format`, `disk`, `read`, `write`.
 

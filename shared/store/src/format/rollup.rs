@@ -1,11 +1,11 @@
-//! A step of an archive: what the numbers in it come to.
+//! A step of an archive: least, greatest, sum, count and last of the numbers in it.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use dotter_dot::{Cell, Column, Format, Shape, Timestamp, Value};
 
-/// What the finite numbers of one step of a series come to.
+/// The finite numbers of one step of a series, put together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rollup {
     /// Where the step begins.
@@ -20,13 +20,13 @@ pub struct Rollup {
     pub count: u64,
     /// The latest.
     pub last: f64,
-    /// Of how many steps of archives it is put together; 1 where it comes from dots.
+    /// From how many steps of archives it is made; 1 where it is made from dots.
     pub steps: u64,
-    /// How much time those are.
+    /// How much time these steps cover.
     pub width: Duration,
 }
 
-/// Its columns in a segment.
+/// The shape of a step in a segment.
 static SHAPE: LazyLock<Shape> = LazyLock::new(|| {
     let format = Format::new("FFFUF").expect("five letters");
     Shape::new(format, "", &["min", "max", "sum", "count", "last"]).expect("five columns")
@@ -49,9 +49,9 @@ impl Rollup {
         run.push(&SHAPE, self.time, Cell::Row(&row));
     }
 
-    /// The row at `index` of an archive; `None` where it is of another shape.
+    /// Reads the row at `index`; `None` where it is of another shape.
     ///
-    /// - `step`: of the archive, in nanoseconds
+    /// - `step`: the step of the archive, in nanoseconds
     pub(crate) fn take(run: &Column, index: usize, step: u64) -> Option<Rollup> {
         let shape = run.shape_at(index);
         let mut cells = run.values(index, shape);
@@ -67,7 +67,7 @@ impl Rollup {
         Some(Rollup { time, min, max, sum, count, last, steps: 1, width })
     }
 
-    /// Takes in what came later.
+    /// Adds a later step.
     pub(crate) fn absorb(&mut self, later: &Rollup) {
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
@@ -79,7 +79,7 @@ impl Rollup {
     }
 }
 
-/// Makes steps of what comes in the order of time.
+/// Makes steps from numbers or finer steps, which come in the order of time.
 pub(crate) struct Fold {
     step: u64,
     open: Option<Rollup>,
@@ -91,14 +91,15 @@ impl Fold {
         Fold { step, open: None }
     }
 
-    /// Takes in a number; gives a step that is done by it. Numbers that are not finite are left out.
+    /// Adds a number; returns the step before, if this number begins a new one. Numbers that are not finite are left
+    /// out.
     pub(crate) fn number(&mut self, time: Timestamp, number: f64) -> Option<Rollup> {
         let (min, max, sum, last) = (number, number, number, number);
         let own = Rollup { time, min, max, sum, count: 1, last, steps: 0, width: Duration::ZERO };
         if number.is_finite() { self.rollup(own) } else { None }
     }
 
-    /// Takes in a finer step, of which no part lies in another coarse one.
+    /// Adds a finer step, which lies in one coarse step; returns the coarse step before, if a new one begins.
     pub(crate) fn rollup(&mut self, mut finer: Rollup) -> Option<Rollup> {
         finer.time = Timestamp::from_nanos(finer.time.nanos() / self.step * self.step);
         match &mut self.open {
@@ -116,7 +117,7 @@ impl Fold {
     }
 }
 
-/// What comes from dots is one step; steps of archives and dots together are not more time than there is.
+/// Finishes a step: one made from dots counts as one step, and no step covers more time than its width.
 fn whole(done: Rollup, step: u64) -> Rollup {
     let step = Duration::from_nanos(step);
     match done.steps {

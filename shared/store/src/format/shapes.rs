@@ -1,4 +1,4 @@
-//! Shapes as they stand in files, and each of them once in memory.
+//! Shapes: their bytes in files, and a table that holds each shape once in memory.
 
 use std::collections::HashMap;
 
@@ -15,20 +15,20 @@ pub(crate) fn put_shape(out: &mut Vec<u8>, shape: &Shape) {
     shape.columns().iter().for_each(|name| put_text(out, name));
 }
 
-/// Reads what [`put_shape`] wrote; `None` where it is no shape, or of a kind that this build does not know.
+/// Reads what [`put_shape`] wrote; `None` where it is no shape, or has a kind that this build does not know.
 pub(crate) fn take_shape(fields: &mut Fields<'_>) -> Option<Shape> {
     let (format, unit) = (fields.text()?, fields.text()?);
     let kind = Kind::from_code(fields.byte()?)?;
     let count = fields.count(1)?;
     if count == 0 && unit.is_empty() && format == "F" && kind == Kind::Unsaid {
-        // What nearly every series has is made once.
+        // Nearly every series has the shape of one plain number: it is made once and shared.
         return Some(Shape::number());
     }
     let columns = (0..count).map(|_| fields.text()).collect::<Option<Vec<_>>>()?;
     Some(Shape::new(Format::new(format).ok()?, unit, &columns).ok()?.with_kind(kind))
 }
 
-/// Shapes by number, in the order they were met.
+/// Shapes, numbered in the order in which they were first met.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shapes {
     shapes: Vec<Shape>,
@@ -36,7 +36,7 @@ pub(crate) struct Shapes {
 }
 
 impl Shapes {
-    /// The number of a shape, which it gets where it has none yet.
+    /// The number of a shape; a new shape gets the next number.
     pub(crate) fn number(&mut self, shape: &Shape) -> u32 {
         if let Some(number) = self.numbers.get(shape) {
             return *number;
@@ -47,7 +47,7 @@ impl Shapes {
         number
     }
 
-    /// The one in memory that is equal.
+    /// The equal shape that is in the table already, so that memory is shared.
     pub(crate) fn intern(&mut self, shape: Shape) -> Shape {
         if shape.is(&Shape::number()) {
             return shape;
@@ -56,7 +56,7 @@ impl Shapes {
         self.shapes[number as usize].clone()
     }
 
-    /// All of them.
+    /// All shapes by number.
     pub(crate) fn as_slice(&self) -> &[Shape] {
         &self.shapes
     }

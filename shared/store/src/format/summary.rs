@@ -1,4 +1,4 @@
-//! What the numbers of a chunk come to, so that a question about many dots need not decode them.
+//! The summary of a chunk's numbers, so that a query over many dots need not decode them.
 
 use std::ops::Range;
 
@@ -6,30 +6,30 @@ use dotter_dot::{Column, put_varint};
 
 use crate::format::bytes::Fields;
 
-/// Chunks of fewer dots have none: decoding them costs less than it would take in the index.
+/// Chunks of fewer dots have no summary: to decode them costs less than a summary in the index.
 const DOTS_MIN: usize = 1024;
 
-/// Of the finite numbers of a chunk: NaN and infinities, and dots without a number, are left out of all of it.
+/// The summary of the finite numbers of a chunk. NaN, infinities and dots without a number are left out.
 ///
-/// A number is the nearest f64; of a row that of its first number column.
+/// A number is the nearest f64; for a row it is that of its first number column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// How many; the others are zero where this is.
+    /// How many; where this is zero, all other fields are zero.
     pub count: u64,
     /// The least.
     pub min: f64,
     /// The greatest.
     pub max: f64,
-    /// All of them, added up in the order of time; infinite where that is too much for an f64.
+    /// Their sum, added in the order of time; infinite where it is too large for an f64.
     pub sum: f64,
-    /// That of the earliest dot.
+    /// The number of the earliest dot.
     pub first: f64,
-    /// That of the latest dot.
+    /// The number of the latest dot.
     pub last: f64,
 }
 
 impl Summary {
-    /// Of dots in the order of time; `None` where they are too few to be worth it.
+    /// The summary of dots that are sorted by time; `None` where they are fewer than [`DOTS_MIN`].
     pub(crate) fn of(run: &Column, part: Range<usize>) -> Option<Summary> {
         if part.len() < DOTS_MIN {
             return None;
@@ -52,12 +52,12 @@ impl Summary {
         Some(all)
     }
 
-    /// Appends it: the count and one, then five numbers where there are any; a zero where there is none of it.
+    /// Appends a summary: one more than the count, then five numbers if the count is not zero; a 0 for no summary.
     pub(crate) fn put(summary: Option<Summary>, out: &mut Vec<u8>) {
         let Some(Summary { count, min, max, sum, first, last }) = summary else { return out.push(0) };
         put_varint(out, count + 1);
         if count > 0 {
-            // Numbers people use have their last bytes zero, which come first here and cost nothing.
+            // The low bytes of most numbers are zero; written as the high bits of a varint they cost nothing.
             for number in [min, max, sum, first, last] {
                 put_varint(out, number.to_bits().swap_bytes());
             }

@@ -1,10 +1,10 @@
-//! Deletes: a tombstone in the manifest hides at once what was committed before it; compaction takes it away.
+//! Deletes: a tombstone in the list hides dots that were committed before it; a seal or a compaction removes them.
 //!
 //! Always true:
 //!
-//! - a tombstone stands in the order of commits like any other commit, and hides only what stands before it
+//! - a tombstone has a place in the order of commits like any other commit, and hides only dots that stand before it
 //! - it stays until no segment and no live WAL file can hold a dot that it hides
-//! - what is sealed or merged is freed of the dots that are hidden by then, and counted as deleted there
+//! - a seal and a merge leave out the dots that are hidden by then, and count them as deleted
 
 use std::ops::Range;
 
@@ -14,10 +14,10 @@ use crate::format::bytes::{Fields, put_text};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::pattern::Pattern;
 
-/// The most tombstones a store has at a time: each is asked for every series that is read.
+/// The most tombstones a store has at a time: each is compared with every series that is read.
 pub const TOMBSTONES_MAX: usize = 1024;
 
-/// A delete as the manifest keeps it.
+/// A delete, as the list keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tombstone {
     pub(crate) order: Order,
@@ -29,7 +29,7 @@ pub(crate) struct Tombstone {
     pub(crate) last: u64,
 }
 
-/// Spans of time: sorted, and no two of them meet or touch.
+/// Spans of time: sorted, none of them overlapping or adjacent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spans(Vec<(u64, u64)>);
 
@@ -46,7 +46,7 @@ impl Tombstone {
             && self.pattern.matches(name)
     }
 
-    /// Whether whatever `other` hides it hides as well, being the later one.
+    /// Whether it hides every dot that `other` hides, given that it is the later of the two.
     pub(crate) fn says_all_of(&self, other: &Tombstone) -> bool {
         let from = self.first_key <= other.first_key;
         let until = match (&self.last_key, &other.last_key) {
@@ -89,9 +89,9 @@ impl Tombstone {
     }
 }
 
-/// When dots of a series are hidden that were committed at `order`.
+/// The spans of time in which dots of a series are hidden that were committed at `order`.
 ///
-/// - `purged`: tombstones up to this generation have been applied to them
+/// - `purged`: the number of the last edit whose tombstones have been applied to these dots already
 pub(crate) fn hidden(tombstones: &[Tombstone], name: &str, order: Order, purged: u64) -> Spans {
     let mut spans = Spans::default();
     for tombstone in tombstones {
@@ -103,7 +103,7 @@ pub(crate) fn hidden(tombstones: &[Tombstone], name: &str, order: Order, purged:
 }
 
 impl Spans {
-    /// Adds the moments from `first` to `last`, both included.
+    /// Adds the span from `first` to `last`, both included.
     pub(crate) fn add(&mut self, first: u64, last: u64) {
         let from = self.0.partition_point(|span| span.1.saturating_add(1) < first);
         let until = self.0.partition_point(|span| span.0 <= last.saturating_add(1));
@@ -120,12 +120,12 @@ impl Spans {
         self.0.is_empty()
     }
 
-    /// Gives `each` every span, first and last moment.
+    /// Calls `each` with the first and last moment of every span.
     pub(crate) fn each(&self, mut each: impl FnMut(u64, u64)) {
         self.0.iter().for_each(|(first, last)| each(*first, *last));
     }
 
-    /// What of `from..until` lies outside, as half-open ranges.
+    /// The parts of `from..until` outside of the spans, as half-open ranges.
     pub(crate) fn gaps(&self, from: u64, until: u64) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut start = from;
@@ -142,24 +142,24 @@ impl Spans {
         gaps
     }
 
-    /// Whether that moment lies within.
+    /// Whether a moment lies in a span.
     pub(crate) fn contains(&self, time: u64) -> bool {
         self.covers(time, time)
     }
 
-    /// Whether all moments from `first` to `last` lie within.
+    /// Whether every moment from `first` to `last` lies in a span.
     pub(crate) fn covers(&self, first: u64, last: u64) -> bool {
         let at = self.0.partition_point(|span| span.1 < first);
         self.0.get(at).is_some_and(|span| span.0 <= first && last <= span.1)
     }
 
-    /// Whether any moment from `first` to `last` lies within.
+    /// Whether any moment from `first` to `last` lies in a span.
     pub(crate) fn meets(&self, first: u64, last: u64) -> bool {
         let at = self.0.partition_point(|span| span.1 < first);
         self.0.get(at).is_some_and(|span| span.0 <= last)
     }
 
-    /// Takes sorted dots out that lie within; returns how many those were.
+    /// Removes from sorted dots those that lie in a span; returns how many it removed.
     pub(crate) fn remove(&self, dots: &mut Column) -> u64 {
         let (Some(first), Some(last)) = (dots.times().first(), dots.times().last()) else { return 0 };
         if !self.meets(*first, *last) {
@@ -172,7 +172,7 @@ impl Spans {
         removed as u64
     }
 
-    /// Which of sorted times lie outside, as runs of places.
+    /// The places of those of the sorted times that lie outside of the spans, as ranges.
     pub(crate) fn outside(&self, times: &[u64]) -> Vec<Range<usize>> {
         let mut kept = Vec::new();
         let mut start = 0;

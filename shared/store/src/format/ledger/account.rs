@@ -7,7 +7,7 @@ use dotter_dot::{Incarnation, Reason, TimeRange, Timestamp, put_varint};
 use crate::format::bytes::{Fields, put_owner, put_text};
 use crate::format::ledger::counters::Counters;
 
-/// Time spans kept per reason; further ones widen the last.
+/// The most time spans of a reason; a further one widens the last.
 const SPANS_MAX: usize = 64;
 
 /// One incarnation's account.
@@ -17,9 +17,9 @@ pub struct Account {
     pub application: String,
     /// Uid of the ring's owner, where it is known.
     pub owner: Option<u32>,
-    /// When the store first heard of it.
+    /// When the store first received anything from the ring.
     pub first_seen: Timestamp,
-    /// Per lane, what became of its records.
+    /// What became of the records of each lane.
     pub lanes: BTreeMap<u32, LaneAccount>,
     /// Records lost, by reason.
     pub lost: BTreeMap<Reason, Tally>,
@@ -48,12 +48,13 @@ pub struct LaneAccount {
     pub elsewhere: u64,
 }
 
-/// How many, and when.
+/// How many records were lost for one reason, and when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Records.
     pub count: u64,
-    /// When they would have been, where that is known, oldest news first; with the records in each.
+    /// The time spans of lost records, where they are known, with the count of records in each; in the order in which
+    /// the losses were booked.
     pub spans: Vec<(TimeRange, u64)>,
 }
 
@@ -72,7 +73,7 @@ impl Tally {
 }
 
 impl Account {
-    /// Dots for which publish returned, as far as the store has heard.
+    /// Dots for which publish returned, as far as the store knows.
     pub fn published(&self) -> u64 {
         total(self.lanes.values().map(|lane| lane.next).chain(self.refused_in_ring.values().copied()))
     }
@@ -184,7 +185,7 @@ pub(super) fn counts(fields: &mut Fields<'_>) -> Option<BTreeMap<Reason, u64>> {
     (0..fields.count(2)?).map(|_| Some((Reason(fields.byte()?), fields.varint()?))).collect()
 }
 
-/// A sum of numbers that a ring may have made up: it ends at the greatest number instead of wrapping.
+/// The sum of numbers that come from a ring and may be anything: it saturates instead of wrapping.
 pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
     counts.into_iter().fold(0, u64::saturating_add)
 }

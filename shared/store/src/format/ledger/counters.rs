@@ -1,7 +1,7 @@
 //! The last totals of the counters of one ring.
 //!
-//! A ring tells how far its counters have come since it was made, the store keeps sums over all rings. What a total
-//! adds to a sum is its difference to the last total of the same ring.
+//! A ring publishes the total of each counter since the ring was made. The store keeps sums over all rings: a total
+//! adds its difference to the last total of the same ring.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,12 +15,12 @@ use crate::format::shapes::{Shapes, put_shape, take_shape};
 /// Bytes that the counters of one ring may take in its account: some 70,000 with names of 40 bytes.
 pub const COUNTERS_BYTES_MAX: usize = 4 << 20;
 
-/// A text of one byte, a shape of five, a word.
+/// The fewest bytes of a counter: a name of one byte with its length, a shape of five bytes, a word.
 const COUNTER_BYTES_MIN: usize = 2 + 5 + 8;
 
-/// Per counter of a ring its last total.
+/// The last total of each counter of a ring.
 ///
-/// Always true: all shapes are of one column, `U` or `F`. Totals are words: of `F` the bits of the f64.
+/// Always true: every shape has one column, `U` or `F`. A total is a word: for `F` the bits of the f64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Shared by copies of the account until one of them is changed: a commit copies and compares all accounts.
@@ -40,7 +40,7 @@ impl Counters {
         self.totals.iter().map(|((name, shape), total)| (name, shape, *total))
     }
 
-    /// Counters.
+    /// How many counters there are.
     pub fn len(&self) -> usize {
         self.totals.len()
     }
@@ -55,13 +55,13 @@ impl Counters {
         COUNTERS_BYTES_MAX.saturating_sub(self.bytes)
     }
 
-    /// Bytes that a counter takes; none where it is kept already.
+    /// Bytes that a further counter takes; 0 where it is kept already.
     pub fn bytes_wanted(&self, name: &SeriesName, shape: &Shape) -> usize {
         if self.total(name, shape).is_some() { 0 } else { bytes_of(name, shape) }
     }
 
-    /// Puts a total in the place of the one before. One that is no number of a counter, or for which there is no
-    /// room, is left out; those that are kept go on.
+    /// Replaces the last total of a counter. A total that is no value of a counter is left out, and so is a new
+    /// counter for which there is no room.
     pub(super) fn book(&mut self, name: &SeriesName, shape: &Shape, total: u64) {
         if !is_of_counter(shape) || self.bytes_wanted(name, shape) > self.room() {
             return;

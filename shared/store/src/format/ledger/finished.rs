@@ -1,7 +1,8 @@
-//! The file of what is over: the accounts of finished rings, and per application the sum of those long finished.
+//! The file of finished rings: the accounts of rings that finished lately, and for each application the sum over the
+//! rings that finished long ago.
 //!
-//! A file never changes; another takes its place. Each record has a checksum of its own, so that damage costs
-//! what it hits and nothing else.
+//! A file never changes; a new file takes its place. Each record has its own checksum, so damage costs only the
+//! records that it hits.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -15,21 +16,22 @@ use crate::format::listing::StoreId;
 
 const MAGIC: &[u8; 8] = b"DOTTRLED";
 pub(crate) const VERSION: u32 = 1;
-/// Header of the file, and of each record.
+/// Bytes of the file's header.
 const HEADER_BYTES: usize = 48;
 const RECORD_BYTES: usize = 16;
-/// Records begin at multiples of it, so that the next one is found behind a damaged one.
+/// Records begin at multiples of this, so that a reader finds the next record behind a damaged one.
 const ALIGNMENT: usize = 8;
 const APPLICATION: u8 = 0;
 const ACCOUNT: u8 = 1;
 const CLOCK: u8 = 2;
 
-/// What became of the dots of an application's rings that finished so long ago that they are told apart no more.
+/// What became of the dots of those rings of an application that finished long ago and have no account of their own
+/// any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Application {
     /// Rings.
     pub rings: u64,
-    /// When the store heard of the first of them.
+    /// When the store first received anything from the first of them.
     pub first_seen: Timestamp,
     /// When the last of them was finished.
     pub finished: Timestamp,
@@ -45,17 +47,17 @@ pub struct Application {
     pub refused_in_ring: BTreeMap<Reason, u64>,
 }
 
-/// The content of one file; nothing where there is none.
+/// The content of one file; empty where there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
     bytes: Vec<u8>,
-    /// Why there are no bytes although there should be.
+    /// Why the bytes are missing, where the list names a file that cannot be read.
     pub(crate) missing: Option<String>,
-    /// Most who open a store never ask.
+    /// Decoded when somebody first asks, which most users of a store never do.
     records: OnceLock<Records>,
 }
 
-/// An account, and what the clock of the file showed when it came.
+/// An account, and what the clock of the file showed when the account came into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) account: Account,
@@ -64,15 +66,15 @@ pub(crate) struct Moved {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// What age goes by; advanced when a file is written.
+    /// The clock by which the age of accounts is judged; it advances when a file is written.
     pub(crate) clock: Clock,
     pub(crate) accounts: BTreeMap<Incarnation, Moved>,
     pub(crate) applications: BTreeMap<String, Application>,
-    /// Where in the file, in bytes, and what.
+    /// Damage: offset in the file, and what is wrong there.
     damage: Vec<(u64, String)>,
 }
 
-/// What is shown where there is no file.
+/// The records where there is no file.
 static NOTHING: Records = Records {
     clock: Clock::NEVER,
     accounts: BTreeMap::new(),
@@ -89,7 +91,7 @@ impl PartialEq for Finished {
 impl Eq for Finished {}
 
 impl Finished {
-    /// What stands for a file that is gone.
+    /// Stands for a file that is missing or cannot be read.
     pub(crate) fn missing(what: String) -> Finished {
         Finished { bytes: Vec::new(), missing: Some(what), records: OnceLock::new() }
     }
@@ -99,7 +101,7 @@ impl Finished {
         &self.bytes
     }
 
-    /// What is wrong with it: where, in bytes, and what.
+    /// The damage in the file: offset in bytes, and what is wrong there.
     pub(crate) fn damage(&self) -> Vec<(u64, String)> {
         let whole = self.missing.iter().map(|what| (0, what.clone()));
         whole.chain(self.records().damage.iter().cloned()).collect()
@@ -123,16 +125,16 @@ impl Finished {
 
     /// What its clock showed when it was written.
     pub(crate) fn clock(&self) -> Clock {
-        // The first record of each file; a file that has none is damaged, or there is no file.
+        // The clock is the first record of each file. Where it is missing, the file is damaged, or there is none.
         let record = record_at(&self.bytes, HEADER_BYTES);
         record
             .and_then(|payload| payload.strip_prefix(&[CLOCK]))
             .map_or(Clock::NEVER, |bytes| Clock::decode(&mut Fields(bytes)).unwrap_or(Clock::NEVER))
     }
 
-    /// When the first ring that it tells apart came.
+    /// When the oldest of its accounts came into the file.
     pub(crate) fn first_moved(&self) -> Option<Timestamp> {
-        // A damaged header is asked for nothing.
+        // A damaged header is not used.
         version(&self.bytes)?;
         Some(Timestamp::from_nanos(u64_at(&self.bytes, 40))).filter(|time| *time < Timestamp::MAX)
     }
@@ -144,7 +146,7 @@ impl Finished {
 
     /// A file with this content.
     ///
-    /// - `number`: in which its name ends
+    /// - `number`: the number that the file's name ends in
     pub(crate) fn encode(records: &Records, store: StoreId, number: u64) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         let mut payload = Vec::new();
@@ -241,7 +243,7 @@ impl Records {
         fields.0.is_empty().then_some(())
     }
 
-    /// Adds the rings that `is_old` means, of those that came before `until`, to their applications.
+    /// Adds the accounts that came before `until` and for which `is_old` holds to the sums of their applications.
     pub(crate) fn fold(&mut self, until: Timestamp, is_old: impl Fn(&Incarnation) -> bool) {
         let old = |of: &Incarnation, moved: &mut Moved| moved.at <= until && is_old(of);
         for (_, Moved { account, .. }) in self.accounts.extract_if(.., old) {
@@ -318,12 +320,13 @@ pub(crate) fn version(bytes: &[u8]) -> Option<u32> {
     (&header[..8] == MAGIC && checksum(bytes) == u32_at(header, 12)).then(|| u32_at(header, 8))
 }
 
-/// Of the header but itself.
+/// The checksum of the header, without the checksum's own bytes.
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..HEADER_BYTES])
 }
 
-/// Length, checksum of the payload, checksum of these two, zeros; the payload; zeros.
+/// Appends a record: length and checksum of its payload, checksum of these two, zeros; the payload; zeros up to the
+/// next multiple of [`ALIGNMENT`].
 fn push_record(payload: &mut Vec<u8>, out: &mut Vec<u8>) {
     let header = out.len();
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());

@@ -1,14 +1,15 @@
 //! What became of every dot of every incarnation.
 //!
-//! Always true of an account, by arithmetic and not by hope:
+//! Always true of an account:
 //!
 //! - per lane `next == stored + lost + refused + elsewhere`
-//! - `published == stored + lost + refused + elsewhere` over the whole account, where published are the next record
-//!   numbers of all lanes plus the ring's refusal totals
+//! - `published == stored + lost + refused + elsewhere` over the whole account, where published is the sum of the
+//!   next record numbers of all lanes and of the ring's refusal totals
 //!
-//! The ledger is what a fold over the log gives: the same frames in the same order, the same ledger. Accounts of
-//! finished rings move to a file of their own ([`tidy`]), and 30 days later into the sum of their application; an
-//! account that stands in MANIFEST or came through the log since counts before the one in that file.
+//! The ledger is a fold over the frames of the log: the same frames in the same order give the same ledger. The
+//! account of a finished ring moves to a file of its own ([`tidy`]), and 30 days later into the sum of its
+//! application. Where an account is both in that file and in MANIFEST or the live log, the one in MANIFEST and log
+//! counts.
 
 pub(crate) mod account;
 pub(crate) mod counters;
@@ -28,10 +29,11 @@ pub(crate) use crate::format::ledger::finished::Finished;
 
 /// All accounts, and what happened to dots of the store as a whole.
 ///
-/// Two are equal where they say the same, wherever the accounts stand.
+/// Two ledgers are equal where all accounts and totals are, whether an account is in MANIFEST or in the file of
+/// finished rings.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Those that stand in MANIFEST, and what the log has made of them and of others since.
+    /// The accounts in MANIFEST, with the changes and the new accounts from the live log.
     pub(crate) accounts: BTreeMap<Incarnation, Account>,
     pub(crate) finished: Arc<Finished>,
     /// Counts that belong to no incarnation.
@@ -101,12 +103,12 @@ pub struct LaneRecords {
     pub first: u64,
     /// One past the last record.
     pub next: u64,
-    /// Lost ones: sorted, disjoint, inside.
+    /// Lost records: sorted, disjoint, within `first..next`.
     pub losses: Vec<Lost>,
-    /// Refused ones: sorted, disjoint, inside, apart from the losses.
+    /// Refused records: sorted, disjoint, within `first..next`, and disjoint from the losses.
     pub refused: Vec<Refused>,
-    /// How many of the others another store of the cluster keeps. Of a lost range in which there are such, `losses`
-    /// has as many records as are lost.
+    /// How many of the other records another store of the cluster keeps. Where a lost range has such records in it,
+    /// its entry in `losses` has only as many records as are lost.
     pub elsewhere: u64,
 }
 
@@ -166,7 +168,7 @@ impl Ledger {
         self.finished.records().applications.iter().map(|(name, application)| (name.as_str(), application))
     }
 
-    /// Why accounts of finished rings may be missing; nothing is as it should be.
+    /// Why accounts of finished rings may be missing; empty where none is.
     pub fn damage(&self) -> Vec<String> {
         self.finished.damage().into_iter().map(|(at, what)| format!("at byte {at}: {what}")).collect()
     }
@@ -177,14 +179,14 @@ impl Ledger {
         self.accounts.get(&incarnation).or_else(finished)
     }
 
-    /// The account of one incarnation, to be changed: it is of those that stand in MANIFEST from now on.
+    /// The account of one incarnation, to be changed. It is one of the accounts in MANIFEST from now on.
     fn account_mut(&mut self, incarnation: Incarnation) -> &mut Account {
         let Ledger { accounts, finished, .. } = self;
         let known = || finished.records().accounts.get(&incarnation).map(|moved| moved.account.clone());
         accounts.entry(incarnation).or_insert_with(|| known().unwrap_or_default())
     }
 
-    /// The next record wanted of a lane; 0 for one never heard of.
+    /// The next record wanted of a lane; 0 for an unknown one.
     pub fn next(&self, incarnation: Incarnation, lane: u32) -> u64 {
         self.account(incarnation).and_then(|account| account.lanes.get(&lane)).map_or(0, |lane| lane.next)
     }
@@ -209,8 +211,8 @@ impl Ledger {
 
     /// Books a range of records of an open account.
     ///
-    /// A range that starts above the next record wanted leaves a hole: at replay, a damaged frame. The hole is
-    /// booked as lost, reason damage. What lies below the next record wanted must have been cut off before.
+    /// A range that starts above the next record wanted leaves a hole, which at replay comes from a damaged frame.
+    /// The hole is booked as lost with reason damage. The caller has cut off records below the next record wanted.
     ///
     /// Returns how many records the hole has.
     pub(crate) fn book(&mut self, incarnation: Incarnation, records: &LaneRecords) -> u64 {
@@ -245,7 +247,7 @@ impl Ledger {
         *seen = total.max(*seen);
     }
 
-    /// Books the last total of a counter, as a word: the latest counts. A ring that is finished has none.
+    /// Books the last total of a counter, as a word; the latest counts. A finished ring has no counters.
     pub(crate) fn book_counter(
         &mut self,
         incarnation: Incarnation,
@@ -259,7 +261,7 @@ impl Ledger {
         }
     }
 
-    /// Closes an account: no more records will come, and nobody needs the last totals of its counters any more.
+    /// Closes an account: no more records will come, and the last totals of its counters are dropped.
     pub(crate) fn finish(&mut self, incarnation: Incarnation, lanes: &[(u32, u64)], now: Timestamp) {
         let account = self.account_mut(incarnation);
         for (lane, _) in lanes {
@@ -269,10 +271,9 @@ impl Ledger {
         account.counters = Counters::default();
     }
 
-    /// Takes over what a part of the log made of `base`.
+    /// Takes over the accounts in which `outcome` differs from `base`, which a part of the log has been applied to.
     ///
-    /// What has become of accounts meanwhile stays: one that was `base`'s and is gone has been added to its
-    /// application.
+    /// An account of `base` that is missing here stays out: meanwhile it was added to the sum of its application.
     pub(crate) fn take_over(&mut self, base: &Ledger, outcome: &Ledger) {
         for (incarnation, account) in &outcome.accounts {
             let before = base.account(*incarnation);
@@ -283,18 +284,19 @@ impl Ledger {
         }
     }
 
-    /// Puts other accounts in the place of those that stand in MANIFEST.
+    /// Replaces the accounts in MANIFEST by those of `other`.
     pub(crate) fn replace_accounts(&mut self, other: &Ledger) {
         self.accounts.clone_from(&other.accounts);
     }
 
-    /// Lets go what has moved out of MANIFEST since it said `before`, now that it says `now`.
+    /// Drops the accounts that have moved from MANIFEST to the file of finished rings between two states of the list.
     ///
-    /// Whoever calls it does so at least once between the seal of a ring's end and the day it is told apart no more,
-    /// else he keeps its account.
+    /// A caller that misses the 30 days in which an account is in that file keeps the account.
+    ///
+    /// - `before`, `now`: the ledger of the list at the last call, and as it is now
     pub(crate) fn follow(&mut self, before: &Ledger, now: &Ledger) {
         let is_same = Arc::ptr_eq(&self.finished, &now.finished) || self.finished == now.finished;
-        // Of a damaged file nobody knows what is missing.
+        // Where the file is damaged, it is not known which accounts are missing.
         if is_same || !now.finished.damage().is_empty() {
             return;
         }
@@ -303,12 +305,12 @@ impl Ledger {
             !now.accounts.contains_key(incarnation)
                 && match now.account(*incarnation) {
                     Some(finished) => finished == account,
-                    // Of its application now, where there is no news of it.
+                    // The account is in the sum of its application by now, unless the log has changed it since.
                     None => account.finished.is_some() && before.account(*incarnation) == Some(account),
                 }
         };
         self.accounts.extract_if(.., moved).for_each(drop);
-        // A list that was made again from the one before may have taken some back.
+        // A rebuilt list may have put some accounts back.
         for (incarnation, account) in &now.accounts {
             if self.account(*incarnation).is_none() {
                 self.accounts.insert(*incarnation, account.clone());
@@ -316,23 +318,23 @@ impl Ledger {
         }
     }
 
-    /// Lets go accounts of rings that the file of finished rings knows too.
+    /// Drops the accounts that are in the file of finished rings too.
     pub(crate) fn prefer_finished(&mut self) {
         let Ledger { accounts, finished, .. } = self;
         accounts.retain(|of, _| !finished.records().accounts.contains_key(of));
     }
 
-    /// The file that belongs to the accounts in MANIFEST.
+    /// The file of finished rings that belongs to the accounts in MANIFEST.
     pub(crate) fn finished(&self) -> &Finished {
         &self.finished
     }
 
-    /// Puts such a file beside them.
+    /// Sets the file of finished rings that belongs to the accounts in MANIFEST.
     pub(crate) fn set_finished(&mut self, finished: Finished) {
         self.finished = Arc::new(finished);
     }
 
-    /// Of the accounts that stand in MANIFEST.
+    /// Appends totals and accounts, without those in the file of finished rings.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.totals.encode(out);
         put_varint(out, self.accounts.len() as u64);

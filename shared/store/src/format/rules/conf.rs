@@ -1,19 +1,19 @@
 //! Graphite's `.conf` files: `[name]`, then `key = value` or `key: value`; `#` and `;` begin a comment line.
 //!
-//! Always true: what is wrong with a section is said with its line, and is about that section alone.
+//! Always true: a mistake is named with its line, and spoils only the section that it is in.
 //!
-//! Source: Python's `configparser`, which Graphite reads them with: a line that is further in than the key before it goes
-//! on with that key's value.
+//! Source: Python's `configparser`, which Graphite uses: a line that is indented more than the key before it
+//! continues the value of that key.
 
 use crate::format::rules::{Aggregation, Meaning, Rule, Wrong, aggregation, factor, keep, regex};
 
 /// A part of a file.
 pub(super) struct Section {
-    /// What it is called, as far as that can be read.
+    /// Its name, as far as that can be read.
     name: String,
     line: usize,
     keys: Vec<Key>,
-    /// The first thing that is wrong with it whatever it is about.
+    /// The first mistake in it that does not depend on which file it is in.
     wrong: Option<Wrong>,
 }
 
@@ -21,9 +21,9 @@ struct Key {
     name: String,
     value: String,
     line: usize,
-    /// Blanks before it.
+    /// How many blanks are before the key.
     indent: usize,
-    /// Lines that go on with it.
+    /// How many lines continue its value.
     more: usize,
 }
 
@@ -36,11 +36,11 @@ impl Section {
         Wrong { line: self.line, what: what.into() }
     }
 
-    /// Which series it means.
+    /// The series that the section is for.
     ///
     /// # Errors
     ///
-    /// Where that cannot be known for sure.
+    /// What is wrong, where that cannot be known for sure.
     pub(super) fn meaning(&self) -> Result<Meaning, Wrong> {
         let key = self.get("pattern").ok_or_else(|| self.wrong(format!("[{}] has no pattern", self.name)))?;
         let wrong = |what: String| Wrong { line: key.line, what };
@@ -96,7 +96,7 @@ impl Section {
     }
 }
 
-/// The sections of a text, in their order. What stands before the first is a section that is wrong.
+/// The sections of a text, in their order. Lines before the first heading are a section with a mistake.
 pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (index, whole) in text.lines().enumerate() {
@@ -139,7 +139,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     sections
 }
 
-/// The beginning of a text that may be long.
+/// Shows the beginning of a text that may be long.
 pub(super) struct Short<'a>(pub(super) &'a str);
 
 impl std::fmt::Display for Short<'_> {

@@ -1,20 +1,20 @@
-//! How long and in which steps, as one text: `10s:1d, 1m:30d, 1h:5y`.
+//! Retentions as text: `10s:1d, 1m:30d, 1h:5y`, each a step and how long it is kept.
 
 use std::time::Duration;
 
 use crate::format::rules::ArchiveRule;
 
-/// Archives of one rule.
+/// The most archives of a rule.
 const ARCHIVES_MAX: usize = 16;
 
 /// What a text of retentions says.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// The step of the first, where that is not `raw`.
+    /// The step of the first retention; `None` for `raw`.
     pub(super) interval: Option<Duration>,
     /// How long dots are kept as they came.
     pub(super) raw: Duration,
-    /// The others.
+    /// The other retentions.
     pub(super) archives: Vec<ArchiveRule>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn retentions(text: &str) -> Result<Kept, String> {
     Ok(Kept { interval, raw: first.keep, archives: found })
 }
 
-/// All of time.
+/// The longest time that can be kept.
 const LONGEST: Duration = Duration::from_nanos(u64::MAX);
 
 /// A whole number and a unit: s, m, h, d, w, y, or the beginning of the word for it; a bare number is seconds.

@@ -1,11 +1,11 @@
-//! How long which series are kept, and in which steps: `retention.toml`, and Graphite's files beside it.
+//! Retention rules: how long series are kept and in which steps, by `retention.toml` and Graphite's files.
 //!
-//! The first rule that means a series counts: those of `retention.toml` in their order, then those of
-//! `storage-schemas.conf`. A series that none means is kept for ever.
+//! The first rule that matches a series counts: those of `retention.toml` in their order, then those of
+//! `storage-schemas.conf`. A series that no rule matches is kept for ever.
 //!
-//! Always true: a rule that cannot be read is skipped and named, and the others hold; but nothing is removed of a series
-//! that it means, or of one that no rule before it means where that cannot be read either: a later, shorter rule
-//! is not what was meant for it.
+//! Always true: a rule that cannot be read is skipped and named, and the other rules hold. Nothing is removed of a
+//! series that the skipped rule matches, since a later rule that keeps less is not meant for it. Where the pattern
+//! cannot be read either, nothing is removed of any series that no rule before it matches.
 
 mod conf;
 mod keep;
@@ -29,18 +29,18 @@ pub struct ArchiveRule {
     pub keep: Duration,
 }
 
-/// What is to become of a series as it grows old.
+/// What happens to the dots of a series as they grow old.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// Time between dots, where the first of the retentions says one; it is not looked at while they live.
+    /// Time between dots, where the first retention has a step; it is not used while the dots are kept.
     pub interval: Option<Duration>,
-    /// How long its dots are kept as they came: the first of the retentions, whatever its step.
+    /// How long dots are kept as they came: the first retention, whatever its step.
     pub raw: Duration,
-    /// What is computed from them, finest first.
+    /// The archives that are computed from the dots, finest first.
     pub archives: Vec<ArchiveRule>,
-    /// How one number is made of a step where only one is asked for.
+    /// How a step becomes one number where only one is asked for.
     pub aggregation: Aggregation,
-    /// Which part of a step must be known for that number to be.
+    /// The part of a step, 0 to 1, that must be known for that number.
     pub x_files_factor: f64,
 }
 
@@ -57,7 +57,7 @@ impl Rule {
     }
 }
 
-/// How many numbers become one.
+/// How several numbers become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aggregation {
     /// Their mean.
@@ -67,7 +67,7 @@ pub enum Aggregation {
     Min,
     /// The greatest.
     Max,
-    /// All added up.
+    /// Their sum.
     Sum,
     /// The latest.
     Last,
@@ -75,7 +75,7 @@ pub enum Aggregation {
     Count,
 }
 
-/// Which one number the steps of a series come to.
+/// Which number stands for a step of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneNumber {
     aggregation: Aggregation,
@@ -84,8 +84,8 @@ pub struct OneNumber {
 }
 
 impl OneNumber {
-    /// How it is made; `None` where less of the step is known than the rule wants. How much can be known tells the time
-    /// between dots that the rule says; without one a single dot is enough.
+    /// How the number is made; `None` where less of the step is known than the rule wants. The rule's time between
+    /// dots tells how many dots make a whole step; without one a single dot is enough.
     pub fn of(&self, step: &Rollup) -> Option<Aggregation> {
         let possible =
             self.interval.map_or(1.0, |interval| step.width.as_secs_f64() / interval.as_secs_f64());
@@ -101,20 +101,20 @@ pub struct Rules {
     skipped: Vec<SkippedRule>,
 }
 
-/// A rule in its place.
+/// A rule, or a rule that was skipped, in its place.
 #[derive(Clone, Debug)]
 enum Entry {
     Rule(Meaning, Rule),
-    /// One that cannot be read, and which series it means where that can be.
+    /// A rule that cannot be read, and the series that it is for, if that can be read.
     Skipped(Option<Meaning>),
 }
 
 /// A rule that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedRule {
-    /// In which file.
+    /// The file that it is in.
     pub path: PathBuf,
-    /// In which line, from 1.
+    /// Its line, from 1.
     pub line: usize,
     /// What is wrong with it.
     pub what: String,
@@ -159,8 +159,8 @@ impl Rules {
         &self.skipped
     }
 
-    /// The rule of a series; `None` where it is kept for ever, and where the rule that is meant for it, or may be, cannot
-    /// be read.
+    /// The rule of a series; `None` where the series is kept for ever, and where the rule that matches it, or may
+    /// match it, cannot be read.
     pub fn of(&self, name: &str) -> Option<&Rule> {
         for entry in &self.rules {
             match entry {
@@ -174,7 +174,7 @@ impl Rules {
         None
     }
 
-    /// How one number is made of several of a series, and which part of them must be known.
+    /// How several numbers of a series become one, and which part of them must be known.
     pub fn aggregation(&self, name: &str) -> (Aggregation, f64) {
         let own =
             self.of(name).map_or((Aggregation::Average, 0.5), |rule| (rule.aggregation, rule.x_files_factor));
@@ -182,7 +182,7 @@ impl Rules {
         other.map_or(own, |(_, aggregation, factor)| (aggregation.unwrap_or(own.0), factor.unwrap_or(own.1)))
     }
 
-    /// What says which one number a step of a series comes to.
+    /// How a step of a series becomes one number.
     pub fn one_number(&self, name: &str) -> OneNumber {
         let (aggregation, factor) = self.aggregation(name);
         OneNumber { aggregation, factor, interval: self.of(name).and_then(|rule| rule.interval) }
@@ -198,7 +198,8 @@ impl Rules {
 
     /// Notes a file that cannot be read.
     ///
-    /// - `keeps`: whether it says how long series are kept, which nobody knows then
+    /// - `keeps`: whether the file says how long series are kept; then nothing is removed as long as it cannot be
+    ///   read
     pub(crate) fn skip_file(&mut self, path: &Path, what: String, keeps: bool) {
         self.skip(path, Wrong { line: 1, what });
         self.rules.extend(keeps.then_some(Entry::Skipped(None)));

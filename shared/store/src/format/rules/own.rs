@@ -1,9 +1,10 @@
-//! `retention.toml`: each `[[rule]]` by itself, so that what is wrong with one is said with its line and is about it alone.
+//! `retention.toml`: each `[[rule]]` is read by itself, so that a mistake is named with its line and spoils only its
+//! rule.
 
 use crate::format::pattern::Pattern;
 use crate::format::rules::{Meaning, Rule, Wrong, aggregation, factor, keep, regex};
 
-/// A rule, or what is wrong with it and which series it means, as far as that can be known for sure.
+/// A rule, or what is wrong with it; then also which series it is for, if that can be known for sure.
 pub(super) type Read = Result<(Meaning, Rule), (Option<Meaning>, Wrong)>;
 
 /// The rules of a text, in their order.
@@ -11,7 +12,7 @@ pub(super) fn rules(text: &str) -> Vec<Read> {
     tables(text).into_iter().flat_map(|(line, table)| read_table(line, table)).collect()
 }
 
-/// A text, cut before each heading, and the lines in which its parts begin.
+/// Cuts a text before each heading; returns the parts, each with the number of its first line.
 fn tables(text: &str) -> Vec<(usize, &str)> {
     let mut tables = Vec::new();
     let (mut start, mut start_line, mut at) = (0, 1, 0);
@@ -26,7 +27,7 @@ fn tables(text: &str) -> Vec<(usize, &str)> {
     tables
 }
 
-/// - `first`: the line in which it begins
+/// - `first`: the number of its first line
 fn read_table(first: usize, text: &str) -> Vec<Read> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
@@ -91,7 +92,7 @@ fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, Stri
     }
 }
 
-/// What is wrong, with the key that it is about.
+/// Reads a rule. An error is what is wrong, and the key that it is about.
 fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, String)> {
     let (mut kept, mut method, mut known_min) = (None, None, None);
     for (key, value) in table {

@@ -1,23 +1,23 @@
-//! What the index says of one series: its shapes, and where its chunks lie.
+//! The entry of one series in the index of a segment: its shapes, and where its chunks are.
 //!
-//! Chunks stand in groups, so that whoever wants a part of a long series passes over the rest of its entry.
+//! Chunks are listed in groups, so that a reader who wants a part of a long series skips the rest of its entry.
 
 use dotter_dot::{TimeRange, Timestamp, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::summary::Summary;
 
-/// Chunks of a group.
+/// How many chunks a group has.
 const GROUP: usize = 64;
 
-/// An entry in the making.
+/// An entry that is being made.
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// Where in the file the first chunk begins; the others follow.
+    /// The offset of the first chunk in the file; the others follow it without a gap.
     first_chunk: u64,
-    /// With explicit times, with clock stamps.
+    /// The chunks with explicit times, and those with clock stamps.
     chunks: [Vec<Listed>; 2],
-    /// Numbers of the shapes of chunks, each once.
+    /// The numbers of the chunks' shapes, each once.
     shapes: Vec<u32>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Listed {
     pub(crate) summary: Option<Summary>,
 }
 
-/// Where a chunk lies, and what it spans.
+/// Where a chunk is, and its first and last time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkRef {
     pub(crate) at: usize,
@@ -66,7 +66,7 @@ impl Entry {
 
     /// - `latest`: number of the shape of the dot committed last
     pub(crate) fn encode(&mut self, latest: u32, out: &mut Vec<u8>) {
-        // The latest one may have no dot any more: it stands at the end all the same.
+        // The latest shape comes last, also where no chunk has it any more.
         self.shapes.retain(|shape| *shape != latest);
         self.shapes.push(latest);
         put_varint(out, self.shapes.len() as u64);
@@ -119,10 +119,10 @@ pub(crate) fn latest_shape(fields: &mut Fields<'_>, shapes: usize) -> Option<usi
     latest.filter(|number| *number < shapes)
 }
 
-/// Gives `each` the chunks of an entry that meet `range`; `None` where it makes no sense.
+/// Calls `each` with the chunks of an entry that overlap `range`; `None` where the entry makes no sense.
 ///
 /// - `shapes`: how many shapes the segment has
-/// - `end`: where its chunks end
+/// - `end`: the offset at which the chunks of the file end
 pub(crate) fn take_chunks(
     fields: &mut Fields<'_>,
     shapes: usize,

@@ -1,4 +1,4 @@
-//! Immutable files of chunks: written once, mapped by any process, replaced only by other segments.
+//! Segments: immutable files of chunks, mapped by any process, replaced only by other segments.
 
 pub(crate) mod entry;
 pub(crate) mod tail;

@@ -1,4 +1,5 @@
-//! The end of a segment: what it is, and what is needed to list it again when MANIFEST is lost.
+//! The tail and the meta at the end of a segment: they describe it, and let a rebuilt list name it when MANIFEST is
+//! lost.
 
 use std::path::Path;
 
@@ -12,17 +13,17 @@ use crate::format::listing::{Order, SegmentEntry, StoreId};
 
 pub(crate) const TAIL_BYTES: usize = 144;
 pub(crate) const VERSION: u32 = 1;
-/// Where the checksum of the tail stands: of all before it.
+/// The offset of the tail's checksum, which covers all bytes of the tail before it.
 const CHECKSUM_AT: usize = 136;
 const MAGIC: &[u8; 8] = b"DOTTRTAI";
 
-/// Everything the last [`TAIL_BYTES`] say, and the meta before them.
+/// The fields of the last [`TAIL_BYTES`] of a segment, and the meta before them.
 pub(crate) struct Tail {
     pub(crate) level: u32,
     pub(crate) store: StoreId,
-    /// The number in which its name ends.
+    /// The number that its name ends in.
     pub(crate) number: u64,
-    /// The generation of the list that first listed it.
+    /// The number of the edit that first listed it.
     pub(crate) edit: u64,
     pub(crate) order: Order,
     pub(crate) index_at: u64,
@@ -32,28 +33,28 @@ pub(crate) struct Tail {
     pub(crate) last_time: Timestamp,
     pub(crate) dots: u64,
     pub(crate) series: u64,
-    /// The number of the first of those that were listed together with it; its own where it is that.
+    /// The number of the first segment that the same edit listed; its own number for that segment itself.
     pub(crate) first_number: u64,
-    /// How many were listed together, itself included.
+    /// How many segments that edit listed, itself included.
     pub(crate) together: u32,
     pub(crate) meta: Meta,
     /// Size of the whole file.
     pub(crate) bytes: u64,
 }
 
-/// What a rebuilt list needs to know.
+/// The meta: what a rebuilt list needs to know of a segment.
 #[derive(Default)]
 pub(crate) struct Meta {
-    /// Numbers of the segments this one stands for.
+    /// The numbers of the segments that this one replaces.
     pub(crate) replaced: Vec<u64>,
-    /// What tombstones up to this generation hide is no longer in it.
+    /// Dots hidden by tombstones up to this edit number are no longer in it.
     pub(crate) purged: u64,
-    /// What became of the dots that were in the segments it stands for and that are gone; of several segments of
-    /// one swap, the first one tells.
+    /// The dots that are in the replaced segments and not in the new ones, counted by what became of them. Of several
+    /// segments that one commit lists, only the first has them.
     pub(crate) gone: Totals,
-    /// Which window of which archive it holds; `None` of dots as they came.
+    /// The archive window that it holds; `None` for a segment of dots.
     pub(crate) archive: Option<Archive>,
-    /// First live WAL file and ledger as of the end of this segment, in one that was sealed.
+    /// In a sealed segment, the first live WAL file and the ledger as of its end.
     pub(crate) log: Option<(u64, Ledger)>,
 }
 
@@ -91,7 +92,7 @@ impl Meta {
 }
 
 impl Tail {
-    /// The fixed part; `checksum` covers index, fst and meta.
+    /// The bytes of the tail; `checksum` is that of index, fst and meta.
     pub(crate) fn encode(&self, checksum: u32) -> [u8; TAIL_BYTES] {
         let mut out = [0; TAIL_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -123,7 +124,8 @@ impl Tail {
         out
     }
 
-    /// The fixed part, checked in itself; offsets lie in order within a file of `length` bytes.
+    /// Reads the tail and checks it: its checksum, and that the offsets are in order and within a file of `length`
+    /// bytes. Returns the expected checksum of index, fst and meta too.
     pub(crate) fn decode(bytes: &[u8; TAIL_BYTES], path: &Path, length: u64) -> Result<(Tail, u32), Error> {
         let at = length - TAIL_BYTES as u64;
         if &bytes[..8] != MAGIC {
@@ -168,7 +170,7 @@ impl Tail {
         Ok((tail, u32_at(bytes, 132)))
     }
 
-    /// Checks index, fst and meta, which are `rest`, and reads the meta.
+    /// Checks index, fst and meta, whose bytes are `rest`, and reads the meta.
     pub(crate) fn check(&self, rest: &[u8], expected: u32, path: &Path) -> Result<Meta, Error> {
         let found = crc32c::crc32c(rest);
         if found != expected {
@@ -179,7 +181,7 @@ impl Tail {
             .ok_or_else(|| Error::damaged(path, self.meta_at, "meta fields that make no sense"))
     }
 
-    /// How a manifest lists it.
+    /// The listing of the segment.
     pub(crate) fn entry(&self, name: &str) -> SegmentEntry {
         SegmentEntry {
             name: name.to_owned(),
@@ -195,7 +197,7 @@ impl Tail {
         }
     }
 
-    /// That the file is the one a list means by `listed`, and not one of another store or another moment.
+    /// Checks that the file is the one that `listed` describes, and not a file of another store or of another time.
     pub(crate) fn compare(&self, listed: &SegmentEntry, path: &Path) -> Result<(), Error> {
         let found = self.entry(&listed.name);
         if found == *listed && self.number == listed.number() {

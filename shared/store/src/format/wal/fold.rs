@@ -1,4 +1,4 @@
-//! What the frames of a WAL file mean: names, dots, and what they do to the ledger.
+//! What the frames of a WAL file mean: the names they declare, the dots, and the changes to the ledger.
 
 use dotter_dot::Incarnation;
 
@@ -9,8 +9,8 @@ use crate::format::wal::groups::DotGroups;
 use crate::format::wal::names::{ById, Declared, Names};
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, decode_names};
 
-/// The frames among `items` that are whole, and what their ids mean: the first pass over a file, and the only one
-/// that checks it.
+/// The whole frames among `items`; what they declare goes into `names`. This is the first pass over a file, and the
+/// only one that checks it.
 pub(crate) fn frames<'a>(items: &mut Items<'a>, names: &mut Names) -> Vec<Frame<'a>> {
     let mut frames = Vec::new();
     for item in items {
@@ -25,8 +25,8 @@ pub(crate) fn frames<'a>(items: &mut Items<'a>, names: &mut Names) -> Vec<Frame<
 /// The least bytes of a dot in a frame: a row of one byte, with its time and its length.
 const DOT_BYTES_MIN: u64 = 3;
 
-/// How many dots the series have in these frames, explicit times and clock stamps apart. A frame that says it has
-/// more than there is room for counts as empty, so that memory for so many is bounded by what was read.
+/// How many dots each series has in these frames: those with explicit times, and clock stamps. A frame that claims
+/// more dots than its bytes can hold counts as empty, so memory for the dots is bounded by the bytes read.
 pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
     let mut counts: ById<[u32; 2]> = ById::default();
     for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Dots) {
@@ -44,47 +44,48 @@ pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
     counts
 }
 
-/// Learns what ids mean from a frame, if it is one that declares them.
+/// Adds to `names` what a frame declares, if it is a names frame.
 fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
     if frame.kind == FrameKind::Names {
-        // What came before a field that makes no sense is kept.
+        // Declarations before a field that makes no sense are kept.
         let _ = decode_names(frame.payload, names);
     }
 }
 
-/// Dots of a frame, as it says itself.
+/// How many dots a frame says it has.
 pub(crate) fn count_dots(frame: &Frame<'_>) -> u64 {
     let mut fields = Fields(frame.payload);
     let dots = RecordsFrame::decode(&mut fields).and_then(|_| DotGroups::decode(fields));
     dots.filter(|_| frame.kind == FrameKind::Dots).map_or(0, |dots| dots.count())
 }
 
-/// Opens the account of an incarnation as its declaration says.
+/// Opens the account of an incarnation, with what its declaration says.
 pub(crate) fn open_account(ledger: &mut Ledger, declared: &Declared) {
     let Declared { incarnation, application, owner, first_seen } = declared;
     ledger.open(*incarnation, application, *owner, *first_seen);
 }
 
-/// What a frame did.
+/// What applying a frame did.
 pub(crate) enum Applied<'a> {
-    /// Nothing that anybody would count.
+    /// The frame has no dots and no records.
     Nothing,
     /// Dots, and the records they stand for.
     Dots { lanes: Vec<(Incarnation, LaneRecords)>, dots: DotGroups<'a>, count: u64 },
 }
 
-/// Books a frame; the same frames in the same order give the same ledger, whoever reads them.
+/// Applies a frame to the ledger. The same frames in the same order give the same ledger in every process.
 pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -> Applied<'a> {
     match frame.kind {
         FrameKind::Dots => {
             let mut fields = Fields(frame.payload);
             let decoded = RecordsFrame::decode(&mut fields)
                 .and_then(|records| DotGroups::decode(fields).map(|dots| (records, dots)));
-            // Its checksum was right, so whoever wrote it wrote nonsense; the hole in the records is counted.
+            // The checksum is right but the payload makes no sense. The frame does not count; the next range of the
+            // lane shows a hole, which is counted as lost.
             let Some((records, dots)) = decoded else { return Applied::Nothing };
             let count = dots.count();
-            // Where neither copy of a declaration survived, the frame does not count; the next range of the
-            // lane shows the hole.
+            // Where both copies of a declaration are damaged, the frame does not count; the next range of the lane
+            // shows the hole.
             if records.lanes.iter().any(|(id, _)| !names.incarnations.contains_key(id)) {
                 return Applied::Nothing;
             }
@@ -102,7 +103,8 @@ pub(crate) fn apply<'a>(frame: &Frame<'a>, names: &Names, ledger: &mut Ledger) -
             }
             for (id, series, total) in records.counters {
                 let declared = names.incarnations.get(&id).zip(names.series.get(series));
-                // Where no declaration of the counter survived, its total is told again with its next dot.
+                // Where both declarations of the counter are damaged, the total is left out: the frame with the
+                // counter's next dot has the next total.
                 let Some((declared, (name, shape))) = declared else { continue };
                 open_account(ledger, declared);
                 ledger.book_counter(declared.incarnation, name, shape, total);

@@ -1,7 +1,7 @@
-//! The dots of a frame: grouped by series, each group's in the order they were published.
+//! The dots of a frame, grouped by series. The dots of a group are in the order in which they were published.
 //!
-//! A series is a name with a shape. Where a name goes on with another shape within a frame, a new section begins,
-//! so that the order of its dots survives.
+//! Here a series is a name with a shape. Where dots of one name change their shape within a frame, a new section
+//! begins, so that the order of the dots of that name is kept.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use dotter_dot::{Buffers, Column, DotKey, Dots, Rows, Shape, check_row, put_vari
 
 use crate::format::bytes::Fields;
 
-/// In a group's key: its values are row bytes.
+/// Bit in a group's key: its values are row bytes.
 const ROWS: u32 = 2;
-/// In a group's key: the clock stamped its times.
+/// Bit in a group's key: its times are clock stamps.
 const CLOCK: u32 = 1;
-/// The series' id stands above these.
+/// How many bits of a group's key are below the series id.
 const KEY_BITS: u32 = 2;
 
-/// Scratch for [`encode_dots`], kept from one frame to the next.
+/// Memory that [`encode_dots`] reuses from one frame to the next.
 #[derive(Default)]
 pub(crate) struct Grouping {
     counts: Vec<u32>,
@@ -25,21 +25,21 @@ pub(crate) struct Grouping {
     times: Vec<u64>,
     words: Vec<u64>,
     groups: Vec<Grouped>,
-    /// Of each name with several shapes the series that its last dot was of.
+    /// For each name with several series, the series of its last dot.
     latest: HashMap<u32, u32>,
 }
 
-/// Where a group's dots end, once they are grouped.
+/// A group of a section: where its dots end in the grouped order, and how they are encoded.
 struct Grouped {
     end: u32,
     base: u64,
     rows: bool,
 }
 
-/// Appends dots, section by section, each grouped by key, each group in the order given.
+/// Appends dots section by section. In a section dots are grouped by key, and a group keeps the given order.
 ///
-/// - `kin`: by series id a number that all series of its name share, where there are several: its dots must stay in
-///   order with theirs
+/// - `kin`: gives for the id of a series whose name has several a number that all of them share, else `None`: the
+///   dots of all series of one name must stay in order
 /// - `mixed`: whether any name has several series
 pub(crate) fn encode_dots(
     dots: &Dots,
@@ -83,7 +83,7 @@ pub(crate) fn encode_dots(
 }
 
 impl Grouping {
-    /// Cuts dots where a name goes on with another series, so that in no section a name has two; where each ends.
+    /// Where each section ends. A section ends before a dot whose name has another series in the section already.
     fn sections(&mut self, dots: &Dots, kin: &impl Fn(u32) -> Option<u32>) -> Vec<usize> {
         let mut ends = Vec::new();
         self.latest.clear();
@@ -99,7 +99,7 @@ impl Grouping {
         ends
     }
 
-    /// Puts the dots of a section into groups and appends what the groups are.
+    /// Puts the dots of a section into groups, and appends the key and count of each group.
     fn group(&mut self, dots: &Dots, section: Range<usize>, out: &mut Vec<u8>) {
         let Grouping { counts, touched, times, words, groups, .. } = self;
         let (section_keys, base) = (&dots.keys()[section.clone()], dots.times()[section.start]);
@@ -122,7 +122,7 @@ impl Grouping {
             put_varint(out, (coded - before) as u64);
             put_varint(out, *count as u64);
             before = coded;
-            // From here on the place where the group's next dot goes.
+            // From here on `count` is the place of the next dot of the group.
             let dots = std::mem::replace(count, start);
             start += dots;
             groups.push(Grouped { end: start, base, rows: key.is_row() });
@@ -138,19 +138,20 @@ impl Grouping {
     }
 }
 
-/// Where the group of a key is counted: a series has values of one kind, so there are two groups of a series at most.
+/// The index at which the dots of a key are counted. A series has at most two groups, with clock stamps and without.
 fn place(key: DotKey) -> usize {
     (key.series() << 1 | key.is_clock() as u32) as usize
 }
 
-/// A group's key.
+/// A group's key as a number.
 fn coded(key: DotKey) -> u32 {
     let rows = if key.is_row() { ROWS } else { 0 };
     let clock = if key.is_clock() { CLOCK } else { 0 };
     key.series() << KEY_BITS | rows | clock
 }
 
-/// How many bytes, so that a reader who does not know the series can pass over them; then each row and its length.
+/// Appends the size of all rows in bytes, so that a reader who does not know the series can skip them; then each row
+/// with its length.
 fn encode_rows(words: &[u64], rows: &Rows, out: &mut Vec<u8>) {
     let mut length = Vec::new();
     let mut bytes = 0;
@@ -200,31 +201,31 @@ impl<'a> DotGroups<'a> {
         Some(DotGroups { groups, fields, next: 0 })
     }
 
-    /// Dots in all groups, as the frame says.
+    /// How many dots the frame says all groups have.
     pub(crate) fn count(&self) -> u64 {
         self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.dots as u64))
     }
 
-    /// Series id of each group, whether the clock stamped it, and its dots, as the frame says.
+    /// For each group: its series id, whether its times are clock stamps, and how many dots the frame says it has.
     pub(crate) fn each(&self) -> impl Iterator<Item = (u32, bool, usize)> {
         self.groups.iter().map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK, group.dots))
     }
 
-    /// Series id of the next group, and whether the clock stamped it.
+    /// Series id of the next group, and whether its times are clock stamps.
     pub(crate) fn peek(&self) -> Option<(u32, bool)> {
         self.groups.get(self.next).map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK))
     }
 
-    /// Appends the dots of the next group and says how many those are.
+    /// Appends the dots of the next group and returns how many there are.
     ///
-    /// - `shape`: that of its series; `None` where nobody knows, and the group is passed over
+    /// - `shape`: the shape of its series; `None` where it is not known, and then the group is skipped
     ///
-    /// `None` at the end and where bytes make no sense, so that no further group can be found; 0 where the values
-    /// alone make none. In both cases nothing is appended.
+    /// Returns `None` at the end, and where the bytes make no sense so that no further group can be found; 0 where
+    /// only the values of this group make no sense. In these cases nothing is appended.
     pub(crate) fn take(&mut self, shape: Option<&Shape>, out: &mut Column) -> Option<usize> {
         let Group { key, dots: count, base } = *self.groups.get(self.next)?;
         self.next += 1;
-        // Each dot takes so many bytes at least, so a count beyond what is left allocates nothing.
+        // A dot has at least so many bytes. A count that the bytes left cannot hold allocates nothing.
         let least = if key & ROWS == ROWS { 3 } else { 9 };
         if count.checked_mul(least)? > self.fields.0.len() {
             self.next = self.groups.len();
@@ -234,7 +235,7 @@ impl<'a> DotGroups<'a> {
         let taken = out.append_with(shape.unwrap_or(&number), |out| {
             match self.take_dots(key & ROWS == ROWS, count, base, shape, out) {
                 Some(true) => Ok(count),
-                // What was passed over is taken back.
+                // The times of a group that is skipped are removed again.
                 other => Err(other),
             }
         });
@@ -248,7 +249,7 @@ impl<'a> DotGroups<'a> {
         }
     }
 
-    /// Whether the values were what `shape` says; `None` where the group has no end.
+    /// Returns whether the values fit `shape`; `None` where the end of the group cannot be found.
     fn take_dots(
         &mut self,
         rows: bool,

@@ -1,4 +1,4 @@
-//! The bytes of a WAL file: header, frames, what is in them, and what they do to the ledger.
+//! The frames of a WAL file: their payloads, and how they change the ledger.
 //!
 //! Bytes: FORMAT.md, "WAL file".
 

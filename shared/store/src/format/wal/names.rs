@@ -1,7 +1,8 @@
 //! What the ids of one WAL file mean.
 //!
-//! Ids are dense as our writer gives them, so that they are looked up by their place; whatever else a file says is
-//! kept beside them. What an id means never changes: the first declaration counts.
+//! Our writer gives ids without gaps, so things are looked up in a list by their id. Ids that are far apart, as
+//! another program might write them, are kept in a map. The meaning of an id never changes: the first declaration
+//! counts.
 
 use std::collections::HashMap;
 
@@ -9,9 +10,9 @@ use dotter_dot::{Incarnation, SeriesName, Shape, Timestamp};
 
 use crate::format::shapes::Shapes;
 
-/// Ids may be so many times as large as there are of them and still count as dense.
+/// Ids go into the list as long as they are below this many times their count.
 const SPREAD: usize = 2;
-/// Up to here they do however few there are.
+/// Ids below this go into the list in any case.
 const DENSE_MIN: usize = 1024;
 
 /// Things by their ids.
@@ -38,7 +39,7 @@ impl<T> ById<T> {
         }
     }
 
-    /// Puts it there where there is none yet.
+    /// Puts a thing at an id that has none yet.
     pub(crate) fn put(&mut self, id: u32, thing: T) {
         if self.get(id).is_some() {
             return;
@@ -55,7 +56,7 @@ impl<T> ById<T> {
         self.dense[place] = Some(thing);
     }
 
-    /// What is there, put there by default.
+    /// The thing at an id; the default where there is none yet.
     pub(crate) fn or_default(&mut self, id: u32) -> &mut T
     where
         T: Default,
@@ -84,14 +85,14 @@ pub(crate) struct Names {
     pub(super) shapes: Shapes,
 }
 
-/// An incarnation and who made it.
+/// An incarnation, and what the store knows of its ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Declared {
     pub(crate) incarnation: Incarnation,
     pub(crate) application: String,
     /// Uid of the ring's owner, where it is known.
     pub(crate) owner: Option<u32>,
-    /// When the store first heard of it.
+    /// When the store first received anything from the ring.
     pub(crate) first_seen: Timestamp,
 }
 

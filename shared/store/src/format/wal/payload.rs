@@ -1,4 +1,4 @@
-//! What stands inside frames.
+//! The payloads of frames in a WAL file: names, records, finish.
 
 use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
 
@@ -28,7 +28,7 @@ pub(crate) fn encode_names<'a>(
     }
 }
 
-/// Adds what a names frame declares; `None` where it makes no sense (what came before that is kept).
+/// Adds what a names frame declares. `None` where a field makes no sense; declarations before it are kept.
 pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
     let mut fields = Fields(payload);
     for _ in 0..fields.count(5)? {
@@ -48,17 +48,18 @@ pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
     fields.0.is_empty().then_some(())
 }
 
-/// Records of lanes, refusal totals and last totals of counters, under the ids of the file.
+/// The part of a dots frame before the dots: records of lanes, refusal totals, last totals of counters. Incarnations
+/// and series are ids of the file.
 #[derive(Debug, Default)]
 pub(crate) struct RecordsFrame {
     pub(crate) lanes: Vec<(u32, LaneRecords)>,
     pub(crate) refusals: Vec<(u32, Reason, u64)>,
-    /// Incarnation, series, last total as a word.
+    /// For each counter: incarnation id, series id, last total as a word.
     pub(crate) counters: Vec<(u32, u32, u64)>,
 }
 
 impl RecordsFrame {
-    /// - `counters`: id of a series, and its last total as a word
+    /// - `counters`: for each, the id of its series and its last total as a word
     pub(crate) fn encode<'a>(
         incarnation: u32,
         lanes: impl ExactSizeIterator<Item = &'a LaneRecords>,
@@ -110,7 +111,7 @@ impl RecordsFrame {
         }
     }
 
-    /// Reads the record part of a dots frame and leaves the dots in `fields`.
+    /// Reads this part of a dots frame; the dots are left in `fields`.
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<RecordsFrame> {
         let mut frame = RecordsFrame::default();
         for _ in 0..fields.count(7)? {
