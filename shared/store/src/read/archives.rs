@@ -1,4 +1,4 @@
-//! Reading steps: from the coarsest archive that still gives them, and from dots where there is none.
+//! Reading steps: from the coarsest archive that has them, and from dots where no archive has.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct OpenArchive {
 }
 
 impl OpenArchive {
-    /// Whether tombstones hide everything it has of a series.
+    /// Whether tombstones hide all its steps of a series.
     pub(crate) fn is_hidden(&self, tombstones: &[Tombstone], name: &str) -> bool {
         let window = &self.window;
         tombstone::hidden(tombstones, name, window.order, 0).covers(window.from, window.until - 1)
@@ -29,14 +29,15 @@ impl OpenArchive {
 }
 
 impl Snapshot {
-    /// What the numbers of a series come to per step, for every step of `range` with a finite one, oldest first.
+    /// The numbers of a series put together by steps, for every step of `range` that has a finite number, oldest
+    /// first.
     ///
     /// - `range`: rounded outwards to whole steps
     /// - `step`: at least a nanosecond; steps begin at its multiples since 1970
     ///
-    /// Each stretch is read from the coarsest archive whose step divides `step`, else from the dots themselves. A dot
-    /// that comes late into a window of an archive is seen there when the window was computed again. A step that
-    /// was deleted in part is as before where its dots have expired by then.
+    /// Each part of the range is read from the coarsest archive whose step divides `step`, else from the dots. A late
+    /// dot of a window of an archive counts there once the window has been computed again. A step of which a part was
+    /// deleted stays as it was if its dots had expired by then.
     ///
     /// # Errors
     ///
@@ -48,7 +49,7 @@ impl Snapshot {
         }
         let from = range.from.nanos() / step * step;
         let until = range.until.nanos().checked_next_multiple_of(step).unwrap_or(u64::MAX);
-        // What is taken from archives, so that nothing is counted twice.
+        // The time that archives have covered, so that no dot counts twice.
         let mut taken = Spans::default();
         let mut found: Vec<Rollup> = Vec::new();
         let mut windows: Vec<&OpenArchive> = self
@@ -66,7 +67,7 @@ impl Snapshot {
         for (from, until) in taken.gaps(from, until) {
             let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
             let mut fold = Fold::new(step);
-            // A step that begins before the gap stands behind what archives have of it.
+            // A step that begins before the gap comes behind the steps of archives that are in it.
             let within = |done: Rollup| Rollup { time: done.time.max(range.from), ..done };
             scan.rows(name, range, |row| {
                 let done = row.number().and_then(|number| fold.number(row.time(), number));
@@ -82,7 +83,7 @@ impl Snapshot {
         Ok(folded)
     }
 
-    /// Takes the steps of one window that no coarser archive has.
+    /// Adds those steps of one window that no coarser archive has.
     fn take_window(
         &self,
         open: &OpenArchive,
@@ -95,7 +96,7 @@ impl Snapshot {
         let hidden = tombstone::hidden(&self.inner.manifest.tombstones, name, window.order, 0);
         let mut rows = Column::default();
         segment.chunks(name, None, |chunk| {
-            // A damaged chunk leaves its steps to finer archives and to the dots.
+            // Where a chunk is damaged, its steps are read from finer archives and from dots.
             let _ = segment.read(&chunk, &mut rows);
         })?;
         if rows.is_empty() {
@@ -108,14 +109,15 @@ impl Snapshot {
             if first < from || last >= until || taken.meets(first, last) || hidden.covers(first, last) {
                 continue;
             }
-            // What was deleted of it is not known here; where the dots still live, they tell.
+            // A part of the step was deleted and the archive does not know which dots: read dots as long as they are
+            // there.
             if hidden.meets(first, last) && self.lives(name, first) {
                 continue;
             }
             fresh.add(first, last);
             found.push(rollup);
         }
-        // Steps of the window that are not there had no number, but for those just left to the dots.
+        // A step that the window does not have had no number, except for those that are now read from dots.
         for (first, until) in taken.gaps(window.from.max(from), window.until.min(until)) {
             if !hidden.meets(first, until - 1) {
                 fresh.add(first, until - 1);
@@ -125,7 +127,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Whether dots of a series are there from that moment on or before it.
+    /// Whether the series still has a dot at this time or before.
     fn lives(&self, name: &str, time: u64) -> bool {
         self.span(name).is_some_and(|(first, _)| first.nanos() <= time)
     }

@@ -1,17 +1,17 @@
-//! From the frames of the log to dots by series: one way for readers and for the seal, so that both see the same.
+//! From the frames of the log to dots by series. Readers and the seal share this code, so both see the same dots.
 
 use dotter_dot::{Column, SeriesName};
 
 use crate::format::wal::{ById, DotGroups, Frame, Names, count_by_id};
 use crate::read::head::{HeadPart, HeadSeries};
 
-/// Puts the dots of frames of one WAL file into a part. Ids of a file mean the same in all its frames, so a name is
-/// looked up once for each part.
+/// Puts the dots of frames of one WAL file into parts of the head. An id means the same in all frames of a file, so a
+/// name is looked up once for each part.
 #[derive(Default)]
 pub(crate) struct FrameFold {
-    /// By id, how many dots are to come: explicit times and clock stamps.
+    /// By series id, how many dots are still to come: with explicit times, and clock stamps.
     counts: ById<[u32; 2]>,
-    /// By id, where in the part its dots go.
+    /// By series id, the place of the series in the part.
     places: ById<u32>,
 }
 
@@ -20,16 +20,16 @@ pub(crate) struct Taken<'a> {
     pub(crate) name: &'a SeriesName,
     /// Whether the clock stamped them.
     pub(crate) clock: bool,
-    /// The series with these dots, which stand behind those it had.
+    /// The series, in which these dots come last.
     pub(crate) series: &'a HeadSeries,
-    /// How many dots of this kind, explicit times or clock stamps, it had before.
+    /// How many dots of this kind (explicit times or clock stamps) it had before.
     pub(crate) before: usize,
     /// Whether the part had no dot of the series before.
     pub(crate) is_new: bool,
 }
 
 impl Taken<'_> {
-    /// The column that holds the dots, and their places in it.
+    /// The column that holds the dots, and their range in it.
     pub(crate) fn dots(&self) -> (&Column, std::ops::Range<usize>) {
         let run = self.series.run(self.clock);
         (run, self.before..run.len())
@@ -37,7 +37,7 @@ impl Taken<'_> {
 }
 
 impl FrameFold {
-    /// A fold that makes room beforehand for all dots of these frames.
+    /// A fold that reserves memory for all dots of these frames.
     pub(crate) fn of(frames: &[Frame<'_>]) -> FrameFold {
         FrameFold { counts: count_by_id(frames), places: ById::default() }
     }
@@ -47,10 +47,10 @@ impl FrameFold {
         self.places.clear();
     }
 
-    /// Adds the dots of one frame; returns how many those were, which is fewer than the frame says where nobody knows
-    /// a series or values make no sense.
+    /// Adds the dots of one frame; returns how many it added. They are fewer than the frame says where a series is
+    /// not declared or values make no sense.
     ///
-    /// - `each`: gets what was added, series by series
+    /// - `each`: called with what was added, series by series
     pub(crate) fn take(
         &mut self,
         sequence: u64,
@@ -80,7 +80,7 @@ impl FrameFold {
             });
             let series = part.at(place);
             let (is_new, before) = (series.len() == 0, series.run(clock).len());
-            // Fewer bytes than the groups promise: what came so far is whole.
+            // The frame ends before its groups do: the groups so far are whole and count.
             let Some(count) = series.fill(clock, shape, |run| dots.take(Some(shape), run)) else { break };
             if count > 0 {
                 taken += count as u64;

@@ -1,16 +1,16 @@
-//! What other processes committed beside the log, between two moments of a store.
+//! Foreign commits between two snapshots: transactions that are segments of their own and never were in the log.
 
 use std::sync::Arc;
 
 use crate::read::snapshot::{Inner, Snapshot};
 
 impl Snapshot {
-    /// The transactions that were committed as segments of their own since `before`, and nothing else: those which
-    /// [`crate::News`] does not tell. `None` where there are none.
+    /// A snapshot of the foreign commits since `before`, and of nothing else: those that [`crate::News`] leaves out.
+    /// `None` where there are none.
     ///
-    /// One that a compaction has merged with others by now is not among them: refresh more often than that.
+    /// A commit whose segment a compaction has merged by now is missing: refresh more often than that.
     pub fn beside(&self, before: &Snapshot) -> Option<Snapshot> {
-        // A sealed segment has no generation in its order, a merged one is of a higher level.
+        // The order of a sealed segment has no edit number; a merged segment has a higher level.
         let is_new = |order: crate::format::listing::Order| order.generation > before.generation();
         let segments: Vec<_> = self
             .inner

@@ -1,7 +1,7 @@
-//! The part of the log that no segment holds yet, as a reader sees it: dots by series.
+//! The head: the dots of the live log, which are in no segment yet, in memory and by series.
 //!
-//! Parts are never changed once a snapshot has them; where there are more than a few, neighbours are merged into one
-//! as they come, so that they stay few however often a reader looks.
+//! The head is a list of parts. A part never changes once a snapshot has it. Where there are more than a few,
+//! neighbours are merged when a new part comes, so that parts stay few however often a reader refreshes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use dotter_dot::{Column, SeriesName, Shape};
 use crate::format::listing::Order;
 use crate::format::tombstone::{self, Spans, Tombstone};
 
-/// So many parts cost a read next to nothing, while to merge them costs opening a store with a long log a third.
+/// Up to so many parts are not merged: they slow a read hardly at all, while merging them took a third of the time of
+/// opening a store with a long log.
 const PARTS_FEW: usize = 4;
 
 /// Dots of consecutive frames of one WAL file.
@@ -21,11 +22,11 @@ pub(crate) struct HeadPart {
     pub(crate) last_sequence: u64,
     pub(crate) dots: u64,
     places: HashMap<SeriesName, u32>,
-    /// One may be empty: whose values made no sense.
+    /// A series may have no dots, if its values made no sense.
     series: Vec<HeadSeries>,
 }
 
-/// One series' dots in the order of their commit.
+/// The dots of one series in the order of their commits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadSeries {
     explicit: Column,
@@ -41,23 +42,23 @@ impl HeadSeries {
         (self.explicit.len() + self.clock.len()) as u64
     }
 
-    /// Dots by whether the clock stamped them.
+    /// The clock stamps, or the dots with explicit times.
     pub(crate) fn run(&self, clock: bool) -> &Column {
         if clock { &self.clock } else { &self.explicit }
     }
 
-    /// Its dots of explicit times, its clock stamps, and the shape of the dot committed last.
+    /// Its dots with explicit times, its clock stamps, and the shape of the dot committed last.
     pub(crate) fn into_columns(self) -> (Column, Column, Shape) {
         (self.explicit, self.clock, self.latest)
     }
 
-    /// Makes room for so many dots more, explicit ones and clock stamps.
+    /// Reserves memory for so many further dots: with explicit times, and clock stamps.
     pub(crate) fn reserve(&mut self, counts: [u32; 2]) {
         self.explicit.reserve(counts[0] as usize);
         self.clock.reserve(counts[1] as usize);
     }
 
-    /// Lets `fill` append dots, which give back how many they are, `shape` being that of the last of them.
+    /// Calls `fill` with the column of a kind, to append dots; the shape of the last one is `shape`.
     pub(crate) fn fill<T>(&mut self, clock: bool, shape: &Shape, fill: impl FnOnce(&mut Column) -> T) -> T {
         let was_empty = self.len() == 0;
         let run = if clock { &mut self.clock } else { &mut self.explicit };
@@ -76,12 +77,12 @@ impl HeadSeries {
 }
 
 impl HeadPart {
-    /// Where it stands among the commits.
+    /// Its place in the order of commits.
     pub(crate) fn order(&self) -> Order {
         Order { sequence: self.last_sequence, generation: 0 }
     }
 
-    /// When its dots of a series are hidden.
+    /// The spans of time in which its dots of a series are hidden.
     pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
         tombstone::hidden(tombstones, name, self.order(), 0)
     }
@@ -92,7 +93,7 @@ impl HeadPart {
         Some(&self.series[*place as usize]).filter(|series| series.len() > 0)
     }
 
-    /// Where the dots of a series go, with or without any so far.
+    /// The place of a series in the part; an unknown series is added.
     pub(crate) fn place(&mut self, name: &SeriesName) -> u32 {
         if let Some(place) = self.places.get(name) {
             return *place;
@@ -118,7 +119,7 @@ impl HeadPart {
         })
     }
 
-    /// Adds what was committed behind it.
+    /// Appends the part that was committed right behind this one.
     fn append(&mut self, later: &HeadPart) {
         self.last_sequence = later.last_sequence;
         self.dots += later.dots;
@@ -134,10 +135,10 @@ impl HeadPart {
     }
 }
 
-/// Adds a part behind the others; where they are more than a few, merges neighbours as long as the one behind is
-/// not much the smaller.
+/// Adds a part behind the others. Where there are more than a few, merges the last two as long as the later one is
+/// not much smaller.
 ///
-/// - `splits`: sequences of commits of other processes; what stands on both sides of one stays apart
+/// - `splits`: sequences of foreign commits; parts on different sides of one are not merged
 pub(crate) fn push(parts: &mut Vec<Arc<HeadPart>>, part: HeadPart, splits: &[u64]) {
     parts.push(Arc::new(part));
     while let [.., before, last] = &parts[..]

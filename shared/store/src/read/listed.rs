@@ -1,4 +1,4 @@
-//! Opening the segments and archives that a list names, with those that are open already taken over.
+//! Opening the segments and archives that a list names; those that are open already are reused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::read::archives::OpenArchive;
 use crate::read::segment::Segment;
 use crate::read::snapshot::Damage;
 
-/// Opens what a list names; those open already are taken over.
+/// Opens the segments that a list names; those that are open already are reused.
 ///
-/// A segment that is damaged is left out and counted: the others can be read all the same.
+/// A damaged segment is left out and counted; the others can be read.
 pub(crate) fn open_segments(
     layout: &Layout,
     manifest: &Manifest,
@@ -38,7 +38,7 @@ pub(crate) fn open_segments(
     Ok(segments)
 }
 
-/// As [`open_segments`], of archives.
+/// As [`open_segments`], for archives.
 pub(crate) fn open_archives(
     layout: &Layout,
     manifest: &Manifest,

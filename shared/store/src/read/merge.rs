@@ -1,10 +1,10 @@
-//! Putting dots of several commits into one order.
+//! Merging sorted dots of several commits.
 //!
-//! On equal series and explicit time the later commit wins; clock stamps are all kept.
+//! Of dots with equal series and explicit time the one of the later commit is kept; clock stamps are all kept.
 
 use dotter_dot::Column;
 
-/// Rows are given out where they have come to so many bytes, however few they are.
+/// A piece of rows is given out when it has so many bytes, however few rows it has.
 const PIECE_ROW_BYTES: usize = 4 << 20;
 
 /// Spreads sorted dots of equal time by a nanosecond each.
@@ -16,12 +16,12 @@ pub(crate) fn spread(times: &mut [u64]) {
     }
 }
 
-/// One order out of several that are each sorted.
+/// Merges several inputs that are each sorted.
 ///
-/// - `inputs`: in the order of their commits, each gives its dots piece by piece, `false` at its end; explicit
+/// - `inputs`: in the order of their commits. Each gives its dots piece by piece, and `false` at its end; explicit
 ///   times of one input are distinct
-/// - `explicit`: whether of equal times only the last commit's counts
-/// - `out`: gets the merged dots, at most `piece_dots` at once
+/// - `explicit`: whether of equal times only the dot of the last commit is kept
+/// - `out`: called with the merged dots, at most `piece_dots` at once
 ///
 /// Memory: one piece of each input. Returns how many dots were replaced.
 pub(crate) fn merge<E>(
@@ -40,7 +40,7 @@ pub(crate) fn merge<E>(
     let mut merged = Column::default();
     let mut replaced = 0;
     while let Some(least) = (0..heads.len()).min_by_key(|index| (heads[*index].time(), heads[*index].rank)) {
-        // As far as this input's dots stand before all others' they are taken at once.
+        // The dots of this input that come before all dots of the others are taken at once.
         let bound = (0..heads.len())
             .filter(|index| *index != least)
             .map(|index| (heads[index].time(), heads[index].rank))
@@ -58,7 +58,7 @@ pub(crate) fn merge<E>(
             replaced += 1;
         }
         while head.place < end {
-            // The last one stays back: the next dot may still replace it.
+            // The last dot waits: the next one may still replace it.
             if merged.len() > piece_dots {
                 flush(&mut merged, piece_dots, &mut out)?;
             }

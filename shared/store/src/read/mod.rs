@@ -1,4 +1,4 @@
-//! What a store holds, for readers: snapshots of segments and of the live log, scans, filters, steps of archives, checks.
+//! Reading a store: snapshots of segments and of the live log, scans, filters, steps of archives, checks.
 
 pub(crate) mod segment;
 

@@ -1,8 +1,9 @@
-//! The newest dots of a series, at the cost of about as many dots as are asked for.
+//! Reading the newest dots of a series, at the cost of about as many dots as are asked for.
 //!
-//! Equal clock stamps are spread by a nanosecond each, so a dot that is left out may push the ones behind it. How
-//! far, is known only up to a bound: each dot that the clock stamped may push by one nanosecond. A dot from which
-//! on not even that bound changes anything, and every dot behind it, is where a read of the whole series has it.
+//! Equal clock stamps are spread by a nanosecond each, so an earlier dot that was not read may have moved later ones.
+//! By how much is known only up to a bound: each clock stamp moves the ones behind it by at most one nanosecond.
+//! Where not even that bound reaches a dot, the dot and every one behind it have the time that a read of the whole
+//! series gives.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -13,11 +14,11 @@ use crate::error::Error;
 use crate::read::snapshot::{Dot, Place, Snapshot};
 
 impl Snapshot {
-    /// The newest `count` numbers of a series, oldest of them first: the end of what [`Snapshot::read`] gives of
-    /// all time.
+    /// The newest `count` numbers of a series, oldest of them first: the end of what [`Snapshot::read`] gives for all
+    /// time.
     ///
-    /// Costs about `count` dots and a few chunks, however long the series is. Only where clock stamps lie as close
-    /// as one a nanosecond is all of that stretch read; in memory are `count` dots and a piece of it.
+    /// It reads about `count` dots and a few chunks, however long the series is. Only where there is about one clock
+    /// stamp a nanosecond, it reads that whole stretch, with `count` dots and a piece of the stretch in memory.
     ///
     /// # Errors
     ///
@@ -26,7 +27,7 @@ impl Snapshot {
         if count == 0 || !self.contains(name) {
             return Ok(Vec::new());
         }
-        // Dots without numbers count too: they push others.
+        // Dots without numbers count too: they move others.
         let mut places = self.inner.places(name, true)?;
         places.sort_unstable_by_key(|place| std::cmp::Reverse(place.last));
         let mut wanted = count as u64;
@@ -42,20 +43,20 @@ impl Snapshot {
             if found.len() >= count || left_out.is_empty() {
                 return Ok(found.into());
             }
-            // Replaced dots made it fewer, or pushed ones may still move: twice as many each time.
+            // Too few: some were replaced, or may be moved by dots not read. Read twice as many.
             wanted = numbers.saturating_mul(2).max(wanted.saturating_add(1));
         }
     }
 
-    /// The newest `count` numbers among the dots from `from` on, as far as those before cannot have moved them.
+    /// The newest `count` numbers among the dots from `from` on, without those that earlier dots may have moved.
     ///
-    /// - `reach`: before this time stands every earlier dot, once stamps are spread
+    /// - `reach`: every dot earlier than `from` has a time before this, after spreading
     fn newest_behind(&self, name: &str, from: u64, reach: u64, count: usize) -> Result<VecDeque<Dot>, Error> {
         let mut found = VecDeque::new();
         let mut is_certain = false;
         let mut stamps = 0;
         self.scan().rows(name, TimeRange::new(Timestamp::from_nanos(from), Timestamp::MAX), |row| {
-            // Had the earlier dots pushed as far as they could, the stamps so far would follow them in a row.
+            // If the earlier dots moved as far as they can, the stamps so far follow them one a nanosecond.
             is_certain |= row.time().nanos() >= reach.saturating_add(stamps);
             stamps += row.is_clock() as u64;
             if is_certain && let Some(value) = row.number() {
@@ -70,13 +71,13 @@ impl Snapshot {
     }
 }
 
-/// Before which time the dots of some places stand that are earlier than `from`, once equal stamps are spread.
+/// The time before which all dots of some places are that are earlier than `from`, after equal stamps are spread.
 ///
 /// - `places`: in the order of their last times, latest first
 fn reach(places: &[Place], from: u64) -> u64 {
     let mut reach = 0_u64;
     for place in places.iter().rev().filter(|place| place.first < from && place.stamps > 0) {
-        // All its dots may have its last stamp, and stand behind all that earlier ones push.
+        // All its dots may have its last stamp, and come behind all that earlier ones move.
         reach = reach.max(place.last.min(from - 1)).saturating_add(place.stamps);
     }
     reach

@@ -1,7 +1,7 @@
 //! Reading a store from any process, and following what is committed to it.
 //!
-//! A reader takes no lock and makes nobody wait. It opens what MANIFEST lists, reads the live log up to where its
-//! writer says it is synced, and at each refresh looks whether either has moved on.
+//! A reader takes no lock and makes no other process wait. It opens the segments that MANIFEST lists, and reads the
+//! live log as far as it is published. At each refresh it looks whether list or log has changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::read::scan::Row;
 use crate::read::series::SeriesNames;
 use crate::read::snapshot::{Inner, Snapshot};
 
-/// How often a list is read again because a file of it has just gone.
+/// How often the list is read again because a file that it names has just been unlinked.
 const TRIES_MAX: u32 = 20;
 
 /// A view of a store directory that can be brought up to date.
@@ -31,14 +31,14 @@ pub struct Reader {
     stamp: Stamp,
     inner: Arc<Inner>,
     tail: Option<Tail>,
-    /// Whether news have rows.
+    /// Whether [`News`] carry rows.
     with_rows: bool,
 }
 
-/// Where in the log the reader stands.
+/// The reader's position in the log.
 struct Tail {
     file: LogFile,
-    /// Everything before it has been read.
+    /// The offset in the file up to which everything has been read.
     place: u64,
     names: Names,
 }
@@ -48,12 +48,12 @@ struct Tail {
 pub struct News {
     /// Its sequence.
     pub sequence: u64,
-    /// Its numbers, by series, each series' in the order they were published. Of a row its first number column
-    /// is told, texts are not.
+    /// Its numbers by series; those of a series are in the order in which they were published. The number of a row is
+    /// its first number column; texts have none and are left out.
     pub dots: Vec<(SeriesName, Timestamp, f64)>,
-    /// What was lost.
+    /// The records that were lost.
     pub losses: Vec<LossNews>,
-    /// All columns of its dots, where the reader was asked for them.
+    /// All columns of its dots, where [`Reader::tell_rows`] was called.
     rows: Vec<RowsNews>,
 }
 
@@ -66,8 +66,8 @@ struct RowsNews {
 }
 
 impl News {
-    /// Its dots of all shapes with all their columns, by series, each series' in the order they were published.
-    /// None where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
+    /// Its dots of all shapes with all their columns, by series; those of a series are in the order in which they
+    /// were published. Empty where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.rows.iter().flat_map(|news| {
             let rows = Row::of_column(&news.run, news.is_clock);
@@ -89,20 +89,20 @@ pub struct LossNews {
     pub lost: u64,
     /// Why.
     pub reason: Reason,
-    /// When they would have been, where that is known.
+    /// The time span of the lost records, where it is known.
     pub times: Option<TimeRange>,
 }
 
-/// The live log being read into a view.
+/// Reads the live log into a view.
 struct Intake<'a> {
     head: &'a mut Vec<Arc<HeadPart>>,
     ledger: &'a mut Ledger,
     names: &'a mut SeriesNames,
-    /// Sequences of commits that a part must not span.
+    /// Sequences of foreign commits; a part of the head must not span one.
     splits: &'a [u64],
-    /// The last sequence seen.
+    /// The last sequence read.
     sequence: &'a mut u64,
-    /// Commits above this one are news.
+    /// Commits with a greater sequence are news.
     known: u64,
     news: Option<&'a mut Vec<News>>,
     with_rows: bool,
@@ -113,14 +113,15 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Error::NoStore`] where there is none yet; [`Error::Version`] where a newer build has written.
+    /// [`Error::NoStore`] where there is none yet; [`Error::OtherStore`] and [`Error::Version`] where another build
+    /// has written it.
     pub fn open(dir: &Path) -> Result<Reader, Error> {
         let layout = Layout::new(dir);
         let (stamp, inner, tail) = load(&layout, None, None, false)?;
         Ok(Reader { layout, stamp, inner: Arc::new(inner), tail, with_rows: false })
     }
 
-    /// From now on [`News::rows`] is there.
+    /// From now on news carry [`News::rows`].
     pub fn tell_rows(&mut self) {
         self.with_rows = true;
     }
@@ -132,9 +133,9 @@ impl Reader {
 
     /// Brings the view up to date; `true` where anything has changed.
     ///
-    /// - `news`: gets what became visible through the log since the last refresh, in the order of its commit.
-    ///   Commits of other processes come as segments and are not news. Where the reader had fallen so far
-    ///   behind that the log it stood in is gone, news is missing and [`Snapshot::epoch`] has grown.
+    /// - `news`: the commits that became visible through the log since the last refresh are appended, in order.
+    ///   Foreign commits are segments and no news: [`Snapshot::beside`]. Where the reader has fallen so far behind
+    ///   that the WAL file it was reading is unlinked, news are missing and [`Snapshot::epoch`] has grown.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl Reader {
         }
         let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
         let moved = manifest.wal_first != self.inner.manifest.wal_first;
-        // A commit of another process may stand in the middle of what was read as one part.
+        // A foreign commit may have its place within frames that were read as one part.
         let splits = manifest.splits();
         let apart = |part: &Arc<HeadPart>| {
             let within = part.first_sequence..part.last_sequence;
@@ -184,8 +185,8 @@ impl Reader {
         Ok(true)
     }
 
-    /// Brings up to date what [`Snapshot::contains`] says, without reading on in the live log: for whoever writes that
-    /// log, and knows the series it has put there. For dots, open another reader.
+    /// Brings up to date what [`Snapshot::contains`] says, without reading the live log further. For the process that
+    /// writes the log and so knows the series in it. For dots, open another reader.
     ///
     /// # Errors
     ///
@@ -203,7 +204,7 @@ impl Reader {
                 Ok((segments, open_archives(&self.layout, &manifest, &inner.archives, damage)?))
             };
             let (segments, archives) = match open() {
-                // What was listed has been replaced; the list that replaced it is there.
+                // A listed file was replaced and unlinked; the list that no longer names it is there.
                 Err(error) if Error::is_not_found(&error) && tries < TRIES_MAX => continue,
                 other => other?,
             };
@@ -216,26 +217,26 @@ impl Reader {
         Ok(())
     }
 
-    /// Begins anew from the list; what is known already is not told again.
+    /// Reads list, segments and log anew; commits that were news before are not news again.
     fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
         let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news, self.with_rows)?;
         (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
         Ok(true)
     }
 
-    /// Reads what the log's writer has synced meanwhile.
+    /// Reads what the log's writer has published meanwhile.
     fn follow(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
         let mut changed = false;
         loop {
             let Some(tail) = &mut self.tail else {
-                // A store without a log: nobody has written through one yet.
+                // The store has no log yet: all commits so far are foreign.
                 let list = &self.inner.manifest;
                 let files = wal::files(&self.layout, list.log_start())?;
                 let Some(file) = files.into_iter().next() else { return Ok(changed) };
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
             };
-            // Damaged words, or none, say nothing, but a later file measures this one all the same.
+            // Without valid published words a later file may still say how much of this one counts.
             let synced = tail.file.published()?.map_or(0, |published| published.bytes);
             let (until, next) = if synced > tail.place {
                 (synced, None)
@@ -275,7 +276,7 @@ impl Reader {
                 inner.wal_bytes += until - tail.place;
                 tail.place = until;
                 changed = true;
-                // A delete that was seen before what it hides.
+                // A tombstone in the list may hide dots of the log that are read only now.
                 if inner.manifest.tombstones.iter().any(|tombstone| tombstone.order.sequence > known) {
                     inner.forget_series();
                 }
@@ -290,7 +291,7 @@ impl Reader {
 
 /// Reads list, segments and live log.
 ///
-/// - `before`: the view so far: segments are taken over from it, and what it holds of the log is not news
+/// - `before`: the view so far: its open segments are reused, and commits of the log that it has are no news
 fn load(
     layout: &Layout,
     before: Option<&Inner>,
@@ -383,7 +384,7 @@ fn try_load(
     Ok((stamp, inner, tail))
 }
 
-/// Whether a list may have lost dots, and series with them, against the one before it.
+/// Whether dots, and with them series, may be missing in a list that are in the list before it.
 fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
     let (then, now) = (&before.ledger.totals, &after.ledger.totals);
     before.tombstones != after.tombstones
@@ -392,7 +393,8 @@ fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
 }
 
 impl Intake<'_> {
-    /// Takes in the frames of one stretch of a file: a part never spans files, so that a seal drops whole parts.
+    /// Reads frames that come one after the other in one file. A part of the head never spans files, so that a seal
+    /// removes whole parts.
     fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
         let splits = self.splits;
         let together = |before: &Frame<'_>, frame: &Frame<'_>| {
@@ -406,7 +408,8 @@ impl Intake<'_> {
         }
     }
 
-    /// Books frames that no commit of another process stands between, and makes a part of their dots.
+    /// Applies frames that have no foreign commit between them to the ledger, and makes a part of the head of their
+    /// dots.
     fn part(&mut self, frames: &[Frame<'_>], names: &Names) -> HeadPart {
         let mut part = HeadPart::default();
         let mut fold = FrameFold::of(frames);

@@ -1,7 +1,7 @@
-//! Reading many dots: series after series, piece after piece, in memory that is used again.
+//! Reading many dots: series after series, each piece by piece, in memory that is reused.
 //!
-//! Always true: dots come out in the order of their times, and of equal ones in the order of their commits; no more
-//! is in memory than about [`PIECE_DOTS_MAX`] dots, or [`PIECE_CHUNKS`] chunks where these hold long rows.
+//! Always true: dots come in the order of their times, and dots of equal time in the order of their commits. Not more
+//! than about [`PIECE_DOTS_MAX`] dots are in memory, or [`PIECE_CHUNKS`] chunks where these hold long rows.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use crate::read::merge;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Dot, Snapshot, Source};
 
-/// Dots that are put in order at once, for each segment that has any: few enough to stay near the processor, many
-/// enough that chunks at the seams, which are decoded twice, do not count.
+/// How many dots a piece has for each segment that has dots of the series: few enough for the processor's cache, and
+/// so many that it costs little to decode the chunks at both ends of a piece twice.
 const PIECE_DOTS: u64 = 32 << 10;
-/// The most that are, from however many segments.
+/// The most dots of a piece, from however many segments.
 const PIECE_DOTS_MAX: u64 = 256 << 10;
-/// Chunks that are, however few dots they have: those of long rows.
+/// The most chunks of a piece, however few dots they have: chunks of long rows.
 const PIECE_CHUNKS: usize = 64;
 
-/// Reads a snapshot. It keeps its memory from one series to the next, so each thread has one of its own.
+/// Reads series of a snapshot. It reuses its memory from one series to the next, so each thread needs its own.
 pub struct Scan {
     snapshot: Snapshot,
     /// In the order of their commits.
     sources: Vec<Place>,
     explicit: Column,
     clock: Column,
-    /// Chunks that lie partly outside of what is wanted.
+    /// Scratch for chunks that lie partly outside of the range.
     partial: Column,
     listed: Vec<(usize, ChunkRef)>,
-    /// When dots of the series in hand are hidden, by source; empty where no tombstone names it.
+    /// By source, when dots of the current series are hidden; empty where no tombstone is for it.
     hidden: Vec<Spans>,
 }
 
@@ -56,7 +56,7 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The dots of a column as they stand.
+    /// The dots of a column, in its order.
     pub(crate) fn of_column(run: &'a Column, clock: bool) -> impl Iterator<Item = Row<'a>> {
         run.parts(0..run.len()).flat_map(move |(part, shape)| {
             part.map(move |index| Row {
@@ -69,12 +69,12 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// When.
+    /// Its time.
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// The same, but at that time where it is earlier.
+    /// The same row, with its time moved to `time` if it is earlier.
     pub(crate) fn not_before(self, time: Timestamp) -> Row<'a> {
         Row { time: self.time.max(time), ..self }
     }
@@ -84,27 +84,27 @@ impl<'a> Row<'a> {
         self.clock
     }
 
-    /// What its columns are.
+    /// Its shape.
     pub fn shape(&self) -> &'a Shape {
         self.shape
     }
 
-    /// What stands in its columns.
+    /// The values of its columns.
     pub fn cells(&self) -> Cells<'a> {
         self.run.values(self.index, self.shape)
     }
 
-    /// Its word, where it is one number.
+    /// Its word, if its format is one number.
     pub fn word(&self) -> Option<u64> {
         self.shape.word().map(|_| self.run.words()[self.index])
     }
 
-    /// Its row bytes, where it is not; none where it is.
+    /// Its row bytes; empty if its format is one number.
     pub fn row_bytes(&self) -> &'a [u8] {
         if self.shape.word().is_some() { &[] } else { self.run.row(self.index) }
     }
 
-    /// The nearest f64 to its first number, where it has one.
+    /// The f64 nearest to its first number; `None` where it has no number.
     pub fn number(&self) -> Option<f64> {
         self.cells().number()
     }
@@ -123,14 +123,14 @@ impl Scan {
         Scan { snapshot, sources, explicit, clock, partial, listed: Vec::new(), hidden: Vec::new() }
     }
 
-    /// What is being read.
+    /// The snapshot that is read.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// Shows every dot of a series within `range`, in the order of time, until `visit` breaks off.
+    /// Calls `visit` with every dot of a series within `range`, in the order of time, until it breaks off.
     ///
-    /// What is read is as [`Snapshot::read`] says, but for all columns of rows, and for texts.
+    /// The dots are those of [`Snapshot::read`], and texts too, with all columns.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Scan {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense; what was read by then is there.
+    /// [`Error::Damaged`] where the index of a segment makes no sense; numbers read by then have been appended.
     pub fn read(&mut self, name: &str, range: TimeRange, out: &mut Vec<Dot>) -> Result<(), Error> {
         self.pieces(name, range, |explicit, clock, until| {
             let end = until.map_or(clock.len(), |until| clock.times().partition_point(|time| *time < until));
@@ -173,15 +173,17 @@ impl Scan {
             let middle = out.len();
             append(clock, end, out);
             if begun < middle && middle < out.len() {
-                // Both are in order; stable, so an explicit dot stands before a clock stamp of its time.
+                // Each kind is sorted already. The sort is stable, so an explicit dot comes before a clock stamp of
+                // its time.
                 out[begun..].sort_by_key(|dot| dot.time);
             }
             ControlFlow::Continue(end)
         })
     }
 
-    /// Gives `each` the dots of a series piece by piece: explicit ones, clock stamps, and the end of the piece
-    /// where another follows. It says how many of the clock stamps it has taken; those behind the end stay.
+    /// Calls `each` with the dots of a series piece by piece: those with explicit times, clock stamps, and the end of
+    /// the piece where another follows. It returns how many of the clock stamps it has used; the others are in the
+    /// next piece.
     fn pieces(
         &mut self,
         name: &str,
@@ -201,7 +203,7 @@ impl Scan {
                 ControlFlow::Break(()) => return Ok(()),
             };
             let Some(until) = until else { return Ok(()) };
-            // Spread stamps that came to lie behind the end go first in the next piece.
+            // Stamps that spreading has moved behind the end come first in the next piece.
             if taken == self.clock.len() {
                 self.clock.clear();
             } else {
@@ -211,7 +213,7 @@ impl Scan {
         }
     }
 
-    /// Lists the chunks of all segments that are wanted.
+    /// Lists the chunks of all sources that overlap the range.
     fn list(&mut self, name: &str, range: TimeRange) -> Result<(), Error> {
         self.listed.clear();
         self.hidden.clear();
@@ -237,7 +239,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Where one piece ends and the next begins: at the beginnings of chunks.
+    /// The times at which one piece ends and the next begins, which are beginnings of chunks.
     fn cuts(&self, range: TimeRange) -> Vec<Timestamp> {
         let dots: u64 = self.listed.iter().map(|(_, chunk)| chunk.dots).sum();
         let segments = self.listed.chunk_by(|a, b| a.0 == b.0).count() as u64;
@@ -260,7 +262,8 @@ impl Scan {
         cuts
     }
 
-    /// Fills both columns with what lies within `piece`, in order; clock stamps behind those that are there.
+    /// Fills both columns with the dots within `piece`, in order; clock stamps come behind those left from the piece
+    /// before.
     fn gather(&mut self, name: &str, piece: TimeRange) -> Result<(), Error> {
         self.explicit.clear();
         let kept = self.clock.len();
@@ -317,7 +320,8 @@ impl Scan {
         if kept == 0 {
             self.clock.sort();
         } else {
-            // Those kept were stamped before all that are new, wherever spreading has put them.
+            // The stamps left from the piece before are earlier than all new ones, however far spreading has moved
+            // them.
             let mut new = self.clock.split_off(kept);
             new.sort();
             self.clock.extend(&new, 0..new.len());
@@ -327,12 +331,12 @@ impl Scan {
     }
 }
 
-/// A column being read from its front.
+/// A column that is read from its front, with the shape of the current dots.
 struct Shaped<'a> {
     run: &'a Column,
     shape: &'a Shape,
     index: usize,
-    /// Up to where the shape holds.
+    /// The index of the first dot with another shape.
     until: usize,
 }
 
@@ -362,8 +366,8 @@ impl<'a> Shaped<'a> {
     }
 }
 
-/// The earlier of two times and whether it is the clock's; none where no explicit one is left and the clock's lies
-/// behind the end.
+/// The earlier of an explicit time and a clock stamp, and whether it is the stamp; `None` where no explicit time is
+/// left and the stamp is not before `until`.
 fn earlier(explicit: Option<u64>, clock: Option<u64>, until: Option<u64>) -> (Option<u64>, bool) {
     let clock = clock.filter(|time| until.is_none_or(|until| *time < until));
     match (explicit, clock) {
@@ -400,7 +404,7 @@ fn take_sorted(from: &Column, range: TimeRange, out: &mut Column) {
     out.extend(from, first..first + count);
 }
 
-/// Appends those dots whose times are wanted.
+/// Appends those dots of a column for whose times `within` holds.
 fn take_within(from: &Column, within: impl Fn(u64) -> bool, out: &mut Column) {
     let within = |time: &u64| within(*time);
     let mut start = 0;

@@ -1,7 +1,7 @@
 //! A mapped segment.
 //!
-//! When it was opened, the file was compared with its listing, and index and fst were checked against their checksum;
-//! a chunk is checked when it is read.
+//! Opening it compares the file with its listing, and checks index and fst against their checksum. A chunk is checked
+//! when it is read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Segment {
     path: PathBuf,
     map: Arc<Map>,
     index_at: usize,
-    /// Where in the index the series' entries begin, behind the shapes.
+    /// The offset in the index at which the entries of series begin, behind the shapes.
     entries_at: usize,
     fst_at: usize,
     shapes: Vec<Shape>,
@@ -33,7 +33,7 @@ pub(crate) struct Segment {
     entry: SegmentEntry,
 }
 
-/// Bytes of a mapped file.
+/// A part of a mapped file.
 struct Part {
     map: Arc<Map>,
     from: usize,
@@ -64,7 +64,7 @@ impl Iterator for SegmentNames<'_> {
     }
 }
 
-/// Gives `each` every series name of some segments that begins with `prefix`, once, in order.
+/// Calls `each` with every series name of some segments that begins with `prefix`, once, in order.
 pub(crate) fn names_of<'a>(
     segments: impl IntoIterator<Item = &'a Segment>,
     prefix: &str,
@@ -88,7 +88,7 @@ pub(crate) fn names_of<'a>(
 
 #[cfg(test)]
 thread_local! {
-    /// How many chunks this thread has decoded: what a read costs, whatever the machine is doing.
+    /// How many chunks this thread has decoded. Tests count them to tell what a read costs.
     pub(crate) static CHUNKS_DECODED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
@@ -132,7 +132,7 @@ impl Segment {
         self.index_at as u64
     }
 
-    /// When its dots of a series are hidden.
+    /// The spans of time in which its dots of a series are hidden.
     pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
         tombstone::hidden(tombstones, name, self.entry.order, self.entry.purged)
     }
@@ -151,8 +151,8 @@ impl Segment {
         self.keys.contains_key(name)
     }
 
-    /// Gives `each` the chunks of a series, as far as they meet `range`: explicit times first, each kind in time
-    /// order; none where it is unknown.
+    /// Calls `each` with the chunks of a series that overlap `range`: those with explicit times first, each kind in
+    /// time order. An unknown series has none.
     pub(crate) fn chunks(
         &self,
         name: &str,
@@ -170,7 +170,7 @@ impl Segment {
         self.check_whole()
     }
 
-    /// That every page of the file was there so far: where one was not, the index may have been read as zeros.
+    /// Fails where a page of the file could not be read: the index may then have been read as zeros.
     fn check_whole(&self) -> Result<(), Error> {
         match self.map.is_broken() {
             true => Err(Error::damaged(&self.path, 0, "bytes that the disk could not give")),
@@ -185,7 +185,7 @@ impl Segment {
         Ok(chunks)
     }
 
-    /// The shape of that dot of a series that was committed last.
+    /// The shape of the dot of a series that was committed last.
     pub(crate) fn latest_shape(&self, name: &str) -> Result<Option<&Shape>, Error> {
         let Some(at) = self.keys.get(name) else { return Ok(None) };
         let number =
@@ -207,7 +207,7 @@ impl Segment {
         Error::damaged(&self.path, (self.entries_at as u64).saturating_add(at), what)
     }
 
-    /// A chunk as it is.
+    /// The bytes of a chunk.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ impl Segment {
         self.read_before(chunk, None, out)
     }
 
-    /// As [`Segment::read`], but dots at `until` and later ones may be left out.
+    /// As [`Segment::read`], but dots at `until` and later may be left out.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Which series a snapshot has.
 //!
-//! Segments know their names in order, so to open a store nobody has to walk over them; kept here is only what
-//! segments do not say. A list of all is made when somebody first asks for one, and kept up to date from then on.
+//! Each segment has its names in order, so opening a store walks over none of them. Only what segments do not say is
+//! kept here. A set of all series is made when it is first asked for, and kept up to date from then on.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
@@ -12,20 +12,20 @@ use dotter_dot::SeriesName;
 use crate::read::segment::{Segment, names_of};
 use crate::read::snapshot::Inner;
 
-/// What segments do not say of the names of series.
+/// The names of series, as far as segments do not say them.
 #[derive(Clone, Default)]
 pub(crate) struct SeriesNames {
-    /// Those in the live log.
+    /// The series in the live log.
     head: Arc<BTreeSet<SeriesName>>,
-    /// Those in segments or the live log of which tombstones leave no dot, once somebody has asked for all series: every
-    /// name is compared with every tombstone.
+    /// The series in segments or the live log of which tombstones hide every dot. Made when all series are first
+    /// asked for: it compares every name with every tombstone.
     gone: OnceLock<Arc<BTreeSet<SeriesName>>>,
-    /// All that there are, once somebody has asked.
+    /// All series, made when they are first asked for.
     all: OnceLock<Arc<BTreeSet<SeriesName>>>,
 }
 
 impl SeriesNames {
-    /// Of a view that begins anew from its list: nothing of the log, of segments what was known.
+    /// The names for a view that reads the list anew: those of segments are kept, those of the log are dropped.
     pub(crate) fn without_head(&self) -> SeriesNames {
         SeriesNames { head: Arc::default(), ..self.clone() }
     }
@@ -40,7 +40,7 @@ impl SeriesNames {
         self.back(name.as_str());
     }
 
-    /// Adds what is in segments that were not open before.
+    /// Adds the series of segments that were not open before.
     pub(crate) fn add_segments(&mut self, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
         if self.all.get().is_none() && self.gone.get().is_none_or(|gone| gone.is_empty()) {
             return;
@@ -59,7 +59,7 @@ impl SeriesNames {
         }
     }
 
-    /// A series that was gone has a dot again.
+    /// Notes that a series of which all dots were hidden has a dot again.
     fn back(&mut self, name: &str) {
         if let Some(gone) = self.gone.get_mut()
             && gone.contains(name)
@@ -75,7 +75,7 @@ impl Inner {
         self.names.all.get_or_init(|| Arc::new(self.look_up("").into_iter().collect()))
     }
 
-    /// Those whose names begin with `prefix`, sorted.
+    /// The series whose names begin with `prefix`, sorted.
     pub(crate) fn series_with_prefix(&self, prefix: &str) -> Vec<SeriesName> {
         match self.names.all.get() {
             Some(all) => beginning(all, prefix).cloned().collect(),
@@ -98,13 +98,14 @@ impl Inner {
         has_dots && !is_gone() || is_archived()
     }
 
-    /// Finds out anew which series there are, where some may have lost their last dot.
+    /// Forgets which series there are, since some may have lost their last dot; they are looked up again when asked
+    /// for.
     pub(crate) fn forget_series(&mut self) {
         self.names.all = OnceLock::new();
         self.names.gone = OnceLock::new();
     }
 
-    /// Those whose names begin with `prefix`, sorted, from where they are.
+    /// Looks up the series whose names begin with `prefix` in segments, live log and archives; sorted.
     fn look_up(&self, prefix: &str) -> Vec<SeriesName> {
         let tombstones = &self.manifest.tombstones;
         let gone = self.names.gone.get_or_init(|| Arc::new(self.gone()));
@@ -115,7 +116,7 @@ impl Inner {
                 put(name);
             }
         });
-        // Series of which archives alone are left.
+        // Series of which only archives are left.
         for open in &self.archives {
             names_of([&*open.segment], prefix, |name| {
                 if !open.is_hidden(tombstones, name) {
@@ -132,7 +133,7 @@ impl Inner {
         names
     }
 
-    /// Series of segments and the live log of which tombstones leave no dot.
+    /// The series in segments and the live log of which tombstones hide every dot.
     fn gone(&self) -> BTreeSet<SeriesName> {
         let mut gone = BTreeSet::new();
         if self.manifest.tombstones.is_empty() {
@@ -148,10 +149,10 @@ impl Inner {
         gone
     }
 
-    /// Whether tombstones leave no dot of a series in segments and the live log.
+    /// Whether tombstones hide every dot that segments and the live log have of a series.
     fn is_gone(&self, name: &str) -> bool {
         let named = self.manifest.tombstones.iter().any(|tombstone| tombstone.names(name));
-        // What cannot be read is not known to be gone.
+        // Where an index cannot be read, the series counts as there.
         named && self.places(name, true).is_ok_and(|places| places.is_empty())
     }
 }

@@ -1,7 +1,7 @@
-//! What a reader sees at one moment.
+//! A snapshot: what a reader sees at one moment.
 //!
-//! A snapshot never changes and needs nobody: segments are mapped and stay so though their names go, the rest
-//! is in memory.
+//! A snapshot never changes and depends on no other process: segments stay mapped though they may be unlinked, and
+//! everything else is in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,7 +24,7 @@ use crate::read::series::SeriesNames;
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-/// A moment of a store. Cheap to clone.
+/// A store at one moment. Cheap to clone.
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) inner: Arc<Inner>,
@@ -33,9 +33,9 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub(crate) struct Inner {
     pub(crate) manifest: Arc<Manifest>,
-    /// In the order of their commits; those that cannot be opened are missing.
+    /// In the order of their commits, without those that cannot be opened.
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// By step, then time; windows without any step are missing.
+    /// By step, then time, without windows that have no steps.
     pub(crate) archives: Vec<OpenArchive>,
     pub(crate) head: Vec<Arc<HeadPart>>,
     pub(crate) names: SeriesNames,
@@ -44,7 +44,7 @@ pub(crate) struct Inner {
     pub(crate) epoch: u64,
     pub(crate) wal_files: u64,
     pub(crate) wal_bytes: u64,
-    /// What was found damaged, by this reader.
+    /// The damage that this reader has found.
     pub(crate) damage: Arc<Damage>,
 }
 
@@ -54,43 +54,44 @@ pub(crate) struct Damage {
     pub(crate) chunks: AtomicU64,
 }
 
-/// One measurement as it is read.
+/// One dot as it is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dot {
-    /// When.
+    /// Its time.
     pub time: Timestamp,
-    /// How much.
+    /// Its number.
     pub value: f64,
 }
 
-/// Dots of a series that lie together, as far as that is known without decoding them.
+/// A chunk of a series, or its dots in a part of the live log: what is known of them without decoding any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
     /// Time of the first dot.
     pub first: Timestamp,
     /// Time of the last dot.
     pub last: Timestamp,
-    /// How many dots; where not [`Chunk::is_alone`], some may be replaced or deleted.
+    /// How many dots; unless [`Chunk::is_alone`], some may be replaced or deleted.
     pub dots: u64,
-    /// Bytes it takes in its segment; 0 of dots of the live log.
+    /// Its bytes in the segment; 0 for dots of the live log.
     pub bytes: u64,
     /// Whether the clock stamped them.
     pub is_clock: bool,
-    /// Whether no other chunk could replace any of them and none is deleted, so that each is what a reader gets.
+    /// Whether none of its dots can be replaced by those of another chunk and none is deleted, so that a reader gets
+    /// all.
     pub is_alone: bool,
-    /// Their shape; of dots of the live log that of the last.
+    /// The shape of its dots; for dots of the live log the shape of the last.
     pub shape: Shape,
-    /// What their numbers come to; `None` where they are few, or not in a segment yet.
+    /// The summary of its numbers; `None` where the dots are few, or not in a segment yet.
     pub summary: Option<Summary>,
 }
 
-/// Where dots of a series are to be found.
+/// Where dots of a series are: one chunk, or a part of the live log.
 pub(crate) struct Place {
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// Dots that have numbers, as far as that is known without decoding them.
+    /// How many dots have numbers, as far as that is known without decoding them.
     pub(crate) numbers: u64,
-    /// Dots that the clock stamped, with numbers or without.
+    /// How many dots are clock stamps, with numbers or without.
     pub(crate) stamps: u64,
 }
 
@@ -105,7 +106,7 @@ impl Snapshot {
         self.inner.series_with_prefix(prefix)
     }
 
-    /// The series that a pattern means, sorted.
+    /// The series that a pattern matches, sorted.
     pub fn matching(&self, pattern: &Pattern) -> Vec<SeriesName> {
         let mut names = self.series_with_prefix(pattern.prefix());
         names.retain(|name| pattern.matches(name.as_str()));
@@ -117,7 +118,7 @@ impl Snapshot {
         self.inner.has_series(name)
     }
 
-    /// What the dots of a series look like; of several shapes that of the dot committed last.
+    /// The shape of a series; where it has several, that of the dot committed last.
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl Snapshot {
         Ok(latest.cloned())
     }
 
-    /// Every shape that dots of a series within `range` have, each once; maybe also some of dots beside the range, or of
-    /// dots that others replaced.
+    /// Every shape that dots of a series within `range` have, each once. There may also be shapes of dots outside of
+    /// the range, or of dots that were replaced.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl Snapshot {
             }
         };
         self.chunks(name, range)?.iter().for_each(|chunk| add(&chunk.shape));
-        // Those of the live log are of several shapes.
+        // Dots in a part of the live log may have several shapes.
         for source in self.inner.sources() {
             let Source::Head(part) = source else { continue };
             for run in part.get(name).into_iter().flat_map(|series| [series.run(false), series.run(true)]) {
@@ -161,8 +162,8 @@ impl Snapshot {
         Ok(shapes)
     }
 
-    /// What is known of the dots of a series within `range` without decoding any, in the order of their first
-    /// times. Chunks that begin or end outside of the range are whole all the same.
+    /// The chunks of a series that overlap `range`, described without decoding any, in the order of their first
+    /// times. Chunks that begin or end outside of the range are described as a whole.
     ///
     /// # Errors
     ///
@@ -172,7 +173,7 @@ impl Snapshot {
         let first = chunks.first().map_or(range.from, |chunk| chunk.first);
         let last = chunks.iter().map(|chunk| chunk.last).max().unwrap_or(range.from);
         if first < range.from || !range.contains(last) {
-            // What lies outside of the range may still replace dots of those that reach into it.
+            // A chunk outside of the range may still replace dots of a chunk that reaches into the range.
             chunks = self.chunks_meeting(name, TimeRange::new(first, last.saturating_add(NANOSECOND)))?;
         }
         let mut latest: Option<usize> = None;
@@ -195,7 +196,7 @@ impl Snapshot {
         Ok(chunks)
     }
 
-    /// The chunks that meet `range`, in the order of their first times.
+    /// The chunks that overlap `range`, in the order of their first times.
     fn chunks_meeting(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
         let mut chunks = Vec::new();
         for source in self.inner.sources() {
@@ -239,17 +240,17 @@ impl Snapshot {
         Ok(chunks)
     }
 
-    /// A way to read many dots, series after series.
+    /// A [`Scan`] of this snapshot, to read many dots series after series.
     pub fn scan(&self) -> Scan {
         Scan::new(self.clone())
     }
 
     /// The numbers of a series within `range`, sorted by time; none where it is unknown.
     ///
-    /// A number is the nearest f64; of a row it is its first number column; texts have none and are left out. Of
-    /// equal explicit times the last commit counts. Equal clock stamps are all there, spread by 1 ns each: the
-    /// range is that of the stamps, so the last of them may lie a little beyond it. Chunks that are damaged are
-    /// left out and counted ([`crate::Stat::damaged_chunks`]).
+    /// A number is the nearest f64; for a row it is that of its first number column; texts have none and are left
+    /// out. Of dots with equal explicit times the last commit counts. Dots with equal clock stamps are all there,
+    /// spread by 1 ns each. The range is that of the stamps, so the last of them may get times a little beyond it.
+    /// Damaged chunks are left out and counted ([`crate::Stat::damaged_chunks`]).
     ///
     /// # Errors
     ///
@@ -266,7 +267,7 @@ impl Snapshot {
         places.iter().map(|place| Timestamp::from_nanos(place.last)).max()
     }
 
-    /// The same without what no segment holds yet.
+    /// The same snapshot without the dots of the live log.
     pub(crate) fn without_head(&self) -> Snapshot {
         Snapshot { inner: Arc::new(Inner { head: Vec::new(), ..Inner::clone(&self.inner) }) }
     }
@@ -279,7 +280,7 @@ impl Snapshot {
         Some((Timestamp::from_nanos(first), Timestamp::from_nanos(last)))
     }
 
-    /// What became of every dot.
+    /// The ledger: what became of every dot.
     pub fn ledger(&self) -> &Ledger {
         &self.inner.ledger
     }
@@ -289,28 +290,28 @@ impl Snapshot {
         self.inner.sequence
     }
 
-    /// The generation of the manifest.
+    /// The number of the last edit of the list.
     pub fn generation(&self) -> u64 {
         self.inner.generation()
     }
 
-    /// How often its reader lost the thread of the log, so that dots came to be seen that were never news.
+    /// How often its reader has fallen so far behind the log that dots became visible without being news.
     pub fn epoch(&self) -> u64 {
         self.inner.epoch
     }
 
-    /// The store's name.
+    /// The store id.
     pub fn store(&self) -> StoreId {
         self.inner.manifest.store
     }
 
-    /// Of those dots of a series that have numbers.
+    /// The places of those dots of a series that have numbers.
     fn places(&self, name: &str) -> Result<Vec<Place>, Error> {
         if self.contains(name) { self.inner.places(name, false) } else { Ok(Vec::new()) }
     }
 }
 
-/// Where dots of these times are, all of one kind; nowhere without any.
+/// The place of dots with these times, all of one kind; `None` where there are no dots.
 fn place(times: impl Iterator<Item = u64>, is_clock: bool, has_numbers: bool) -> Option<Place> {
     times.fold(None, |place: Option<Place>, time| {
         let place = place.unwrap_or(Place { first: time, last: time, numbers: 0, stamps: 0 });
@@ -323,7 +324,7 @@ fn place(times: impl Iterator<Item = u64>, is_clock: bool, has_numbers: bool) ->
     })
 }
 
-/// What is known of dots that no segment holds yet.
+/// Describes dots of the live log as a chunk.
 fn in_memory(run: &Column, clock: bool, range: TimeRange) -> Option<Chunk> {
     let first = Timestamp::from_nanos(*run.times().iter().min()?);
     let last = Timestamp::from_nanos(*run.times().iter().max()?);
@@ -333,7 +334,7 @@ fn in_memory(run: &Column, clock: bool, range: TimeRange) -> Option<Chunk> {
         dots: run.len() as u64,
         bytes: 0,
         is_clock: clock,
-        // Its own dots may replace each other.
+        // Dots of the live log may replace each other.
         is_alone: clock,
         shape: run.last_shape().cloned().unwrap_or_default(),
         summary: None,
@@ -341,7 +342,7 @@ fn in_memory(run: &Column, clock: bool, range: TimeRange) -> Option<Chunk> {
 }
 
 impl Inner {
-    /// Some of the segments of a list and nothing else.
+    /// A snapshot of some segments of a list, without log and archives.
     pub(crate) fn of_segments(manifest: Manifest, segments: Vec<Arc<Segment>>) -> Inner {
         let mut inner = Inner {
             ledger: Arc::new(manifest.ledger.clone()),
@@ -360,9 +361,9 @@ impl Inner {
         inner
     }
 
-    /// Where dots of a series are that no tombstone hides.
+    /// The places of those dots of a series that no tombstone hides.
     ///
-    /// - `texts`: whether also dots without numbers
+    /// - `texts`: whether dots without numbers are included
     pub(crate) fn places(&self, name: &str, texts: bool) -> Result<Vec<Place>, Error> {
         let mut places = Vec::new();
         for source in self.sources() {
@@ -425,14 +426,14 @@ impl Inner {
     }
 }
 
-/// Where dots are read from.
+/// A segment, or a part of the head: dots of one place in the order of commits.
 pub(crate) enum Source<'a> {
     Segment(&'a Segment),
     Head(&'a HeadPart),
 }
 
 impl Source<'_> {
-    /// When its dots of a series are hidden.
+    /// The spans of time in which its dots of a series are hidden.
     pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
         match self {
             Source::Segment(segment) => segment.hidden(tombstones, name),

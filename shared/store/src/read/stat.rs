@@ -1,4 +1,4 @@
-//! How large a store is: counts that need no dot to be read.
+//! How large a store is: counts that are known without reading dots.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +9,7 @@ use crate::read::snapshot::Snapshot;
 pub struct Stat {
     /// Series with at least one dot.
     pub series: u64,
-    /// Dots in segments and in the live log; one that is replaced counts until a compaction finds it.
+    /// Dots in segments and in the live log; a replaced dot counts until a compaction removes it.
     pub dots: u64,
     /// Live segments.
     pub segments: u64,
@@ -19,21 +19,21 @@ pub struct Stat {
     pub segment_dots: u64,
     /// Live WAL files.
     pub wal_files: u64,
-    /// Their bytes, as far as they are synced.
+    /// Bytes of live WAL files that count.
     pub wal_bytes: u64,
-    /// Dots in them.
+    /// Dots in live WAL files.
     pub wal_dots: u64,
-    /// Per level, lowest first.
+    /// The segments of each level, lowest level first.
     pub levels: Vec<Level>,
     /// Deletes whose dots are not all removed yet.
     pub tombstones: u64,
-    /// Generation of the manifest.
+    /// Number of the last edit of the list.
     pub generation: u64,
     /// Last sequence of the log.
     pub sequence: u64,
-    /// Segments that could not be opened, since the reader was.
+    /// Segments that could not be opened, since the reader was opened.
     pub damaged_segments: u64,
-    /// Chunks that could not be read, since the reader was opened; each is counted as often as it was tried.
+    /// Chunks that could not be read, since the reader was opened; a chunk counts each time it is tried.
     pub damaged_chunks: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Every checksum of a store.
+//! Verifying a store: reading every live file and comparing it with its checksums.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
 use dotter_dot::Column;
 
-/// What verifying found.
+/// What [`verify`] found.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
     /// Live files.
     pub files: u64,
-    /// Bytes of them.
+    /// Bytes of the live files.
     pub bytes: u64,
     /// Dots whose checksum is right.
     pub dots: u64,
-    /// What is damaged; empty is as it should be.
+    /// What is damaged; empty where nothing is.
     pub damage: Vec<Damage>,
 }
 
-/// A place whose bytes are not what they were.
+/// A place in a file whose bytes are not those that were written.
 #[derive(Clone, Debug)]
 pub struct Damage {
     /// Which file.
@@ -35,18 +35,18 @@ pub struct Damage {
 
 /// Reads every live file of a store; takes no lock, changes nothing.
 ///
-/// Of the WAL file being written, what its writer has synced is read.
+/// The WAL file that is being written is read up to its published length.
 ///
 /// # Errors
 ///
-/// The system's, and [`Error::NoStore`]; damage is listed and is no error.
+/// The system's, and [`Error::NoStore`]. Damage is no error: it is in the result.
 pub fn verify(dir: &Path) -> Result<Verified, Error> {
     verify_with(dir, &|_, _| ())
 }
 
 /// As [`verify`].
 ///
-/// - `progress`: told now and then how many bytes are done, and of how many
+/// - `progress`: called now and then with the bytes done and the bytes to do
 ///
 /// # Errors
 ///
@@ -83,7 +83,8 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
             Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified, &told));
         done += entry.bytes;
         match outcome {
-            // Replaced while this was reading: what replaced it is another store's moment.
+            // The segment was replaced and unlinked while this ran; the files of the list that was read are verified,
+            // and this one no longer counts.
             Err(error)
                 if error.is_not_found() && manifest::read(&layout)?.generation != manifest.generation =>
             {

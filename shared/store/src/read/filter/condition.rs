@@ -1,4 +1,4 @@
-//! What an expression asks of one field.
+//! Conditions of an expression on one field, or on two.
 
 use std::cmp::Ordering;
 
@@ -25,12 +25,12 @@ pub(super) enum Field {
     Column(Column),
 }
 
-/// A column as it is written.
+/// A column as the expression names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Column {
-    /// `value`, and what is called `value`.
+    /// `value`: the first column, or a column of that name.
     First,
-    /// A name, and what its number is where it has the form `c1`.
+    /// A name; with a number where the name has the form `c1`.
     Named(Box<str>),
 }
 
@@ -65,7 +65,7 @@ impl Comparison {
         })
     }
 
-    /// With its two sides changed about.
+    /// The comparison with its two sides exchanged.
     pub(super) fn mirrored(self) -> Comparison {
         match self {
             Comparison::Less => Comparison::Greater,
@@ -76,7 +76,7 @@ impl Comparison {
         }
     }
 
-    /// - `order`: that of two numbers, `None` where one of them is NaN
+    /// - `order`: the order of two numbers, `None` where one of them is NaN
     #[inline]
     pub(super) fn holds(self, order: Option<Ordering>) -> bool {
         match self {
@@ -105,7 +105,7 @@ impl TextCondition {
 }
 
 impl Column {
-    /// Which column of a shape it is, from 0.
+    /// The index of the column in a shape.
     pub(super) fn place(&self, shape: &Shape) -> Option<usize> {
         let named = |name: &str| shape.columns().iter().position(|column| **column == *name);
         match self {

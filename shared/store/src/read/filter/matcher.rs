@@ -1,6 +1,7 @@
-//! An expression made ready for the rows of one series and shape.
+//! An expression bound to the rows of one series and shape.
 //!
-//! What the name decides is decided here, once; what is left looks at bytes where they lie and makes nothing.
+//! Conditions on the name are decided here, once. What is left compares the bytes of a row in place and allocates
+//! nothing.
 
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use crate::read::filter::Node;
 use crate::read::filter::condition::{Comparison, Condition, Field, TextCondition};
 use crate::read::filter::number::Number;
 
-/// Says of rows whether they match.
+/// Tells whether rows match.
 #[derive(Debug)]
 pub struct Matcher<'a>(Bound<'a>);
 
@@ -30,14 +31,14 @@ enum Bound<'a> {
     Name(Cell, Comparison, Box<[u8]>),
 }
 
-/// Where in row bytes a column stands.
+/// Where a column is in row bytes.
 #[derive(Debug)]
 struct Cell {
     letter: Letter,
-    /// Columns before it, which have to be walked past; numbers at the front are in `start`.
+    /// The columns before it whose bytes have to be skipped one by one; numbers at the front are counted in `start`.
     before: Box<[Letter]>,
     start: usize,
-    /// Whether there is but this one column, a number, which has no row bytes.
+    /// Whether this is the only column and a number, so that there are no row bytes.
     is_word: bool,
 }
 
@@ -69,7 +70,7 @@ impl Matcher<'_> {
 
     /// Whether a row of any other shape matches.
     ///
-    /// - `bytes`: its row bytes; of such as are not of the shape it says something, and no more
+    /// - `bytes`: its row bytes; for bytes of another shape the result means nothing
     #[inline]
     pub fn matches_row(&self, time: u64, bytes: &[u8]) -> bool {
         self.0.holds(Row { time, word: 0, bytes })
@@ -77,10 +78,10 @@ impl Matcher<'_> {
 }
 
 impl Matcher<'_> {
-    /// What every row matches.
+    /// Matches every row.
     pub const ALWAYS: Matcher<'static> = Matcher(Bound::Always);
 
-    /// Whether a row that is being read matches, which is of the shape it was made for.
+    /// Whether a row matches that is being read and has the shape that this matcher was made for.
     #[inline]
     pub fn matches(&self, row: &crate::read::scan::Row<'_>) -> bool {
         match row.word() {

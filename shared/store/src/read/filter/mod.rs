@@ -1,4 +1,4 @@
-//! Which rows are wanted: a small typed expression over series, time and columns.
+//! Filters: a small typed expression over series, time and columns that says which rows are wanted.
 //!
 //! ```text
 //! value > 0.5 and key starts "host."
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - fields: `key` (the series' name), `time`, `value` (the first column), a column by its name, or by its number
-//!   `c1` to `c64`; a name with other than letters, digits and `_ . -` in it stands in backquotes
+//!   `c1` to `c64`; a name that has other characters than letters, digits and `_ . -` is put in backquotes
 //! - `= != < <= > >=` compare: numbers with numbers, texts with texts by their bytes, `time` with RFC 3339, a date,
 //!   or whole nanoseconds; two fields with each other where both are columns or `key`
 //! - `contains starts ends matches` (`=~`; not: `!~`) look at texts; `matches` takes a regular expression
@@ -15,11 +15,11 @@
 //!
 //! Always true:
 //!
-//! - whole numbers are compared as whole numbers, however large; a literal beside an `f` column is rounded to f32
-//!   first, so that what is printed is what matches; `nan` equals NaN and nothing else
-//! - a comparison with a column that a row does not have, or that is of another type, is false, whatever it says
-//! - reading an expression costs what its length says: at most [`FILTER_BYTES_MAX`] bytes, brackets at most
-//!   [`DEPTH_MAX`] deep, and regular expressions of bounded size that take linear time
+//! - whole numbers are compared as whole numbers, however large; a literal that is compared with an `f` column is
+//!   rounded to f32 first, so that a printed value matches itself; `nan` equals NaN and nothing else
+//! - a comparison with a column that a row does not have, or that has another type, is false, also `!=`
+//! - reading an expression takes time and memory in proportion to its length: it has at most [`FILTER_BYTES_MAX`]
+//!   bytes, brackets at most [`DEPTH_MAX`] deep, and regular expressions of bounded size that run in linear time
 
 mod condition;
 mod matcher;
@@ -40,10 +40,10 @@ pub use search::{Search, Searched};
 /// The longest expression, in bytes.
 pub const FILTER_BYTES_MAX: usize = 16 << 10;
 
-/// How deep brackets and `not` may stand in each other.
+/// How deep brackets and `not` may be nested.
 pub const DEPTH_MAX: usize = 64;
 
-/// An expression that was read. Cheap to share; give it each series' name and shape with [`Filter::matcher`].
+/// An expression that was read. Cheap to share; [`Filter::matcher`] binds it to a series and a shape.
 #[derive(Debug)]
 pub struct Filter {
     root: Node,
@@ -64,7 +64,7 @@ pub struct FilterError {
     pub at: usize,
     /// What stands there, cut short where it is long.
     pub found: String,
-    /// What would make sense.
+    /// What was expected there.
     pub expected: Cow<'static, str>,
 }
 
@@ -87,7 +87,7 @@ impl Filter {
         parser::parse(text).map(|root| Filter { root })
     }
 
-    /// What the expression asks of rows of one series and shape.
+    /// The expression bound to one series and shape.
     pub fn matcher<'a>(&'a self, name: &str, shape: &Shape) -> Matcher<'a> {
         matcher::bind(&self.root, name, shape)
     }
@@ -104,7 +104,7 @@ impl Filter {
 }
 
 impl Node {
-    /// Whether it can be true, and whether it can be false, of rows of that series.
+    /// Whether it can be true for rows of that series, and whether it can be false.
     fn possible(&self, name: &str) -> (bool, bool) {
         match self {
             Node::All(nodes) => nodes.iter().fold((true, false), |(yes, no), node| {

@@ -1,10 +1,10 @@
-//! Numbers of different kinds compared exactly.
+//! Exact comparison of numbers of different kinds.
 
 use std::cmp::Ordering;
 
 use dotter_dot::Letter;
 
-/// A number as it was written.
+/// A number of an expression or of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     /// Without a point or an exponent.
@@ -21,7 +21,7 @@ impl Number {
         text.parse().ok().map(Number::Float)
     }
 
-    /// The number of a column's word.
+    /// The number that a column's word stands for.
     #[inline]
     pub(super) fn of_word(letter: Letter, word: u64) -> Number {
         match letter {
@@ -31,12 +31,12 @@ impl Number {
         }
     }
 
-    /// As a column of that letter would hold it, where that is what it is to be compared with.
+    /// The number as a column of this letter would hold it, to be compared with values of that column.
     pub(super) fn beside(self, letter: Letter) -> Number {
         match (letter, self) {
             (Letter::F32, Number::Whole(whole)) => Number::Float(whole as f32 as f64),
             (Letter::F32, Number::Float(float)) => Number::Float(float as f32 as f64),
-            // The common case made the quick one: nothing is lost where the float is as exact.
+            // The common case first: here the float is exact, so nothing is lost.
             (Letter::F64, Number::Whole(whole)) if whole as f64 as i128 == whole => {
                 Number::Float(whole as f64)
             }
@@ -44,7 +44,7 @@ impl Number {
         }
     }
 
-    /// `None` where one is NaN and the other is not; NaN equals NaN.
+    /// Compares two numbers. `None` where one is NaN and the other is not; NaN equals NaN.
     #[inline]
     pub(super) fn compare(self, other: Number) -> Option<Ordering> {
         match (self, other) {

@@ -1,4 +1,4 @@
-//! From text to a tree, by descent whose depth is bounded.
+//! Parsing an expression into a tree, by recursive descent of bounded depth.
 
 use dotter_dot::Timestamp;
 use memchr::memmem::Finder;
@@ -9,7 +9,7 @@ use crate::read::filter::number::Number;
 use crate::read::filter::tokens::{Token, Tokens, error};
 use crate::read::filter::{DEPTH_MAX, FILTER_BYTES_MAX, FilterError, Node};
 
-/// What a regular expression may take once compiled, and what its scratch may.
+/// The most bytes of a compiled regular expression, and of the memory that it uses to match.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
 struct Parser<'a> {
@@ -214,7 +214,7 @@ impl Parser<'_> {
 fn regex(text: &str) -> Result<Box<regex::bytes::Regex>, String> {
     let built = RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
     built.map(Box::new).map_err(|error| {
-        // Several lines with a drawing of the place; the last one says it.
+        // The message has several lines with a drawing of the place; the last line says what is wrong.
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         format!("a regular expression: {last}")

@@ -1,9 +1,9 @@
-//! Many series read by several threads at once, with what was found given out in order.
+//! Searching many series with several threads; results come in order.
 //!
-//! What is to be read is cut into tasks of about [`TASK_DOTS`] dots: many small series, or a stretch of time of a
-//! large one. Each thread takes the next task, looks at its rows where they lie and keeps what its caller makes of
-//! those that match; the calling thread gives these out in the order of the tasks. No thread runs further ahead of
-//! it than [`AHEAD_TASKS`] for each, so memory is bounded however large the store and however slow the taker.
+//! The work is cut into tasks of about [`TASK_DOTS`] dots: many small series, or a stretch of time of a large one.
+//! Each thread takes the next task, reads its rows and collects what `keep` makes of those that match. The calling
+//! thread passes the results to `take` in the order of the tasks. At most [`AHEAD_TASKS`] tasks for each thread are
+//! begun and not taken yet, so memory is bounded however large the store is and however slow `take` is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZero;
@@ -21,20 +21,20 @@ use crate::read::snapshot::{Chunk, Snapshot};
 /// Dots after which a task may end.
 const TASK_DOTS: u64 = 64 << 10;
 
-/// Dots after which a task ends even where clock stamps lie so close that their spreading may reach over.
+/// Dots after which a task ends even if clock stamps are so dense that spreading may move some beyond its end.
 const TASK_DOTS_MAX: u64 = 1 << 20;
 
 /// Chunks after which a task may end, however few dots they have.
 const TASK_CHUNKS: usize = 32;
 
-/// Tasks done or being done for each thread before the first of them is taken.
+/// How many tasks for each thread may be begun and not taken yet.
 const AHEAD_TASKS: usize = 2;
 
-/// What is wanted of a snapshot.
+/// A search of a snapshot.
 pub struct Search<'a> {
     /// The store at one moment.
     pub snapshot: &'a Snapshot,
-    /// Which series, in the order they are to come.
+    /// Which series, in the order in which results are wanted.
     pub series: &'a [SeriesName],
     /// Which times.
     pub range: TimeRange,
@@ -44,18 +44,18 @@ pub struct Search<'a> {
     pub threads: Option<NonZero<usize>>,
 }
 
-/// How much was looked at.
+/// How much a search has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// Rows that were read and asked.
+    /// Rows that were read and compared.
     pub rows: u64,
-    /// Those of them that matched.
+    /// Rows that matched.
     pub found: u64,
 }
 
 /// A stretch of one series.
 struct Stretch {
-    /// Its place in [`Search::series`].
+    /// Its index in [`Search::series`].
     series: usize,
     range: TimeRange,
 }
@@ -64,7 +64,7 @@ struct Stretch {
 struct Plan<'a> {
     search: &'a Search<'a>,
     range: TimeRange,
-    /// The series not yet looked at.
+    /// The index of the next series to be cut.
     next: usize,
     stretches: VecDeque<(Stretch, u64)>,
 }
@@ -73,13 +73,13 @@ struct State<'a, T> {
     plan: Plan<'a>,
     /// Tasks given out to threads.
     begun: usize,
-    /// What they came to.
+    /// Results of tasks that are done and not taken yet, by the number of the task.
     done: BTreeMap<usize, Result<T, Error>>,
-    /// Tasks whose outcome was taken.
+    /// Tasks whose result was taken.
     taken: usize,
     /// Threads that read.
     working: usize,
-    /// No further task is begun.
+    /// Whether the search is over: no further task is begun.
     is_over: bool,
 }
 
@@ -91,15 +91,16 @@ struct Shared<'a, T> {
 }
 
 impl Search<'_> {
-    /// Reads, and gives every row that matches to `keep`, in the order of series and times within what it keeps.
+    /// Reads the series and calls `keep` with every row that matches; rows of one task come in the order of series
+    /// and time.
     ///
-    /// - `keep`: runs in several threads, each with a `T` of its own for every task
-    /// - `take`: gets these in order; an error ends the search
+    /// - `keep`: runs in several threads; each task has a `T` of its own, which `keep` fills
+    /// - `take`: called with the `T` of each task, in order; an error ends the search
     ///
     /// # Errors
     ///
-    /// That of `take`; [`Error::Damaged`] where the index of a segment makes no sense. Chunks that are damaged are
-    /// left out and counted, as by [`Snapshot::read`].
+    /// That of `take`; [`Error::Damaged`] where the index of a segment makes no sense. Damaged chunks are left out
+    /// and counted, as by [`Snapshot::read`].
     pub fn run<T, E>(
         &self,
         keep: impl Fn(&SeriesName, &Row<'_>, &mut T) + Sync,
@@ -148,7 +149,7 @@ impl Search<'_> {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&shared, &keep, ahead));
             }
-            // Whatever becomes of the taker, the threads are not to wait for it.
+            // However `take` ends, the threads must not wait for it.
             let over = Over { shared: &shared, works: false };
             let outcome = shared.take_all(&mut take);
             drop(over);
@@ -165,7 +166,7 @@ impl Search<'_> {
         keep: &(impl Fn(&SeriesName, &Row<'_>, &mut T) + Sync),
         ahead: usize,
     ) {
-        // A thread that panics ends the search: without it the taker would wait for its task for ever.
+        // A thread that panics ends the search: else the calling thread would wait for its task for ever.
         let _over = Over { shared, works: true };
         let mut scan = self.snapshot.scan();
         loop {
@@ -235,7 +236,7 @@ impl Plan<'_> {
         self.stretches.is_empty() && self.next == self.search.series.len()
     }
 
-    /// The next task; empty where there is none.
+    /// The next task; empty where none is left.
     fn task(&mut self) -> Result<Vec<Stretch>, Error> {
         let (mut task, mut dots) = (Vec::new(), 0);
         while dots < TASK_DOTS {
@@ -266,9 +267,9 @@ impl Plan<'_> {
     }
 }
 
-/// Stretches that together are `range`, with about how many dots each has; none where there are no chunks.
+/// Cuts `range` into stretches, each with about how many dots it has; none where there are no chunks.
 ///
-/// One ends where a chunk begins, and where no clock stamp before that could be spread as far as there.
+/// A stretch ends where a chunk begins and where spreading cannot move an earlier clock stamp that far.
 fn stretches(series: usize, chunks: &[Chunk], range: TimeRange) -> Vec<(Stretch, u64)> {
     if chunks.is_empty() {
         return Vec::new();
@@ -284,7 +285,7 @@ fn stretches(series: usize, chunks: &[Chunk], range: TimeRange) -> Vec<(Stretch,
         }
         (dots, count) = (dots + chunk.dots, count + 1);
         if chunk.is_clock {
-            // Each of its dots may push the last one a nanosecond further.
+            // Each of its dots may move the last one by a nanosecond.
             let spread = std::time::Duration::from_nanos(chunk.dots);
             reach = reach.max(chunk.last).saturating_add(spread);
         }
@@ -295,11 +296,11 @@ fn stretches(series: usize, chunks: &[Chunk], range: TimeRange) -> Vec<(Stretch,
 
 impl<'a, T> Shared<'a, T> {
     fn lock(&self) -> MutexGuard<'_, State<'a, T>> {
-        // Whoever panicked did so outside: what the lock guards is whole.
+        // No code panics while it holds the lock, so what the lock guards is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives out what the tasks came to, in their order, until the last or an error.
+    /// Passes the results of the tasks to `take`, in order, until the last or an error.
     fn take_all<E: From<Error>>(&self, take: &mut impl FnMut(T) -> Result<(), E>) -> Result<(), E> {
         loop {
             let mut state = self.lock();
@@ -321,10 +322,10 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-/// Ends the search when it goes: threads take no further task.
+/// Ends the search when it is dropped: no further task is begun.
 struct Over<'s, 'a, T> {
     shared: &'s Shared<'a, T>,
-    /// Whether it is that of a thread which reads.
+    /// Whether it belongs to a thread that reads.
     works: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The words of an expression.
+//! The tokens of an expression.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ pub(super) enum Token {
     Sign(&'static str),
 }
 
-/// Longer ones first.
+/// All signs, longer ones first.
 const SIGNS: [&str; 14] = ["==", "!=", "<=", ">=", "=~", "!~", "&&", "||", "(", ")", "=", "<", ">", "!"];
 
 pub(super) struct Tokens<'a> {
     text: &'a str,
-    /// Bytes read.
+    /// How many bytes have been read.
     at: usize,
 }
 
@@ -62,8 +62,9 @@ impl<'a> Tokens<'a> {
         run.to_owned()
     }
 
-    /// What stands between two of `quote`. A backslash takes `quote` and itself, and makes line breaks and tabs;
-    /// before anything else it stays, so that regular expressions need no second one.
+    /// The text between two of `quote`. A backslash stands before `quote` and before a backslash; `\n` and `\t` are
+    /// line break and tab. Before any other character the backslash stays, so that regular expressions need no second
+    /// one.
     fn quoted(&mut self, quote: char) -> Result<String, FilterError> {
         let mut out = String::new();
         let mut letters = self.text[self.at..].char_indices().skip(1);
@@ -92,7 +93,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// What stands in `text` at byte `at`, with what would make sense there.
+/// The error that says what stands in `text` at byte `at`, and what was expected there.
 pub(super) fn error(text: &str, at: usize, expected: impl Into<Cow<'static, str>>) -> FilterError {
     let found = text.get(at..).unwrap_or_default().chars().take(24).collect();
     FilterError { at, found, expected: expected.into() }
