@@ -1,4 +1,4 @@
-//! What can go wrong with a store.
+//! The errors of the store.
 
 use std::fmt;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{Incarnation, RowError, SeriesName};
 
-/// Carries what was being done, to what, and what was found.
+/// An error says what was being done, to which file, and what was found.
 #[derive(Debug)]
 pub enum Error {
-    /// The system refused; what was being done and to which file.
+    /// A system call failed.
     Io {
         /// What was being done, as in "cannot ...".
         doing: &'static str,
@@ -22,19 +22,18 @@ pub enum Error {
     NoStore(PathBuf),
     /// Another process holds this lock.
     Locked(PathBuf),
-    /// Another process has held this lock for as long as anybody waits.
+    /// Another process has held this lock for 10 s, which is as long as a process waits.
     Waited {
         /// The lock file.
         path: PathBuf,
         /// Who holds it, as far as the system says.
         holder: String,
     },
-    /// Something failed, and so did what would have made sure that it had no effect: whether it counts, the store's next
-    /// reader tells.
+    /// A commit failed, and voiding it failed too. The next process that opens the store decides whether it counts.
     Unknown(Box<Error>),
     /// A process of another machine, or of another boot of this one, holds this lock.
     OtherKernel(PathBuf),
-    /// A store of a version that this build does not read; nothing of it was touched.
+    /// A store of a version that this build does not read; nothing was changed.
     OtherStore {
         /// Its directory.
         dir: PathBuf,
@@ -43,7 +42,7 @@ pub enum Error {
         /// The version that this build reads.
         reads: u32,
     },
-    /// A file whose bytes are not what they were.
+    /// A file whose bytes are not those that were written.
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -89,14 +88,14 @@ pub enum Error {
         /// Bytes that are left for them.
         room: usize,
     },
-    /// More deletes than are kept at a time wait to be purged.
+    /// As many deletes as a store keeps wait to be purged.
     TooManyDeletions {
         /// How many wait.
         count: usize,
     },
-    /// A filter command that did not end well; nothing has changed.
+    /// A filter command that did not end with 0; nothing has changed.
     Command {
-        /// What became of it.
+        /// How it ended.
         status: std::process::ExitStatus,
     },
     /// A filter command that ended without having read every row; nothing has changed.
@@ -106,7 +105,7 @@ pub enum Error {
         /// Rows there are.
         rows: u64,
     },
-    /// A line of a filter command that is no row in its place; nothing has changed.
+    /// A line of a filter command that is no row, or out of order; nothing has changed.
     Line {
         /// Its number, from 1.
         number: u64,

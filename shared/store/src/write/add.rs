@@ -1,9 +1,8 @@
-//! A transaction from any process, of any size: a finished segment, listed by one swap.
+//! A foreign commit of any size: a transaction from any process becomes a segment that one edit lists.
 //!
-//! Dots are gathered up to [`GATHER_BYTES`], sorted and put aside in a file. Whenever [`FILES_MAX`] files of a level
-//! have come together they are merged into one of the next, so that no more than a few levels of files are read at the
-//! end: memory is bounded by what is gathered and a block of each open file, whatever the number of dots, series or
-//! shapes.
+//! Dots are gathered up to [`GATHER_BYTES`], sorted and put aside in a file. When there are [`FILES_MAX`] files of a
+//! level, they are merged into one file of the next level, so that only a few files are read at the end. Memory is
+//! bounded by the gathered dots and a block of each open file, whatever the number of dots, series or shapes.
 
 use std::ops::Range;
 use std::path::Path;
@@ -19,24 +18,24 @@ use crate::read::scan::Row;
 use crate::write::aside::{AsideWriter, merge};
 use crate::write::segment::{SegmentWriter, list};
 
-/// Dots of a chunk in a fresh segment.
+/// The most dots of a chunk in a new segment.
 const CHUNK_DOTS: usize = 4096;
-/// Rows in memory are written where they have come to so many bytes, however few they are.
+/// Rows are written when they have so many bytes, however few rows they are.
 const RUN_ROW_BYTES: usize = 4 << 20;
-/// What gathering and sorting may take in memory, in bytes.
+/// How many bytes of memory gathering and sorting may take.
 const GATHER_BYTES: usize = 64 << 20;
-/// What sorting takes for each dot: its place, its time and its word in a column.
+/// How many bytes sorting takes for each dot: its place, its time and its word in a column.
 const SORT_BYTES: usize = 20;
-/// Files of one level before they are merged.
+/// How many files of one level there are before they are merged.
 const FILES_MAX: usize = 64;
 
 /// Commits dots with explicit times, in one transaction, whether or not a collector is running.
 ///
-/// - `dots`: any order; of equal series and time the last counts, whatever its shape. A list of (series, time, number)
-///   will do where that is all there is. For more than memory holds there is [`Addition`].
+/// - `dots`: in any order; of equal series and time the last counts, whatever its shape. For plain numbers a list of
+///   (series, time, number) will do. For more dots than memory holds there is [`Addition`].
 ///
-/// Makes the store where there is none. Returns how many dots are stored, which is fewer than were given where
-/// some replaced others.
+/// Makes the store where there is none. Returns how many dots are stored; they are fewer than given where some
+/// replaced others.
 ///
 /// # Errors
 ///
@@ -49,24 +48,24 @@ pub fn add(dir: &Path, dots: impl Into<NamedDots>) -> Result<u64, Error> {
 
 /// A transaction of dots with explicit times, of any number and in any order, in bounded memory.
 ///
-/// Dropped without a commit, nothing has happened, but that there may be an empty store.
+/// Where it is dropped without a commit, nothing is stored; there may be a new, empty store.
 pub struct Addition {
     layout: Layout,
     gather_bytes: usize,
     gathered: NamedDots,
-    /// By level; the later a file, the later its dots were given.
+    /// Files by level; within a level a later file has dots that were given later.
     files: Vec<Vec<Spill>>,
-    /// Dots in files.
+    /// How many dots are in files.
     filed: u64,
-    /// Dots that were replaced by others of the same gathering, and are in no file.
+    /// Dots that were replaced before they went to a file.
     replaced: u64,
-    /// Where all of it will stand; there from the first file on.
+    /// The segment that will hold all dots; made with the first file.
     segment: Option<SegmentWriter>,
-    /// Whether dots were lost as they were put aside.
+    /// Whether putting dots aside has failed, so that some are lost.
     has_failed: bool,
 }
 
-/// What an [`Addition`] came to.
+/// What an [`Addition`] has stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Dots that are stored.
@@ -78,16 +77,16 @@ pub struct Added {
 }
 
 impl Addition {
-    /// None so far.
+    /// An addition without dots.
     ///
-    /// - `dir`: the store, which need not be there yet
+    /// - `dir`: the store, which need not exist yet
     pub fn new(dir: &Path) -> Addition {
         Addition::with_memory(dir, GATHER_BYTES)
     }
 
     /// As [`Addition::new`], with another bound on memory.
     ///
-    /// - `bytes`: what gathering and sorting take before dots are put aside, roughly; 64 MiB is usual
+    /// - `bytes`: about how much memory gathering and sorting take before dots are put aside; the default is 64 MiB
     pub fn with_memory(dir: &Path, bytes: usize) -> Addition {
         Addition {
             layout: Layout::new(dir),
@@ -101,7 +100,7 @@ impl Addition {
         }
     }
 
-    /// Dots that were given.
+    /// How many dots were given.
     pub fn len(&self) -> u64 {
         self.filed + self.replaced + self.gathered.len() as u64
     }
@@ -115,8 +114,8 @@ impl Addition {
     ///
     /// # Errors
     ///
-    /// [`Error::Row`] where the value is none of the shape. The system's, where dots have to be put aside; it cannot
-    /// be committed any more then.
+    /// [`Error::Row`] where the value does not fit the shape. The system's, where dots could not be put aside; then
+    /// the addition cannot be committed any more.
     pub fn push(
         &mut self,
         series: &SeriesName,
@@ -134,7 +133,7 @@ impl Addition {
         put_aside
     }
 
-    /// A copy in order, before the commit; `None` where dots were put aside.
+    /// A sorted copy of the dots, before the commit; `None` where dots were put aside.
     pub fn sorted(&self) -> Option<Sorted> {
         if !self.files.is_empty() {
             return None;
@@ -152,7 +151,7 @@ impl Addition {
     ///
     /// # Errors
     ///
-    /// The system's, and [`Error::GivenUp`] after one; nothing is stored then.
+    /// The system's; [`Error::GivenUp`] where [`Addition::push`] had failed. Nothing is stored then.
     pub fn commit(mut self) -> Result<Added, Error> {
         if self.has_failed {
             return Err(Error::GivenUp);
@@ -178,7 +177,7 @@ impl Addition {
                 joined.added.series += 1;
             }
         } else {
-            // Higher levels hold what was given earlier.
+            // Files of higher levels have dots that were given earlier.
             let files = self.files.into_iter().rev().flatten().collect();
             merge(&self.layout, files, |name, latest, from, range| joined.take(name, latest, from, range))?;
             joined.end_series()?;
@@ -226,7 +225,7 @@ impl Addition {
     }
 }
 
-/// Dots of a series in memory: sorted, of equal times the last alone.
+/// The dots of a series in memory: sorted, of equal times only the last.
 struct Series {
     name: SeriesName,
     /// The shape of the dot that was given last.
@@ -234,7 +233,7 @@ struct Series {
     column: Column,
 }
 
-/// Series in the order of their names.
+/// Sorts the gathered dots: series in the order of their names, each with its dots in the order of time.
 fn sort<'a>(gathered: &'a NamedDots, replaced: &'a mut u64) -> impl Iterator<Item = Series> + 'a {
     gathered.columns().map(|(name, mut column)| {
         let latest = column.last_shape().cloned().unwrap_or_default();
@@ -249,19 +248,19 @@ fn begin(layout: &Layout) -> Result<SegmentWriter, Error> {
     Ok(SegmentWriter::new(layout, 0, CHUNK_DOTS))
 }
 
-/// What an [`Addition`] holds, in order.
+/// The dots of an [`Addition`], sorted.
 pub struct Sorted {
     series: Vec<Series>,
     added: Added,
 }
 
 impl Sorted {
-    /// What a commit comes to.
+    /// What a commit of these dots stores.
     pub fn added(&self) -> Added {
         self.added
     }
 
-    /// Every dot in the order of series and time, of equal ones the last.
+    /// Every dot in the order of series and time; of equal series and time only the last.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.series
             .iter()
@@ -269,11 +268,11 @@ impl Sorted {
     }
 }
 
-/// Sorted dots on their way into a segment, of which no more than a chunk is in memory.
+/// Writes sorted dots to a segment, with no more than a chunk in memory.
 struct Joined {
     segment: SegmentWriter,
     series: Option<SeriesName>,
-    /// Dots of the series in hand that are in no chunk yet.
+    /// Dots of the current series that are in no chunk yet.
     column: Column,
     added: Added,
 }
@@ -296,7 +295,7 @@ impl Joined {
         let is_long = self.column.row_bytes() > RUN_ROW_BYTES;
         if self.column.len() > CHUNK_DOTS || is_long {
             self.added.replaced += self.column.keep_last();
-            // The last one stays back: the next dot may still replace it.
+            // The last dot waits: the next one may still replace it.
             let count = self.column.len() - 1;
             self.write(if is_long { count } else { count / CHUNK_DOTS * CHUNK_DOTS })?;
         }

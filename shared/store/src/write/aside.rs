@@ -1,10 +1,11 @@
-//! Dots put aside in files: each holds some of them in the order of series and time, and all files are merged in the
-//! end, so that any number of dots is put in order in bounded memory.
+//! External sorting of dots: each file has some of the dots, sorted by series and time. In the end all files are
+//! merged, so any number of dots is sorted in bounded memory.
 //!
-//! A file is a row of blocks of one series and one shape: the length of the block in four bytes, the name, the shape of
-//! the dot of the series that was given last, the shape of the block, how many dots, their times in eight bytes each,
-//! and their words likewise or the length and the bytes of each row. A block of no bytes ends it. The file has no name,
-//! no other process ever reads it, and it goes with the process: it carries no checksums and no version.
+//! A file is a row of blocks. A block has dots of one series and one shape: the length of the block in four bytes,
+//! the name, the shape of the dot of the series that was given last, the shape of the block, how many dots, their
+//! times in eight bytes each, then their words likewise, or the length and the bytes of each row. A block of no bytes
+//! ends the file. The file has no name, no other process reads it, and it ends with the process: so it has no
+//! checksums and no version.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -18,17 +19,17 @@ use crate::error::Error;
 use crate::format::bytes::{Fields, put_text};
 use crate::format::shapes::{put_shape, take_shape};
 
-/// Dots of a block.
+/// The most dots of a block.
 const BLOCK_DOTS: usize = 1024;
 /// Row bytes at which a block ends, however few dots it has.
 const BLOCK_ROW_BYTES: usize = 64 << 10;
 
-/// A file in the making.
+/// Writes a file.
 pub(crate) struct AsideWriter {
     out: Spill,
-    /// The series in hand, and the shape of its dot that was given last.
+    /// The current series, and the shape of its dot that was given last.
     series: Option<(SeriesName, Shape)>,
-    /// Its dots that are in no block yet.
+    /// Dots of the current series that are in no block yet.
     column: Column,
 }
 
@@ -39,7 +40,7 @@ impl AsideWriter {
 
     /// Appends dots of a series.
     ///
-    /// - `name`: names come in ascending order, of one series the dots in that of time
+    /// - `name`: names come in ascending order, and the dots of one series in the order of time
     /// - `latest`: the shape of its dot that was given last
     pub(crate) fn take(
         &mut self,
@@ -117,7 +118,7 @@ fn put_block(
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// A file being read; stands on a block, or at its end.
+/// Reads a file: it has the current block, or is at the end.
 struct AsideReader {
     input: SpillReader,
     bytes: Vec<u8>,
@@ -178,16 +179,17 @@ impl AsideReader {
         (count > 0 && fields.0.is_empty()).then_some(())
     }
 
-    /// Time of the dot that comes next.
+    /// Time of the next dot.
     fn time(&self) -> u64 {
         self.column.times()[self.taken]
     }
 }
 
-/// Gives all dots in the order of series and time; of equal ones that of the earlier file comes first.
+/// Merges files: calls `take` with all dots in the order of series and time; of equal ones that of the earlier file
+/// comes first.
 ///
-/// - `files`: those with what was given earlier first
-/// - `take`: gets a name, the shape of its dot that was given last, and some of its dots
+/// - `files`: a file whose dots were given earlier comes first
+/// - `take`: called with a name, the shape of its dot that was given last, and some of its dots
 pub(crate) fn merge(
     layout: &Layout,
     files: Vec<Spill>,
@@ -229,7 +231,7 @@ pub(crate) fn merge(
     Ok(())
 }
 
-/// Whose dots come next, and up to where: the time and the place of whoever follows.
+/// Which file has the next dots, and up to where they can be taken: the time and the index of the file that follows.
 fn turn(files: &[AsideReader], numbers: &[usize]) -> Option<(usize, Option<(u64, usize)>)> {
     let (mut first, mut second) = (None, None);
     for (place, number) in numbers.iter().enumerate() {

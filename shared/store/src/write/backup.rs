@@ -1,8 +1,8 @@
-//! A copy of a store that opens by itself, made while its writer goes on.
+//! Backup: a copy of a store that is a store by itself, made while the writer goes on.
 //!
-//! Always true of a finished copy: it holds exactly what was committed at one moment, every commit before it and
-//! none behind it. Segments are the same files under a second name wherever the file system allows; the log is
-//! copied up to what was synced at that moment; MANIFEST comes last, so that an unfinished copy is no store.
+//! Always true of a finished copy: it has every commit up to one moment and none after it. Segments are hard links
+//! wherever the file system allows it. The log is copied up to what counted at that moment. MANIFEST is written last,
+//! so that an unfinished copy is no store.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,19 +21,19 @@ use crate::error::Error;
 use crate::format::log::header::{HEADER_BYTES, Published};
 use crate::format::manifest::Manifest;
 
-/// How often it begins anew because a compaction was quicker.
+/// How often it begins again because a compaction has removed files that it was to copy.
 const TRIES_MAX: u32 = 20;
-/// Files beside the store's own that belong to it; the last says that its list was rebuilt.
+/// Other files that are copied; the last one marks that the list was rebuilt.
 const EXTRA_FILES: [&str; 4] =
     ["retention.toml", "storage-schemas.conf", "storage-aggregation.conf", "MANIFEST.damaged"];
-/// What the displayer keeps.
+/// The displayer's folder, which is copied too.
 const EXTRA_DIR: &str = "displayer";
 const COPY_BYTES: usize = 1 << 20;
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
-    /// Segments that are the same files under a second name.
+    /// Segments that are hard links.
     pub linked: u64,
     /// Files that were copied.
     pub copied: u64,
@@ -41,23 +41,22 @@ pub struct BackedUp {
     pub copied_bytes: u64,
     /// The last sequence of the log in it.
     pub sequence: u64,
-    /// The generation of the manifest it was taken from.
+    /// The number of the last edit in it.
     pub generation: u64,
 }
 
-/// The store at one moment: nothing is committed between the list and the log's end.
+/// The store at one moment: the list, and how much of the log counted, with no commit between reading the two.
 struct Moment {
     manifest: Manifest,
-    /// Open, so that a seal cannot take them away.
+    /// The live WAL files, open so that they can be read after a seal has unlinked them.
     files: Vec<LogFile>,
-    /// How much of each counts, and its last sequence.
+    /// How much of each file counts, and its last sequence.
     counts: Vec<Counts>,
 }
 
 /// Makes a copy of a store, whether or not anybody writes to it.
 ///
-/// - `to`: a directory that is empty or is not there yet, on any file system; segments cost no room where it is
-///   that of the store
+/// - `to`: a directory that is empty or does not exist yet, on any file system; on the same one segments take no room
 ///
 /// # Errors
 ///
@@ -77,7 +76,7 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
     to.create()?;
     let outcome = make(&from, &to, cancel);
     if outcome.is_err() {
-        // As far as it can be: without MANIFEST, what is left is no store.
+        // Removed as far as possible: without MANIFEST the rest is no store.
         for place in ["seg", "wal", "ledger", EXTRA_DIR] {
             let _ = fs::remove_dir_all(to.dir.join(place));
         }
@@ -95,7 +94,7 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
 
 fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedUp, Error> {
     let mut backed_up = BackedUp::default();
-    // Segments never change, so those an earlier try has taken over need not be taken again.
+    // Segments never change, so those that an earlier try has linked or copied stay.
     let mut taken = BTreeSet::new();
     let mut tries = 0;
     let moment = loop {
@@ -119,7 +118,7 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
         backed_up.copied_bytes += counts.bytes;
     }
     if let Some(file) = &moment.manifest.ledger_file {
-        // As it was at that moment: another may have taken its place.
+        // The bytes as they were read with the list: a later edit may have replaced the file.
         let bytes = moment.manifest.ledger.finished().bytes();
         let path = to.ledger(&file.name);
         let mut out = create(&path, 0o400)?;
@@ -139,7 +138,7 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
     let last = counts.last().map_or(0, |counts| counts.sequence);
     backed_up.sequence = last.max(manifest.last_sequence());
     backed_up.generation = manifest.generation;
-    // They are no files of the copy.
+    // Obsolete files are not copied.
     manifest.obsolete.clear();
     to.sync_name(&to.dir)?;
     manifest::write_new(to, &manifest)?;
@@ -206,7 +205,7 @@ fn take_segments(
     Ok(())
 }
 
-/// - `counts`: what the header of the copy is to say, which in the original may say more by now
+/// - `counts`: how much of the file the copy has; the original may have more by now
 fn copy_log(to: &Layout, file: &LogFile, counts: Counts) -> Result<(), Error> {
     let path = to.wal(file.id);
     let mut out = create(&path, 0o600)?;
@@ -240,7 +239,7 @@ fn copy_if_there(from: &Path, to: &Path, backed_up: &mut BackedUp) -> Result<(),
     }
 }
 
-/// Plain files and folders; whatever else lies there is left out.
+/// Copies a folder with its plain files and folders; anything else in it is left out.
 fn copy_folder(from: &Path, to: &Path, backed_up: &mut BackedUp) -> Result<(), Error> {
     let entries = match fs::read_dir(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -278,7 +277,7 @@ fn create(path: &Path, mode: u32) -> Result<File, Error> {
         .map_err(Error::io("create", path))
 }
 
-/// Copies a file and puts it on disk; gives its bytes.
+/// Copies a file and syncs it; returns its size in bytes.
 fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<u64, Error> {
     let mut source = File::open(from).map_err(Error::io("open", from))?;
     let mut target = create(to, mode)?;

@@ -1,14 +1,15 @@
 //! Claims: a small transaction that is handed to the log's writer is committed once, by the writer or by its sender.
 //!
-//! A claim is an empty file, `claim/` and 16 random hex digits. The sender makes it, keeps it locked while it waits, and
-//! sends its name with the transaction. The writer unlinks it just before it appends. A sender that waits no longer
-//! unlinks it before it commits in another way. An unlink succeeds for one of the two alone.
+//! A claim is an empty file: `claim/` and 16 random hex digits. The sender makes it, keeps it locked while it waits,
+//! and sends its name with the transaction. The writer unlinks it just before it appends. A sender that gives up
+//! waiting unlinks it before it commits in another way. Only one of the two can unlink it.
 //!
-//! Always true: a transaction whose claim is gone or unlocked is not appended by a writer that has yet to take the claim.
-//! So it does not come behind commits that were made after its sender had gone another way, or had been killed.
+//! Always true: a writer appends a transaction only if it has unlinked the claim and the claim was still locked by
+//! the sender. So the transaction never comes behind commits that were made after its sender chose another way or was
+//! killed.
 //!
-//! Nothing here is synced. After a power cut neither the sender nor the request is there any more, so nobody asks for
-//! the claim; a file that is left is litter.
+//! Nothing here is synced. A power cut ends both sender and request, so no process asks for the claim again; a file
+//! that is left is litter.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -21,7 +22,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 use crate::disk::layout::{Layout, random_bytes};
 use crate::error::Error;
 
-/// Hex digits of a name.
+/// How many hex digits a name has.
 const DIGITS: usize = 16;
 
 /// The name of a claim: 16 hex digits, 0 to 9 and a to f, so never a path.
@@ -47,7 +48,7 @@ impl fmt::Display for ClaimName {
     }
 }
 
-/// The sender's side of a claim. Dropped, it is withdrawn.
+/// The sender's side of a claim. Dropping it withdraws it.
 #[derive(Debug)]
 pub struct Claim {
     layout: Layout,
@@ -57,7 +58,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Makes a claim in the store at `dir`, which is there.
+    /// Makes a claim in the store at `dir`, which must exist.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ impl Claim {
             let name = ClaimName(u64::from_le_bytes(random_bytes()?));
             let path = name.path(&layout);
             let file = match layout.disk.create(&path) {
-                // The first claim of this store.
+                // The folder is made with the first claim of a store.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let made = DirBuilder::new().mode(0o700).create(&folder);
                     match made {
@@ -79,11 +80,11 @@ impl Claim {
                         _ => continue,
                     }
                 }
-                // Somebody else's: another name will do.
+                // The name is taken: try another.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.map_err(Error::io("create", &path))?,
             };
-            // From here on the file goes where anything fails.
+            // From here on the file is removed if anything fails.
             let claim = Claim { layout, name, _file: file };
             claim._file.lock().map_err(Error::io("lock", &path))?;
             return Ok(claim);
@@ -95,12 +96,12 @@ impl Claim {
         self.name
     }
 
-    /// Takes the transaction back: `true` where the writer will never append it, `false` where the writer has taken
-    /// the claim, and appends the transaction or has done so.
+    /// Takes the transaction back. `true`: the writer will never append it. `false`: the writer has taken the claim,
+    /// and appends the transaction or has done so.
     ///
     /// # Errors
     ///
-    /// The system's; then it is not known which of the two holds.
+    /// The system's; then it is not known which of the two is the case.
     pub fn withdraw(self) -> Result<bool, Error> {
         remove(&self.layout, self.name)
     }
@@ -108,13 +109,13 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Gone already in most cases. One that stays is litter.
+        // In most cases the file is unlinked already. A file that stays is litter.
         let _ = remove(&self.layout, self.name);
     }
 }
 
-/// The writer's side: takes the claim of a transaction that is to be appended next; `false` where it must not be
-/// appended, since its sender has withdrawn it or has ended.
+/// The writer's side: takes the claim of a transaction that is to be appended next. `false`: the transaction must not
+/// be appended, since its sender has withdrawn it or has ended.
 ///
 /// # Errors
 ///
@@ -134,7 +135,7 @@ pub fn take_claim(dir: &Path, name: ClaimName) -> Result<bool, Error> {
     Ok(remove(&layout, name)? && waits)
 }
 
-/// Unlinks a claim; whether it was there.
+/// Unlinks a claim; returns whether it was there.
 fn remove(layout: &Layout, name: ClaimName) -> Result<bool, Error> {
     let path = name.path(layout);
     match layout.disk.remove(&path) {

@@ -1,4 +1,4 @@
-//! Deletes: a tombstone in the list hides at once what was committed before it.
+//! Deletes: a tombstone in the list hides dots that were committed before it.
 
 use std::path::Path;
 
@@ -10,30 +10,30 @@ use crate::error::Error;
 use crate::format::pattern::Pattern;
 use crate::format::tombstone::{TOMBSTONES_MAX, Tombstone};
 
-/// What is to be deleted: the dots of `range` of every series that the pattern means and that lies between the
+/// What is to be deleted: the dots within `range` of every series that the pattern matches and that lies between the
 /// keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     /// Which series; `%` for all.
     pub pattern: Pattern,
-    /// The first of them, by the bytes of its name; from the very first where there is none.
+    /// Only series whose names are not below this one, by bytes.
     pub first_key: Option<String>,
-    /// The last of them, itself included.
+    /// Only series whose names are not above this one, by bytes.
     pub last_key: Option<String>,
-    /// Which of their dots; one that reaches to [`dotter_dot::Timestamp::MAX`] holds that moment too.
+    /// Which of their dots; a range that ends at [`dotter_dot::Timestamp::MAX`] includes that moment.
     pub range: TimeRange,
 }
 
-/// Deletes dots, whether or not a collector is running; they are hidden from every reader that looks at the list
-/// again. What is committed later stays.
+/// Deletes dots, whether or not a collector is running. They are hidden from every reader that refreshes. Dots
+/// committed later stay.
 ///
 /// # Errors
 ///
-/// [`Error::NoStore`]; [`Error::TooManyDeletions`] where a compaction has to take away earlier ones first;
+/// [`Error::NoStore`]; [`Error::TooManyDeletions`] where a compaction has to purge earlier deletes first;
 /// [`Error::Key`] where a key or pattern is longer than any name.
 pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
     let layout = Layout::new(dir);
-    // Before any lock, which would be a file made where there is no store.
+    // Before a lock is taken, since that would make a lock file where there is no store.
     manifest::stamp(&layout)?;
     let Deletion { pattern, first_key, last_key, range } = deletion;
     for text in [Some(pattern.as_str()), first_key.as_deref(), last_key.as_deref()].into_iter().flatten() {

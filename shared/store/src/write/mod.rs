@@ -1,4 +1,4 @@
-//! What changes a store: the writer of the log, transactions of other processes, deletes, seal, compaction, retention, backup.
+//! Changing a store: the writer of the log, foreign commits, deletes, seal, compaction, retention, backup.
 
 pub(crate) mod segment;
 

@@ -1,7 +1,7 @@
 //! Sealing: closed WAL files become segments.
 //!
-//! The dots are read back from the log, so nobody has to keep them in memory between their commit and their
-//! seal, and a seal that died is simply done again. It takes no lock of the writer's.
+//! The dots are read back from the log, so no process keeps them in memory between commit and seal, and a seal that
+//! was killed is simply done again. It takes no lock that the writer needs while it writes.
 
 use std::ops::Range;
 use std::path::Path;
@@ -22,17 +22,17 @@ use crate::read::head::HeadPart;
 use crate::write::segment::{SegmentWriter, Unlisted, list};
 use crate::write::writer::SMALL_FILES_MAX;
 
-/// Dots of a chunk in a fresh segment.
+/// The most dots of a chunk in a new segment.
 const CHUNK_DOTS: usize = 4096;
 
-/// Turns closed WAL files into segments, as many as wait.
+/// Turns all closed WAL files into segments.
 ///
-/// Small files wait until there are enough of them. `cancel` is asked now and then; when it says `true` the work
-/// is given up and nothing has changed. Returns how many dots were sealed; 0 too where another process is at it.
+/// Small files wait until there are enough of them. `cancel` is asked now and then; when it returns `true` the work
+/// is given up and nothing has changed. Returns how many dots were sealed; 0 also where another process is sealing.
 ///
 /// # Errors
 ///
-/// [`Error::NoStore`], and the system's; whatever is half done then is litter, and the log is as it was.
+/// [`Error::NoStore`], and the system's; then files that were begun are litter, and the log is as it was.
 pub fn seal(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
     let enough = |closed: &[LogFile], bytes| {
         bytes >= FILE_BYTES || closed.len() as u64 >= SMALL_FILES_MAX || is_stale(closed)
@@ -55,7 +55,7 @@ fn seal_where(
     enough: &dyn Fn(&[LogFile], u64) -> bool,
 ) -> Result<u64, Error> {
     let layout = Layout::new(dir);
-    // Before any lock, which would be a file made where there is no store.
+    // Before a lock is taken, since that would make a lock file where there is no store.
     manifest::stamp(&layout)?;
     let _lock = match layout.try_lock("SEAL.lock") {
         Err(Error::Locked(_)) => return Ok(0),
@@ -64,8 +64,8 @@ fn seal_where(
     let start = LogStart { first: 0, ..manifest::read(&layout)?.log_start() };
     let mut sealed = 0;
     loop {
-        // The files before the list, in which most commits of other processes are by then that stand among their
-        // frames. One that was still on its way is found when the seal is listed.
+        // The files are read before the list: so a foreign commit that is not in the list yet can only stand behind
+        // every frame of a closed file.
         let files = wal::files(&layout, start)?;
         let manifest = manifest::read(&layout)?;
         let files: Vec<LogFile> = files.into_iter().filter(|file| file.id >= manifest.wal_first).collect();
@@ -174,10 +174,11 @@ fn seal_files(
         }
         let placed = list(now, written)?;
         now.wal_first = wal_first;
-        // What is not this log's may be all there is of another.
+        // A file of another store's log stays: it may be the only copy.
         let ours = files.iter().filter(|file| !file.is_foreign);
         now.obsolete.extend(ours.map(|file| Layout::wal_name(file.id)));
-        // Others count replaced and damaged dots meanwhile; all else only a seal moves.
+        // Other commits may have changed the totals of replaced and damaged dots meanwhile; everything else in the
+        // ledger of the list is changed by seals alone.
         now.ledger.take_over(&manifest.ledger, &ledger);
         now.ledger.totals.add(&Totals { stored_other, ..gone });
         let first_live = now.first_live(layout)?;

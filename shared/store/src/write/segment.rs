@@ -1,4 +1,5 @@
-//! Making a segment: chunks series by series, then index and fst; the tail once its place in the list is known.
+//! Making a segment: chunks series by series, then index, fst and meta; the tail once its place in the order of
+//! commits is known.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
@@ -19,24 +20,24 @@ use crate::format::shapes::{Shapes, put_shape};
 use crate::format::summary::Summary;
 
 pub(crate) const MAGIC: &[u8; 8] = b"DOTTRSEG";
-/// Bytes that may wait to be put on disk where that is paced.
+/// How many bytes may wait for a sync where writing is paced.
 const PACE_BYTES: u64 = 2 << 20;
 /// Chunks are collected to about this size before they are written.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// A segment in the making. Series come in the order of their names, each once.
+/// A segment that is being made. Series come in the order of their names, each once.
 ///
 /// Memory does not grow with the number of series: index and names are spilled, and the fst is streamed to disk.
 pub(crate) struct SegmentWriter {
     layout: Layout,
     level: u32,
-    /// Made with the first bytes that are written, when the hour of the first dots is known.
+    /// Made when the first bytes are written, since its name has the hour of the first dots.
     file: Option<NewFile>,
     written: u64,
     pending: Vec<u8>,
     index: Spill,
     shapes: Shapes,
-    /// Per series the offset of its index entry (8 bytes), the length of its name (2 bytes), its name.
+    /// For each series the offset of its index entry (8 bytes), the length of its name (2 bytes), its name.
     keys: Spill,
     first_time: u64,
     last_time: u64,
@@ -45,7 +46,7 @@ pub(crate) struct SegmentWriter {
     chunk_dots: usize,
     open: Option<OpenSeries>,
     is_paced: bool,
-    /// Bytes put on disk by then.
+    /// How many bytes have been synced.
     synced: u64,
 }
 
@@ -56,7 +57,7 @@ struct OpenSeries {
     entry: Entry,
 }
 
-/// A segment whose dots are on disk and which no list names yet.
+/// A segment that is synced except for its tail, and that no list names yet.
 pub(crate) struct Unlisted {
     writer: SegmentWriter,
     index_at: u64,
@@ -94,8 +95,8 @@ impl SegmentWriter {
         }
     }
 
-    /// From now on it puts what it writes on disk bit by bit, not all at the end: a log that is synced beside it
-    /// never waits for long behind it.
+    /// From now on it syncs after every few bytes, not all at the end, so that a sync of the log at the same time
+    /// never waits for long.
     pub(crate) fn paced(mut self) -> SegmentWriter {
         self.is_paced = true;
         self
@@ -111,15 +112,15 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Says anew what shape the dot committed last has, of the series begun.
+    /// Changes the shape of the dot committed last, for the series that was begun.
     pub(crate) fn latest(&mut self, shape: &Shape) {
         if let Some(open) = self.open.as_mut().filter(|open| !open.latest.is(shape)) {
             open.latest = shape.clone();
         }
     }
 
-    /// Adds dots to the series begun: sorted by time, all those with explicit times before those with clock
-    /// stamps, in as few calls as can be (each begins a chunk, and so does each change of shape).
+    /// Adds dots to the series that was begun: sorted by time, all dots with explicit times before clock stamps, in
+    /// as few calls as possible (each call begins a chunk, and so does each change of shape).
     pub(crate) fn add(&mut self, dots: &Column, clock: bool) -> Result<(), Error> {
         for (part, shape) in dots.parts(0..dots.len()) {
             let number = self.shapes.number(shape);
@@ -149,7 +150,8 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Adds a chunk of the series begun as it is in another segment; its place among the others is as for dots.
+    /// Adds a chunk of another segment unchanged to the series that was begun; chunks come in the order of
+    /// [`Self::add`].
     pub(crate) fn copy(&mut self, bytes: &[u8], chunk: &ChunkRef, shape: &Shape) -> Result<(), Error> {
         let listed = Listed {
             bytes: bytes.len() as u64,
@@ -173,7 +175,7 @@ impl SegmentWriter {
         self.dots == 0
     }
 
-    /// Puts everything but meta and tail on disk.
+    /// Writes index, fst and meta, and syncs everything except the tail.
     pub(crate) fn finish(mut self, meta: &Meta) -> Result<Unlisted, Error> {
         self.end()?;
         self.make_file()?;
@@ -200,13 +202,13 @@ impl SegmentWriter {
         meta.encode(&mut self.pending);
         checksum = crc32c::crc32c_append(checksum, &self.pending[start..]);
         self.flush()?;
-        // The bulk goes to disk before anybody holds the manifest's lock.
+        // Nearly all bytes are synced before MANIFEST.lock is taken.
         let new = self.file.as_ref().expect("it was made above");
         self.layout.disk.sync_data(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
         Ok(Unlisted { writer: self, index_at, fst_at, meta_at, checksum, purged: meta.purged })
     }
 
-    /// Writes the fst; gives the checksum with it.
+    /// Writes the fst; returns the checksum continued over it.
     fn write_keys(&mut self, checksum: u32) -> Result<u32, Error> {
         let mut keys = std::mem::replace(&mut self.keys, Spill::new(&self.layout)).into_reader()?;
         let path = self.path();
@@ -259,7 +261,7 @@ impl SegmentWriter {
         self.write_pending().map_err(|source| Error::io("write", &self.path())(source))
     }
 
-    /// Makes the file, under the name that it keeps: level and hour of the first dot so far, for people.
+    /// Makes the file under its final name. For people, the name has the level and the hour of the first dot so far.
     fn make_file(&mut self) -> Result<(), Error> {
         if self.file.is_none() {
             let first = if self.is_empty() { 0 } else { self.first_time };
@@ -270,7 +272,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Where it lies, for errors.
+    /// The path of the file, for errors.
     fn path(&self) -> PathBuf {
         self.file.as_ref().map_or_else(|| self.layout.segment(""), |new| new.path.clone())
     }
@@ -310,30 +312,30 @@ impl Write for Checked<'_> {
     }
 }
 
-/// A segment in its place, which the list in hand may name; its file is locked as long as this lives.
+/// A finished segment that the edit in hand lists; its file is locked as long as this value lives.
 ///
-/// To be kept until the list is on disk: a file that is neither listed nor locked is litter.
+/// Keep it until the edit is committed: a file that is neither listed nor locked is litter.
 #[must_use]
 pub(crate) struct Placed {
     pub(crate) entry: SegmentEntry,
     file: NewFile,
 }
 
-/// Lists segments in `manifest`, which is being swapped, so its generation is final. They count from the swap on, all
-/// of them or none.
+/// Lists segments in `manifest`, which is being changed under MANIFEST.lock, so that its edit number is final. From
+/// the commit on all of them count.
 ///
 /// - `segments`: each with its place in the order of commits
 ///
 /// # Errors
 ///
-/// The system's, and one of kind `InvalidData` where somebody has changed a file while it was made.
+/// The system's, and one of kind `InvalidData` where another process has changed a file while it was made.
 pub(crate) fn list(manifest: &mut Manifest, segments: Vec<(Unlisted, Order)>) -> Result<Vec<Placed>, Error> {
     let placed = place(manifest, segments)?;
     manifest.segments.extend(placed.iter().map(|placed| placed.entry.clone()));
     Ok(placed)
 }
 
-/// As [`list`], but the caller lists them.
+/// As [`list`], but the caller adds the listings to the list.
 pub(crate) fn place(manifest: &Manifest, segments: Vec<(Unlisted, Order)>) -> Result<Vec<Placed>, Error> {
     let together = u32::try_from(segments.len()).expect("a few segments");
     let mut first_number = None;
@@ -348,8 +350,8 @@ pub(crate) fn place(manifest: &Manifest, segments: Vec<(Unlisted, Order)>) -> Re
     if let Some(layout) = layout {
         layout.sync_dir(&layout.dir.join(Folder::Seg.name()))?;
     }
-    // Whether the list names them is not known where the swap fails: then they may be litter, and nobody's to remove
-    // but as that.
+    // Where the commit fails, it may not be known whether the list names the files. So they are kept here, and
+    // removed as litter if the list does not name them.
     placed.iter_mut().for_each(|placed| placed.file.keep());
     Ok(placed)
 }
@@ -401,7 +403,7 @@ impl Unlisted {
     }
 }
 
-/// A file as another whose name is gone, or means another file by now: its first bytes, under another number.
+/// Copies the first bytes of a file under another number, because its name was removed or means another file now.
 fn copy(layout: &Layout, from: &NewFile, bytes: u64) -> Result<NewFile, Error> {
     let words = words_and_number(from.name()).expect("it was made under such a name").0;
     let new = layout.make(Folder::Seg, words)?;

@@ -1,4 +1,4 @@
-//! Moving accounts of finished rings out of MANIFEST, and unlinking what waits for the next swap.
+//! Tidying up: moving accounts of finished rings out of MANIFEST, and unlinking files that wait for the next commit.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -20,15 +20,16 @@ use crate::format::listing::StoreId;
 use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::wal::{HEADER_BYTES, Items, Names, frames as whole_frames};
 
-/// How long after it moved a ring is told apart.
+/// How long a finished ring has an account of its own after the account moved to the file of finished rings.
 const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Does what no commit does: removes the files that killed processes left, unlinks those that the last swap replaced, moves the accounts of finished rings to
-/// the file of their own, and adds those that have been there for 30 days to their applications.
+/// Does what has to be done without other commits: removes litter, unlinks the files that the last commit replaced,
+/// moves the accounts of finished rings to their file, and adds accounts that have been there for 30 days to their
+/// applications.
 ///
-/// To be called about once a minute, and after the last of a chain of swaps. Returns whether there was anything to do.
+/// Call it about once a minute, and after the last of several commits. Returns whether there was anything to do.
 ///
-/// - `machine`: what its clocks say, [`Machine::now`]; age goes by a clock as that of [`crate::retain`]
+/// - `machine`: what the clocks show, [`Machine::now`]; age is judged by a clock like that of [`crate::retain`]
 ///
 /// # Errors
 ///
@@ -44,7 +45,7 @@ pub fn tidy(dir: &Path, machine: &Machine) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Returns the file that it has made, which is locked until it is listed.
+/// Moves accounts of finished rings; returns the new file, which stays locked until it is listed.
 fn move_finished(
     layout: &Layout,
     manifest: &mut Manifest,
@@ -58,7 +59,7 @@ fn move_finished(
     let mut records = ledger.finished.records().clone();
     records.clock.advance(machine);
     let at = records.clock.now;
-    // Of what the live log still has to tell of nobody knows the end.
+    // The live log may still change the account of a ring that it mentions.
     let live = live_incarnations(layout, start)?;
     let is_over =
         |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
@@ -76,7 +77,7 @@ fn move_finished(
     Ok(Some(new))
 }
 
-/// Makes the file of finished rings that is to be listed; gives its bytes too.
+/// Makes the file of finished rings that is to be listed; returns its content too.
 fn write_finished(
     layout: &Layout,
     day: &str,
@@ -104,7 +105,7 @@ fn write_finished(
     }
 }
 
-/// Who moved before this moment is told apart no more.
+/// The moment before which an account must have moved to be added to its application.
 fn told_apart_since(clock: &Clock) -> Timestamp {
     clock.now.saturating_sub(TOLD_APART)
 }
@@ -123,7 +124,7 @@ fn live_incarnations(layout: &Layout, start: LogStart) -> Result<BTreeSet<Incarn
 }
 
 impl Ledger {
-    /// Whether an account should move, or be added to its application.
+    /// Whether an account is to be moved, or to be added to its application.
     fn is_due(&self, machine: &Machine) -> bool {
         let waits = || self.accounts.values().any(|account| account.finished.is_some());
         let is_old = || {
@@ -131,7 +132,7 @@ impl Ledger {
             clock.advance(machine);
             self.finished.first_moved().is_some_and(|first| first <= told_apart_since(&clock))
         };
-        // A damaged file stays as it is, for somebody to see what can be had of it.
+        // A damaged file stays as it is, so that a person can look what is left of it.
         (waits() || is_old()) && self.finished.damage().is_empty()
     }
 }

@@ -1,12 +1,12 @@
-//! The one writer of the log: transactions in, frames out, the ledger kept.
+//! The one writer of the log: it turns transactions into frames and keeps the ledger.
 //!
 //! Always true:
 //!
-//! - the ledger is what a fold over the frames written so far gives, so a process that replays them has the same
-//! - nothing appended counts before [`Writer::sync`] has returned
+//! - the ledger is a fold over the frames written so far, so a process that replays them has the same ledger
+//! - nothing appended is acknowledged before [`Writer::sync`] has returned
 //! - one process writes at a time: the writer holds `LOCK` as long as it lives
 //!
-//! The writer keeps no dots: followers read them from the log, and so does [`crate::write::seal`].
+//! The writer keeps no dots in memory: readers and [`crate::write::seal`] read them from the log.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,25 +27,25 @@ use crate::format::wal::{
     Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames, open_account,
 };
 
-/// Files of less than a file's worth wait together; this many are sealed whatever their size.
+/// Small closed files wait for others; this many are sealed whatever their size.
 pub(crate) const SMALL_FILES_MAX: u64 = 32;
 
-/// What a store takes in, one transaction after the other.
+/// Writes transactions to the log of a store.
 pub struct Writer {
     layout: Layout,
     store: StoreId,
     log: Log,
     ledger: Ledger,
-    /// The newest key of each name; the others of that name hang on it.
+    /// The newest key of each name; `older` leads to the other keys of the name.
     keys: HashMap<SeriesName, SeriesKey>,
-    /// By key: the one that was the newest of its name before.
+    /// For each key, the one that was the newest key of the same name before.
     older: Vec<Option<SeriesKey>>,
     grouping: Grouping,
     backlog: Backlog,
     _lock: File,
 }
 
-/// What is known of the seal's progress, so that it need not be asked for each time.
+/// The progress of the seal as last read, so that the list need not be read each time.
 struct Backlog {
     stamp: Option<Stamp>,
     wal_first: u64,
@@ -55,36 +55,35 @@ struct Backlog {
     closed: Vec<(u64, u64)>,
 }
 
-/// What becomes visible and durable whole or not at all.
+/// A transaction: it becomes visible and durable whole or not at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction<'a> {
-    /// The ring the dots came from, if they came from one.
+    /// The ring that the dots came from, if they came from one.
     pub ring: Option<RingPart<'a>>,
-    /// The ring's records that the dots stand for; empty without a ring.
+    /// The records of the ring that the dots stand for; empty without a ring.
     pub lanes: &'a [LaneRecords],
     /// The dots.
     pub dots: &'a Dots,
 }
 
-/// Which ring, and what it said of itself.
+/// A ring, and what it says of itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RingPart<'a> {
     /// The ring's incarnation.
     pub incarnation: Incarnation,
     /// The application that made it.
     pub application: &'a str,
-    /// Uid of the ring's owner, where it is known. The first that this writer is told stays.
+    /// Uid of the ring's owner, where it is known. The first one given to this writer stays.
     pub owner: Option<u32>,
     /// Totals of the dots the ring refused.
     pub refusals: &'a [(Reason, u64)],
-    /// Last totals of counters, in the words of their series, which are of format `U` or `F`; nothing at the end of
-    /// a ring.
+    /// Last totals of counters, as words; their series have format `U` or `F`. Empty at the end of a ring.
     pub counters: &'a [(SeriesKey, u64)],
-    /// Now: when a ring never heard of is first seen.
+    /// The current time, which becomes the time at which an unknown ring is first seen.
     pub now: Timestamp,
 }
 
-/// Log that waits for a seal.
+/// How much of the log waits for a seal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsealed {
     /// Bytes of closed files.
@@ -103,11 +102,12 @@ impl Unsealed {
 impl Writer {
     /// Opens a store for writing; makes one where there is none.
     ///
-    /// The log is read to its last whole frame, which is put on disk; then a new file is begun behind it.
+    /// The log is read and settled: its last file is rolled forward, then a new file is begun.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] where another process writes; [`Error::Version`] where a newer build has written.
+    /// [`Error::Locked`] where another process writes; [`Error::OtherStore`] and [`Error::Version`] where another
+    /// build has written the store.
     pub fn open(dir: &Path) -> Result<Writer, Error> {
         Writer::open_with(dir, FILE_BYTES)
     }
@@ -120,7 +120,7 @@ impl Writer {
     pub fn open_with(dir: &Path, wal_file_bytes: u64) -> Result<Writer, Error> {
         let layout = Layout::new(dir);
         let writer = manifest::locked(&layout, Timestamp::now(), |list| {
-            // Under MANIFEST.lock, and that is kept until the log is settled: disk/order.rs says why.
+            // LOCK is taken under MANIFEST.lock, which is held until the log is settled: disk/order.rs says why.
             let lock = layout.try_lock("LOCK")?;
             Writer::begin(layout.clone(), lock, list.clone(), wal_file_bytes)
         })?;
@@ -128,7 +128,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Reads the log, fixes how much of its last file counts, and begins a file behind it.
+    /// Reads the log, rolls its last file forward, and begins a file behind it.
     fn begin(layout: Layout, lock: File, list: Manifest, wal_file_bytes: u64) -> Result<Writer, Error> {
         let mut ledger = list.ledger.clone();
         let mut last_sequence = list.last_sequence();
@@ -137,7 +137,7 @@ impl Writer {
         let mut closed = Vec::with_capacity(files.len() + 1);
         let mut bytes = Vec::new();
         for file in &files {
-            // A file may hold no frame, and those before it may be sealed: its header still tells the sequence.
+            // The file may have no frame and those before it may be sealed; its header still says the sequence.
             last_sequence =
                 last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
             file.read_all_into(&mut bytes)?;
@@ -174,12 +174,12 @@ impl Writer {
         })
     }
 
-    /// The store's name.
+    /// The store id.
     pub fn store(&self) -> StoreId {
         self.store
     }
 
-    /// The ledger of everything appended so far, synced or not: what decisions are made on.
+    /// The ledger with everything appended so far, synced or not; decisions are based on it.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -209,13 +209,13 @@ impl Writer {
         key
     }
 
-    /// With how many shapes this writer has seen a name.
+    /// How many shapes of a name this writer has seen.
     pub fn shapes_seen(&self, name: &SeriesName) -> usize {
         let newest = self.keys.get(name).copied();
         std::iter::successors(newest, |key| self.older[key.number() as usize]).count()
     }
 
-    /// Series this writer has seen; a name counts once for each shape it had.
+    /// How many series this writer has seen; a name counts once for each shape.
     pub fn series_count(&self) -> usize {
         self.older.len()
     }
@@ -224,14 +224,15 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it
-    /// does not fit into a frame; [`Error::TooManyCounters`] where the account has no room for the ring's further
-    /// counters, of which [`Counters::room`] tells before; [`Error::Row`] where a row is none of its series' format. In all cases nothing
-    /// has happened.
+    /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it does
+    /// not fit into a frame; [`Error::TooManyCounters`] where the account has no room for further counters of the
+    /// ring (ask [`Counters::room`] before); [`Error::Row`] where a row does not fit its series' format. In all cases
+    /// nothing has changed.
     ///
     /// # Panics
     ///
-    /// Where the dots are not as many as the records say are stored, or a total is not of format `U` or `F`.
+    /// Where there are not as many dots as the records say are stored, or a counter's series has another format than
+    /// `U` or `F`.
     pub fn append(&mut self, transaction: &Transaction<'_>) -> Result<(), Error> {
         let Transaction { ring, lanes, dots } = transaction;
         self.check_rows(dots)?;
@@ -301,13 +302,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Books the end of a ring.
+    /// Appends the end of a ring to what the next sync writes.
     ///
-    /// - `lanes`: final next record of each lane, none above the next record wanted
+    /// - `lanes`: the final next record of each lane
     ///
     /// # Errors
     ///
-    /// [`Error::Gap`] where a lane still misses records; nothing has happened then.
+    /// [`Error::Gap`] where records of a lane are still missing; nothing has changed then.
     pub fn finish(&mut self, ring: &RingPart<'_>, lanes: &[(u32, u64)], now: Timestamp) -> Result<(), Error> {
         for (lane, last) in lanes {
             let wanted = self.ledger.next(ring.incarnation, *lane);
@@ -332,17 +333,17 @@ impl Writer {
         self.log.pending_bytes()
     }
 
-    /// Puts everything appended on disk and shows it to followers.
+    /// Syncs everything appended and publishes it to readers.
     ///
     /// # Errors
     ///
-    /// After one the writer is of no more use, and what it had not published counts no more; a new one has to be opened,
-    /// and its ledger says what counts. Where not even this could be put on disk, the error says so, and the next
-    /// writer's ledger tells what came of it.
+    /// After an error the writer can no longer be used, and what it had not published never counts. Open a new
+    /// writer; its ledger says what counts. [`Error::Unknown`] where the unpublished frames could not be voided: then
+    /// the ledger of the next writer tells whether they count.
     pub fn sync(&mut self) -> Result<(), Error> {
         let file_id = self.log.file_id();
         let closed = match self.log.sync() {
-            // Before anybody is told, so that nobody counts later what is said now to have failed.
+            // Before the error is returned, so that no process counts later what is said to have failed.
             Err(error) if self.void().is_ok() => return Err(error),
             Err(error) => return Err(Error::Unknown(Box::new(error))),
             Ok(closed) => closed,
@@ -353,12 +354,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Fixes that nothing of the last file counts but what is published.
+    /// Voids the unpublished frames: fixes that only the published bytes of the last file count.
     fn void(&mut self) -> Result<(), Error> {
         let log = &self.log;
         manifest::locked(&self.layout, Timestamp::now(), |list| match log.void() {
             Ok(()) => Ok(()),
-            // Where no file can be made, the list says it, in room that was set aside.
+            // Where no file can be made, the list says it: MANIFEST has preallocated room.
             Err(_) => list.change(|manifest| {
                 manifest.fixed = Some(log.published());
                 Ok(())

@@ -1,7 +1,7 @@
 //! Doubles that were printed with few decimals, as whole numbers.
 //!
-//! `v = m / 10^exponent`, rounded once as IEEE 754 does, to the very bits of `v`. Numbers for which no such `m`
-//! exists stand beside the others, as long as they are few.
+//! `v = m / 10^exponent`, rounded once as IEEE 754 does, gives the very bits of `v`. Numbers for which no such `m`
+//! exists are exceptions; they are stored apart, as long as they are few.
 
 /// Most decimals looked for.
 pub(super) const EXPONENT_MAX: u8 = 15;
@@ -19,15 +19,15 @@ const WHOLE_MAX: f64 = 2_251_799_813_685_248.0;
 /// Numbers looked at before all are.
 const SAMPLE: usize = 24;
 
-/// One of this many may stand beside the others.
+/// One of this many numbers may be an exception.
 const BESIDE_SHARE: usize = 32;
 
 /// Numbers as decimals.
 pub(super) struct Decimals {
     pub(super) exponent: u8,
-    /// One for each number; for those beside, the one before it.
+    /// One for each number; for an exception, a copy of the one before it.
     pub(super) wholes: Vec<i64>,
-    /// Places of the numbers that are no decimals.
+    /// The places of the exceptions: numbers that are no decimals.
     pub(super) beside: Vec<usize>,
 }
 

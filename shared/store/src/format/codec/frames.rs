@@ -1,7 +1,7 @@
 //! Whole numbers as bit-packed frames of 128, each with its own base and width.
 //!
-//! A number far from the others of its frame is kept beside it whole, so that one spike does not widen the rest.
-//! Bytes: FORMAT.md, "Frames".
+//! A number far from the others of its frame is an exception: it is stored whole behind the frame, so that one spike
+//! does not widen the rest. Bytes: FORMAT.md, "Frames".
 
 use dotter_dot::{put_varint, unzigzag, zigzag};
 
@@ -11,16 +11,16 @@ use crate::format::codec::Counts;
 /// Numbers of one frame; the last frame may have fewer.
 pub(super) const FRAME: usize = 128;
 
-/// Set in a frame's first byte where numbers stand beside it.
+/// Set in a frame's first byte where the frame has exceptions.
 const BESIDE: u8 = 0x80;
 
-/// The most numbers of one frame that stand beside it.
+/// The most exceptions of one frame.
 const BESIDE_MAX: usize = 16;
 
-/// Frames narrower than this are not searched for numbers to put beside them: there is nothing to win.
+/// Frames narrower than this are not searched for exceptions: nothing would be gained.
 const NARROW_BITS: u32 = 2;
 
-/// About how many bytes [`put`] takes for `numbers`, frames without anything beside them.
+/// About how many bytes [`put`] takes for `numbers`, as frames without exceptions.
 pub(super) fn estimate(numbers: &[i64]) -> usize {
     let bytes = |frame: &[i64]| (span_bits(frame) as usize * frame.len()).div_ceil(8) + 3;
     numbers.chunks(FRAME).map(bytes).sum()
@@ -103,15 +103,15 @@ fn span_bits(frame: &[i64]) -> u32 {
     bits_of(max.wrapping_sub(min) as u64)
 }
 
-/// The base and width that make a frame shortest, up to [`BESIDE_MAX`] numbers beside it.
+/// The base and width that make a frame shortest, with up to [`BESIDE_MAX`] exceptions.
 fn fit(frame: &[i64]) -> (i64, u32) {
     let (min, max) = min_max(frame);
     let bits = bits_of(max.wrapping_sub(min) as u64);
     if bits <= NARROW_BITS || frame.len() < 8 {
         return (min, bits);
     }
-    // What a bit less of width saves pays for a few numbers beside, two bits less for a few more: a window of half
-    // or less of the width has to hold all others. It touches one part of sixteen more than it is wide.
+    // A width of one bit less pays for a few exceptions, two bits less for a few more. All other numbers have to lie
+    // in a window of half the width or less. The window touches one part of sixteen more than it is wide.
     let mut parts = [0_usize; 16];
     let shift = bits.saturating_sub(4);
     frame.iter().for_each(|number| parts[(number.wrapping_sub(min) as u64 >> shift) as usize & 15] += 1);
@@ -131,7 +131,7 @@ fn fit(frame: &[i64]) -> (i64, u32) {
         if beside >= frame.len() / 4 {
             break;
         }
-        // What stands beside may be the greatest numbers, the least, or some of both.
+        // Exceptions may be the greatest numbers, the least, or some of both.
         for low in 0..=beside {
             let span = sorted[frame.len() - 1 - (beside - low)].wrapping_sub(sorted[low]) as u64;
             let width = bits_of(span);

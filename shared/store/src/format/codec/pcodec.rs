@@ -1,7 +1,7 @@
 //! Numbers in the pco format: one chunk of one page, without the counts and lengths that a pco file would add.
 //!
-//! The only user of the `pco` crate. What would take much memory to decode a little (dictionaries, wide windows)
-//! is never written, and refused where it is read.
+//! The only user of the `pco` crate. Forms that take much memory to decode a few numbers (dictionaries, wide windows)
+//! are never written, and are refused where they are read.
 
 use pco::metadata::{ChunkMeta, DeltaEncoding, Mode};
 use pco::wrapped::{FileCompressor, FileDecompressor};
@@ -32,7 +32,7 @@ const VERSION_MAJOR: u8 = 4;
 /// Low half of the byte behind the header. A dictionary is allocated as soon as its length is read.
 const MODE_DICTIONARY: u8 = 4;
 
-/// How numbers lean on those before them.
+/// Whether numbers are encoded as differences from those before them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lean {
     /// Not at all: they are distances already.

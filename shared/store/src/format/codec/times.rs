@@ -1,8 +1,8 @@
 //! Times of a chunk: sorted nanoseconds since 1970.
 //!
-//! Exact steps cost nothing a dot. Otherwise what is kept of each time is its distance from a straight grid
-//! (a fixed interval with jitter) or from the time before (steps with gaps, events), whichever is smaller, in the
-//! coarsest unit that is exact.
+//! Exact steps cost no bytes a dot. Otherwise each time is stored as its distance from a regular grid (a fixed
+//! interval with jitter) or from the time before (steps with gaps, events), whichever is smaller, in the coarsest
+//! unit that is exact.
 
 use dotter_dot::put_varint;
 

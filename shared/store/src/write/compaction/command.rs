@@ -1,4 +1,4 @@
-//! A filter command that is running, and the pipes to it and from it.
+//! Running a filter command, with pipes to it and from it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -15,16 +15,16 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// Bytes given to a pipe or taken from one at once.
+/// How many bytes are written to a pipe or read from one at once.
 pub(super) const PIPE_BYTES: usize = 64 << 10;
 
-/// How often it is asked, at the least, whether to give up while the command says nothing.
+/// How often at least `cancel` is asked while the command writes nothing.
 pub(super) const ASK: Duration = Duration::from_millis(20);
 
-/// A command that does not outlive its purpose; it leads a process group of its own.
+/// A running command, in a process group of its own. Dropping the value kills the group.
 pub(super) struct Running {
     child: Child,
-    /// Whether it was waited for; until then its process id means nobody else.
+    /// Whether it was waited for; until then its process id cannot be given to another process.
     ended: bool,
 }
 
@@ -47,7 +47,7 @@ impl Running {
         taken.expect("both are piped, and nobody has taken them")
     }
 
-    /// Waits for it, though not longer than until `cancel` says so.
+    /// Waits until it ends, or until `cancel` says to give up.
     pub(super) fn wait(&mut self, cancel: &dyn Fn() -> bool) -> Result<ExitStatus, Error> {
         let mut pause = Pause::default();
         loop {
@@ -65,7 +65,7 @@ impl Running {
 
     pub(super) fn end(&mut self) {
         if !self.ended {
-            // The whole group: what the shell has started may hold the pipes.
+            // Kill the whole group: processes that the shell has started may hold the pipes.
             let _ = killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
             let _ = self.child.wait();
             self.ended = true;
@@ -93,20 +93,20 @@ impl Pause {
 /// The command's standard input, written without blocking.
 pub(super) struct Pipe<'a> {
     stdin: ChildStdin,
-    /// Bytes, since it was opened.
+    /// Bytes written so far.
     written: u64,
-    /// Set once nobody waits for the command any more.
+    /// Set when the command is given up.
     stop: &'a AtomicBool,
 }
 
 impl Pipe<'_> {
     pub(super) fn new(stdin: ChildStdin, stop: &AtomicBool) -> std::io::Result<Pipe<'_>> {
-        // A write into a full pipe must not block: nobody could stop it.
+        // A write into a full pipe must not block, since it could not be cancelled.
         rustix::io::ioctl_fionbio(&stdin, true)?;
         Ok(Pipe { stdin, written: 0, stop })
     }
 
-    /// Writes all of `bytes`; `false` where it had to stop before, or nobody can read them.
+    /// Writes all of `bytes`; `false` where the command was given up before, or no process can read them any more.
     pub(super) fn put(&mut self, mut bytes: &[u8]) -> std::io::Result<bool> {
         let mut pause = Pause::default();
         while !bytes.is_empty() {
@@ -130,11 +130,11 @@ impl Pipe<'_> {
         Ok(true)
     }
 
-    /// Waits until the command has read all that was written; `false` where it had to stop before, or nobody can read
-    /// the rest.
+    /// Waits until the command has read everything that was written; `false` where the command was given up before,
+    /// or no process can read the rest any more.
     ///
-    /// The pipe holds up to 64 KiB that nobody has read, so that all was written says nothing. It is still open, so
-    /// whoever reads has not seen the end yet: nobody who wants all can have gone away.
+    /// The pipe buffers up to 64 KiB, so written does not mean read. The pipe is still open, so the command has not
+    /// seen the end of its input: a command that reads all of it cannot have ended.
     pub(super) fn is_read(&self) -> std::io::Result<bool> {
         let mut pause = Pause::default();
         let mut is_over = false;
@@ -142,7 +142,7 @@ impl Pipe<'_> {
             if is_over {
                 return Ok(false);
             }
-            // The system tells at once that the last reader is gone, yet not that the pipe is empty.
+            // poll() tells when the last reader has closed the pipe, but not when the pipe becomes empty.
             is_over = self.stop.load(Relaxed) || self.poll(PollFlags::empty(), pause.next())?;
         }
         Ok(true)
@@ -153,12 +153,12 @@ impl Pipe<'_> {
         Ok(self.written.saturating_sub(self.unread()?))
     }
 
-    /// Bytes in the pipe: Linux says so at its writing end, too.
+    /// Bytes in the pipe; Linux tells them at the writing end too.
     fn unread(&self) -> std::io::Result<u64> {
         Ok(rustix::io::ioctl_fionread(&self.stdin)?)
     }
 
-    /// Waits for `events`; whether nobody can read any more.
+    /// Waits for `events`; returns whether no process can read any more.
     fn poll(&self, events: PollFlags, most: Duration) -> std::io::Result<bool> {
         let mut asked = [PollFd::new(&self.stdin, events)];
         let most = Timespec { tv_sec: 0, tv_nsec: most.as_nanos() as _ };
@@ -170,7 +170,7 @@ impl Pipe<'_> {
     }
 }
 
-/// Sends on what the command writes, until it writes no more or nobody wants any more.
+/// Sends what the command writes to `pieces`, until its output ends or the receiver is dropped.
 pub(super) fn drain(mut stdout: ChildStdout, pieces: SyncSender<std::io::Result<Vec<u8>>>) {
     loop {
         let mut piece = vec![0; PIPE_BYTES];

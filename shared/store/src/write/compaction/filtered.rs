@@ -1,10 +1,10 @@
-//! Compaction through a command: every row goes out as a line, and what comes back stands in their place.
+//! Compaction through a command: the command gets every row as a line, and the lines that it writes replace all rows.
 //!
 //! Always true:
 //!
-//! - nothing changes unless the command has read every row, has ended with 0, and its output was in order to the last
-//!   line. A shell without `pipefail` ends with 0 though a stage of a pipeline is missing or has died, so the end alone
-//!   says too little
+//! - nothing changes unless the command has read every row, has ended with 0, and all lines of its output are in
+//!   order. A shell without `pipefail` ends with 0 even if a stage of a pipeline is missing or has died, so the exit
+//!   status alone says too little
 //! - neither side waits for the other for ever: the command may write before it has read, or end without reading
 
 use std::ops::ControlFlow;
@@ -28,21 +28,21 @@ use crate::write::compaction::rewrite::{self, Outputs, Series};
 use crate::write::compaction::{Compaction, LEVEL_TOP, OUTPUTS_MAX, bytes_wanted, chunk_dots, plan};
 use crate::write::writer::Writer;
 
-/// Pieces of output that may wait to be read as rows.
+/// How many pieces of output may wait to be parsed.
 const PIECES_MAX: usize = 16;
-/// The longest line: the longest row with every character escaped has fewer.
+/// The longest line in bytes: the longest row with every character escaped has fewer.
 const LINE_BYTES_MAX: usize = 8 << 20;
 
-/// A row as a line said it.
+/// A row that was read from a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilteredRow {
     /// Its series.
     pub name: SeriesName,
-    /// When; explicit from now on, whatever it was.
+    /// Its time, which is explicit from now on, also where it was a clock stamp.
     pub time: Timestamp,
-    /// What its columns are.
+    /// Its shape.
     pub shape: Shape,
-    /// Its row bytes; of a single number the 8 bytes of its word.
+    /// Its row bytes; for a single number the 8 bytes of its word.
     pub bytes: Vec<u8>,
 }
 
@@ -51,29 +51,30 @@ pub struct FilteredRow {
 pub struct Filtered {
     /// Rows that were given to the command.
     pub rows_out: u64,
-    /// Rows that it gave back, which are all there are now.
+    /// Rows that it gave back, which replace those given to it.
     pub rows_in: u64,
-    /// Dots that were committed too lately to be given to it, and stay as they are: those of a collector's live
-    /// log, and what was added beside it.
+    /// Dots that were committed too late to be given to it, and stay as they are: those of a collector's live log,
+    /// and of foreign commits that stand among them.
     pub left: u64,
 }
 
-/// Compacts everything through `/bin/sh -c COMMAND`: it gets all rows as lines, in the order of series, then time,
-/// and all it writes stands in their place, in the same order.
+/// Compacts everything through `/bin/sh -c COMMAND`. The command gets all rows as lines, in the order of series and
+/// time; the lines that it writes, in the same order, replace them.
 ///
 /// - `write`: appends a row as one line, its end included
 /// - `read`: makes a row of a line, without its end, or says what is wrong with it
 /// - `progress`: gets the rows given out and about how many there are
 ///
-/// A dot at the same time as the one before it in its series, as clock stamps may be, is given out a nanosecond
-/// later. Of equal series and time the last line counts. Afterwards all dots have explicit times. Dots fewer than before
-/// count as deleted, dots more as stored.
+/// A dot with the same time as the one before it in its series, which clock stamps may have, is given out a
+/// nanosecond later. Of lines with equal series and time the last counts. Afterwards all dots have explicit times. If
+/// there are fewer dots than before, the missing ones count as deleted; if there are more, the others count as
+/// stored.
 ///
 /// # Errors
 ///
 /// [`Error::Command`] where it does not end with 0; [`Error::Unread`] where it ends without having read every row;
-/// [`Error::Line`] where a line is no row or out of order;
-/// [`Error::Damaged`] where what is there cannot all be read; else as [`super::compact`]. Nothing has changed then.
+/// [`Error::Line`] where a line is no row or out of order; [`Error::Damaged`] where a part of the store cannot be
+/// read; else as [`super::compact`]. Nothing has changed then.
 pub fn compact_filtered(
     dir: &Path,
     command: &str,
@@ -84,7 +85,7 @@ pub fn compact_filtered(
 ) -> Result<Filtered, Error> {
     manifest::stamp(&crate::disk::layout::Layout::new(dir))?;
     match Writer::open(dir) {
-        // Nobody writes: what is in the log can be sealed to the last frame once a new file is begun behind it.
+        // No process writes the log: once a new file is begun, everything before it can be sealed.
         Ok(writer) => drop(writer),
         Err(Error::Locked(_)) => {}
         Err(error) => return Err(error),
@@ -127,7 +128,7 @@ pub fn compact_filtered(
     Ok(Filtered { rows_out, rows_in, left })
 }
 
-/// Runs the command; gives each line of its output to `take`. Returns how many rows it was given.
+/// Runs the command and calls `take` with each line of its output. Returns how many rows the command was given.
 fn pipe(
     command: &str,
     snapshot: &Snapshot,
@@ -142,15 +143,14 @@ fn pipe(
     let (sender, pieces) = sync_channel(PIECES_MAX);
     let (fed, status) = std::thread::scope(|scope| {
         let feeding = scope.spawn(|| feed(snapshot, write, stdin, &rows, &stop));
-        // It ends with the command's output, or when nobody wants any more.
+        // The thread ends at the end of the command's output, or when the receiver is dropped.
         scope.spawn(|| drain(stdout, sender));
         let outcome = take_lines(pieces, cancel, &|| progress(rows.load(Relaxed)), take)
             .and_then(|()| running.wait(cancel));
         if outcome.is_err() {
             running.end();
         }
-        // The command has ended: what it has not read by now it never will. Relaxed: the feeding thread only ends the
-        // sooner.
+        // The command has ended and reads no more. Relaxed: the flag only makes the feeding thread end sooner.
         stop.store(true, Relaxed);
         let fed = feeding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok::<_, Error>((fed, outcome?))
@@ -164,16 +164,16 @@ fn pipe(
     }
 }
 
-/// How much of the rows the command has read.
+/// How many of the rows the command has read.
 enum Fed {
     All,
-    /// The first `bytes` of their lines.
+    /// Only the first bytes of their lines.
     Part {
         bytes: u64,
     },
 }
 
-/// Writes all rows to the command and waits until it has read them. It ends early where nobody can read any more, or
+/// Writes all rows to the command and waits until it has read them. Ends early where no process can read any more, or
 /// where `stop` is set.
 fn feed(
     snapshot: &Snapshot,
@@ -214,7 +214,7 @@ fn each_line(
     for name in snapshot.series() {
         let mut before: Option<Timestamp> = None;
         scan.rows(name.as_str(), TimeRange::ALL, |row| {
-            // All times are explicit when they come back, and of equal ones all but the last would be gone.
+            // All times are explicit when the rows come back, and of equal times only the last row would be kept.
             let least =
                 before.map_or(Timestamp::MIN, |before| before.saturating_add(Duration::from_nanos(1)));
             let row = row.not_before(least);
@@ -231,7 +231,7 @@ fn each_line(
     Ok(())
 }
 
-/// Says how many rows a command has read that ended before it had read them all.
+/// The error for a command that ended before it had read all rows: it says how many it has read.
 ///
 /// - `bytes`: how much of their lines it has read
 fn unread(
@@ -284,18 +284,18 @@ fn take_lines(
         }
         begun.extend_from_slice(last);
         if begun.len() > LINE_BYTES_MAX {
-            // What is wrong is said with the line's number.
+            // The error has the number of the line.
             return take(&begun);
         }
     }
     if begun.is_empty() { Ok(()) } else { take(&begun) }
 }
 
-/// Rows on their way into segments.
+/// Takes rows of the command and writes them to segments.
 struct Intake {
     outputs: Outputs,
     series: Option<Series>,
-    /// Of the series in hand; the last one stays back, since the next line may replace it.
+    /// Rows of the current series; the last one waits, since the next line may replace it.
     run: Column,
     lines: u64,
     rows: u64,
@@ -355,7 +355,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Ends the series in hand.
+    /// Ends the current series.
     fn end(&mut self) -> Result<(), Error> {
         if let Some(series) = &self.series {
             self.outputs.add(series, &self.run, false)?;

@@ -1,12 +1,14 @@
-//! Compaction: neighbours in the order of commits become fewer, larger segments; what is hidden by tombstones goes,
-//! and what is too old where retention allows it.
+//! Compaction: neighbours in the order of commits become fewer, larger segments. Dots that tombstones hide are
+//! removed, and dots that are too old where retention allows it.
 //!
 //! Always true:
 //!
-//! - only neighbours in the order of commits are merged, and no commit can come to stand between them any more
-//! - dots that are merged 8 to 16 neighbours at a time are written four times in all: sealed, then once a level
-//! - memory does not depend on how many series or dots there are: one series is in hand, a chunk of each input
-//! - nothing waits for it; it can be given up at any moment, and what it replaces is unlinked a swap later
+//! - only neighbours in the order of commits are merged, and only where no commit can get a place between them any
+//!   more
+//! - a dot is written four times in all, if 8 to 16 neighbours are merged at a time: at the seal, then once a level
+//! - memory does not depend on how many series or dots there are: it holds one series, and a chunk of each input
+//! - nothing waits for it; it can be given up at any moment, and the files it replaces are unlinked by the next
+//!   commit
 
 mod command;
 mod filtered;
@@ -33,17 +35,17 @@ use crate::write::segment::{SegmentWriter, list};
 
 pub use filtered::{Filtered, FilteredRow, compact_filtered};
 
-/// The one level that is not merged any further.
+/// The highest level, which is not merged any further.
 const LEVEL_TOP: u32 = 3;
-/// Files that one merge gives at most; each has a buffer of its own while they are made.
+/// The most files that one merge makes; each has its own buffer while it is made.
 const OUTPUTS_MAX: usize = 12;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// Segments that are gone.
+    /// Segments that were replaced.
     pub before: u64,
-    /// Segments in their place.
+    /// Segments that replaced them.
     pub after: u64,
     /// Dots that a later commit had replaced.
     pub replaced: u64,
@@ -55,12 +57,12 @@ pub struct Compacted {
     pub damaged: u64,
 }
 
-/// Dots of a chunk: larger in segments that are not soon merged again.
+/// The most dots of a chunk: more in segments that are not soon merged again.
 fn chunk_dots(level: u32) -> usize {
     if level < 2 { 4096 } else { 8192 }
 }
 
-/// Bytes that a file of a level is meant to have: as far as windows allow, more are cut apart.
+/// How many bytes a file of a level should have. Larger ones are cut at the ends of windows.
 fn bytes_wanted(level: u32) -> u64 {
     (32 << 20) << (level.min(LEVEL_TOP) * 2)
 }
@@ -94,7 +96,7 @@ pub fn compact_major(
     Compaction::begin(dir, cancel)?.major(&|_, _| Ok(None), progress)
 }
 
-/// The right to compact, as long as it lives.
+/// Holds COMPACT.lock as long as it lives, so that no other process compacts.
 pub(crate) struct Compaction<'a> {
     layout: Layout,
     cancel: &'a dyn Fn() -> bool,
@@ -103,18 +105,18 @@ pub(crate) struct Compaction<'a> {
 
 struct Round {
     compacted: Compacted,
-    /// Names of the segments made.
+    /// The names of the segments that it has made.
     made: Vec<String>,
     is_last: bool,
 }
 
-/// Chooses what to do next: from the list, the first sequence the live log may hold, and what is damaged.
+/// Chooses the next merge, given the list, the first sequence that the live log may hold, and the damaged segments.
 type Choose<'a> = &'a dyn Fn(&Manifest, u64, &BTreeSet<String>) -> Option<Job>;
 
-/// The moment before which dots of a series are too old and may go; zero where none may.
+/// Gives the moment before which dots of a series are too old and may be removed; zero where none may.
 pub(crate) type Cutoff<'a> = Box<dyn Fn(&str) -> u64 + 'a>;
 
-/// What may go where these segments are merged; `None` where nothing may.
+/// Gives what a merge of some segments may remove; `None` where it may remove nothing.
 pub(crate) type Expiry<'a> = &'a dyn Fn(&Manifest, &[SegmentEntry]) -> Result<Option<Cutoff<'a>>, Error>;
 
 impl<'a> Compaction<'a> {
@@ -142,7 +144,7 @@ impl<'a> Compaction<'a> {
     /// All of [`compact_major`].
     pub(crate) fn major(&self, expiry: Expiry<'_>, progress: &dyn Fn(u64, u64)) -> Result<Compacted, Error> {
         let mut compacted = Compacted::default();
-        // What one round made is not taken up again by the next, unless there was too much for one round.
+        // A segment that one round has made is not merged by the next, unless the work was too much for one round.
         let done = std::cell::RefCell::new(BTreeSet::new());
         let choose = |manifest: &Manifest, first_live, damaged: &BTreeSet<String>| {
             plan::major(manifest, first_live, damaged, &done.borrow())
@@ -161,9 +163,9 @@ impl<'a> Compaction<'a> {
         Ok(compacted)
     }
 
-    /// Segments that do not overlap as one, in the making; `None` where they hold nothing.
+    /// Joins segments that do not overlap; returns the segment that is being made, `None` where no dots are left.
     ///
-    /// - `cutoff`: the moment before which what a series has is left out
+    /// - `cutoff`: the moment before which dots of a series are left out
     pub(crate) fn concatenate(
         &self,
         segments: &[Arc<Segment>],
@@ -176,9 +178,9 @@ impl<'a> Compaction<'a> {
         Ok(outputs.into_writers().pop())
     }
 
-    /// Writes a segment anew without what is too old; returns how many dots that was.
+    /// Writes a segment anew without dots that are too old; returns how many dots those were.
     ///
-    /// - `cutoff`: the moment before which dots of a series are
+    /// - `cutoff`: the moment before which dots of a series are too old
     pub(crate) fn expire(&self, entry: &SegmentEntry, cutoff: &dyn Fn(&str) -> u64) -> Result<u64, Error> {
         let manifest = manifest::read(&self.layout)?;
         let segment = match Segment::open(&self.layout.segment(&entry.name), entry) {
@@ -206,7 +208,8 @@ impl<'a> Compaction<'a> {
             for entry in &job.inputs {
                 match open(entry) {
                     Ok(segment) => segments.push(segment),
-                    // It may be mended from a backup; until then its neighbours go on without it.
+                    // A damaged segment may be restored from a backup; until then its neighbours are merged without
+                    // it.
                     Err(Error::Damaged { .. }) => _ = damaged.insert(entry.name.clone()),
                     Err(error) => return Err(error),
                 }
@@ -246,7 +249,7 @@ impl<'a> Compaction<'a> {
         })
     }
 
-    /// As many dots as there are in the places of others: those a filter took out or put in.
+    /// As [`Compaction::replace`], and counts the dots that a filter command has removed or added.
     fn replace_filtered(
         &self,
         inputs: &[SegmentEntry],
@@ -260,9 +263,9 @@ impl<'a> Compaction<'a> {
         self.replace(inputs, outputs, gone, purged)
     }
 
-    /// Puts segments in the place of others; gives their names.
+    /// Replaces segments by others in one commit; returns the names of the new ones.
     ///
-    /// - `purged`: the generation whose tombstones have been applied
+    /// - `purged`: tombstones up to this edit number have been applied
     fn replace(
         &self,
         inputs: &[SegmentEntry],

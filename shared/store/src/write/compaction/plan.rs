@@ -1,6 +1,7 @@
-//! Which segments are merged next.
+//! Choosing the segments to merge next.
 //!
-//! Segments of one order are the pieces of one merge, disjoint in time: they are taken together or not at all.
+//! Segments with the same order are the pieces of one merge, disjoint in time. All of them are merged together or
+//! none is.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -9,30 +10,32 @@ use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::write::compaction::LEVEL_TOP;
 
-/// Neighbours of a level that are merged at once.
+/// How many neighbours of a level are merged at once.
 const TOGETHER: RangeInclusive<usize> = 8..=16;
-/// Orders that are merged at once where that is asked for, or where lower levels lie between: each costs a chunk
-/// of memory.
+/// The most orders merged at once by a major compaction, or where segments of lower levels lie between: each takes
+/// the memory of a chunk.
 const ORDERS_MAX: usize = 64;
-/// Files smaller than this are merged on the highest level too, or many small commits would leave many of them.
+/// Files smaller than this are merged on the highest level too, since else many small commits would leave many of
+/// them.
 const SMALL_BYTES: u64 = 4 << 20;
-/// So many tombstones are purged where nothing else is to be done.
+/// From so many tombstones on they are purged where there is nothing else to do.
 const TOMBSTONES_LEFT: usize = 16;
 
-/// What is to be merged.
+/// One merge that is to be done.
 #[derive(Debug)]
 pub(super) struct Job {
     /// Neighbours, in the order of their commits.
     pub(super) inputs: Vec<SegmentEntry>,
-    /// The level of what they become.
+    /// The level of the new segments.
     pub(super) level: u32,
-    /// Whether what it makes is not to be merged again in the same compaction.
+    /// Whether the new segments are not merged again in the same compaction.
     pub(super) is_last: bool,
 }
 
-/// Groups of one order, between which no commit can come to stand any more.
+/// Splits the list into runs of groups, each group of one order; within a run no commit can get a place between two
+/// groups any more.
 ///
-/// - `first_live`: the first sequence that a coming seal may stand at
+/// - `first_live`: the first sequence that a later seal may have in its order
 fn eras<'a>(
     manifest: &'a Manifest,
     first_live: u64,
@@ -64,9 +67,9 @@ fn job(groups: &[&[SegmentEntry]], level: u32) -> Job {
     Job { inputs: groups.concat(), level: level.min(LEVEL_TOP), is_last: true }
 }
 
-/// The neighbours to merge next: of the lowest level that has enough of them, the oldest.
+/// The neighbours to merge next: the oldest of the lowest level that has enough of them.
 ///
-/// Such of lower levels that lie between are taken along: nothing else will ever make them enough.
+/// Segments of lower levels that lie between are merged too, since they would never become enough by themselves.
 pub(super) fn minor(manifest: &Manifest, first_live: u64, damaged: &BTreeSet<String>) -> Option<Job> {
     let eras = eras(manifest, first_live, damaged);
     for wanted in 0..LEVEL_TOP {
@@ -112,7 +115,7 @@ fn enough<'a, 'b>(
 
 /// The neighbours to merge next until everything is merged.
 ///
-/// - `done`: segments that are as they should be
+/// - `done`: segments that need not be merged any more
 pub(super) fn major(
     manifest: &Manifest,
     first_live: u64,
@@ -130,7 +133,7 @@ pub(super) fn major(
     None
 }
 
-/// All neighbours from the oldest on that nothing can come to stand between any more.
+/// All neighbours from the oldest on between which no commit can get a place any more.
 pub(super) fn oldest(manifest: &Manifest, first_live: u64) -> Vec<SegmentEntry> {
     eras(manifest, first_live, &BTreeSet::new()).first().map_or_else(Vec::new, |era| era.concat())
 }

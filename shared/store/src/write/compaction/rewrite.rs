@@ -1,4 +1,4 @@
-//! Writing what several segments hold into others, one series after the other.
+//! Rewriting several segments into new ones, one series after the other.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::read::merge;
 use crate::read::segment::Segment;
 use crate::write::segment::SegmentWriter;
 
-/// A chunk of so many bytes is taken over as it is, however few dots it has.
+/// A chunk of so many bytes is copied unchanged, however few dots it has.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// What is to be written anew.
+/// What is to be rewritten.
 pub(super) struct Rewrite<'a> {
     /// In the order of their commits.
     pub(super) segments: &'a [Arc<Segment>],
@@ -25,29 +25,29 @@ pub(super) struct Rewrite<'a> {
     /// The moment before which dots of a series are too old; zero where they are kept for ever.
     pub(super) cutoff: &'a dyn Fn(&str) -> u64,
     pub(super) cancel: &'a dyn Fn() -> bool,
-    /// Gets the bytes done and the bytes to do.
+    /// Called with the bytes done and the bytes to do.
     pub(super) progress: &'a dyn Fn(u64, u64),
 }
 
-/// Where it goes: one segment for each window.
+/// The new segments: one for each window.
 pub(super) struct Outputs {
     layout: Layout,
     level: u32,
     chunk_dots: usize,
-    /// Moments at which the next segment begins.
+    /// The times at which the next segment begins.
     cuts: Vec<u64>,
-    /// One more than cuts.
+    /// One more than there are cuts.
     outputs: Vec<Option<Output>>,
     scratch: Column,
 }
 
 struct Output {
     writer: SegmentWriter,
-    /// The series it is at.
+    /// The series that was added last.
     series: Option<SeriesName>,
 }
 
-/// The series in hand.
+/// The series that is being rewritten.
 pub(super) struct Series {
     pub(super) name: SeriesName,
     /// The moment before which its dots are too old.
@@ -56,17 +56,17 @@ pub(super) struct Series {
     pub(super) latest: Shape,
 }
 
-/// One chunk of it.
+/// One chunk of the series.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
-    /// The place of its segment's order among all orders.
+    /// The index of its segment's order among all orders.
     rank: usize,
     segment: &'a Segment,
     chunk: ChunkRef,
     hidden: &'a Spans,
 }
 
-/// Where segments are cut apart in time: no moment at all where together they have no more bytes than wanted.
+/// The times at which output is cut into segments; none where the inputs together have no more bytes than wanted.
 pub(super) fn cuts(
     segments: &[Arc<Segment>],
     bytes_wanted: u64,
@@ -91,14 +91,14 @@ pub(super) fn cuts(
 }
 
 impl Rewrite<'_> {
-    /// Writes everything that is neither replaced nor hidden; gives what became of the rest.
+    /// Writes every dot that is neither replaced, hidden nor too old; returns what became of the others.
     pub(super) fn run(&self, outputs: &mut Outputs) -> Result<Totals, Error> {
         let mut gone = Totals::default();
         let total = self.segments.iter().map(|segment| segment.chunk_bytes()).sum();
         let mut done = 0;
         let mut cursors: Vec<_> = self.segments.iter().map(|segment| segment.names("")).collect();
         let mut next: Vec<Option<SeriesName>> = cursors.iter_mut().map(|cursor| cursor.next()).collect();
-        // Segments of one order are the pieces of one merge.
+        // Segments with the same order are the pieces of one merge.
         let mut ranks = vec![0; self.segments.len()];
         for index in 1..ranks.len() {
             let same = self.segments[index].order() == self.segments[index - 1].order();
@@ -136,7 +136,7 @@ impl Rewrite<'_> {
         Ok(gone)
     }
 
-    /// - `pieces`: explicit or clock stamps alone, by their first time
+    /// - `pieces`: chunks of one kind, explicit times or clock stamps, sorted by their first time
     fn series(
         &self,
         series: &Series,
@@ -151,7 +151,7 @@ impl Rewrite<'_> {
             if (self.cancel)() {
                 return Err(Error::GivenUp);
             }
-            // As far as one reaches into the next.
+            // Chunks that overlap are merged together.
             let mut last = first.chunk.last;
             let mut count = 1;
             while let Some(next) = rest.get(count).filter(|next| next.chunk.first <= last) {
@@ -171,7 +171,7 @@ impl Rewrite<'_> {
                 continue;
             }
             let full = outputs.chunk_dots as u64;
-            // A batch that is nearly empty would become a chunk of few dots.
+            // A batch of few dots would become a small chunk.
             let alone = batch_dots == 0 || batch_dots * 4 >= full;
             let whole = series.cutoff <= from
                 && !first.hidden.meets(from, until)
@@ -228,7 +228,7 @@ impl Rewrite<'_> {
                     match piece.segment.read(&piece.chunk, target) {
                         Ok(()) if !part => return Ok(true),
                         Ok(()) => {}
-                        // Its dots are gone whatever is done; what cannot be read is not carried along.
+                        // The dots of a damaged chunk cannot be read; they are counted and left out.
                         Err(Error::Damaged { .. }) => {
                             damaged.set(damaged.get() + piece.chunk.dots);
                             continue;
@@ -259,7 +259,7 @@ impl Rewrite<'_> {
 
 impl Outputs {
     /// - `level`: how often the dots of its segments have been merged
-    /// - `cuts`: ascending moments at which the next segment begins
+    /// - `cuts`: ascending times at which the next segment begins
     pub(super) fn new(layout: &Layout, level: u32, chunk_dots: usize, cuts: Vec<u64>) -> Outputs {
         let outputs = (0..=cuts.len()).map(|_| None).collect();
         Outputs { layout: layout.clone(), level, chunk_dots, cuts, outputs, scratch: Column::default() }
@@ -273,7 +273,7 @@ impl Outputs {
         self.window(first) == self.window(last)
     }
 
-    /// The segment of a window, at that series.
+    /// The segment of a window, with this series begun.
     fn at(&mut self, window: usize, series: &Series) -> Result<&mut SegmentWriter, Error> {
         let output = &mut self.outputs[window];
         if output.is_none() {
@@ -291,7 +291,8 @@ impl Outputs {
         Ok(&mut output.writer)
     }
 
-    /// Adds sorted dots; series come in the order of their names, and of a series those with explicit times first.
+    /// Adds sorted dots. Series come in the order of their names, and of a series the dots with explicit times come
+    /// first.
     pub(super) fn add(&mut self, series: &Series, dots: &Column, clock: bool) -> Result<(), Error> {
         let mut start = 0;
         while start < dots.len() {
@@ -313,7 +314,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Takes a chunk over as it is, which lies in one window.
+    /// Copies a chunk unchanged, which lies in one window.
     fn copy(&mut self, series: &Series, from: &Segment, chunk: &ChunkRef) -> Result<(), Error> {
         let bytes = from.bytes(chunk)?;
         let window = self.window(chunk.first.nanos());

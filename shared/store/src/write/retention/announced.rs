@@ -1,8 +1,8 @@
-//! What a process knows of the rules it goes by: nothing goes by rules that were never announced.
+//! Announcing: whether a pass has reported what the rules would remove, before anything is removed by them.
 //!
-//! Always true: the first pass after the files of the rules have changed, or one of them has gone, only reports what they
-//! would remove. Files that are those of the last pass of any process, and have not changed since it, were announced by
-//! that one: its time is what the retention clock shows, and which files those were says `retention.announced`.
+//! Always true: the first pass after a file of rules has changed or was removed only reports. Rules count as
+//! announced where `retention.announced` says that the last pass of any process used the same files, and they have
+//! not changed since that pass, whose time the retention clock shows.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,18 +18,19 @@ use crate::read::reader::Reader;
 use crate::write::compaction::{Compacted, Compaction, Cutoff};
 use crate::write::retention::{Retained, Sight, archive, expiry, replaced, run};
 
-/// The passes of retention of one store by one process.
+/// Retention of one store by one process, pass after pass.
 #[derive(Debug, Default)]
 pub struct Retention {
-    /// The files of the rules at the last pass.
+    /// The stamps of the files of rules at the last pass.
     seen: Option<Stamps>,
-    /// What the last pass went by, where it was one that removes: merges may go by it until the next.
+    /// Rules and time of the last pass, if it was one that removes: merges may remove by them until the next pass.
     granted: Option<(Rules, Timestamp)>,
 }
 
 impl Retention {
-    /// One pass: computes the windows of archives that have closed or changed, then removes what is too old; or says
-    /// what it would remove, where that has not been said before. Nothing is done in a store that never had rules.
+    /// One pass: computes the windows of archives that have closed or changed, then removes what is too old; or only
+    /// reports what it would remove, where that was not announced before. In a store that never had rules nothing is
+    /// done.
     ///
     /// - `machine`: what its clocks say, [`Machine::now`]
     ///
@@ -49,7 +50,7 @@ impl Retention {
             is_settled
                 && match &self.seen {
                     Some(seen) => *seen == stamps,
-                    // A file that is gone leaves no time of change behind.
+                    // A file that was removed has no time of change.
                     None => stamps.changed() <= last && stamps.were_noted(dir),
                 }
         };
@@ -62,7 +63,8 @@ impl Retention {
         noted.map(|()| retained)
     }
 
-    /// One round of compaction, as [`crate::compact`], in which also goes what the last pass was allowed to remove.
+    /// One round of compaction, as [`crate::compact`]. What it merges also loses what the last pass was allowed to
+    /// remove.
     ///
     /// # Errors
     ///
@@ -71,8 +73,8 @@ impl Retention {
         Compaction::begin(dir, cancel)?.minor(&|_, entries| self.cutoff(dir, entries))
     }
 
-    /// Compacts everything, as [`crate::compact_major`]; what is older than its rule keeps it goes, from archives too,
-    /// as far as the last pass was allowed to remove it.
+    /// Compacts everything, as [`crate::compact_major`], and removes everything older than its rule keeps it, from
+    /// archives too, as far as the last pass was allowed to.
     ///
     /// # Errors
     ///
@@ -91,13 +93,13 @@ impl Retention {
         compaction.major(&|_, entries| self.cutoff(dir, entries), progress)
     }
 
-    /// The rules and the time that the last pass removed by, as long as the rules have not changed since.
+    /// Rules and time of the last pass that removed, if the rules have not changed since.
     fn granted(&self, dir: &Path) -> Option<(&Rules, Timestamp)> {
         let (rules, now) = self.granted.as_ref()?;
         (self.seen.as_ref() == Some(&Stamps::of(dir))).then_some((rules, *now))
     }
 
-    /// What may go where these segments are merged.
+    /// Which dots a merge of these segments may remove.
     fn cutoff(&self, dir: &Path, entries: &[SegmentEntry]) -> Result<Option<Cutoff<'_>>, Error> {
         let Some((rules, now)) = self.granted(dir) else { return Ok(None) };
         if !expiry::is_any_old(rules, now, entries) {
@@ -121,7 +123,7 @@ impl Retention {
                     Ok::<_, Error>(is || expiry::is_out_of_sight(&sight, segment, name, rule)?)
                 })
             };
-            // An index that cannot be read may hide what was replaced.
+            // Where an index cannot be read, it is not known which dots were replaced.
             let is_held = cutoff > from
                 && (replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true)
                     || is_out_of_sight().unwrap_or(true));

@@ -1,8 +1,13 @@
-//! Archives: for each step a run of windows, and in each window's segment the steps of all series whose rule has it.
+//! Archives: each archive is a row of windows of one step. The segment of a window has the steps of all series whose
+//! rule has this archive.
 //!
-//! Always true: windows of one step never overlap; a window was computed from everything that stood before its
-//! order; one that later commits or tombstones reach into is computed again, step by step: from the dots where they
-//! are still there, else the step stays as it was. So is one that lacks a series whose rule has changed.
+//! Always true:
+//!
+//! - windows of one step never overlap
+//! - a window was computed from every commit before its order
+//! - a window that later commits or tombstones reach into is computed again: each step from its dots where they are
+//!   still there, else the step stays as it was
+//! - a window that lacks a series whose rule has changed is computed again too
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,15 +30,15 @@ use crate::write::compaction::Compaction;
 use crate::write::retention::{Sight, lacking, overdue};
 use crate::write::segment::{SegmentWriter, Unlisted, place};
 
-/// Steps of a chunk.
+/// The most steps of a chunk.
 const CHUNK_DOTS: usize = 4096;
-/// A window is computed this long after its end: what comes later makes it be computed again.
+/// A window is computed this long after its end; dots that come later cause it to be computed again.
 const GRACE: Duration = Duration::from_secs(900);
-/// Windows computed in one pass, so that compaction has its turn too.
+/// The most windows computed in one pass, so that compaction has its turn too.
 const WINDOWS_MAX: usize = 64;
 
 impl Archive {
-    /// Whether something has come into it since.
+    /// Whether dots or tombstones that belong in it were committed since it was computed.
     fn is_dirty(&self, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
         let manifest = &sight.snapshot.inner.manifest;
         for segment in manifest.segments.iter().filter(|segment| segment.order > self.order) {
@@ -48,7 +53,8 @@ impl Archive {
     }
 }
 
-/// How wide the windows of a step are: as wide as dots live twice, so that they are there when it closes.
+/// How wide the windows of a step are: at most half as long as dots are kept, so that dots are still there when it
+/// closes.
 fn rung(step: Duration, raw: Duration) -> Rung {
     let widths =
         [(Rung::Hour, 3_600), (Rung::Day, 86_400), (Rung::Month, 31 * 86_400), (Rung::Year, 366 * 86_400)];
@@ -58,12 +64,12 @@ fn rung(step: Duration, raw: Duration) -> Rung {
     most.map_or(least, |(rung, _)| (*rung).max(least))
 }
 
-/// The step grid's first moment at or after `time`.
+/// The first beginning of a step at or after `time`.
 fn up(time: u64, step: u64) -> u64 {
     time.checked_next_multiple_of(step).unwrap_or(u64::MAX / step * step)
 }
 
-/// Shortest life of dots and longest of steps, per step of all rules.
+/// For each step of all rules, the shortest time that dots are kept and the longest time that steps are kept.
 fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
     let mut steps = BTreeMap::new();
     for rule in sight.rules.all() {
@@ -76,11 +82,11 @@ fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
     steps
 }
 
-/// Computes windows that have closed since, or into which something has come; returns how many.
+/// Computes windows that have closed since the last pass, and those into which something has come; returns how many.
 pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64, Error> {
     let cancel = || compaction.is_cancelled();
     let mut dirty = Vec::new();
-    // Also of steps that are in no rule any more: a delete reaches them all the same.
+    // Also windows of steps that are in no rule any more: a delete must reach them too.
     let mut lacking = BTreeSet::new();
     for segment in &sight.snapshot.inner.segments {
         lacking.append(&mut lacking::lacking(sight, segment.entry(), &cancel)?);
@@ -100,8 +106,9 @@ pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64
     Ok(made)
 }
 
-/// Which windows a pass computes: of those that are missing the newest, since nothing goes before they are there; of
-/// those that must be computed again some of the newest and some of the oldest. Neither kind can hold up the other.
+/// Chooses the windows that a pass computes: of the missing ones the newest, since no dots are removed before these
+/// are there; of those to be computed again some of the newest and some of the oldest. Neither kind can hold up the
+/// other.
 fn chosen(mut missing: Vec<Archive>, mut dirty: Vec<Archive>, most: usize) -> Vec<Archive> {
     missing.sort_by_key(|window| std::cmp::Reverse(window.from));
     dirty.sort_by_key(|window| std::cmp::Reverse(window.from));
@@ -113,7 +120,7 @@ fn chosen(mut missing: Vec<Archive>, mut dirty: Vec<Archive>, most: usize) -> Ve
     missing
 }
 
-/// Windows of a step that have closed, may hold something, and are not there; their order is that of nothing.
+/// The windows of a step that have closed, may have steps, and are missing. Their order is that before all commits.
 fn missing(
     sight: &Sight<'_>,
     step: u64,
@@ -124,8 +131,8 @@ fn missing(
     let (manifest, now) = (&sight.snapshot.inner.manifest, sight.now);
     let rung = rung(Duration::from_nanos(step), raw);
     let mut due: Vec<Archive> = Vec::new();
-    // What is older than it is kept is not looked at: it would go at once. Of old data, measured by its own newest
-    // dot, all is looked at.
+    // Windows older than the archive keeps are left out: they would be removed at once. Age is judged by the newest
+    // dot too, so of old data all windows are looked at.
     let oldest = sight.oldest(keep);
     let mut done = Spans::default();
     for window in manifest.archives.iter().filter(|window| window.step == step && window.from < window.until)
@@ -141,11 +148,11 @@ fn missing(
         let occupied = sight.occupied(segment, cancel)?;
         let mut time = first;
         while let Some(at) = occupied.next(time).filter(|at| *at <= last) {
-            // A step lies in the window in which it begins.
+            // A step belongs to the window in which it begins.
             let begins = at / step * step;
             let Some(next) = rung.next(begins).filter(|next| up(*next, step) <= closed) else { break };
             let (from, until) = (up(rung.start(begins), step), up(next, step));
-            // A part of the window that is over already would go with this pass, and be missing again in the next.
+            // A window of which a part is too old would be removed by this pass and be missing again in the next.
             for (from, until) in done.gaps(from, until).into_iter().filter(|(_, until)| *until > oldest) {
                 let window = Archive { step, from, until, ..Archive::default() };
                 done.add(from, until - 1);
@@ -157,7 +164,7 @@ fn missing(
     Ok(due)
 }
 
-/// Computes a window and puts it in the place of what was there.
+/// Computes a window, which replaces those that it overlaps.
 fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> Result<(), Error> {
     let layout = compaction.layout();
     let snapshot = sight.snapshot.without_head();
@@ -186,7 +193,7 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
         let has_step = |rule: &&Rule| rule.keep(window.step).is_some();
         let rule = sight.rules.of(name.as_str()).filter(has_step);
         let keep = rule.and_then(|rule| rule.keep(window.step));
-        // What is older than it is kept is not computed; what is there of it goes when it has been announced.
+        // Steps older than they are kept are not computed; those that are there are removed once that was announced.
         let is_over = keep.is_none_or(|keep| window.until <= sight.cutoff(name.as_str(), keep));
         let mut steps = BTreeMap::new();
         if !is_over {
@@ -224,14 +231,14 @@ fn next_name(
     Some(least)
 }
 
-/// Puts back the old steps of a series whose dots have expired: those of which there are fewer dots now than the old
-/// step was made of, and no delete says why.
+/// Puts back the old steps of a series whose dots have expired. These are the steps that were made from more dots
+/// than there are now, without a delete that explains it.
 ///
-/// A dot that comes late into a step that is already without its dots stays out of it, and the same dots imported
-/// once more change nothing.
+/// A dot that comes late into a step whose dots have expired is not added to it. Importing the same dots once more
+/// changes nothing.
 ///
 /// - `cutoff`: the dots of steps that begin from here on have not expired
-/// - `steps`: what the dots that are there come to
+/// - `steps`: the steps computed from the dots that are there
 fn keep_old(
     old: &Segment,
     name: &SeriesName,
@@ -264,7 +271,7 @@ fn meta(window: &Archive) -> Meta {
     Meta { archive: Some(Archive { segment: None, ..window.clone() }), ..Meta::default() }
 }
 
-/// Lists a window; those it meets go.
+/// Lists a window in place of those that it overlaps.
 fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlisted>) -> Result<(), Error> {
     manifest::swap(compaction.layout(), |manifest| {
         let (gone, kept) =
@@ -283,11 +290,11 @@ fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlist
     Ok(())
 }
 
-/// Writes windows anew without the steps of those series that are kept for less than others of the same step; returns
-/// how many windows those are.
+/// Writes windows anew without steps that are too old, where other series keep the same step for longer; returns how
+/// many windows it wrote.
 ///
-/// - `exactly`: whatever is too old goes; else only where all that a series has in a window is, or where it has been
-///   so for long
+/// - `exactly`: remove every step that is too old; else only where all steps that a series has in a window are, or
+///   where they have been so for long
 /// - `pass`: where it only reports, nothing changes
 pub(super) fn thin(
     compaction: &Compaction<'_>,
@@ -346,12 +353,12 @@ fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
     shortest
 }
 
-/// Makes one file of windows that lie in the same wider one and can no longer change, so that they stay few.
+/// Joins windows that lie in the same wider window and can no longer change, so that files stay few.
 pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
     for (step, (raw, keep)) in steps(sight) {
         let longest = sight.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
         let mut wider = rung(Duration::from_nanos(step), raw);
-        // Not so wide that much of it would outlive its time.
+        // Not so wide that many steps would be kept for much longer than their rule says.
         while let Some(rung) = wider.coarser()
             && rung != Rung::Year
         {
@@ -391,7 +398,7 @@ fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> 
         .map(|entry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new))
         .collect::<Result<Vec<_>, Error>>();
     let segments = match segments {
-        // Gathered since in a wider one, or damaged: it stays as it is.
+        // A window that was joined meanwhile, or is damaged, stays as it is.
         Err(Error::Damaged { .. }) => return Ok(()),
         Err(error) if error.is_not_found() => return Ok(()),
         other => other?,

@@ -1,7 +1,8 @@
-//! Removing what is too old: whole segments by their names, and those that are mostly too old, or hold something that
-//! has been so for long, by writing the rest anew. Merges leave out what is too old by the same measure.
+//! Expiry: removing dots that are too old. A segment of which all is too old is removed from the list. A segment of
+//! which most is too old, or some has been so for long, is written anew without it. Merges leave out dots by the same
+//! rule.
 //!
-//! Always true: no dot goes before those that it has replaced.
+//! Always true: no dot is removed before those that it has replaced.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ use crate::write::retention::lacking::lacking;
 use crate::write::retention::replaced::Leaving;
 use crate::write::retention::{Retained, Sight, overdue};
 
-/// Removes, or counts what it would.
+/// Removes what is too old, or counts what it would remove.
 pub(super) fn run(
     compaction: &Compaction<'_>,
     sight: &Sight<'_>,
@@ -28,12 +29,12 @@ pub(super) fn run(
     retained: &mut Retained,
 ) -> Result<(), Error> {
     let snapshot = sight.snapshot;
-    // In the order of their commits; without series that stay it goes as a whole.
+    // In the order of their commits. A segment without series that stay is removed as a whole.
     let mut due: Vec<(SegmentEntry, Option<BTreeSet<String>>)> = Vec::new();
     let mut leaving = Leaving::default();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
-        // What is announced is all that is too old: archives may have it by the next pass.
+        // Everything that is too old is announced, though archives may not have it before the next pass.
         if !is_any_old(sight.rules, sight.now, std::slice::from_ref(entry))
             || pass == Pass::Remove && !is_archived(entry, sight, &|| compaction.is_cancelled())?
         {
@@ -64,8 +65,8 @@ pub(super) fn run(
     if pass == Pass::Report {
         return Ok(());
     }
-    // One commit after the other: what a later one has replaced goes before it, whatever ends this pass. Whole segments
-    // take no room to remove, and on a full disk the oldest make some.
+    // In the order of commits: wherever this pass is stopped, replaced dots were removed before the later ones.
+    // Removing whole segments needs no room, so on a full disk the oldest make some.
     let mut gone = Vec::new();
     for (entry, held) in due {
         let Some(held) = held else {
@@ -120,7 +121,7 @@ pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> Result<
     Ok(may)
 }
 
-/// Whether any of these segments reaches back beyond the shortest time that a rule keeps dots.
+/// Whether any of these segments begins earlier than the rule that keeps dots the shortest allows.
 pub(super) fn is_any_old(rules: &Rules, now: Timestamp, entries: &[SegmentEntry]) -> bool {
     let shortest = rules.all().map(|rule| rule.raw).min();
     let is_old =
@@ -128,19 +129,19 @@ pub(super) fn is_any_old(rules: &Rules, now: Timestamp, entries: &[SegmentEntry]
     shortest.is_some_and(is_old)
 }
 
-/// Dots of a segment that are too old.
+/// How many dots of a segment are too old.
 #[derive(Default)]
 struct Expired {
-    /// In chunks that are wholly too old.
+    /// Those in chunks that are wholly too old.
     surely: u64,
-    /// With those of chunks that are so in part, as if these were even.
+    /// An estimate that includes chunks of which a part is too old, as if their dots were evenly spread.
     about: u64,
-    /// Whether some have been too old for long.
+    /// Whether some dots have been too old for long.
     is_overdue: bool,
 }
 
 impl Expired {
-    /// Whether a segment of so many dots is written anew for it, or goes.
+    /// Whether a segment of so many dots is written anew without them, or removed.
     fn is_due(&self, dots: u64) -> bool {
         self.surely == dots || self.about * 2 >= dots && self.about > 0 || self.is_overdue
     }
@@ -178,7 +179,7 @@ fn expired_dots(
     Ok(expired)
 }
 
-/// Whether the windows of every step hold what there is in a segment, as far as it is old enough to go.
+/// Whether the archives have the windows of everything in a segment that is old enough to be removed.
 fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
     let archives = &sight.snapshot.inner.manifest.archives;
     if !lacking(sight, entry, cancel)?.is_empty() {
@@ -188,7 +189,7 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
         for archive in &rule.archives {
             let step = archive.step.as_nanos() as u64;
             let last = entry.last_time.min(sight.now.saturating_sub(rule.raw)).nanos();
-            // Steps older than they are kept are in no window, nor need they be.
+            // Steps older than they are kept need no window.
             let first = entry.first_time.nanos().max(sight.oldest(archive.keep));
             let mut time = first / step * step;
             while time <= last {
@@ -201,7 +202,7 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
                     time = window.until;
                     continue;
                 }
-                // Where it has no dots no window need be.
+                // Where the segment has no dots, no window is needed.
                 match sight.occupied(entry, cancel)?.next(time) {
                     None => break,
                     Some(next) if next / step * step <= time => return Ok(false),
@@ -213,8 +214,9 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
     Ok(true)
 }
 
-/// Whether a segment has dots that are too old by the newest dot of their series, that archives would keep by the same
-/// measure, and that no archive has: archives look back from the newest dot of the store. Such dots stay.
+/// Whether a segment has dots that are too old, judged by the newest dot of their series, and that no archive has,
+/// though an archive would still keep their steps. Archives look back from the newest dot of the store. Such dots
+/// stay.
 pub(super) fn is_out_of_sight(
     sight: &Sight<'_>,
     segment: &Segment,
@@ -231,7 +233,7 @@ pub(super) fn is_out_of_sight(
         let mut held = Spans::default();
         let windows = sight.snapshot.inner.manifest.archives.iter();
         let holds = |window: &&Archive| {
-            // One that is over goes with this pass.
+            // A window that is over is removed by this pass.
             window.step == step && window.order >= segment.order() && !is_over(sight, window)
         };
         for window in windows.filter(holds) {
@@ -249,8 +251,8 @@ pub(super) fn is_out_of_sight(
     Ok(false)
 }
 
-/// Whether a window has steps of a series whose rule does not say how long they are kept: it has no rule any more, or
-/// one that is skipped. What the others have in that window goes by itself.
+/// Whether a window has steps of a series whose rule does not say how long to keep them: the series has no rule any
+/// more, or its rule is skipped. Then only the steps of the other series are removed from the window.
 fn has_foreign(sight: &Sight<'_>, open: &crate::read::archives::OpenArchive) -> bool {
     let keep = |name: &str| sight.rules.of(name).and_then(|rule| rule.keep(open.window.step));
     open.segment.names("").any(|name| keep(name.as_str()).is_none())
@@ -263,6 +265,6 @@ fn is_over(sight: &Sight<'_>, window: &crate::format::archive::Archive) -> bool 
         .filter(|archive| archive.step.as_nanos() as u64 == window.step)
         .map(|archive| archive.keep)
         .max();
-    // By the store's own newest dot: where nothing comes any more, nothing goes.
+    // By the store's newest dot: where no dots come any more, nothing is removed.
     keep.is_some_and(|keep| window.until <= sight.oldest(keep))
 }

@@ -1,5 +1,5 @@
-//! Windows of archives without a series that belongs into them: when they were computed its rule was another, or could
-//! not be read. They are computed again, and the dots wait for it.
+//! Windows of archives that lack a series which belongs in them, since the rule of the series was another when they
+//! were computed, or could not be read. They are computed again, and the dots stay until then.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use crate::read::scan::Scan;
 use crate::write::retention::Sight;
 use crate::write::retention::expiry::is_any_old;
 
-/// Steps and beginnings of the windows that lack a series of a segment of which there are dots that are too old.
+/// The windows, by step and start, that lack a series of a segment where dots of that series are too old.
 ///
-/// Always true: such a window, computed again by the same rules, has the series. A step that is older than it is kept
-/// and values that are no finite numbers are not looked for.
+/// Always true: such a window has the series once it was computed again by the same rules. So steps that are older
+/// than they are kept, and values that are no finite numbers, do not count as lacking.
 ///
 /// - `cancel`: asked before each series
 pub(super) fn lacking(
@@ -70,7 +70,7 @@ pub(super) fn lacking(
     Ok(lacking)
 }
 
-/// Whether a window has steps of a series; of one that cannot be opened nobody knows.
+/// Whether a window has steps of a series; also `true` for a window that cannot be opened.
 fn has(sight: &Sight<'_>, window: &Archive, name: &str) -> bool {
     let open = || sight.snapshot.inner.archives.iter().find(|open| open.window == *window);
     window.segment.is_some() && open().is_none_or(|open| open.segment.has(name))

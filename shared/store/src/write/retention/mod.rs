@@ -1,11 +1,12 @@
-//! Growing old: what is older than its rule keeps it goes, and coarser steps computed from it stay.
+//! Retention: dots that are older than their rule keeps them are removed, and coarser steps computed from them stay.
 //!
 //! Always true:
 //!
-//! - age is judged by the retention clock and by the newest dot, whichever is earlier: neither a clock set wrong nor data
-//!   from years ago loses anything by surprise. The newest dot is that of the series, and of the store for a whole window
-//! - no dot goes before the archives of its rule hold its window
-//! - nothing goes by rules that no earlier pass has gone through and said what they would remove
+//! - age is judged by the retention clock or by the newest dot, whichever is earlier, so neither a clock set wrong
+//!   nor old data loses anything by surprise. The newest dot is that of the series; for a whole window that of the
+//!   store
+//! - no dot is removed before the archives of its rule have its window
+//! - nothing is removed by rules unless an earlier pass has reported what they would remove
 
 mod announced;
 mod archive;
@@ -35,35 +36,35 @@ use crate::write::compaction::Compaction;
 
 pub use announced::Retention;
 
-/// What a pass of retention did, or would have done.
+/// What a retention pass did, or would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// What the retention clock shows.
     pub clock: Timestamp,
     /// Whether nothing was removed: it is the first pass, the wall clock has jumped, or the rules are new.
     pub only_reported: bool,
-    /// Segments that are gone, or would be.
+    /// Segments that were removed, or would be.
     pub segments: u64,
-    /// Dots that are gone, or would be as soon as archives have them: of those about as many.
+    /// Dots that were removed; or about how many would be, once archives have them.
     pub dots: u64,
-    /// Files of archives that are gone, or would be.
+    /// Files of archives that were removed, or would be.
     pub archives_gone: u64,
-    /// Windows of archives that lose the steps of those series that are kept for less, or would.
+    /// Windows of archives that were written anew without the steps of series that are kept for less, or would be.
     pub archives_thinned: u64,
     /// Windows of archives that were computed.
     pub archives_made: u64,
 }
 
-/// What everything in a pass goes by.
+/// What a retention pass judges by: one state of the store, the rules and the clock.
 struct Sight<'a> {
     rules: &'a Rules,
     snapshot: &'a Snapshot,
     now: Timestamp,
-    /// The newest dot of the store's segments: each series and each window asks for it.
+    /// The newest dot in the store's segments.
     newest_of_all: Timestamp,
-    /// The newest dots that were asked for before: each is looked for in every segment.
+    /// The newest dots of series that were looked up before: a look-up asks every segment.
     newest: RefCell<HashMap<Box<str>, Timestamp>>,
-    /// When the segments have dots that were asked for before, by their names.
+    /// When segments have dots, by the names of segments that were looked up before.
     occupied: RefCell<HashMap<String, Rc<Occupied>>>,
 }
 
@@ -83,14 +84,14 @@ impl<'a> Sight<'a> {
         let open = self.snapshot.inner.segments.iter().find(|segment| segment.entry().name == entry.name);
         let occupied = Rc::new(match open {
             Some(segment) => Occupied::of(segment, cancel)?,
-            // What cannot be opened may have dots at any time between its ends.
+            // A segment that cannot be opened may have dots at any time from its first to its last.
             None => Occupied::all(entry.first_time.nanos(), entry.last_time.nanos()),
         });
         self.occupied.borrow_mut().insert(entry.name.clone(), occupied.clone());
         Ok(occupied)
     }
 
-    /// Everything of a series before this moment is older than `keep`.
+    /// The moment before which everything of a series is older than `keep`.
     fn cutoff(&self, name: &str, keep: Duration) -> u64 {
         let known = self.newest.borrow().get(name).copied();
         let newest = known.unwrap_or_else(|| {
@@ -101,29 +102,30 @@ impl<'a> Sight<'a> {
         self.now.min(newest).saturating_sub(keep).nanos()
     }
 
-    /// No archive looks at what is older than this: it is older than `keep` by the store's newest dot.
+    /// The moment before which archives do not look: older than `keep`, judged by the store's newest dot.
     fn oldest(&self, keep: Duration) -> u64 {
         self.now.min(self.newest_of_all).saturating_sub(keep).nanos()
     }
 
-    /// The dots of a series before this moment are too old. No step of an archive lies on both sides of it, so that
-    /// a step either still has all of its dots, and can be computed again when one comes late, or may lose them all.
+    /// The moment before which dots of a series are too old. It is a beginning of a step of every archive. So a step
+    /// either has all of its dots, and can be computed again when a dot comes late, or may lose all of them.
     fn dots_cutoff(&self, name: &str, rule: &Rule) -> u64 {
         let coarsest = rule.archives.last().map_or(1, |archive| archive.step.as_nanos() as u64);
         self.cutoff(name, rule.raw) / coarsest * coarsest
     }
 }
 
-/// What is kept for less than the rest of its file goes once it has been too old for as long as it was kept, and for a
-/// day: a file is not written anew for each of its hours. A merge, or a major compaction, takes it before.
+/// The moment before which dots have been too old for long: for as long as they were kept, and a day more. Only then
+/// is a file written anew for dots that are kept for less than the rest of it, so that it is not written anew every
+/// hour. A merge or a major compaction removes them earlier.
 fn overdue(cutoff: u64, keep: Duration) -> u64 {
     const LEAST: Duration = Duration::from_secs(86_400);
     Timestamp::from_nanos(cutoff).saturating_sub(keep.max(LEAST)).nanos()
 }
 
-/// One pass of retention by rules that are known to be announced: computes the windows of archives that have closed
-/// or changed, then removes what is too old. The first pass of a store only reports. Nothing is done in a store that
-/// never had rules. A program uses [`Retention`], which finds out whether the rules are announced.
+/// One retention pass by rules that were announced: computes the windows of archives that have closed or changed,
+/// then removes what is too old. The first pass of a store only reports. In a store that never had rules nothing is
+/// done. A program uses [`Retention`], which finds out whether the rules were announced.
 ///
 /// - `machine`: what its clocks say, [`Machine::now`]
 ///
@@ -158,17 +160,17 @@ fn run(
     let snapshot = Reader::open(dir)?.snapshot();
     let sight = Sight::new(rules, &snapshot, now);
     retained.archives_made = archive::make(&compaction, &sight)?;
-    // What was just made has to be seen to be there.
+    // Read the store again, so that the windows just made are seen.
     let snapshot = Reader::open(dir)?.snapshot();
     let sight = Sight::new(rules, &snapshot, now);
     expiry::run(&compaction, &sight, pass, &mut retained)?;
     retained.archives_thinned = archive::thin(&compaction, &sight, false, pass)?;
     if pass == Pass::Remove {
-        // What has just gone does not come back in a wider window.
+        // Read again, so that what was just removed does not come back in a wider window.
         let snapshot = Reader::open(dir)?.snapshot();
         archive::gather(&compaction, &Sight::new(rules, &snapshot, now))?;
     }
-    // At last: a pass that was given up has announced nothing.
+    // The clock is committed last: a pass that was given up has announced nothing.
     manifest::swap(compaction.layout(), |manifest| {
         manifest.clock = clock;
         Ok(())

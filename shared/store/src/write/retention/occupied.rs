@@ -1,5 +1,5 @@
-//! When a segment has dots, which is less than from its first to its last: one dot of long ago, as a clock that is
-//! stuck sends, must not count as years of them.
+//! When a segment has dots. That is not all the time from its first dot to its last: a single dot of long ago, as a
+//! stuck clock sends, must not count as years of dots.
 
 use crate::error::Error;
 use crate::format::tombstone::Spans;
@@ -7,16 +7,16 @@ use crate::read::segment::Segment;
 use dotter_dot::Column;
 
 const HOUR: u64 = 3_600_000_000_000;
-/// Dots of a chunk that are further apart than this, on average, are looked at one by one: what is read so is little.
+/// A chunk whose dots are further apart than this on average is decoded, to look at each dot: such chunks are small.
 const FAR: u64 = HOUR / 4;
 
-/// The stretches of time in which there may be dots, sorted; no two of them meet. No window is narrower than an hour, so
-/// dots that were looked at count as their hour.
+/// The stretches of time in which there may be dots, sorted and disjoint. A dot that was looked at counts as its
+/// whole hour, since no window is narrower.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Occupied(Vec<(u64, u64)>);
 
 impl Occupied {
-    /// All of a stretch, both ends included.
+    /// One stretch, both ends included.
     pub(super) fn all(first: u64, last: u64) -> Occupied {
         Occupied(vec![(first, last)])
     }

@@ -1,5 +1,5 @@
-//! Dots that a later commit has replaced and that are still in an earlier segment: they must not come to light again when
-//! the later ones expire before them.
+//! Replaced dots that are still in an earlier segment. They must not become visible again, so the dots that replaced
+//! them must not expire before them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::read::segment::Segment;
 use crate::write::retention::Sight;
 use crate::write::retention::expiry::is_out_of_sight;
 
-/// What leaves in this pass: by segment, the series that stay in it all the same.
+/// What this pass removes: by segment, the series whose dots stay in it.
 #[derive(Default)]
 pub(super) struct Leaving(BTreeMap<String, BTreeSet<String>>);
 
@@ -19,13 +19,13 @@ impl Leaving {
         self.0.insert(segment.entry().name.clone(), held);
     }
 
-    /// Whether what a segment has of a series that is too old leaves with the pass.
+    /// Whether this pass removes the dots of a series in a segment that are too old.
     fn takes(&self, segment: &Segment, name: &str) -> bool {
         self.0.get(&segment.entry().name).is_some_and(|held| !held.contains(name))
     }
 
-    /// The series of a segment whose old dots stay: those that wait until the dots go that they may have replaced, and
-    /// those that no archive looks at.
+    /// The series of a segment whose old dots stay: those whose dots may have replaced dots that are not removed yet,
+    /// and those that archives do not reach back to.
     pub(super) fn held(&self, sight: &Sight<'_>, segment: &Segment) -> Result<BTreeSet<String>, Error> {
         let mut held = BTreeSet::new();
         let (order, first, last) = (segment.order(), segment.entry().first_time, segment.entry().last_time);
@@ -52,7 +52,7 @@ impl Leaving {
     }
 }
 
-/// Whether dots of a series from `from` to `until` may have replaced some in a segment before `order`.
+/// Whether dots of a series in `from..until` may have replaced dots in a segment before `order`.
 pub(super) fn may_replace(
     sight: &Sight<'_>,
     order: Order,
@@ -68,8 +68,8 @@ pub(super) fn may_replace(
     Ok(false)
 }
 
-/// First and last moment of the chunks with explicit times of a series that meet `from..until`, the last one cut off
-/// there. Dots that the clock stamped replace none.
+/// First and last moment of the chunks with explicit times of a series that overlap `from..until`, the last moment
+/// cut off at `until`. Clock stamps replace no dots.
 fn explicit(segment: &Segment, name: &str, from: u64, until: u64) -> Result<Option<(u64, u64)>, Error> {
     let mut found: Option<(u64, u64)> = None;
     segment.chunks(name, None, |chunk| {
