@@ -1,10 +1,10 @@
-//! Three ways into the store, for transactions of any size, whether or not a collector is running.
+//! Committing a transaction of any size, whether or not a collector is running. There are three ways:
 //!
-//! - a small one goes to the collector through its socket file, which puts it into the log with everybody else's
-//! - where there is none, it is put into the log here, as the log's writer for that moment
-//! - a large one, and any for which these two are shut, becomes a segment of its own, listed by one swap
+//! - a small transaction is handed to the collector through its socket file, and the collector writes it to the log
+//! - where no collector runs, this process takes LOCK for a moment and writes the small transaction to the log
+//! - a large transaction, and one for which the two other ways fail, becomes a segment: a foreign commit
 //!
-//! A transaction goes the next way only where it is certain that nobody commits it on the way before: `handover`.
+//! A transaction goes another way only where it is certain that it is not committed by the way before: `handover.rs`.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use dotter_store::{Added, Addition, Row, Sorted, Transaction, Writer};
 use crate::error::Error;
 use crate::handover::Collector;
 
-/// Rows of a transaction that goes into the log.
+/// The most rows of a transaction that goes into the log.
 const SMALL_ROWS: u64 = 100_000;
 
-/// Bytes of a transaction that goes into the log.
+/// The most bytes of a transaction that goes into the log.
 const SMALL_BYTES: usize = 4 << 20;
 
-/// Bytes of a row besides those of its texts and columns.
+/// Bytes of a row in addition to those of its texts and columns.
 const ENTRY_BYTES: usize = 16;
 
-/// WAL files after which whoever adds seals them, since no collector does.
+/// From so many WAL files on `add` seals them, where no collector does.
 const UNSEALED_FILES: u64 = 32;
 
 /// Stores what `addition` holds, all of it or nothing.
@@ -47,7 +47,8 @@ fn is_small(sorted: &Sorted) -> bool {
     sorted.rows().map(|(_, row)| bytes(row)).sum::<usize>() < SMALL_BYTES
 }
 
-/// Hands it to the collector; `false` where none is there, or it cannot take it now, and never will take it.
+/// Hands the transaction to the collector; `false` where no collector runs, or it cannot take the transaction and
+/// never will.
 ///
 /// # Errors
 ///
@@ -69,7 +70,8 @@ fn send(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
     collector.hand_over(&body)
 }
 
-/// Puts it into the log; `false` where another process is the log's writer, or it is too much for a frame.
+/// Writes the transaction to the log; `false` where another process is the log's writer, or it does not fit into a
+/// frame.
 fn log(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
     let mut writer = match Writer::open(dir) {
         Err(dotter_store::Error::Locked(_)) => return Ok(false),
@@ -89,7 +91,7 @@ fn log(dir: &Path, sorted: &Sorted) -> Result<bool, Error> {
     let is_due = writer.unsealed().files >= UNSEALED_FILES;
     drop(writer);
     if is_due {
-        // What is stored is stored: whoever comes next tries again.
+        // The rows are stored, so an error of the seal is not reported; the next `add` seals again.
         let _ = dotter_store::seal(dir, &|| false);
     }
     Ok(true)

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 
 pub(crate) fn run(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     compact(dir, options)?;
-    // Nobody may be there to unlink what was replaced.
+    // No collector may be running to unlink the files that were replaced.
     dotter_store::tidy(dir, &Machine::now()?)?;
     Ok(())
 }
@@ -53,8 +53,8 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes of retention until archives hold all that they are to hold; where what it would remove was not announced
-/// before, that is told and nothing goes.
+/// Runs retention passes until all windows of archives are computed. Where the rules were not announced before, it
+/// prints what they would remove, and removes nothing.
 fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
     for rule in Rules::read(dir).skipped() {
         eprintln!(
@@ -71,16 +71,16 @@ fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
                 retained.dots, retained.archives_gone, retained.archives_thinned
             );
         }
-        // A second look in one run would find the rules announced, with nobody having read it.
+        // A second pass in the same run would find the rules announced before a person has read what they remove.
         if retained.only_reported || retained.archives_made == 0 {
             return Ok(retention);
         }
     }
 }
 
-/// Where nobody writes the log its last file is closed, so that it can be sealed with the others.
+/// Closes the last WAL file where no process writes the log, so that it can be sealed with the others.
 fn close_log(dir: &Path) -> Result<(), Error> {
-    // A directory that is no store is not made one.
+    // Opening a writer would make a store where there is none.
     Reader::open(dir)?;
     match Writer::open(dir) {
         Ok(_) | Err(dotter_store::Error::Locked(_)) => Ok(()),

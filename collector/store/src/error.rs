@@ -23,7 +23,7 @@ pub(crate) enum Error {
         /// Rows of transactions before it, which are stored.
         stored: u64,
     },
-    /// The collector will not have the rows.
+    /// The collector refuses the rows.
     Refused {
         status: u16,
         text: String,
@@ -69,7 +69,7 @@ impl From<dotter_store::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // What the store says stands for itself.
+            // The store's own error says everything.
             Error::Store(error) => error.fmt(f),
             Error::Input(_) => f.write_str("cannot read standard input; nothing was stored"),
             Error::Output(_) => f.write_str("cannot write to standard output"),

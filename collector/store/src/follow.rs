@@ -1,4 +1,4 @@
-//! `dotter-store read --follow`: what is committed from now on, as it comes.
+//! `dotter-store read --follow`: prints rows that are committed from now on.
 
 use std::io::Write;
 use std::os::fd::AsFd as _;
@@ -57,7 +57,7 @@ pub(crate) fn run(
             binder.page(page).map_err(Error::Output)?;
         }
         binder.end().map_err(Error::Output)?;
-        // What became a segment of its own never was in the log.
+        // Foreign commits are segments of their own and never were in the log.
         let now = reader.snapshot();
         if now.generation() != seen.generation()
             && let Some(beside) = now.beside(&seen)
@@ -74,7 +74,7 @@ pub(crate) fn run(
     }
 }
 
-/// Whether nobody reads standard output any more, which writing would tell only when there is something to write.
+/// Whether no process reads standard output any more. A write would tell it only when there is something to write.
 fn is_unread() -> bool {
     let out = std::io::stdout();
     let mut polled = [PollFd::new(out.as_fd(), PollFlags::empty())];

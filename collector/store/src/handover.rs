@@ -1,11 +1,11 @@
-//! Handing a transaction to the collector that is running, through its socket file.
+//! Handing a transaction to the running collector, through its socket file.
 //!
-//! The collector may be stopped, or its disk slow, so that the request lies unread. A claim goes with the request, and
-//! the collector takes the claim just before it appends. Always true:
+//! The collector may be stopped, or its disk slow, so that it does not read the request. A claim goes with the
+//! request, and the collector takes the claim just before it appends. Always true:
 //!
-//! - "not taken" is said only after the claim was withdrawn, or the collector has dropped the request: it is never
-//!   committed later
-//! - where the claim is taken and no answer tells the outcome, that is an error, and the rows go no other way
+//! - `false` is returned only after the claim was withdrawn or the collector has dropped the request, so the
+//!   transaction is never committed by the collector later
+//! - where the claim is taken and no answer tells the outcome, the result is an error, and the rows go no other way
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -23,10 +23,10 @@ use crate::error::Error;
 /// The collector's socket file, below the store's directory.
 const SOCKET: &str = "collector.sock";
 
-/// How long the collector may take to answer, before the rows go another way if the claim is still there.
+/// How long the sender waits for an answer before it withdraws the claim.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How much longer the answer is waited for where the claim is taken.
+/// How much longer the sender waits for an answer where the claim is taken.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(30);
 
 /// The longest answer that is read.
@@ -45,25 +45,25 @@ impl Collector {
         Some(Collector { dir: dir.to_owned(), socket })
     }
 
-    /// Hands it rows, as lines of text; whether it has stored them. `false` says that it never will.
+    /// Hands rows to the collector, as lines of text. `true`: it has stored them. `false`: it never will.
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] where it will not have them at all
-    /// - [`Error::OutcomeUnknown`] where they were handed over, and nobody says what became of them
+    /// - [`Error::Refused`] where the collector refuses the rows for good
+    /// - [`Error::OutcomeUnknown`] where the collector has taken the claim and no answer says what became of the rows
     pub(crate) fn hand_over(self, rows: &[u8]) -> Result<bool, Error> {
-        // Where no claim can be made, the ways that are left say what is wrong.
+        // Where no claim can be made, the next way fails too and says what is wrong.
         let Ok(claim) = Claim::make(&self.dir) else { return Ok(false) };
         let mut exchange = Exchange { socket: self.socket, answer: Vec::new() };
         let answer = exchange.put(claim.name(), rows, Instant::now() + ANSWER_WITHIN);
         match answer {
             Ok((201, _)) => return Ok(true),
-            // Somebody else had removed the claim, or the rows could not be kept: the collector has dropped the request.
+            // The claim was removed by another process: the collector says that it has dropped the request.
             Ok((410, _)) => return Ok(false),
             _ => {}
         }
         match (claim.withdraw(), answer) {
-            // It could not be kept now, or nobody answers: the next way is as good.
+            // The collector cannot store the rows now, or does not answer: take the next way.
             (Ok(true), Ok((408 | 411 | 413 | 429 | 500..=599, _)) | Err(_)) => Ok(false),
             (Ok(true), Ok((status, text))) => Err(Error::Refused { status, text }),
             (Ok(false), Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -75,7 +75,7 @@ impl Collector {
     }
 }
 
-/// What an answer says where the claim is taken.
+/// The outcome that an answer tells, where the claim is taken.
 fn outcome(answer: io::Result<(u16, String)>) -> Result<bool, Error> {
     let why = match answer {
         Ok((201, _)) => return Ok(true),
@@ -87,8 +87,8 @@ fn outcome(answer: io::Result<(u16, String)>) -> Result<bool, Error> {
     Err(Error::OutcomeUnknown(why))
 }
 
-/// Connects within [`ANSWER_WITHIN`]. The queue of a collector that is stopped may be full, and then a connection is
-/// waited for.
+/// Connects within [`ANSWER_WITHIN`]. The queue of a collector that is stopped may be full, and then connecting
+/// blocks.
 fn open(path: &Path) -> io::Result<UnixStream> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(ANSWER_WITHIN.as_secs() as i64, 0))?;
@@ -99,7 +99,7 @@ fn open(path: &Path) -> io::Result<UnixStream> {
 /// One request and its answer.
 struct Exchange {
     socket: UnixStream,
-    /// As much of the answer as has come.
+    /// The bytes of the answer that have come so far.
     answer: Vec<u8>,
 }
 
@@ -115,7 +115,7 @@ impl Exchange {
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             rows.len()
         );
-        // One that refuses early answers before it has read everything.
+        // A collector that refuses a request may answer before it has read all of it.
         let sent = self.send(head.as_bytes(), until).and_then(|()| self.send(rows, until));
         self.answer(until).map_err(|error| sent.err().unwrap_or(error))
     }
@@ -136,7 +136,7 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::TimedOut`] where there is none by `until`; others where none will come.
+    /// [`io::ErrorKind::TimedOut`] where no answer has come by `until`; other kinds where none will come.
     fn answer(&mut self, until: Instant) -> io::Result<(u16, String)> {
         let ended = self.read(until);
         let mut headers = [httparse::EMPTY_HEADER; 32];
@@ -169,13 +169,13 @@ impl Exchange {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::TimedOut`] where none is.
+/// [`io::ErrorKind::TimedOut`] where no time is left.
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// Whether a system call has only to be made again: its own timeout, or a signal, ended it.
+/// Whether a system call must be made again, because its own timeout or a signal has ended it.
 fn is_again(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -1,5 +1,5 @@
-//! Rows on their way into the store, whatever they came from: bad ones told or counted, good ones sorted, all of
-//! them committed in one transaction.
+//! Storing rows of any input: bad rows are reported or counted, good rows are sorted and committed in one
+//! transaction.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use dotter_store::{Added, Addition};
 use crate::commit::commit;
 use crate::error::{Error, Place};
 
-/// Bad rows that are told one by one where they are skipped.
+/// How many bad rows are reported one by one where bad rows are skipped.
 const TOLD_MAX: u64 = 10;
 
-/// How much of a series that is none is told.
+/// How many characters of an invalid series name an error shows.
 const NAME_CHARS_MAX: usize = 64;
 
-/// Rows of a transaction that is being made.
+/// A transaction that is being made, row by row.
 pub(crate) struct Intake<'a> {
     dir: &'a Path,
     skip_bad: bool,
@@ -23,10 +23,10 @@ pub(crate) struct Intake<'a> {
     /// The series of the row before.
     last: Option<SeriesName>,
     bad: u64,
-    /// What was left out though nothing is wrong with the input, and how often that was told.
+    /// How many rows were left out though nothing is wrong with the input.
     left_out: u64,
     left_out_told: u64,
-    /// By all transactions, but for the series, which are those of the last.
+    /// The sum over all transactions; the count of series is that of the last one.
     stored: Added,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Intake<'a> {
         self.addition.len()
     }
 
-    /// Takes a row; one whose series has no valid name is bad.
+    /// Adds a row. A row whose series has no valid name is bad.
     pub(crate) fn push(
         &mut self,
         place: impl FnOnce() -> Place,
@@ -73,7 +73,7 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Notes what was no row: an error unless bad ones are skipped.
+    /// Reports a bad row: an error, unless bad rows are skipped.
     pub(crate) fn bad(
         &mut self,
         place: impl FnOnce() -> Place,
@@ -82,7 +82,7 @@ impl<'a> Intake<'a> {
         self.bad_rows(place, 1, what)
     }
 
-    /// As [`Intake::bad`], for so many rows at once, which are told together.
+    /// As [`Intake::bad`], for so many rows at once, with one message.
     pub(crate) fn bad_rows(
         &mut self,
         place: impl FnOnce() -> Place,
@@ -95,7 +95,7 @@ impl<'a> Intake<'a> {
         }
         let told = self.bad;
         self.bad += count;
-        // What takes many rows at once is always told.
+        // Many bad rows at once are always reported.
         if told < TOLD_MAX || count > 1 {
             eprintln!("{}: {what}; skipped", place());
         }
@@ -114,7 +114,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Stores what was taken since the last time, in one transaction.
+    /// Stores the rows added since the last commit, in one transaction.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
         let addition = std::mem::replace(&mut self.addition, Addition::new(self.dir));
         let Added { stored, series, replaced } = commit(self.dir, addition)?;

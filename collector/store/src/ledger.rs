@@ -83,7 +83,7 @@ fn lost(account: &Account) -> BTreeMap<Reason, u64> {
     account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect()
 }
 
-/// Refused in the ring and by the collector, by reason.
+/// Dots refused by the ring and by the collector, by reason.
 fn refused(by_collector: &BTreeMap<Reason, u64>, in_ring: &BTreeMap<Reason, u64>) -> BTreeMap<Reason, u64> {
     let mut refused = by_collector.clone();
     for (reason, count) in in_ring {
@@ -93,7 +93,7 @@ fn refused(by_collector: &BTreeMap<Reason, u64>, in_ring: &BTreeMap<Reason, u64>
     refused
 }
 
-/// Nothing where there is one store and not a cluster.
+/// The text for dots that another store keeps; empty where there are none.
 fn plus_elsewhere(count: u64) -> String {
     if count == 0 { String::new() } else { format!(" + elsewhere {count}") }
 }
@@ -151,7 +151,7 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
     })
 }
 
-/// The rings of an application that are told apart no more.
+/// The sum over the rings of an application that finished long ago.
 fn long_ago(name: &str, application: &Application) -> Value {
     json!({
         "application": name,

@@ -49,7 +49,8 @@ const PIPE_BYTES: usize = 256 << 10;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // A segment that the disk cannot give is an error from here on; where that cannot be had, it is the end.
+    // From here on a page of a segment that cannot be read is an error. Where the system does not allow that, it ends
+    // the process.
     let _ = dotter_store::survive_truncation();
     let mut out = io::BufWriter::with_capacity(PIPE_BYTES, io::stdout().lock());
     let outcome = run(&args, &mut out).and_then(|code| {
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
-        // Whoever read the output has enough of it.
+        // The reader of the output has closed it: no error.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let is_usage = matches!(error, Error::Usage(_));

@@ -1,7 +1,7 @@
-//! Rows as they are printed: lines, comma-separated, JSON.
+//! Printing rows: as lines, comma-separated, or JSON.
 //!
-//! A [`Printer`] says how; a [`Page`] holds what was printed of one task, by series, so that several threads print
-//! at once and one puts their pages together.
+//! A [`Printer`] has the style. A [`Page`] holds the text of one task, by series, so that several threads print at
+//! the same time; one thread puts the pages together.
 
 use std::io::{self, Write};
 
@@ -84,7 +84,7 @@ impl Printer {
         }
         let shown = page.shown.as_ref().expect("it was just put there");
         if shown.letters.is_empty() {
-            // None of the columns that are wanted.
+            // The row has none of the wanted columns.
             return;
         }
         if page.parts.last().is_none_or(|part| part.name != *name) {
@@ -117,7 +117,7 @@ impl Printer {
         Shown { shape: shape.clone(), letters, places }
     }
 
-    /// What stands above the rows.
+    /// Prints the head line, if the style has one.
     ///
     /// - `shapes`: those of the series that will be printed
     pub(crate) fn head(&self, shapes: &[Shape], out: &mut impl Write) -> io::Result<()> {
@@ -135,7 +135,8 @@ impl Printer {
     }
 }
 
-/// The names of value columns: what all shapes call them, else `value`, `c2`, ... as many as the widest has.
+/// The names of value columns, as many as the widest shape has: the name that all shapes give, else `value`, `c2`,
+/// ...
 fn value_names(shapes: &[Shape], columns: Option<&Columns>) -> Vec<String> {
     let chosen =
         |shape: &Shape| columns.map_or_else(|| (0..shape.format().len()).collect(), |c| c.places(shape));
@@ -229,13 +230,13 @@ fn put_quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// What JSON has no number for is null.
+/// Appends a value; NaN, for which JSON has no number, is null.
 fn put_json(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => put_json_text(text, out),
         Value::F32(number) if !number.is_finite() => out.extend_from_slice(b"null"),
         Value::F64(number) if !number.is_finite() => out.extend_from_slice(b"null"),
-        // As short as it comes back, with an exponent where it is long.
+        // The shortest text that reads back as the same number, with an exponent where it would be long.
         Value::F64(number) => put_json_number(number.into(), out),
         number => put_value(number, out),
     }

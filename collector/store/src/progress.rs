@@ -1,6 +1,6 @@
 //! One line on a terminal that says how far something has come.
 //!
-//! Where standard error is no terminal it says nothing: logs and pipes are for what lasts.
+//! Where standard error is no terminal nothing is drawn.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Where an export goes: standard output, what is no regular file, or a regular file.
 //!
-//! A regular file is made beside its place and put there once it is whole. A device, a pipe or a socket is never
-//! replaced: what is exported is written into it, and what was written before an error stays written. Symbolic links
-//! are followed, also where nothing is there yet.
+//! A regular file is written under another name in the same folder, and renamed once it is whole. A device, a pipe or
+//! a socket is never replaced: the export is written into it, and bytes written before an error stay. Symbolic links
+//! are followed, also to a file that does not exist yet.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -41,7 +41,7 @@ impl Target {
         if let Some(there) = &there {
             let file = stdout().map_err(Error::Output)?;
             let own = file.metadata().map_err(Error::Output)?;
-            // `/dev/stdout`, however it is called: what stands before in it must stay.
+            // `/dev/stdout` under any name: bytes that are in it already must stay.
             if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
                 return Ok(Target::Direct { file, is_stdout: true });
             }
@@ -58,7 +58,7 @@ impl Target {
             .tempfile_in(dir)
             .map_err(cannot("make a file beside"))?;
         if let Some(there) = &there {
-            // Whoever was kept from reading the one that is replaced shall not read this one.
+            // The new file has the mode of the old one, so that nobody may read it who could not read the old one.
             file.as_file().set_permissions(there.permissions()).map_err(cannot("set the permissions of"))?;
         }
         Ok(Target::Beside { file, place })
@@ -87,13 +87,13 @@ impl Target {
     }
 }
 
-/// What a path stands for once its last part is no symbolic link.
+/// Follows symbolic links until the last part of the path is none.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         match fs::read_link(&path) {
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
-            // No link, or nothing there.
+            // The path is no link, or does not exist.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
                 return Ok(path);
             }

@@ -1,8 +1,8 @@
-//! One line of the Graphite plaintext protocol, and lines out of a stream of bytes.
+//! Parsing a line of the Graphite plaintext protocol, and cutting a stream of bytes into lines.
 //!
-//! Source: carbon 1.1.7, `MetricLineReceiver` and `TaggedSeries`. It departs from carbon where a client cannot rely
-//! on it anyway: a name that carbon would store under a text no query finds is refused, a bad line never costs the
-//! connection, and the fraction of a second is kept.
+//! Source: carbon 1.1.7, `MetricLineReceiver` and `TaggedSeries`. It departs from carbon where no client relies on
+//! carbon's behaviour: a name that carbon would store so that no query finds it is refused, a bad line never closes
+//! the connection, and the fraction of a second is kept.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -30,7 +30,7 @@ pub enum LineError {
 /// A line taken apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line<'a> {
-    /// Not yet checked as a name.
+    /// The name, which is not checked yet.
     pub name: &'a str,
     /// A number that is not NaN.
     pub value: f64,
@@ -77,7 +77,8 @@ fn read_time(text: &str, now: Timestamp) -> Result<Timestamp, LineError> {
 ///
 /// # Errors
 ///
-/// [`LineError::Name`] for what is no series name, for a path that ends with a dot, and for tags that Graphite refuses.
+/// [`LineError::Name`] for what is no series name, for a path that ends with a dot, and for tags that Graphite
+/// refuses.
 pub fn read_name(name: &str) -> Result<SeriesName, LineError> {
     let path_end = name.find(';').unwrap_or(name.len());
     let (path, tags) = name.split_at(path_end);

@@ -1,10 +1,10 @@
 //! Dots as JSON: `[[time, value], ...]` and `[{"series": name, "format": "F", "dots": [[time, value], ...]}, ...]`,
 //! where a format of several columns means as many values behind each time.
 //!
-//! Times are seconds since 1970 with an optional fraction, or RFC 3339 text; values are numbers, of the letter `s`
-//! texts. Numbers are read from their digits as they stand, never through a float of somebody else's rounding. A body
-//! is taken whole or not at all; an error says what was found, what was expected, and where. What is neither time nor
-//! value is never built in memory, however deep it nests.
+//! Times are seconds since 1970 with an optional fraction, or RFC 3339 text. Values are numbers; for the letter `s`
+//! they are texts. Numbers are read from their digits, not from a float that another program has rounded. A body is
+//! taken whole or not at all; an error says what was found, what was expected, and where. JSON that is neither time
+//! nor value is never built in memory, however deep it is nested.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use dotter_dot::{
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How much of what was found an error repeats.
+/// How many characters of the input an error shows.
 const QUOTE_CHARS_MAX: usize = 40;
 
 const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in the address, \
@@ -22,11 +22,11 @@ const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in th
 
 /// Reads a body.
 ///
-/// - `series`: what bare pairs belong to; `None` where they are refused
+/// - `series`: the series of bare pairs; `None` where bare pairs are refused
 ///
 /// # Errors
 ///
-/// A sentence for whoever sent it.
+/// A sentence for the sender.
 pub fn read(body: &[u8], series: Option<&SeriesName>) -> Result<NamedDots, String> {
     let wrong = |error: serde_json::Error| format!("body is no JSON that holds dots: {error}");
     if body.starts_with(b"\xef\xbb\xbf") {
@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Body<'_> {
 struct Element<'a> {
     dots: &'a mut NamedDots,
     series: Option<&'a SeriesName>,
-    /// Scratch: the dots of a series whose name comes behind them.
+    /// Scratch for the dots of a series whose name comes after them.
     column: &'a mut Column,
 }
 

@@ -1,14 +1,14 @@
-//! What others send as text, read as rows: a module for each protocol.
+//! Reading rows from text that other programs send: a module for each protocol.
 //!
-//! Bytes come in as they are in memory and rows go out; nothing here reads a file, opens a socket or looks at a clock.
-//! What a protocol may send at most, and who may send it, is said by the program that listens.
+//! The input is bytes in memory, the output rows. Nothing here reads a file, opens a socket or reads a clock. The
+//! program that listens decides how much a client may send, and who may send.
 //!
 //! - [`row_text`]: a row as a line, both ends
 //! - [`json`]: bodies of `[[time, value], ...]`
 //! - [`graphite`]: lines of name, value and time
 //! - [`csv`]: comma-separated records below a head line
 //!
-//! Bodies and lines whose dots all go together become [`NamedDots`](dotter_dot::NamedDots).
+//! Bodies and lines whose dots belong to one transaction become [`NamedDots`](dotter_dot::NamedDots).
 
 #![forbid(unsafe_code)]
 

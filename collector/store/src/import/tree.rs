@@ -1,8 +1,8 @@
-//! Whisper's directories: which files there are, and what series they are.
+//! Whisper's directories: finding the files, and naming the series of each.
 //!
-//! Always true: what a file is called does not depend on which directory above it is named, as long as the path has a
-//! directory `whisper` in it, where carbon keeps its files, or `--root` says what stands there instead. Two files are
-//! never one series.
+//! Always true: the name of a series does not depend on which directory above its file is given on the command line,
+//! as long as the path has a directory `whisper`, where carbon keeps its files, or `--root` names the directory. Two
+//! files are never one series.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

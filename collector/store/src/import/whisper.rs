@@ -9,15 +9,15 @@
 //! | 16 | 12 each | archives: offset of its points, seconds a point, count of points |
 //! | | 12 each | points: time in seconds, value, f64; time 0 where there is none |
 //!
-//! An archive is a ring, and a time has one slot in it. Whatever stands in another slot is no point. Since one time can
-//! be wrong by years, none is the measure of all others:
+//! An archive is a ring buffer, and each time has one slot in it. A value in another slot is no point. Since a single
+//! time may be wrong by years, no single point decides which times the archive keeps:
 //!
-//! - of all spans as long as the archive's retention, the one that holds the most points is what the archive keeps
-//! - a point before it was not written over and is out of date; coarser archives have that time
-//! - a point behind it, also one that lies in the future, stands for itself and is taken
+//! - of all spans as long as the archive's retention, the one with the most points is what the archive keeps
+//! - a point before that span is out of date and was not overwritten yet; coarser archives have that time
+//! - a point behind that span, also one in the future, is taken
 //!
-//! What is left out is counted. A coarser archive's point counts before the finest one taken, and later where no finer
-//! point lies within it.
+//! Points that are left out are counted. A point of a coarser archive is taken where it is older than all points of
+//! finer archives that were taken, or where no finer point lies within it.
 //!
 //! Source: the layout that whisper.py states.
 
@@ -131,7 +131,8 @@ impl Ring {
     }
 }
 
-/// The first time of the span of `seconds` that holds the most of `times`, which are in order; of equal ones the last.
+/// The first time of the span of `seconds` that holds the most of `times`, which are in order; of equal ones the
+/// last.
 fn fullest(times: &[u32], seconds: u64) -> u32 {
     let (mut first, mut most, mut oldest) = (0, 0, 0);
     for (last, time) in times.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! Comma-separated records with a head line.
 //!
-//! One column says when, one which series; a column `format` says the format of each row, as `dotter-store export
-//! --csv` writes it; the others are values. Where there is no column of formats they are all of the format that was
-//! given, by default one plain number. In a *wide* file each of the others is a series of its own.
+//! One column has the time, one the series. A column `format` has the format of each row, as `dotter-store export
+//! --csv` writes it. The other columns are values. Without a column of formats all rows have the format that was
+//! given, by default one plain number. In a *wide* file each column of values is a series of its own.
 //!
-//! Every record has as many fields as the head line. One exception: where a column says the format, values that the
-//! format does not have may be left out behind the last one, as the export leaves them out.
+//! Every record has as many fields as the head line, with one exception: where a column says the format, fields
+//! behind the last value of the format may be missing, as the export leaves them out.
 //!
 //! Source: RFC 4180.
 
@@ -26,7 +26,7 @@ pub use records::{Bad, FIELDS_MAX, Fed, RECORD_BYTES_MAX, Record, Records};
 /// Formats remembered at once.
 const SHAPES_MAX: usize = 1024;
 
-/// What is said of a file besides its head line.
+/// How to read a file: what its head line does not say.
 #[derive(Clone, Debug)]
 pub struct Layout<'a> {
     /// How times are written.

@@ -28,16 +28,16 @@ pub struct Records {
     is_done: bool,
 }
 
-/// What came of some bytes.
+/// The result of reading some bytes.
 #[derive(Debug)]
 pub enum Fed<'a> {
-    /// No record ends within them.
+    /// No record ends within the bytes.
     More,
-    /// One does.
+    /// A record ends within the bytes.
     Record(Record<'a>),
-    /// What ends within them is no record.
+    /// Lines that are no record end within the bytes.
     Bad(Bad),
-    /// The input has ended, and so it has between two records.
+    /// The input has ended, behind a whole record.
     End,
 }
 
@@ -107,7 +107,8 @@ impl Records {
         }
     }
 
-    /// Takes bytes up to the end of a record; how many were taken, and what came of them. The others come again.
+    /// Reads bytes up to the end of a record; returns how many it has read, and the result. The caller gives the
+    /// other bytes again.
     ///
     /// - `input`: empty at the end of input
     pub fn feed(&mut self, input: &[u8]) -> (usize, Fed<'_>) {

@@ -1,21 +1,21 @@
-//! A line taken apart: fields with blanks between, freed of their backslashes.
+//! Splitting a line into fields, which have blanks between them, and removing backslash escapes.
 
 use std::borrow::Cow;
 
 /// A text without characters.
 pub(super) const EMPTY: &str = "\"\"";
 
-/// The fields of a line, freed of their backslashes.
+/// The fields of a line, without their escapes.
 #[derive(Clone)]
 pub struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
-    /// Of a line without its end.
+    /// The fields of a line, which is given without its end.
     pub fn new(line: &'a str) -> Fields<'a> {
         Fields(line)
     }
 
-    /// What was not read yet.
+    /// The part of the line that was not read yet.
     pub fn rest(&self) -> &'a str {
         self.0
     }
@@ -86,7 +86,7 @@ fn whole(field: &str) -> &str {
     if field == EMPTY { "" } else { field }
 }
 
-/// Takes what stands behind a backslash; gives what is left.
+/// Reads the characters behind a backslash and appends what they stand for; returns the rest of the line.
 ///
 /// Source: the escapes that Sonnerie writes, and Rust's `\u{...}` for the other control characters.
 fn unescape<'a>(after: &'a str, field: &mut String) -> Result<&'a str, String> {

@@ -1,8 +1,8 @@
 //! A row as a line of text: series, time, format, values, with blanks between.
 //!
-//! The format may be left out where the value is one plain number. Within a field a backslash stands before a
-//! blank and a backslash; line breaks and other control characters are written with one (`\n`, `\t`, `\u{1b}`), and
-//! a text without characters is `""`. So any row is one line, and every line that is written is read as what it was.
+//! The format may be left out where the value is one plain number. Within a field a blank and a backslash have a
+//! backslash before them. Line breaks and other control characters are written as `\n`, `\t`, `\u{1b}`, and a text
+//! without characters as `""`. So any row is one line, and a line that was written is read back as the same row.
 
 mod body;
 mod fields;
@@ -19,7 +19,7 @@ pub use fields::Fields;
 pub use times::{TimeFormat, TimeReader, TimeUnit, TimeWriter, Times, parse_time};
 pub use writer::{RowWriter, put_field, put_value};
 
-/// Formats remembered at once.
+/// How many formats are cached.
 const SHAPES_MAX: usize = 1024;
 
 /// Reads rows, all of one way to write times.
@@ -27,7 +27,7 @@ pub struct RowReader {
     times: TimeReader,
     /// The shape of rows that do not give their format.
     shape: Shape,
-    /// Whether that was asked for; a row that gives a format besides then has one field more.
+    /// Whether that format was given by the user; then a row that gives its own format too has a field too many.
     is_given: bool,
     unit: String,
     columns: Vec<String>,
@@ -43,17 +43,18 @@ pub struct RowReader {
 pub struct Row<'a> {
     /// The series; not yet checked.
     pub name: Cow<'a, str>,
-    /// When.
+    /// Its time.
     pub time: Timestamp,
-    /// What its values are.
+    /// Its shape.
     pub shape: &'a Shape,
     /// Its values.
     pub cell: Cell<'a>,
 }
 
 impl RowReader {
-    /// - `format`: of rows that do not say; `F` where it is `None`
-    /// - `unit`, `columns`: of all rows; of those with another number of columns only the unit
+    /// - `format`: the format of rows that do not give theirs; `F` where it is `None`
+    /// - `unit`, `columns`: the unit and column names of all rows; rows with another number of columns get only the
+    ///   unit
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ impl RowReader {
         let expected = "expected series, time and value";
         let Some(name) = fields.take()? else { return Err(format!("0 fields, {expected}")) };
         let Some(time) = fields.take()? else { return Err(format!("1 fields, {expected}")) };
-        // Strings and series have their own checks; a time is looked at first, which is where lines differ.
+        // The time is parsed first: a line that is no row mostly fails there.
         let time = self.times.read(&time)?;
         let mut values = fields.clone();
         let Some(first) = fields.take()? else { return Err(format!("2 fields, {expected}")) };
