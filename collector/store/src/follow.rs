@@ -60,12 +60,12 @@ pub(crate) fn run(
         // Foreign commits are segments of their own and never were in the log.
         let now = reader.snapshot();
         if now.generation() != seen.generation()
-            && let Some(beside) = now.beside(&seen)
+            && let Some(foreign) = now.foreign_since(&seen)
         {
-            let series = options.chosen.series(&beside);
+            let series = options.chosen.series(&foreign);
             let filter = options.filter.as_deref();
             read::print(
-                &Search { snapshot: &beside, series: &series, range, filter, threads: options.threads },
+                &Search { snapshot: &foreign, series: &series, range, filter, threads: options.threads },
                 printer,
                 out,
             )?;

@@ -9,7 +9,7 @@ impl Snapshot {
     /// `None` where there are none.
     ///
     /// A commit whose segment a compaction has merged by now is missing: refresh more often than that.
-    pub fn beside(&self, before: &Snapshot) -> Option<Snapshot> {
+    pub fn foreign_since(&self, before: &Snapshot) -> Option<Snapshot> {
         // The order of a sealed segment has no edit number; a merged segment has a higher level.
         let is_new = |order: crate::format::listing::Order| order.generation > before.generation();
         let segments: Vec<_> = self
@@ -40,14 +40,14 @@ mod tests {
         crate::add(dir.path(), vec![row("a", 1)]).unwrap();
         let mut reader = Reader::open(dir.path()).unwrap();
         let before = reader.snapshot();
-        assert!(before.beside(&before).is_none());
+        assert!(before.foreign_since(&before).is_none());
         crate::add(dir.path(), vec![row("a", 2), row("b", 1)]).unwrap();
         reader.refresh(None).unwrap();
         let after = reader.snapshot();
-        let beside = after.beside(&before).unwrap();
-        let names: Vec<String> = beside.series().map(|name| name.to_string()).collect();
+        let foreign = after.foreign_since(&before).unwrap();
+        let names: Vec<String> = foreign.series().map(|name| name.to_string()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(beside.read("a", dotter_dot::TimeRange::ALL).unwrap().len(), 1);
-        assert!(after.beside(&after).is_none());
+        assert_eq!(foreign.read("a", dotter_dot::TimeRange::ALL).unwrap().len(), 1);
+        assert!(after.foreign_since(&after).is_none());
     }
 }

@@ -134,7 +134,7 @@ impl Reader {
     /// Brings the view up to date; `true` where anything has changed.
     ///
     /// - `news`: the commits that became visible through the log since the last refresh are appended, in order.
-    ///   Foreign commits are segments and no news: [`Snapshot::beside`]. Where the reader has fallen so far behind
+    ///   Foreign commits are segments and no news: [`Snapshot::foreign_since`]. Where the reader has fallen so far behind
     ///   that the WAL file it was reading is unlinked, news are missing and [`Snapshot::epoch`] has grown.
     ///
     /// # Errors
