@@ -65,9 +65,9 @@ struct Series {
     name: SeriesName,
     shape: Shape,
     /// The key of the first series of this name.
-    eldest: u32,
+    first: u32,
     /// Whether there are other series of this name.
-    has_kin: bool,
+    has_siblings: bool,
     /// The id of the last file that declares it.
     declared_in: u64,
 }
@@ -131,17 +131,17 @@ impl Log {
 
     /// Gives a name with a shape the next key.
     ///
-    /// - `kin`: another series of the same name, if there is one
-    pub(crate) fn add_series(&mut self, name: SeriesName, shape: Shape, kin: Option<u32>) -> u32 {
+    /// - `sibling`: another series of the same name, if there is one
+    pub(crate) fn add_series(&mut self, name: SeriesName, shape: Shape, sibling: Option<u32>) -> u32 {
         let key = u32::try_from(self.series.len()).ok().filter(|key| *key < SERIES_MAX);
         let key = key.expect("fewer than 2^30 series");
-        let mut eldest = key;
-        if let Some(kin) = kin {
-            eldest = self.series[kin as usize].eldest;
-            self.series[eldest as usize].has_kin = true;
+        let mut first = key;
+        if let Some(sibling) = sibling {
+            first = self.series[sibling as usize].first;
+            self.series[first as usize].has_siblings = true;
             self.is_mixed = true;
         }
-        self.series.push(Series { name, shape, eldest, has_kin: kin.is_some(), declared_in: 0 });
+        self.series.push(Series { name, shape, first, has_siblings: sibling.is_some(), declared_in: 0 });
         key
     }
 
@@ -258,14 +258,14 @@ impl Log {
         grouping: &mut Grouping,
     ) -> Result<(), Error> {
         let (series, mixed) = (&self.series, self.is_mixed);
-        let kin = |key: u32| {
-            let Series { eldest, has_kin, .. } = &series[key as usize];
-            has_kin.then_some(*eldest)
+        let siblings = |key: u32| {
+            let Series { first, has_siblings, .. } = &series[key as usize];
+            has_siblings.then_some(*first)
         };
         push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
             let counters = counters.iter().map(|(key, total)| (key.number(), *total));
             RecordsFrame::encode(incarnation, lanes.iter(), refusals, counters, out);
-            encode_dots(dots, kin, mixed, grouping, out);
+            encode_dots(dots, siblings, mixed, grouping, out);
         })
         .map_err(|bytes| Error::TooBig { bytes })?;
         self.next_sequence += 1;

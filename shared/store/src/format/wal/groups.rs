@@ -38,12 +38,12 @@ struct Grouped {
 
 /// Appends dots section by section. In a section dots are grouped by key, and a group keeps the given order.
 ///
-/// - `kin`: gives for the id of a series whose name has several a number that all of them share, else `None`: the
+/// - `siblings`: gives for the id of a series whose name has several a number that all of them share, else `None`: the
 ///   dots of all series of one name must stay in order
 /// - `mixed`: whether any name has several series
 pub(crate) fn encode_dots(
     dots: &Dots,
-    kin: impl Fn(u32) -> Option<u32>,
+    siblings: impl Fn(u32) -> Option<u32>,
     mixed: bool,
     scratch: &mut Grouping,
     out: &mut Vec<u8>,
@@ -56,7 +56,7 @@ pub(crate) fn encode_dots(
     let ends = match (dots.is_empty(), mixed) {
         (true, _) => Vec::new(),
         (false, false) => vec![dots.len()],
-        (false, true) => scratch.sections(dots, &kin),
+        (false, true) => scratch.sections(dots, &siblings),
     };
     put_varint(out, ends.len() as u64);
     let mut start = 0;
@@ -84,11 +84,11 @@ pub(crate) fn encode_dots(
 
 impl Grouping {
     /// Where each section ends. A section ends before a dot whose name has another series in the section already.
-    fn sections(&mut self, dots: &Dots, kin: &impl Fn(u32) -> Option<u32>) -> Vec<usize> {
+    fn sections(&mut self, dots: &Dots, siblings: &impl Fn(u32) -> Option<u32>) -> Vec<usize> {
         let mut ends = Vec::new();
         self.latest.clear();
         for (index, series) in dots.keys().iter().map(|key| key.series()).enumerate() {
-            let Some(name) = kin(series) else { continue };
+            let Some(name) = siblings(series) else { continue };
             if self.latest.insert(name, series).is_some_and(|latest| latest != series) {
                 ends.push(index);
                 self.latest.clear();
@@ -305,9 +305,9 @@ mod tests {
             let series = SeriesKey::new(id, &shape(id as u8));
             given.push(series, key & 1 == 1, Timestamp::from_nanos(*time), value);
         }
-        let kin = |id: u32| (id < 6).then_some(0);
+        let siblings = |id: u32| (id < 6).then_some(0);
         let mut out = Vec::new();
-        encode_dots(&given, kin, true, scratch, &mut out);
+        encode_dots(&given, siblings, true, scratch, &mut out);
         out
     }
 
