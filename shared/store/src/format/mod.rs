@@ -26,7 +26,7 @@ pub(crate) mod manifest;
 pub(crate) mod pattern;
 pub(crate) mod tombstone;
 
-pub(crate) mod ladder;
+pub(crate) mod windows;
 
 pub(crate) mod clock;
 pub(crate) mod rules;

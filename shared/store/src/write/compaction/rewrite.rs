@@ -6,10 +6,10 @@ use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::disk::layout::Layout;
 use crate::error::Error;
-use crate::format::ladder::Histogram;
 use crate::format::ledger::Totals;
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::{Spans, Tombstone};
+use crate::format::windows::Histogram;
 use crate::read::merge;
 use crate::read::segment::Segment;
 use crate::write::segment::SegmentWriter;

@@ -19,12 +19,12 @@ use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::archive::Archive;
 use crate::format::clock::Pass;
-use crate::format::ladder::Rung;
 use crate::format::manifest::Manifest;
 use crate::format::rollup::{Fold, Rollup};
 use crate::format::rules::Rule;
 use crate::format::segment::Meta;
 use crate::format::tombstone::Spans;
+use crate::format::windows::WindowLevel;
 use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
 use crate::write::retention::{Sight, lacking, overdue};
@@ -53,15 +53,21 @@ impl Archive {
     }
 }
 
-/// How wide the windows of a step are: at most half as long as dots are kept, so that dots are still there when it
-/// closes.
-fn rung(step: Duration, raw: Duration) -> Rung {
-    let widths =
-        [(Rung::Hour, 3_600), (Rung::Day, 86_400), (Rung::Month, 31 * 86_400), (Rung::Year, 366 * 86_400)];
-    let least =
-        widths.iter().find(|(_, width)| *width >= step.as_secs()).map_or(Rung::Year, |(rung, _)| *rung);
+/// The level of the windows of a step: the coarsest whose windows are at most half as long as dots are kept, so that dots
+/// are still there when a window closes; but no window is narrower than the step.
+fn window_level(step: Duration, raw: Duration) -> WindowLevel {
+    let widths = [
+        (WindowLevel::Hour, 3_600),
+        (WindowLevel::Day, 86_400),
+        (WindowLevel::Month, 31 * 86_400),
+        (WindowLevel::Year, 366 * 86_400),
+    ];
+    let least = widths
+        .iter()
+        .find(|(_, width)| *width >= step.as_secs())
+        .map_or(WindowLevel::Year, |(level, _)| *level);
     let most = widths[..3].iter().rev().find(|(_, width)| width * 2 <= raw.as_secs());
-    most.map_or(least, |(rung, _)| (*rung).max(least))
+    most.map_or(least, |(level, _)| (*level).max(least))
 }
 
 /// The first beginning of a step at or after `time`.
@@ -129,7 +135,7 @@ fn missing(
     cancel: &dyn Fn() -> bool,
 ) -> Result<Vec<Archive>, Error> {
     let (manifest, now) = (&sight.snapshot.inner.manifest, sight.now);
-    let rung = rung(Duration::from_nanos(step), raw);
+    let level = window_level(Duration::from_nanos(step), raw);
     let mut due: Vec<Archive> = Vec::new();
     // Windows older than the archive keeps are left out: they would be removed at once. Age is judged by the newest
     // dot too, so of old data all windows are looked at.
@@ -150,8 +156,8 @@ fn missing(
         while let Some(at) = occupied.next(time).filter(|at| *at <= last) {
             // A step belongs to the window in which it begins.
             let begins = at / step * step;
-            let Some(next) = rung.next(begins).filter(|next| up(*next, step) <= closed) else { break };
-            let (from, until) = (up(rung.start(begins), step), up(next, step));
+            let Some(next) = level.next(begins).filter(|next| up(*next, step) <= closed) else { break };
+            let (from, until) = (up(level.start(begins), step), up(next, step));
             // A window of which a part is too old would be removed by this pass and be missing again in the next.
             for (from, until) in done.gaps(from, until).into_iter().filter(|(_, until)| *until > oldest) {
                 let window = Archive { step, from, until, ..Archive::default() };
@@ -357,12 +363,12 @@ fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
 pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
     for (step, (raw, keep)) in steps(sight) {
         let longest = sight.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
-        let mut wider = rung(Duration::from_nanos(step), raw);
+        let mut wider = window_level(Duration::from_nanos(step), raw);
         // Not so wide that many steps would be kept for much longer than their rule says.
-        while let Some(rung) = wider.coarser()
-            && rung != Rung::Year
+        while let Some(level) = wider.coarser()
+            && level != WindowLevel::Year
         {
-            wider = rung;
+            wider = level;
             let settled = sight.now.saturating_sub(longest).saturating_sub(GRACE).nanos();
             let manifest = &sight.snapshot.inner.manifest;
             let of_step: Vec<&Archive> =
@@ -417,14 +423,18 @@ mod tests {
     #[test]
     fn windows_are_as_wide_as_dots_live_twice() {
         let check = |step: u64, raw: u64, expected| {
-            assert_eq!(rung(Duration::from_secs(step), Duration::from_secs(raw)), expected, "{step} {raw}");
+            assert_eq!(
+                window_level(Duration::from_secs(step), Duration::from_secs(raw)),
+                expected,
+                "{step} {raw}"
+            );
         };
-        check(60, 3_600, Rung::Hour);
-        check(60, 86_400, Rung::Hour);
-        check(60, 2 * 86_400, Rung::Day);
-        check(60, 400 * 86_400, Rung::Month);
-        check(86_400, 3_600, Rung::Day);
-        check(7 * 86_400, 86_400, Rung::Month);
+        check(60, 3_600, WindowLevel::Hour);
+        check(60, 86_400, WindowLevel::Hour);
+        check(60, 2 * 86_400, WindowLevel::Day);
+        check(60, 400 * 86_400, WindowLevel::Month);
+        check(86_400, 3_600, WindowLevel::Day);
+        check(7 * 86_400, 86_400, WindowLevel::Month);
     }
 
     #[test]

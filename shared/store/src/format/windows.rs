@@ -1,17 +1,17 @@
-//! The ladder of windows: hour, day, month, year, in UTC; and where dots are cut apart so that files are neither
-//! too many nor too large.
+//! Windows of time on four levels: hours, days, months, years, in UTC. Also where dots are cut into files, so that files
+//! are neither too many nor too large.
 //!
-//! Always true: windows of a finer rung lie wholly within one of a coarser rung, and every moment lies in one
-//! window of each.
+//! Always true: a window of a finer level lies within one window of a coarser level, and every moment lies in one window
+//! of each level.
 
 use std::collections::BTreeMap;
 
 const HOUR: u64 = 3_600_000_000_000;
 const DAY: u64 = 24 * HOUR;
 
-/// One width of windows.
+/// A level of windows, which says how wide they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rung {
+pub(crate) enum WindowLevel {
     /// Sixty minutes.
     Hour,
     /// From midnight to midnight.
@@ -44,74 +44,74 @@ fn day_of(year: u64, month: u64) -> u64 {
     year_from_march / 400 * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-impl Rung {
-    /// The next finer rung.
-    pub(crate) fn finer(self) -> Option<Rung> {
+impl WindowLevel {
+    /// The next finer level.
+    pub(crate) fn finer(self) -> Option<WindowLevel> {
         match self {
-            Rung::Hour => None,
-            Rung::Day => Some(Rung::Hour),
-            Rung::Month => Some(Rung::Day),
-            Rung::Year => Some(Rung::Month),
+            WindowLevel::Hour => None,
+            WindowLevel::Day => Some(WindowLevel::Hour),
+            WindowLevel::Month => Some(WindowLevel::Day),
+            WindowLevel::Year => Some(WindowLevel::Month),
         }
     }
 
-    /// The next coarser rung.
-    pub(crate) fn coarser(self) -> Option<Rung> {
+    /// The next coarser level.
+    pub(crate) fn coarser(self) -> Option<WindowLevel> {
         match self {
-            Rung::Hour => Some(Rung::Day),
-            Rung::Day => Some(Rung::Month),
-            Rung::Month => Some(Rung::Year),
-            Rung::Year => None,
+            WindowLevel::Hour => Some(WindowLevel::Day),
+            WindowLevel::Day => Some(WindowLevel::Month),
+            WindowLevel::Month => Some(WindowLevel::Year),
+            WindowLevel::Year => None,
         }
     }
 
-    /// Where the window of that moment begins.
+    /// The beginning of the window that a moment lies in.
     pub(crate) fn start(self, time: u64) -> u64 {
         match self {
-            Rung::Hour => time / HOUR * HOUR,
-            Rung::Day => time / DAY * DAY,
-            Rung::Month => {
+            WindowLevel::Hour => time / HOUR * HOUR,
+            WindowLevel::Day => time / DAY * DAY,
+            WindowLevel::Month => {
                 let (year, month) = month_of(time / DAY);
                 day_of(year, month) * DAY
             }
-            Rung::Year => day_of(month_of(time / DAY).0, 0) * DAY,
+            WindowLevel::Year => day_of(month_of(time / DAY).0, 0) * DAY,
         }
     }
 
-    /// Where the window behind that of `time` begins; `None` where time ends before.
+    /// The beginning of the window that follows the one `time` lies in; `None` where there is no such time.
     pub(crate) fn next(self, time: u64) -> Option<u64> {
         let start = self.start(time);
         match self {
-            Rung::Hour => start.checked_add(HOUR),
-            Rung::Day => start.checked_add(DAY),
-            Rung::Month => {
+            WindowLevel::Hour => start.checked_add(HOUR),
+            WindowLevel::Day => start.checked_add(DAY),
+            WindowLevel::Month => {
                 let (year, month) = month_of(time / DAY);
                 day_of(year + (month == 11) as u64, (month + 1) % 12).checked_mul(DAY)
             }
-            Rung::Year => day_of(month_of(time / DAY).0 + 1, 0).checked_mul(DAY),
+            WindowLevel::Year => day_of(month_of(time / DAY).0 + 1, 0).checked_mul(DAY),
         }
     }
 }
 
-/// How many bytes lie in which window, of the finest rung that keeps their number bounded.
+/// How many bytes lie in which window, on the finest level that keeps the number of windows bounded.
 pub(crate) struct Histogram {
-    rung: Rung,
+    level: WindowLevel,
     weights: BTreeMap<u64, u64>,
 }
 
-/// Windows a histogram tells apart before it goes up a rung.
+/// The most windows of a histogram; with more it goes to the next coarser level.
 const WINDOWS_MAX: usize = 50_000;
-/// Places that the bytes of one wide chunk are spread over.
+/// Over how many moments the bytes of one wide chunk are spread.
 const SPREAD: u64 = 32;
 
 impl Histogram {
     pub(crate) fn new() -> Histogram {
-        Histogram { rung: Rung::Hour, weights: BTreeMap::new() }
+        Histogram { level: WindowLevel::Hour, weights: BTreeMap::new() }
     }
 
     /// Adds bytes that lie evenly between two moments, both included.
     pub(crate) fn add(&mut self, first: u64, last: u64, bytes: u64) {
-        if self.rung.start(first) == self.rung.start(last) {
+        if self.level.start(first) == self.level.start(last) {
             self.put(first, bytes);
         } else {
             let width = (last - first) / (SPREAD - 1);
@@ -120,29 +120,30 @@ impl Histogram {
     }
 
     fn put(&mut self, time: u64, bytes: u64) {
-        *self.weights.entry(self.rung.start(time)).or_default() += bytes;
+        *self.weights.entry(self.level.start(time)).or_default() += bytes;
         while self.weights.len() > WINDOWS_MAX
-            && let Some(coarser) = self.rung.coarser()
+            && let Some(coarser) = self.level.coarser()
         {
-            self.rung = coarser;
+            self.level = coarser;
             for (start, bytes) in std::mem::take(&mut self.weights) {
                 *self.weights.entry(coarser.start(start)).or_default() += bytes;
             }
         }
     }
 
-    /// Where to cut: moments at which another file begins, ascending.
+    /// The times at which another file begins, ascending.
     ///
-    /// - `bytes_wanted`: a window that holds more is cut finer, as far as the ladder goes
+    /// - `bytes_wanted`: a window that holds more is cut into windows of a finer level, if there is one
     /// - `pieces_max`: at most one cut fewer
     ///
-    /// Neighbours that hold less than an eighth of what is wanted are kept together: no file for each sparse hour.
+    /// A window that holds less than an eighth of what is wanted shares a file with its neighbours, so that not each
+    /// sparse hour gets a file of its own.
     pub(crate) fn cuts(&self, bytes_wanted: u64, pieces_max: usize) -> Vec<u64> {
         let mut windows = Vec::new();
         let mut begin = self.weights.keys().next().copied();
         while let Some(from) = begin {
-            let until = Rung::Year.next(from);
-            self.split(Rung::Year, from, until, bytes_wanted, &mut windows);
+            let until = WindowLevel::Year.next(from);
+            self.split(WindowLevel::Year, from, until, bytes_wanted, &mut windows);
             begin = until.and_then(|until| self.weights.range(until..).next()).map(|(start, _)| *start);
         }
         let mut bytes_least = bytes_wanted / 8;
@@ -165,8 +166,15 @@ impl Histogram {
         }
     }
 
-    /// Adds the windows, with their bytes, into which one of `rung` from `from` until `until` falls.
-    fn split(&self, rung: Rung, from: u64, until: Option<u64>, bytes_wanted: u64, out: &mut Vec<(u64, u64)>) {
+    /// Adds the windows into which a window of `level` from `from` until `until` is cut, with their bytes.
+    fn split(
+        &self,
+        level: WindowLevel,
+        from: u64,
+        until: Option<u64>,
+        bytes_wanted: u64,
+        out: &mut Vec<(u64, u64)>,
+    ) {
         let within = (
             std::ops::Bound::Included(from),
             until.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
@@ -178,8 +186,8 @@ impl Histogram {
             bytes += weight;
         }
         let Some(mut begin) = first else { return };
-        match rung.finer().filter(|finer| bytes > bytes_wanted && *finer >= self.rung) {
-            None => out.push((rung.start(begin), bytes)),
+        match level.finer().filter(|finer| bytes > bytes_wanted && *finer >= self.level) {
+            None => out.push((level.start(begin), bytes)),
             Some(finer) => loop {
                 let next = finer.next(begin);
                 self.split(finer, finer.start(begin), next, bytes_wanted, out);
@@ -208,30 +216,30 @@ mod tests {
     #[test]
     fn windows_are_those_of_the_calendar() {
         let time = at("2024-02-29T13:14:15Z");
-        for (rung, start, next) in [
-            (Rung::Hour, "2024-02-29T13:00:00Z", "2024-02-29T14:00:00Z"),
-            (Rung::Day, "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
-            (Rung::Month, "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
-            (Rung::Year, "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+        for (level, start, next) in [
+            (WindowLevel::Hour, "2024-02-29T13:00:00Z", "2024-02-29T14:00:00Z"),
+            (WindowLevel::Day, "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z"),
+            (WindowLevel::Month, "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
+            (WindowLevel::Year, "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
         ] {
-            assert_eq!((rung.start(time), rung.next(time)), (at(start), Some(at(next))), "{rung:?}");
+            assert_eq!((level.start(time), level.next(time)), (at(start), Some(at(next))), "{level:?}");
         }
-        assert_eq!(Rung::Month.next(at("1999-12-31T23:59:59Z")), Some(at("2000-01-01T00:00:00Z")));
-        assert_eq!(Rung::Year.next(u64::MAX), None);
-        assert_eq!(Rung::Year.start(0), 0);
+        assert_eq!(WindowLevel::Month.next(at("1999-12-31T23:59:59Z")), Some(at("2000-01-01T00:00:00Z")));
+        assert_eq!(WindowLevel::Year.next(u64::MAX), None);
+        assert_eq!(WindowLevel::Year.start(0), 0);
     }
 
     proptest! {
         #[test]
         fn every_moment_lies_in_one_window_of_each_rung_and_finer_ones_lie_within(time in any::<u64>()) {
             let mut inner: Option<(u64, Option<u64>)> = None;
-            for rung in [Rung::Hour, Rung::Day, Rung::Month, Rung::Year] {
-                let (start, next) = (rung.start(time), rung.next(time));
+            for level in [WindowLevel::Hour, WindowLevel::Day, WindowLevel::Month, WindowLevel::Year] {
+                let (start, next) = (level.start(time), level.next(time));
                 prop_assert!(start <= time && next.is_none_or(|next| time < next));
-                prop_assert_eq!(rung.start(start), start);
+                prop_assert_eq!(level.start(start), start);
                 if let Some(next) = next {
-                    prop_assert_eq!(rung.start(next), next);
-                    prop_assert_eq!(rung.start(next - 1), start);
+                    prop_assert_eq!(level.start(next), next);
+                    prop_assert_eq!(level.start(next - 1), start);
                 }
                 if let Some((from, until)) = inner {
                     prop_assert!(start <= from && next.is_none_or(|next| until.is_some_and(|until| until <= next)));
@@ -275,7 +283,7 @@ mod tests {
         // Five hundred years with a dot each hour stay bounded.
         let mut long = Histogram::new();
         (0..4_000_000).for_each(|n| long.put(n * HOUR, 100));
-        assert!(long.weights.len() <= WINDOWS_MAX && long.rung == Rung::Month);
+        assert!(long.weights.len() <= WINDOWS_MAX && long.level == WindowLevel::Month);
         assert!(long.cuts(1_000_000, 16).len() < 16);
     }
 }
