@@ -16,7 +16,7 @@ use crate::format::listing::SegmentEntry;
 use crate::format::rules::Rules;
 use crate::read::reader::Reader;
 use crate::write::compaction::{Compacted, Compaction, Cutoff};
-use crate::write::retention::{Retained, Sight, archive, expiry, replaced, run};
+use crate::write::retention::{Retained, View, archive, expiry, replaced, run};
 
 /// Retention of one store by one process, pass after pass.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Retention {
         let compaction = Compaction::begin(dir, cancel)?;
         if let Some((rules, now)) = self.granted(dir) {
             let snapshot = Reader::open(dir)?.snapshot();
-            archive::thin(&compaction, &Sight::new(rules, &snapshot, now), true, Pass::Remove)?;
+            archive::thin(&compaction, &View::new(rules, &snapshot, now), true, Pass::Remove)?;
         }
         compaction.major(&|_, entries| self.cutoff(dir, entries), progress)
     }
@@ -106,27 +106,27 @@ impl Retention {
             return Ok(None);
         }
         let snapshot = Reader::open(dir)?.snapshot();
-        if !expiry::may_expire(&Sight::new(rules, &snapshot, now), entries)? {
+        if !expiry::may_expire(&View::new(rules, &snapshot, now), entries)? {
             return Ok(None);
         }
         let from = entries.iter().map(|entry| entry.first_time.nanos()).min().unwrap_or(0);
         let order = entries.iter().map(|entry| entry.order).min().unwrap_or_default();
         let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.clone()).collect();
         Ok(Some(Box::new(move |name| {
-            let sight = Sight::new(rules, &snapshot, now);
+            let view = View::new(rules, &snapshot, now);
             let Some(rule) = rules.of(name) else { return 0 };
-            let cutoff = sight.dots_cutoff(name, rule);
+            let cutoff = view.dots_cutoff(name, rule);
             let mut merged =
                 snapshot.inner.segments.iter().filter(|segment| names.contains(&segment.entry().name));
-            let mut is_out_of_sight = || {
+            let mut is_out_of_reach = || {
                 merged.try_fold(false, |is, segment| {
-                    Ok::<_, Error>(is || expiry::is_out_of_sight(&sight, segment, name, rule)?)
+                    Ok::<_, Error>(is || expiry::is_out_of_reach(&view, segment, name, rule)?)
                 })
             };
             // Where an index cannot be read, it is not known which dots were replaced.
             let is_held = cutoff > from
-                && (replaced::may_replace(&sight, order, name, from, cutoff).unwrap_or(true)
-                    || is_out_of_sight().unwrap_or(true));
+                && (replaced::may_replace(&view, order, name, from, cutoff).unwrap_or(true)
+                    || is_out_of_reach().unwrap_or(true));
             if is_held { 0 } else { cutoff }
         })))
     }

@@ -27,7 +27,7 @@ use crate::format::tombstone::Spans;
 use crate::format::windows::WindowLevel;
 use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
-use crate::write::retention::{Sight, lacking, overdue};
+use crate::write::retention::{View, lacking, overdue};
 use crate::write::segment::{SegmentWriter, Unlisted, place};
 
 /// The most steps of a chunk.
@@ -39,12 +39,12 @@ const WINDOWS_MAX: usize = 64;
 
 impl Archive {
     /// Whether dots or tombstones that belong in it were committed since it was computed.
-    fn is_dirty(&self, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
-        let manifest = &sight.snapshot.inner.manifest;
+    fn is_dirty(&self, view: &View<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let manifest = &view.snapshot.inner.manifest;
         for segment in manifest.segments.iter().filter(|segment| segment.order > self.order) {
             if segment.first_time.nanos() < self.until
                 && self.from <= segment.last_time.nanos()
-                && sight.occupied(segment, cancel)?.meets(self.from, self.until)
+                && view.occupied(segment, cancel)?.meets(self.from, self.until)
             {
                 return Ok(true);
             }
@@ -76,9 +76,9 @@ fn up(time: u64, step: u64) -> u64 {
 }
 
 /// For each step of all rules, the shortest time that dots are kept and the longest time that steps are kept.
-fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
+fn steps(view: &View<'_>) -> BTreeMap<u64, (Duration, Duration)> {
     let mut steps = BTreeMap::new();
-    for rule in sight.rules.all() {
+    for rule in view.rules.all() {
         for archive in &rule.archives {
             let step = archive.step.as_nanos() as u64;
             let (raw, keep) = steps.entry(step).or_insert((rule.raw, archive.keep));
@@ -89,26 +89,26 @@ fn steps(sight: &Sight<'_>) -> BTreeMap<u64, (Duration, Duration)> {
 }
 
 /// Computes windows that have closed since the last pass, and those into which something has come; returns how many.
-pub(super) fn make(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<u64, Error> {
+pub(super) fn make(compaction: &Compaction<'_>, view: &View<'_>) -> Result<u64, Error> {
     let cancel = || compaction.is_cancelled();
     let mut dirty = Vec::new();
     // Also windows of steps that are in no rule any more: a delete must reach them too.
     let mut lacking = BTreeSet::new();
-    for segment in &sight.snapshot.inner.segments {
-        lacking.append(&mut lacking::lacking(sight, segment.entry(), &cancel)?);
+    for segment in &view.snapshot.inner.segments {
+        lacking.append(&mut lacking::lacking(view, segment.entry(), &cancel)?);
     }
-    for window in &sight.snapshot.inner.manifest.archives {
-        if lacking.contains(&(window.step, window.from)) || window.is_dirty(sight, &cancel)? {
+    for window in &view.snapshot.inner.manifest.archives {
+        if lacking.contains(&(window.step, window.from)) || window.is_dirty(view, &cancel)? {
             dirty.push(window.clone());
         }
     }
     let mut missing = Vec::new();
-    for (step, (raw, keep)) in &steps(sight) {
-        missing.extend(self::missing(sight, *step, *raw, *keep, &cancel)?);
+    for (step, (raw, keep)) in &steps(view) {
+        missing.extend(self::missing(view, *step, *raw, *keep, &cancel)?);
     }
     let due = chosen(missing, dirty, WINDOWS_MAX);
     let made = due.len() as u64;
-    due.into_iter().try_for_each(|window| compute(compaction, sight, window))?;
+    due.into_iter().try_for_each(|window| compute(compaction, view, window))?;
     Ok(made)
 }
 
@@ -128,18 +128,18 @@ fn chosen(mut missing: Vec<Archive>, mut dirty: Vec<Archive>, most: usize) -> Ve
 
 /// The windows of a step that have closed, may have steps, and are missing. Their order is that before all commits.
 fn missing(
-    sight: &Sight<'_>,
+    view: &View<'_>,
     step: u64,
     raw: Duration,
     keep: Duration,
     cancel: &dyn Fn() -> bool,
 ) -> Result<Vec<Archive>, Error> {
-    let (manifest, now) = (&sight.snapshot.inner.manifest, sight.now);
+    let (manifest, now) = (&view.snapshot.inner.manifest, view.now);
     let level = window_level(Duration::from_nanos(step), raw);
     let mut due: Vec<Archive> = Vec::new();
     // Windows older than the archive keeps are left out: they would be removed at once. Age is judged by the newest
     // dot too, so of old data all windows are looked at.
-    let oldest = sight.oldest(keep);
+    let oldest = view.oldest(keep);
     let mut done = Spans::default();
     for window in manifest.archives.iter().filter(|window| window.step == step && window.from < window.until)
     {
@@ -151,7 +151,7 @@ fn missing(
         if first > last || done.covers(first, last) {
             continue;
         }
-        let occupied = sight.occupied(segment, cancel)?;
+        let occupied = view.occupied(segment, cancel)?;
         let mut time = first;
         while let Some(at) = occupied.next(time).filter(|at| *at <= last) {
             // A step belongs to the window in which it begins.
@@ -171,9 +171,9 @@ fn missing(
 }
 
 /// Computes a window, which replaces those that it overlaps.
-fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> Result<(), Error> {
+fn compute(compaction: &Compaction<'_>, view: &View<'_>, window: Archive) -> Result<(), Error> {
     let layout = compaction.layout();
-    let snapshot = sight.snapshot.without_head();
+    let snapshot = view.snapshot.without_head();
     let manifest = &snapshot.inner.manifest;
     let last = manifest.segments.iter().map(|segment| segment.order);
     let order =
@@ -197,10 +197,10 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
             return Err(Error::GivenUp);
         }
         let has_step = |rule: &&Rule| rule.keep(window.step).is_some();
-        let rule = sight.rules.of(name.as_str()).filter(has_step);
+        let rule = view.rules.of(name.as_str()).filter(has_step);
         let keep = rule.and_then(|rule| rule.keep(window.step));
         // Steps older than they are kept are not computed; those that are there are removed once that was announced.
-        let is_over = keep.is_none_or(|keep| window.until <= sight.cutoff(name.as_str(), keep));
+        let is_over = keep.is_none_or(|keep| window.until <= view.cutoff(name.as_str(), keep));
         let mut steps = BTreeMap::new();
         if !is_over {
             let mut fold = Fold::new(window.step);
@@ -212,7 +212,7 @@ fn compute(compaction: &Compaction<'_>, sight: &Sight<'_>, window: Archive) -> R
             steps.extend(fold.end().map(|done| (done.time, done)));
         }
         if let Some(old) = &old {
-            let cutoff = rule.map_or(u64::MAX, |rule| sight.dots_cutoff(name.as_str(), rule));
+            let cutoff = rule.map_or(u64::MAX, |rule| view.dots_cutoff(name.as_str(), rule));
             keep_old(old, &name, &window, manifest, cutoff, &mut steps)?;
         }
         run.clear();
@@ -304,21 +304,21 @@ fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlist
 /// - `pass`: where it only reports, nothing changes
 pub(super) fn thin(
     compaction: &Compaction<'_>,
-    sight: &Sight<'_>,
+    view: &View<'_>,
     exactly: bool,
     pass: Pass,
 ) -> Result<u64, Error> {
     let mut thinned = 0;
-    for (step, shortest) in shortest(sight) {
-        let oldest = sight.now.saturating_sub(shortest).nanos();
-        let windows = &sight.snapshot.inner.archives;
+    for (step, shortest) in shortest(view) {
+        let oldest = view.now.saturating_sub(shortest).nanos();
+        let windows = &view.snapshot.inner.archives;
         for open in windows.iter().filter(|open| open.window.step == step && open.window.from < oldest) {
             if compaction.is_cancelled() {
                 return Err(Error::GivenUp);
             }
             let cutoff = |name: &str| {
-                let keep = sight.rules.of(name).and_then(|rule| rule.keep(step))?;
-                Some((sight.cutoff(name, keep), keep))
+                let keep = view.rules.of(name).and_then(|rule| rule.keep(step))?;
+                Some((view.cutoff(name, keep), keep))
             };
             let is_due = |name: &SeriesName| -> Result<bool, Error> {
                 let Some((cutoff, keep)) = cutoff(name.as_str()) else { return Ok(false) };
@@ -350,9 +350,9 @@ pub(super) fn thin(
 }
 
 /// The shortest time that the steps of each width are kept.
-fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
+fn shortest(view: &View<'_>) -> BTreeMap<u64, Duration> {
     let mut shortest = BTreeMap::new();
-    for archive in sight.rules.all().flat_map(|rule| &rule.archives) {
+    for archive in view.rules.all().flat_map(|rule| &rule.archives) {
         let keep = shortest.entry(archive.step.as_nanos() as u64).or_insert(archive.keep);
         *keep = archive.keep.min(*keep);
     }
@@ -360,17 +360,17 @@ fn shortest(sight: &Sight<'_>) -> BTreeMap<u64, Duration> {
 }
 
 /// Joins windows that lie in the same wider window and can no longer change, so that files stay few.
-pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(), Error> {
-    for (step, (raw, keep)) in steps(sight) {
-        let longest = sight.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
+pub(super) fn gather(compaction: &Compaction<'_>, view: &View<'_>) -> Result<(), Error> {
+    for (step, (raw, keep)) in steps(view) {
+        let longest = view.rules.all().map(|rule| rule.raw).max().unwrap_or(raw);
         let mut wider = window_level(Duration::from_nanos(step), raw);
         // Not so wide that many steps would be kept for much longer than their rule says.
         while let Some(level) = wider.coarser()
             && level != WindowLevel::Year
         {
             wider = level;
-            let settled = sight.now.saturating_sub(longest).saturating_sub(GRACE).nanos();
-            let manifest = &sight.snapshot.inner.manifest;
+            let settled = view.now.saturating_sub(longest).saturating_sub(GRACE).nanos();
+            let manifest = &view.snapshot.inner.manifest;
             let of_step: Vec<&Archive> =
                 manifest.archives.iter().filter(|window| window.step == step).collect();
             for windows in
@@ -383,7 +383,7 @@ pub(super) fn gather(compaction: &Compaction<'_>, sight: &Sight<'_>) -> Result<(
                 }
                 let mut is_dirty = false;
                 for window in windows {
-                    is_dirty |= window.is_dirty(sight, &|| compaction.is_cancelled())?;
+                    is_dirty |= window.is_dirty(view, &|| compaction.is_cancelled())?;
                 }
                 if !is_dirty {
                     join(compaction, windows)?;

@@ -19,35 +19,35 @@ use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
 use crate::write::retention::lacking::lacking;
 use crate::write::retention::replaced::Leaving;
-use crate::write::retention::{Retained, Sight, overdue};
+use crate::write::retention::{Retained, View, overdue};
 
 /// Removes what is too old, or counts what it would remove.
 pub(super) fn run(
     compaction: &Compaction<'_>,
-    sight: &Sight<'_>,
+    view: &View<'_>,
     pass: Pass,
     retained: &mut Retained,
 ) -> Result<(), Error> {
-    let snapshot = sight.snapshot;
+    let snapshot = view.snapshot;
     // In the order of their commits. A segment without series that stay is removed as a whole.
     let mut due: Vec<(SegmentEntry, Option<BTreeSet<String>>)> = Vec::new();
     let mut leaving = Leaving::default();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
         // Everything that is too old is announced, though archives may not have it before the next pass.
-        if !is_any_old(sight.rules, sight.now, std::slice::from_ref(entry))
-            || pass == Pass::Remove && !is_archived(entry, sight, &|| compaction.is_cancelled())?
+        if !is_any_old(view.rules, view.now, std::slice::from_ref(entry))
+            || pass == Pass::Remove && !is_archived(entry, view, &|| compaction.is_cancelled())?
         {
             continue;
         }
-        let all = expired_dots(compaction, sight, segment, &BTreeSet::new())?;
+        let all = expired_dots(compaction, view, segment, &BTreeSet::new())?;
         let is_whole = all.surely == entry.dots;
         if pass == Pass::Report {
             retained.segments += is_whole as u64;
             retained.dots += all.about;
         } else if all.is_due(entry.dots) {
-            let held = leaving.held(sight, segment)?;
-            if !held.is_empty() && !expired_dots(compaction, sight, segment, &held)?.is_due(entry.dots) {
+            let held = leaving.held(view, segment)?;
+            if !held.is_empty() && !expired_dots(compaction, view, segment, &held)?.is_due(entry.dots) {
                 continue;
             }
             due.push((entry.clone(), if is_whole && held.is_empty() { None } else { Some(held.clone()) }));
@@ -56,11 +56,11 @@ pub(super) fn run(
     }
     let is_foreign = |window: &Archive| {
         let open = snapshot.inner.archives.iter().find(|open| open.window == *window);
-        window.segment.is_some() && open.is_some_and(|open| has_foreign(sight, open))
+        window.segment.is_some() && open.is_some_and(|open| has_steps_without_rule(view, open))
     };
     let windows = snapshot.inner.manifest.archives.iter();
     let old: Vec<_> =
-        windows.filter(|window| is_over(sight, window) && !is_foreign(window)).cloned().collect();
+        windows.filter(|window| is_over(view, window) && !is_foreign(window)).cloned().collect();
     retained.archives_gone += old.len() as u64;
     if pass == Pass::Report {
         return Ok(());
@@ -74,8 +74,8 @@ pub(super) fn run(
             continue;
         };
         remove(compaction, &std::mem::take(&mut gone), &[], retained)?;
-        let cutoff = |name: &str| match sight.rules.of(name) {
-            Some(rule) if !held.contains(name) => sight.dots_cutoff(name, rule),
+        let cutoff = |name: &str| match view.rules.of(name) {
+            Some(rule) if !held.contains(name) => view.dots_cutoff(name, rule),
             _ => 0,
         };
         retained.dots += compaction.expire(&entry, &cutoff)?;
@@ -113,10 +113,10 @@ fn remove(
 }
 
 /// Whether dots that are older than they are kept may go where these segments are merged.
-pub(super) fn may_expire(sight: &Sight<'_>, entries: &[SegmentEntry]) -> Result<bool, Error> {
-    let mut may = is_any_old(sight.rules, sight.now, entries);
+pub(super) fn may_expire(view: &View<'_>, entries: &[SegmentEntry]) -> Result<bool, Error> {
+    let mut may = is_any_old(view.rules, view.now, entries);
     for entry in entries {
-        may = may && is_archived(entry, sight, &|| false)?;
+        may = may && is_archived(entry, view, &|| false)?;
     }
     Ok(may)
 }
@@ -150,7 +150,7 @@ impl Expired {
 /// - `held`: series that stay
 fn expired_dots(
     compaction: &Compaction<'_>,
-    sight: &Sight<'_>,
+    view: &View<'_>,
     segment: &Segment,
     held: &BTreeSet<String>,
 ) -> Result<Expired, Error> {
@@ -159,11 +159,11 @@ fn expired_dots(
         if compaction.is_cancelled() {
             return Err(Error::GivenUp);
         }
-        let Some(rule) = sight.rules.of(name.as_str()) else { continue };
-        if held.contains(name.as_str()) || is_out_of_sight(sight, segment, name.as_str(), rule)? {
+        let Some(rule) = view.rules.of(name.as_str()) else { continue };
+        if held.contains(name.as_str()) || is_out_of_reach(view, segment, name.as_str(), rule)? {
             continue;
         }
-        let cutoff = Timestamp::from_nanos(sight.dots_cutoff(name.as_str(), rule));
+        let cutoff = Timestamp::from_nanos(view.dots_cutoff(name.as_str(), rule));
         let overdue = Timestamp::from_nanos(overdue(cutoff.nanos(), rule.raw));
         segment.chunks(name.as_str(), None, |chunk| {
             expired.is_overdue |= chunk.first < overdue;
@@ -180,17 +180,17 @@ fn expired_dots(
 }
 
 /// Whether the archives have the windows of everything in a segment that is old enough to be removed.
-fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
-    let archives = &sight.snapshot.inner.manifest.archives;
-    if !lacking(sight, entry, cancel)?.is_empty() {
+fn is_archived(entry: &SegmentEntry, view: &View<'_>, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
+    let archives = &view.snapshot.inner.manifest.archives;
+    if !lacking(view, entry, cancel)?.is_empty() {
         return Ok(false);
     }
-    for rule in sight.rules.all() {
+    for rule in view.rules.all() {
         for archive in &rule.archives {
             let step = archive.step.as_nanos() as u64;
-            let last = entry.last_time.min(sight.now.saturating_sub(rule.raw)).nanos();
+            let last = entry.last_time.min(view.now.saturating_sub(rule.raw)).nanos();
             // Steps older than they are kept need no window.
-            let first = entry.first_time.nanos().max(sight.oldest(archive.keep));
+            let first = entry.first_time.nanos().max(view.oldest(archive.keep));
             let mut time = first / step * step;
             while time <= last {
                 let holds = |window: &&crate::format::archive::Archive| {
@@ -203,7 +203,7 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
                     continue;
                 }
                 // Where the segment has no dots, no window is needed.
-                match sight.occupied(entry, cancel)?.next(time) {
+                match view.occupied(entry, cancel)?.next(time) {
                     None => break,
                     Some(next) if next / step * step <= time => return Ok(false),
                     Some(next) => time = next / step * step,
@@ -217,24 +217,24 @@ fn is_archived(entry: &SegmentEntry, sight: &Sight<'_>, cancel: &dyn Fn() -> boo
 /// Whether a segment has dots that are too old, judged by the newest dot of their series, and that no archive has,
 /// though an archive would still keep their steps. Archives look back from the newest dot of the store. Such dots
 /// stay.
-pub(super) fn is_out_of_sight(
-    sight: &Sight<'_>,
+pub(super) fn is_out_of_reach(
+    view: &View<'_>,
     segment: &Segment,
     name: &str,
     rule: &Rule,
 ) -> Result<bool, Error> {
     for archive in &rule.archives {
-        let from = sight.cutoff(name, archive.keep);
-        let until = sight.oldest(archive.keep).min(sight.dots_cutoff(name, rule));
+        let from = view.cutoff(name, archive.keep);
+        let until = view.oldest(archive.keep).min(view.dots_cutoff(name, rule));
         if from >= until {
             continue;
         }
         let step = archive.step.as_nanos() as u64;
         let mut held = Spans::default();
-        let windows = sight.snapshot.inner.manifest.archives.iter();
+        let windows = view.snapshot.inner.manifest.archives.iter();
         let holds = |window: &&Archive| {
             // A window that is over is removed by this pass.
-            window.step == step && window.order >= segment.order() && !is_over(sight, window)
+            window.step == step && window.order >= segment.order() && !is_over(view, window)
         };
         for window in windows.filter(holds) {
             held.add(window.from, window.until.saturating_sub(1));
@@ -253,18 +253,18 @@ pub(super) fn is_out_of_sight(
 
 /// Whether a window has steps of a series whose rule does not say how long to keep them: the series has no rule any
 /// more, or its rule is skipped. Then only the steps of the other series are removed from the window.
-fn has_foreign(sight: &Sight<'_>, open: &crate::read::archives::OpenArchive) -> bool {
-    let keep = |name: &str| sight.rules.of(name).and_then(|rule| rule.keep(open.window.step));
+fn has_steps_without_rule(view: &View<'_>, open: &crate::read::archives::OpenArchive) -> bool {
+    let keep = |name: &str| view.rules.of(name).and_then(|rule| rule.keep(open.window.step));
     open.segment.names("").any(|name| keep(name.as_str()).is_none())
 }
 
 /// Whether a window is older than any rule keeps its step.
-fn is_over(sight: &Sight<'_>, window: &crate::format::archive::Archive) -> bool {
-    let archives = sight.rules.all().flat_map(|rule| &rule.archives);
+fn is_over(view: &View<'_>, window: &crate::format::archive::Archive) -> bool {
+    let archives = view.rules.all().flat_map(|rule| &rule.archives);
     let keep = archives
         .filter(|archive| archive.step.as_nanos() as u64 == window.step)
         .map(|archive| archive.keep)
         .max();
     // By the store's newest dot: where no dots come any more, nothing is removed.
-    keep.is_some_and(|keep| window.until <= sight.oldest(keep))
+    keep.is_some_and(|keep| window.until <= view.oldest(keep))
 }

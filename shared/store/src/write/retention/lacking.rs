@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::archive::Archive;
 use crate::format::listing::SegmentEntry;
 use crate::read::scan::Scan;
-use crate::write::retention::Sight;
+use crate::write::retention::View;
 use crate::write::retention::expiry::is_any_old;
 
 /// The windows, by step and start, that lack a series of a segment where dots of that series are too old.
@@ -20,29 +20,29 @@ use crate::write::retention::expiry::is_any_old;
 ///
 /// - `cancel`: asked before each series
 pub(super) fn lacking(
-    sight: &Sight<'_>,
+    view: &View<'_>,
     entry: &SegmentEntry,
     cancel: &dyn Fn() -> bool,
 ) -> Result<BTreeSet<(u64, u64)>, Error> {
     let mut lacking = BTreeSet::new();
-    let inner = &sight.snapshot.inner;
+    let inner = &view.snapshot.inner;
     let meets =
         |window: &&Archive| window.from <= entry.last_time.nanos() && entry.first_time.nanos() < window.until;
     let windows: Vec<&Archive> = inner.manifest.archives.iter().filter(meets).collect();
     let open = inner.segments.iter().find(|segment| segment.entry() == entry);
-    let Some(segment) = open
-        .filter(|_| !windows.is_empty() && is_any_old(sight.rules, sight.now, std::slice::from_ref(entry)))
+    let Some(segment) =
+        open.filter(|_| !windows.is_empty() && is_any_old(view.rules, view.now, std::slice::from_ref(entry)))
     else {
         return Ok(lacking);
     };
-    let mut scan = sight.snapshot.without_head().scan();
+    let mut scan = view.snapshot.without_head().scan();
     for name in segment.names("") {
         if cancel() {
             return Err(Error::GivenUp);
         }
         let name = name.as_str();
-        let Some(rule) = sight.rules.of(name).filter(|rule| !rule.archives.is_empty()) else { continue };
-        let cutoff = sight.dots_cutoff(name, rule);
+        let Some(rule) = view.rules.of(name).filter(|rule| !rule.archives.is_empty()) else { continue };
+        let cutoff = view.dots_cutoff(name, rule);
         let mut old = Vec::new();
         segment.chunks(name, None, |chunk| {
             let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
@@ -55,12 +55,12 @@ pub(super) fn lacking(
                 continue;
             }
             let Some(keep) = rule.keep(window.step) else { continue };
-            let kept = sight.cutoff(name, keep).checked_next_multiple_of(window.step).unwrap_or(u64::MAX);
+            let kept = view.cutoff(name, keep).checked_next_multiple_of(window.step).unwrap_or(u64::MAX);
             let from = window.from.max(kept);
             let meets = |(first, last): &(u64, u64)| *first < window.until && from <= *last;
             if from < window.until
                 && old.iter().any(meets)
-                && !has(sight, window, name)
+                && !has(view, window, name)
                 && has_number(&mut scan, name, from, window.until)?
             {
                 lacking.insert((window.step, window.from));
@@ -71,8 +71,8 @@ pub(super) fn lacking(
 }
 
 /// Whether a window has steps of a series; also `true` for a window that cannot be opened.
-fn has(sight: &Sight<'_>, window: &Archive, name: &str) -> bool {
-    let open = || sight.snapshot.inner.archives.iter().find(|open| open.window == *window);
+fn has(view: &View<'_>, window: &Archive, name: &str) -> bool {
+    let open = || view.snapshot.inner.archives.iter().find(|open| open.window == *window);
     window.segment.is_some() && open().is_none_or(|open| open.segment.has(name))
 }
 

@@ -56,7 +56,7 @@ pub struct Retained {
 }
 
 /// What a retention pass judges by: one state of the store, the rules and the clock.
-struct Sight<'a> {
+struct View<'a> {
     rules: &'a Rules,
     snapshot: &'a Snapshot,
     now: Timestamp,
@@ -68,12 +68,12 @@ struct Sight<'a> {
     occupied: RefCell<HashMap<String, Rc<Occupied>>>,
 }
 
-impl<'a> Sight<'a> {
-    fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> Sight<'a> {
+impl<'a> View<'a> {
+    fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> View<'a> {
         let segments = snapshot.inner.manifest.segments.iter();
         let newest_of_all = segments.map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
         let (newest, occupied) = (RefCell::default(), RefCell::default());
-        Sight { rules, snapshot, now, newest_of_all, newest, occupied }
+        View { rules, snapshot, now, newest_of_all, newest, occupied }
     }
 
     /// When a segment has dots.
@@ -158,17 +158,17 @@ fn run(
     let now = clock.now;
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight::new(rules, &snapshot, now);
-    retained.archives_made = archive::make(&compaction, &sight)?;
+    let view = View::new(rules, &snapshot, now);
+    retained.archives_made = archive::make(&compaction, &view)?;
     // Read the store again, so that the windows just made are seen.
     let snapshot = Reader::open(dir)?.snapshot();
-    let sight = Sight::new(rules, &snapshot, now);
-    expiry::run(&compaction, &sight, pass, &mut retained)?;
-    retained.archives_thinned = archive::thin(&compaction, &sight, false, pass)?;
+    let view = View::new(rules, &snapshot, now);
+    expiry::run(&compaction, &view, pass, &mut retained)?;
+    retained.archives_thinned = archive::thin(&compaction, &view, false, pass)?;
     if pass == Pass::Remove {
         // Read again, so that what was just removed does not come back in a wider window.
         let snapshot = Reader::open(dir)?.snapshot();
-        archive::gather(&compaction, &Sight::new(rules, &snapshot, now))?;
+        archive::gather(&compaction, &View::new(rules, &snapshot, now))?;
     }
     // The clock is committed last: a pass that was given up has announced nothing.
     manifest::swap(compaction.layout(), |manifest| {

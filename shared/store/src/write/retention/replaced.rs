@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Error;
 use crate::format::listing::Order;
 use crate::read::segment::Segment;
-use crate::write::retention::Sight;
-use crate::write::retention::expiry::is_out_of_sight;
+use crate::write::retention::View;
+use crate::write::retention::expiry::is_out_of_reach;
 
 /// What this pass removes: by segment, the series whose dots stay in it.
 #[derive(Default)]
@@ -26,20 +26,20 @@ impl Leaving {
 
     /// The series of a segment whose old dots stay: those whose dots may have replaced dots that are not removed yet,
     /// and those that archives do not reach back to.
-    pub(super) fn held(&self, sight: &Sight<'_>, segment: &Segment) -> Result<BTreeSet<String>, Error> {
+    pub(super) fn held(&self, view: &View<'_>, segment: &Segment) -> Result<BTreeSet<String>, Error> {
         let mut held = BTreeSet::new();
         let (order, first, last) = (segment.order(), segment.entry().first_time, segment.entry().last_time);
         let meets = |before: &&std::sync::Arc<Segment>| {
             before.order() < order && before.entry().first_time <= last && first <= before.entry().last_time
         };
-        let before: Vec<_> = sight.snapshot.inner.segments.iter().filter(meets).collect();
+        let before: Vec<_> = view.snapshot.inner.segments.iter().filter(meets).collect();
         for name in segment.names("") {
-            let Some(rule) = sight.rules.of(name.as_str()) else { continue };
-            if is_out_of_sight(sight, segment, name.as_str(), rule)? {
+            let Some(rule) = view.rules.of(name.as_str()) else { continue };
+            if is_out_of_reach(view, segment, name.as_str(), rule)? {
                 held.insert(name.as_str().to_owned());
                 continue;
             }
-            let cutoff = sight.dots_cutoff(name.as_str(), rule);
+            let cutoff = view.dots_cutoff(name.as_str(), rule);
             let Some((first, last)) = explicit(segment, name.as_str(), 0, cutoff)? else { continue };
             for before in before.iter().filter(|before| !self.takes(before, name.as_str())) {
                 if explicit(before, name.as_str(), first, last.saturating_add(1))?.is_some() {
@@ -54,13 +54,13 @@ impl Leaving {
 
 /// Whether dots of a series in `from..until` may have replaced dots in a segment before `order`.
 pub(super) fn may_replace(
-    sight: &Sight<'_>,
+    view: &View<'_>,
     order: Order,
     name: &str,
     from: u64,
     until: u64,
 ) -> Result<bool, Error> {
-    for before in sight.snapshot.inner.segments.iter().filter(|segment| segment.order() < order) {
+    for before in view.snapshot.inner.segments.iter().filter(|segment| segment.order() < order) {
         if from <= before.entry().last_time.nanos() && explicit(before, name, from, until)?.is_some() {
             return Ok(true);
         }
