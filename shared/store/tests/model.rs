@@ -274,7 +274,7 @@ struct Run {
     epoch: u64,
     highest_level: u32,
     deletes: u32,
-    /// Sealed since the reader looked: what it stands in is gone a swap later.
+    /// Sealed since the reader looked: the file that it stands in is unlinked by the next commit.
     sealed: bool,
     now: Timestamp,
     /// Rings that publish.
@@ -465,7 +465,7 @@ impl Run {
         }
         let snapshot = self.reader.snapshot();
         if snapshot.epoch() > self.epoch {
-            // A delete swaps the list twice, so that a reader may find the file it stood in gone.
+            // A delete changes the list twice, so the file that a reader stands in may be unlinked.
             assert!(self.deletes > 0);
             (self.epoch, self.news) = (snapshot.epoch(), self.logged);
         }

@@ -153,7 +153,7 @@ fn half_of_a_swap_that_listed_several_segments_is_not_listed_again() {
             seal_all(&spoiled, &|| false).unwrap();
         }
     }
-    // With both of them there, the swap counts.
+    // With both of them there, the commit counts.
     spoil_list(&dir);
     assert_eq!((rows(&dir, "log"), rows(&dir, "other")), (20, 40));
     assert_eq!(Reader::open(&dir).unwrap().snapshot().stat().wal_dots, 0);

@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
     }
 
-    /// A disk on which another process looks for litter in the middle of each swap.
+    /// A disk on which another process looks for litter in the middle of each commit.
     #[derive(Debug)]
     struct Tidied(Layout);
 
@@ -455,7 +455,7 @@ mod tests {
         let layout = disk::on(Arc::new(Tidied(plain.clone())), || Layout::new(dir.path()));
         manifest::open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
         for generation in 2..4 {
-            assert_eq!(manifest::swap(&layout, |_| Ok(())).unwrap().0.generation, generation);
+            assert_eq!(manifest::change(&layout, |_| Ok(())).unwrap().0.generation, generation);
         }
         assert_eq!(manifest::read(&plain).unwrap().generation, 3);
         let mut left = names(dir.path());

@@ -184,7 +184,7 @@ impl Addition {
         }
         let Joined { segment, added, .. } = joined;
         let segment = segment.finish(&Meta::default())?;
-        manifest::swap(&self.layout, |manifest| {
+        manifest::change(&self.layout, |manifest| {
             let order = manifest.next_order(&self.layout)?;
             manifest.ledger.totals.stored_other += added.stored + added.replaced;
             manifest.ledger.totals.replaced += added.replaced;

@@ -48,7 +48,7 @@ pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
         u64::MAX => u64::MAX,
         until => until - 1,
     };
-    manifest::swap(&layout, |manifest| {
+    manifest::change(&layout, |manifest| {
         let order = manifest.next_order(&layout)?;
         let tombstone = Tombstone {
             order,

@@ -165,7 +165,7 @@ fn seal_files(
     }
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
     let mut is_late = false;
-    let swapped = manifest::swap(layout, |now| {
+    let changed = manifest::change(layout, |now| {
         // A commit may take its place in the order, then the log goes on and is closed, and the list is read above
         // before that commit is in it.
         is_late = now.splits().iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
@@ -185,7 +185,7 @@ fn seal_files(
         now.drop_spent_tombstones(first_live);
         Ok(placed)
     });
-    match swapped {
+    match changed {
         Err(Error::GivenUp) if is_late => Ok(None),
         other => other.map(|_| Some(dots)),
     }

@@ -41,7 +41,7 @@ pub fn tidy(dir: &Path, machine: &Machine) -> Result<bool, Error> {
     if manifest.obsolete.is_empty() && !manifest.ledger.is_due(machine) {
         return Ok(removed > 0);
     }
-    manifest::swap(&layout, |manifest| move_finished(&layout, manifest, machine))?;
+    manifest::change(&layout, |manifest| move_finished(&layout, manifest, machine))?;
     Ok(true)
 }
 

@@ -196,7 +196,7 @@ pub(crate) fn read_with<T>(
 ///
 /// `change` may return an error; then nothing has changed. [`Manifest::generation`] as `change` sees it is the number
 /// that the edit will have.
-pub(crate) fn swap<T>(
+pub(crate) fn change<T>(
     layout: &Layout,
     change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
 ) -> Result<(Manifest, T), Error> {
@@ -251,7 +251,7 @@ impl std::ops::Deref for Locked<'_> {
 }
 
 impl Locked<'_> {
-    /// As [`swap`].
+    /// As [`change`].
     pub(crate) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Manifest) -> Result<T, Error>,
@@ -336,7 +336,7 @@ mod tests {
 
     /// A delete, whose edit is as large as a base of nothing.
     fn delete(layout: &Layout, name: &str) -> Manifest {
-        let (after, ()) = swap(layout, |list| {
+        let (after, ()) = change(layout, |list| {
             list.tombstones.push(tombstone(name, ("", None), (0, 9), list.generation));
             Ok(())
         })
@@ -389,7 +389,7 @@ mod tests {
                     Err(error) => panic!("{}: byte {place}: {error}", path.display()),
                 }
                 // The next edit finds both, and makes both whole.
-                let (after, ()) = swap(&layout, |_| Ok(())).unwrap();
+                let (after, ()) = change(&layout, |_| Ok(())).unwrap();
                 assert_eq!(names(&after), ["a", "b"], "{}: byte {place}", path.display());
                 assert!(damage(&layout).unwrap().is_empty(), "{}: byte {place}", path.display());
                 assert!(!layout.rebuilt_mark().exists());
@@ -417,7 +417,7 @@ mod tests {
                 delete(&layout, &format!("{}.{count}.{part}", "x".repeat(900)));
             }
             if count % 7 == 0 {
-                swap(&layout, |list| {
+                change(&layout, |list| {
                     list.tombstones.truncate(3);
                     Ok(())
                 })
@@ -443,7 +443,7 @@ mod tests {
             fs::remove_file(&path).unwrap();
             assert_eq!(names(&read(&layout).unwrap()), ["a"]);
             assert_eq!(damage(&layout).unwrap().len(), 1);
-            assert_eq!(names(&swap(&layout, |_| Ok(())).unwrap().0), ["a"]);
+            assert_eq!(names(&change(&layout, |_| Ok(())).unwrap().0), ["a"]);
             assert!(damage(&layout).unwrap().is_empty());
         }
     }
@@ -454,7 +454,7 @@ mod tests {
         let mut longest = 0;
         for count in 0..1000 {
             delete(&layout, &format!("{}.{count}", "x".repeat(200)));
-            swap(&layout, |list| {
+            change(&layout, |list| {
                 list.tombstones.clear();
                 Ok(())
             })
@@ -486,7 +486,7 @@ mod tests {
             let now = Timestamp::from_nanos(1);
             assert!(matches!(stamp(&layout), Err(Error::OtherStore { .. })));
             assert!(matches!(open_or_create(&layout, now), Err(Error::OtherStore { .. })));
-            assert!(matches!(swap(&layout, |_| Ok(())), Err(Error::OtherStore { .. })));
+            assert!(matches!(change(&layout, |_| Ok(())), Err(Error::OtherStore { .. })));
             let left: Vec<_> = fs::read_dir(&layout.dir).unwrap().flatten().collect();
             assert_eq!(left.len(), 1, "{left:?}");
             assert_eq!(fs::read(layout.manifest()).unwrap(), bytes);

@@ -28,7 +28,7 @@ use crate::format::segment::{Meta, Tail};
 struct Later {
     generation: u64,
     /// The number of the first segment that the same commit listed.
-    swap: u64,
+    commit: u64,
     /// How many segments that commit listed.
     together: u64,
     entry: SegmentEntry,
@@ -101,20 +101,20 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
             last = last.max(tail.edit);
             later.push(Later {
                 generation: tail.edit,
-                swap: tail.first_number,
+                commit: tail.first_number,
                 together: tail.together.into(),
                 entry: tail.entry(name),
                 meta: tail.meta,
             });
         }
     }
-    later.sort_by_key(|later| (later.generation, later.swap));
-    let swaps: Vec<_> = later.chunk_by(|a, b| a.swap == b.swap).collect();
-    let left: BTreeSet<_> = (0..swaps.len())
-        .filter(|at| swaps[at + 1..].iter().any(|after| was_never_listed(swaps[*at], after)))
-        .map(|at| swaps[at][0].swap)
+    later.sort_by_key(|later| (later.generation, later.commit));
+    let commits: Vec<_> = later.chunk_by(|a, b| a.commit == b.commit).collect();
+    let left: BTreeSet<_> = (0..commits.len())
+        .filter(|at| commits[at + 1..].iter().any(|after| was_never_listed(commits[*at], after)))
+        .map(|at| commits[at][0].commit)
         .collect();
-    later.retain(|later| !left.contains(&later.swap));
+    later.retain(|later| !left.contains(&later.commit));
     for generation in later.chunk_by(|a, b| a.generation == b.generation) {
         manifest.take_generation(layout, generation);
     }
@@ -148,13 +148,13 @@ fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
 
 /// Whether a later commit shows that this one never took effect. A segment is replaced once and a WAL file is sealed
 /// once, so a later commit that replaces or seals the same did not find this one in the list.
-fn was_never_listed(swap: &[Later], after: &[Later]) -> bool {
+fn was_never_listed(commit: &[Later], after: &[Later]) -> bool {
     let replaces = |number: &u64| after[0].meta.replaced.contains(number);
-    let sealed = |swap: &[Later]| swap.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
-    after[0].generation > swap[0].generation
+    let sealed = |commit: &[Later]| commit.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
+    after[0].generation > commit[0].generation
         && after.len() as u64 == after[0].together
-        && (swap[0].meta.replaced.iter().any(replaces)
-            || sealed(swap).is_some() && sealed(swap) == sealed(after))
+        && (commit[0].meta.replaced.iter().any(replaces)
+            || sealed(commit).is_some() && sealed(commit) == sealed(after))
 }
 
 impl Manifest {
@@ -166,10 +166,10 @@ impl Manifest {
     /// - `later`: sorted by commit
     fn take_generation(&mut self, layout: &Layout, later: &[Later]) {
         // A commit of several segments counts when all of them are there.
-        let whole = |swap: &&[Later]| swap.len() as u64 == swap[0].together;
-        let swaps: Vec<_> = later.chunk_by(|a, b| a.swap == b.swap).filter(whole).collect();
-        let is_one = swaps.len() == 1;
-        for later in swaps.into_iter().flatten() {
+        let whole = |commit: &&[Later]| commit.len() as u64 == commit[0].together;
+        let commits: Vec<_> = later.chunk_by(|a, b| a.commit == b.commit).filter(whole).collect();
+        let is_one = commits.len() == 1;
+        for later in commits.into_iter().flatten() {
             // Of several commits with one number at most one was listed, and nothing says which. A segment that
             // replaces others is not needed while those are there, and both might hold the same dots. A segment that
             // replaces none may hold the only copy of a commit.

@@ -286,7 +286,7 @@ impl<'a> Compaction<'a> {
                 return Err(Error::GivenUp);
             }
         }
-        let (_, made) = manifest::swap(&self.layout, |manifest| {
+        let (_, made) = manifest::change(&self.layout, |manifest| {
             let listed = |name: &String| manifest.segments.iter().any(|segment| segment.name == *name);
             if !names.iter().all(listed) {
                 return Err(Error::GivenUp);

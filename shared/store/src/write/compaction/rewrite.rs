@@ -387,7 +387,7 @@ mod tests {
         let order = listed.last().unwrap().order;
         let unlisted: Vec<_> =
             writers.into_iter().map(|writer| (writer.finish(&Meta::default()).unwrap(), order)).collect();
-        let (after, _placed) = manifest::swap(&layout, |manifest| {
+        let (after, _placed) = manifest::change(&layout, |manifest| {
             manifest.segments.clear();
             crate::write::segment::list(manifest, unlisted)
         })

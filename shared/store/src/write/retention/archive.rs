@@ -279,7 +279,7 @@ fn meta(window: &Archive) -> Meta {
 
 /// Lists a window in place of those that it overlaps.
 fn replace(compaction: &Compaction<'_>, window: Archive, unlisted: Option<Unlisted>) -> Result<(), Error> {
-    manifest::swap(compaction.layout(), |manifest| {
+    manifest::change(compaction.layout(), |manifest| {
         let (gone, kept) =
             std::mem::take(&mut manifest.archives).into_iter().partition(|old| old.meets(&window));
         manifest.archives = kept;

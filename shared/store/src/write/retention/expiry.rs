@@ -93,7 +93,7 @@ fn remove(
     if gone.is_empty() && old.is_empty() {
         return Ok(());
     }
-    manifest::swap(compaction.layout(), |manifest| {
+    manifest::change(compaction.layout(), |manifest| {
         for entry in gone {
             let before = manifest.segments.len();
             manifest.segments.retain(|segment| segment.name != entry.name);

@@ -171,7 +171,7 @@ fn run(
         archive::gather(&compaction, &View::new(rules, &snapshot, now))?;
     }
     // The clock is committed last: a pass that was given up has announced nothing.
-    manifest::swap(compaction.layout(), |manifest| {
+    manifest::change(compaction.layout(), |manifest| {
         manifest.clock = clock;
         Ok(())
     })?;
