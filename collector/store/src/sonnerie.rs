@@ -15,7 +15,7 @@ const MAGIC: &[u8] = b"@TSDB_SEGMENT_";
 ///
 /// [`Error::Sonnerie`] where `dir` holds a database of Sonnerie's and no store.
 pub(crate) fn check(dir: &Path) -> Result<(), Error> {
-    let is_store = ["MANIFEST", "MANIFEST.old"].iter().any(|name| dir.join(name).exists());
+    let is_store = ["MANIFEST", "MANIFEST.2"].iter().any(|name| dir.join(name).exists());
     if !is_store && is_sonnerie(dir) { Err(Error::Sonnerie(dir.to_owned())) } else { Ok(()) }
 }
 

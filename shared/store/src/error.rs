@@ -153,7 +153,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
-            Error::NoStore(dir) => write!(f, "no store in {}: MANIFEST is missing", dir.display()),
+            Error::NoStore(dir) => {
+                write!(f, "no store in {}: neither MANIFEST nor MANIFEST.2 is there", dir.display())
+            }
             Error::Locked(path) => write!(f, "{} is locked by another process", path.display()),
             Error::Waited { path, holder } => {
                 write!(f, "{} has been locked for 10 s by {holder}; given up", path.display())

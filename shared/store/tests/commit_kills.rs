@@ -55,6 +55,7 @@ fn values(dir: &Path) -> Vec<f64> {
     dots.iter().map(|dot| dot.value).collect()
 }
 
+/// Shows P30.
 #[test]
 fn an_acknowledged_commit_stands_behind_whatever_a_killed_one_had_written() {
     let mut cases = 0;
@@ -93,7 +94,7 @@ fn an_acknowledged_commit_stands_behind_whatever_a_killed_one_had_written() {
     assert!(cases > 100, "{cases} cases");
 }
 
-/// What fails is tried again in a new writer, as a collector does.
+/// Shows P31. What fails is tried again in a new writer, as a collector does.
 #[test]
 fn what_was_said_to_have_failed_never_counts_not_even_after_a_power_cut() {
     let mut random = Random::from_env();

@@ -231,6 +231,7 @@ fn everything(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
     found.sort();
 }
 
+/// Shows P32.
 #[test]
 fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
     let root = tempfile::tempdir().unwrap();

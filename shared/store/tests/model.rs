@@ -345,7 +345,7 @@ fn a_directory_without_a_store_is_said_to_be_none() {
     std::fs::create_dir(&empty).unwrap();
     let all = Deletion { pattern: Pattern::new("%"), first_key: None, last_key: None, range: TimeRange::ALL };
     for dir in [missing, empty] {
-        let expected = format!("no store in {}: MANIFEST is missing", dir.display());
+        let expected = format!("no store in {}: neither MANIFEST nor MANIFEST.2 is there", dir.display());
         let outcomes = [
             Reader::open(&dir).map(drop),
             dotter_store::delete(&dir, &all),
