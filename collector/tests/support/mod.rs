@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+#[path = "../../../shared/intake/src/random.rs"]
 pub(crate) mod random;
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -5,7 +5,8 @@
 //!
 //! Always true: LOCK is taken only while MANIFEST.lock is held, and MANIFEST.lock is then held until the log is
 //! settled. So a process that holds MANIFEST.lock and finds LOCK free sees everything that earlier writers have left.
-//! A process that finds LOCK held knows that the writer lives, and that the sequence it has published is the truth.
+//! A process that finds LOCK held knows that the writer lives; it takes its place behind the last whole frame, since the
+//! published words may be older than the last acknowledged frame.
 
 use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
@@ -60,7 +61,14 @@ impl Manifest {
             return Ok(sequence);
         }
         let sequence = sequence.max(counts.sequence);
-        let begun = wal::create(layout, self, (last.id, counts.bytes), last.id + 1, sequence + 1, None);
+        let begun = wal::create(
+            layout,
+            (self.store, self.lineage),
+            (last.id, counts.bytes),
+            last.id + 1,
+            sequence + 1,
+            None,
+        );
         if begun.is_err() {
             self.fixed = Some((last.id, counts.bytes));
         }

@@ -155,7 +155,14 @@ impl Writer {
             closed.push(before);
         }
         let file_id = before.0.max(list.wal_first - 1) + 1;
-        let log = Log::begin(&layout, &list, before, file_id, last_sequence + 1, wal_file_bytes)?;
+        let log = Log::begin(
+            &layout,
+            (list.store, list.lineage),
+            before,
+            file_id,
+            last_sequence + 1,
+            wal_file_bytes,
+        )?;
         Ok(Writer {
             store: list.store,
             log,

@@ -42,7 +42,6 @@ pub(crate) struct Stamp {
 
 /// The stamp of the list as it is now.
 pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
-    old::refuse(layout)?;
     for path in copies::paths(layout) {
         let file = match open(&path) {
             Err(error) if error.is_not_found() => continue,
@@ -50,10 +49,15 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
         };
         let meta = file.metadata().map_err(Error::io("look at", &path))?;
         let published = read_published_surely(&file, &path)?;
+        if published.is_none() {
+            // A list of version 0 has no such words.
+            old::refuse(layout)?;
+        }
         let nothing = Published { bytes: meta.len(), sequence: 0, boot: [0; 16] };
         let Published { bytes: until, sequence, boot } = published.unwrap_or(nothing);
         return Ok(Stamp { inode: meta.ino(), until, boot, sequence });
     }
+    old::refuse(layout)?;
     if rebuild::is_possible(layout) {
         // Somebody removed both: the list is rebuilt, until the next edit puts it there again.
         return Ok(Stamp { inode: 0, until: 0, boot: [0; 16], sequence: 0 });
@@ -147,7 +151,7 @@ fn read_both(layout: &Layout) -> Result<Manifest, Error> {
     rebuild::rebuild(layout, folded)
 }
 
-/// Reads the file of finished rings that the list names; `false` where a later edit has replaced that file meanwhile.
+/// Reads the file of finished rings that the list names; `false` where it is not there, which the ledger then says.
 fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error> {
     let Some(file) = &manifest.ledger_file else { return Ok(true) };
     let finished = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)?;

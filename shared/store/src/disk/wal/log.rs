@@ -14,9 +14,9 @@ use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
 use crate::error::Error;
 use crate::format::ledger::LaneRecords;
+use crate::format::listing::StoreId;
 use crate::format::log::frame::{FrameKind, push_frame};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
-use crate::format::manifest::Manifest;
 use crate::format::wal::groups::{Grouping, encode_dots};
 use crate::format::wal::names::Declared;
 use crate::format::wal::payload::{FinishFrame, RecordsFrame, encode_names};
@@ -36,7 +36,7 @@ const NAMES_BYTES: usize = 1 << 20;
 pub(crate) struct Log {
     layout: Layout,
     /// Whose log it is: store and lineage.
-    list: Manifest,
+    ids: (StoreId, StoreId),
     file: File,
     path: PathBuf,
     file_id: u64,
@@ -91,17 +91,16 @@ impl Log {
     /// - `file_id`: the least id that the file may have
     pub(crate) fn begin(
         layout: &Layout,
-        list: &Manifest,
+        ids: (StoreId, StoreId),
         before: (u64, u64),
         file_id: u64,
         next_sequence: u64,
         file_bytes: u64,
     ) -> Result<Log, Error> {
-        let list = Manifest { store: list.store, lineage: list.lineage, ..Manifest::default() };
-        let (file_id, file, path) = create(layout, &list, before, file_id, next_sequence, Some(file_bytes))?;
+        let (file_id, file, path) = create(layout, ids, before, file_id, next_sequence, Some(file_bytes))?;
         Ok(Log {
             layout: layout.clone(),
-            list,
+            ids,
             file,
             path,
             file_id,
@@ -348,7 +347,7 @@ impl Log {
         let before = (self.file_id, self.synced);
         let file_bytes = Some(self.file_bytes);
         let (file_id, file, path) =
-            create(&self.layout, &self.list, before, self.file_id + 1, self.next_sequence, file_bytes)?;
+            create(&self.layout, self.ids, before, self.file_id + 1, self.next_sequence, file_bytes)?;
         (self.file, self.path) = (file, path);
         self.file_id = file_id;
         self.synced = HEADER_BYTES as u64;
@@ -364,7 +363,7 @@ impl Log {
     /// After a failure: makes a new file whose header says that only the published bytes of this one count.
     pub(crate) fn void(&self) -> Result<(), Error> {
         let before = self.published();
-        create(&self.layout, &self.list, before, self.file_id + 1, self.synced_sequence + 1, None).map(drop)
+        create(&self.layout, self.ids, before, self.file_id + 1, self.synced_sequence + 1, None).map(drop)
     }
 
     /// Where in the file the next frame goes.
@@ -395,12 +394,13 @@ fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
 /// Makes a WAL file, whose header is synced before the file can hold a frame: the header says how many bytes of the
 /// file before count. Returns its id, the file and its path.
 ///
+/// - the ids of the store and of its lineage
 /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
 /// - `file_id`: the least id that it may have
 /// - `room`: bytes to preallocate; where the disk has less, the file grows as it is written
 pub(crate) fn create(
     layout: &Layout,
-    list: &Manifest,
+    (store, lineage): (StoreId, StoreId),
     before: (u64, u64),
     file_id: u64,
     first_sequence: u64,
@@ -409,7 +409,6 @@ pub(crate) fn create(
     let disk = &layout.disk;
     let number = free_id(layout, file_id);
     let path = layout.wal(number);
-    let Manifest { store, lineage, .. } = *list;
     let header =
         Header { store, lineage, number, first_sequence, before_id: before.0, before_bytes: before.1 };
     let published = Published { bytes: HEADER_BYTES as u64, sequence: first_sequence - 1, boot: this_boot() };
