@@ -221,6 +221,8 @@ pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     if let Err(error) = dotter_store::survive_truncation() {
         log.info(&format!("cannot guard against segments that are cut short: {error}"));
     }
+    // A reader of many segments keeps a file open for each.
+    dotter_store::allow_many_files();
     let Some(writer) = open(&options.data, stop, log)? else { return Ok(()) };
     let collector = Collector::start(options, writer, log)?;
     log.info(&format!("listening on http://{}", collector.doors.server.local_addr()));

@@ -96,6 +96,8 @@ pub fn run(args: Args) -> Result<(), Error> {
     if let Err(error) = dotter_store::survive_truncation() {
         log.info(&format!("cannot guard against segments that are cut short: {error}"));
     }
+    // A reader of many segments keeps a file open for each.
+    dotter_store::allow_many_files();
     let secret = dotter_daemon::token(args.token_file.as_deref()).map_err(Error::Token)?;
     let token = secret.map(|secret| Token::from_env_value(secret.as_str())).transpose()?;
     let stop = stop_on_signals().map_err(Error::Signals)?;

@@ -52,6 +52,8 @@ fn main() -> ExitCode {
     // From here on a page of a segment that cannot be read is an error. Where the system does not allow that, it ends
     // the process.
     let _ = dotter_store::survive_truncation();
+    // A reader of many segments keeps a file open for each.
+    dotter_store::allow_many_files();
     let mut out = io::BufWriter::with_capacity(PIPE_BYTES, io::stdout().lock());
     let outcome = run(&args, &mut out).and_then(|code| {
         out.flush().map_err(Error::Output)?;

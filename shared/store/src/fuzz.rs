@@ -9,6 +9,8 @@ use crate::format::ledger::{Finished, Ledger};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
 use crate::format::manifest::edit::{Edit, deletes};
+use crate::format::segment::keys::{KeyBlock, Top};
+use crate::format::segment::tail::{HEADER_BYTES, put_top};
 use crate::format::segment::{Meta, Tail};
 use crate::format::wal::{Items, Names, apply, count_by_id, count_dots, frames as whole_frames};
 use crate::read::segment::Segment;
@@ -113,42 +115,51 @@ pub fn finished(bytes: &[u8]) {
     }
 }
 
-/// A segment whose checksums are right: chunks, index and meta as given, between 0xFE, with two series in it.
+/// A segment whose checksums are right: chunks, the rest of a shared block, two entries and a column of meta as given,
+/// between 0xFE, with two series in it.
 pub fn segment(bytes: &[u8]) {
-    let mut parts = bytes.splitn(3, |byte| *byte == 0xFE);
+    let mut parts = bytes.splitn(5, |byte| *byte == 0xFE);
     let mut part = || parts.next().unwrap_or_default();
-    let (chunks, index, meta) = (part(), part(), part());
-    let mut keys = fst::MapBuilder::memory();
-    keys.insert("a", 0).expect("in order");
-    keys.insert("b", index.len() as u64 / 2).expect("in order");
-    let keys = keys.into_inner().expect("it is in memory");
+    let (chunks, shared, entries, meta) = (part(), part(), [part(), part()], part());
+    let checked = |bytes: &[u8]| [&crc32c::crc32c(bytes).to_le_bytes(), bytes].concat();
     let mut file = [b"DOTTRSEG".as_slice(), &[0; 8], chunks].concat();
-    let index_at = file.len() as u64;
-    file.extend_from_slice(index);
-    let fst_at = file.len() as u64;
-    file.extend_from_slice(&keys);
+    let shared = checked(shared);
+    file.extend_from_slice(&shared);
+    let keys_at = file.len() as u64;
+    let mut keys = KeyBlock::default();
+    keys.push(b"a", entries[0]);
+    keys.push(b"b", entries[1]);
+    let shared_bytes = [shared.len() as u64; 2];
+    keys.end(HEADER_BYTES as u64, chunks.len() as u64, shared_bytes[..1].iter().copied(), &mut file);
+    let mut top = Top::new(keys_at as usize);
+    top.push(b"a", file.len() - keys_at as usize).expect("a small file");
     let meta_at = file.len() as u64;
-    file.extend_from_slice(meta);
-    let checksum = crc32c::crc32c(&file[index_at as usize..]);
+    match meta.is_empty() {
+        true => Meta::default().encode(&mut file),
+        false => file.extend_from_slice(&[meta, &crc32c::crc32c(meta).to_le_bytes()].concat()),
+    }
+    let top_at = file.len() as u64;
+    put_top(&[Shape::number()], &top, &mut file);
     let tail = Tail {
         level: 0,
         store: StoreId([0; 16]),
         number: 1,
         edit: 1,
         order: Order { sequence: 1, generation: 1 },
-        index_at,
-        fst_at,
+        keys_at,
         meta_at,
+        top_at,
         first_time: Timestamp::MIN,
         last_time: Timestamp::MAX,
         dots: 1,
         series: 2,
         first_number: 1,
         together: 1,
+        checksum: crc32c::crc32c(&file),
         meta: Meta::default(),
         bytes: 0,
     };
-    file.extend_from_slice(&tail.encode(checksum));
+    file.extend_from_slice(&tail.encode());
     let path = std::env::temp_dir().join(format!("dotter-fuzz-{}-0000000000000001", std::process::id()));
     std::fs::write(&path, &file).expect("there is room for a small file");
     // Listed as what it says of itself.

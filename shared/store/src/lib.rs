@@ -20,6 +20,7 @@ pub mod fuzz;
 #[path = "../../dot/tests/support/mod.rs"]
 mod trial;
 
+pub use disk::content::allow_many_files;
 pub use disk::manifest::rebuilt;
 pub use disk::rules::WatchedRules;
 pub use dotter_guard::survive_truncation;

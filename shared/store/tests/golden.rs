@@ -1,5 +1,5 @@
-//! The bytes of version 1, pinned: from an empty store with a fixed name, fixed commits give the very files that
-//! are kept in `golden/v1`; and those files read back as what was committed.
+//! The bytes of version 2, pinned: from an empty store with a fixed name, fixed commits give the very files that
+//! are kept in `golden/v2`; and those files read back as what was committed.
 //!
 //! `DOTTER_GOLDEN=write` writes them anew.
 
@@ -184,11 +184,11 @@ fn bytes(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Shows what a build of version 1 writes, on a disk with fixed random numbers and in a boot of its own.
+/// Shows what a build of version 2 writes, on a disk with fixed random numbers and in a boot of its own.
 #[test]
 fn fixed_commits_give_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let (begin, kept) = (golden().join("empty"), golden().join("v1"));
+    let (begin, kept) = (golden().join("empty"), golden().join("v2"));
     let is_written = std::env::var_os("DOTTER_GOLDEN").is_some();
     disk::in_boot([0xb0; 16], || {
         if is_written {
@@ -233,10 +233,18 @@ fn everything(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
 
 /// Shows P32.
 #[test]
-fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
+fn stores_of_earlier_versions_are_refused_by_everybody_and_not_touched() {
+    // Of version 0 the list has a second name; of version 1 it has a copy.
+    for (version, copy) in [(0, "MANIFEST.old"), (1, "MANIFEST.2")] {
+        is_refused(version, copy);
+    }
+}
+
+/// - `second`: the name of the other file that has the list
+fn is_refused(version: u32, second: &str) {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("store");
-    copy(&golden().join("version-0"), &dir);
+    copy(&golden().join(format!("version-{version}")), &dir);
     let mut before = Vec::new();
     everything(&dir, &mut before);
     type Way<'a> = (&'a str, &'a dyn Fn() -> Option<Error>);
@@ -255,7 +263,7 @@ fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
     for damaged in [false, true] {
         if damaged {
             // What is damaged of it is not made again.
-            fs::copy(dir.join("MANIFEST"), dir.join("MANIFEST.old")).unwrap();
+            fs::copy(dir.join("MANIFEST"), dir.join(second)).unwrap();
             fs::write(dir.join("MANIFEST"), b"rubbish").unwrap();
             before.clear();
             everything(&dir, &mut before);
@@ -264,7 +272,7 @@ fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
             let error = refused().unwrap_or_else(|| panic!("{way} is refused"));
             let dir = dir.display();
             let expected = format!(
-                "{dir}: store format 0, this build reads 1: with the build that made it 'dotter-store -d {dir} \
+                "{dir}: store format {version}, this build reads 2: with the build that made it 'dotter-store -d {dir} \
                  export', then 'dotter-store -d NEW import'"
             );
             assert_eq!(error.to_string(), expected, "{way}");
@@ -278,7 +286,7 @@ fn a_store_of_version_0_is_refused_by_everybody_and_not_touched() {
 #[test]
 fn the_files_kept_read_as_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden().join("v1"), dir.path());
+    copy(&golden().join("v2"), dir.path());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
     let names: Vec<_> = snapshot.series().collect();
     let expected = ["app.calls;instance=worker-3", "host.load", "log", "request", "walk"];

@@ -2,6 +2,7 @@
 
 pub(crate) mod steps;
 
+pub(crate) mod content;
 pub(crate) mod layout;
 pub(crate) mod map;
 

@@ -8,6 +8,13 @@ use crate::error::Error;
 use crate::format::bytes::u32_at;
 use crate::format::log::header::VERSION;
 
+/// Whether a file is a list of another version.
+pub(crate) fn is_other(file: &File) -> bool {
+    let mut bytes = [0; 12];
+    let read = file.read_exact_at(&mut bytes, 0);
+    read.is_ok() && &bytes[..8] == b"DOTTRMAN" && u32_at(&bytes, 8) != VERSION
+}
+
 /// Refuses a store of another version. Called before any lock is taken and before any file is changed.
 ///
 /// # Errors
@@ -18,7 +25,7 @@ pub(crate) fn refuse(layout: &Layout) -> Result<(), Error> {
     // Only version 0 has MANIFEST.old. It tells the version where MANIFEST is damaged or missing.
     for path in [layout.manifest(), layout.manifest_copy(), layout.dir.join("MANIFEST.old")] {
         let mut bytes = [0; 48];
-        // 48 bytes are the header of version 0; that of version 1 is longer.
+        // 48 bytes are the header of version 0; those of later versions are longer.
         let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, 0));
         if read.is_err() || &bytes[..8] != b"DOTTRMAN" {
             continue;

@@ -1,30 +1,44 @@
-//! Reading the tail and the meta of a segment file, which are at its end.
+//! Reading the end of a segment file: meta, top index and tail.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use dotter_dot::Shape;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::error::Error;
+use crate::format::segment::keys::Top;
 use crate::format::segment::tail::{TAIL_BYTES, Tail};
 
 impl Tail {
-    /// Reads tail and meta of a segment file, and checks the index too.
+    /// Reads tail and meta of a segment file, and checks the top index too.
     pub(crate) fn read(path: &Path) -> Result<Tail, Error> {
         let file = open(path)?;
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
-        let mut bytes = [0; TAIL_BYTES];
-        let Some(at) = length.checked_sub(TAIL_BYTES as u64) else {
-            return Err(Error::damaged(path, 0, format!("{length} bytes are too few for a segment")));
-        };
-        file.read_exact_at(&mut bytes, at).map_err(Error::io("read", path))?;
-        let (mut tail, checksum) = Tail::decode(&bytes, path, length)?;
-        let mut rest = vec![0; (at - tail.index_at) as usize];
-        file.read_exact_at(&mut rest, tail.index_at).map_err(Error::io("read", path))?;
-        tail.meta = tail.check(&rest, checksum, path)?;
-        Ok(tail)
+        Ok(read_end(length, path, &|bytes, at| file.read_exact_at(bytes, at))?.0)
     }
+}
+
+/// Reads the end of a segment: its tail with the meta, its shapes and its key blocks.
+///
+/// - `read_at`: fills a buffer with the bytes of the file from an offset on
+pub(crate) fn read_end(
+    length: u64,
+    path: &Path,
+    read_at: &dyn Fn(&mut [u8], u64) -> io::Result<()>,
+) -> Result<(Tail, Vec<Shape>, Top), Error> {
+    let mut bytes = [0; TAIL_BYTES];
+    let Some(at) = length.checked_sub(TAIL_BYTES as u64) else {
+        return Err(Error::damaged(path, 0, format!("{length} bytes are too few for a segment")));
+    };
+    read_at(&mut bytes, at).map_err(Error::io("read", path))?;
+    let mut tail = Tail::decode(&bytes, path, length)?;
+    let mut rest = vec![0; (at - tail.meta_at) as usize];
+    read_at(&mut rest, tail.meta_at).map_err(Error::io("read", path))?;
+    let (shapes, top) = tail.take_end(&rest, path)?;
+    Ok((tail, shapes, top))
 }
 
 pub(crate) fn open(path: &Path) -> Result<File, Error> {

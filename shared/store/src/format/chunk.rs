@@ -19,7 +19,8 @@ const CHUNK_ROW_BYTES: usize = 1 << 20;
 const ROW_BYTES_LIMIT: usize = CHUNK_ROW_BYTES + ROW_BYTES_MAX;
 const _: () = assert!(ROW_BYTES_LIMIT <= texts::HEAP_BYTES_MAX, "a column's texts fit into a chunk");
 
-const CLOCK: u8 = 1;
+/// Flag of a chunk or shared block: its times are clock stamps.
+pub(crate) const CLOCK: u8 = 1;
 
 /// How many of the first dots of `part`, which all have `shape`, fit into one chunk.
 pub(crate) fn fitting(run: &Column, part: Range<usize>, shape: &Shape, dots_max: usize) -> usize {
@@ -54,7 +55,7 @@ pub(crate) fn encode(run: &Column, part: Range<usize>, shape: &Shape, clock: boo
 }
 
 /// Appends a column as a codec encodes it: its tag, its size in bytes unless it is the last column, its bytes.
-fn put_column(out: &mut Vec<u8>, last: bool, encode: impl FnOnce(&mut Vec<u8>) -> u8) {
+pub(crate) fn put_column(out: &mut Vec<u8>, last: bool, encode: impl FnOnce(&mut Vec<u8>) -> u8) {
     let at = out.len();
     out.push(0);
     if last {
@@ -151,7 +152,7 @@ fn decode_rest(
     }
 }
 
-fn take_column<'a>(fields: &mut Fields<'a>, last: bool) -> Option<(u8, &'a [u8])> {
+pub(crate) fn take_column<'a>(fields: &mut Fields<'a>, last: bool) -> Option<(u8, &'a [u8])> {
     let tag = fields.byte()?;
     let bytes = if last { fields.0.len() } else { fields.number()? };
     Some((tag, fields.bytes(bytes)?))

@@ -46,6 +46,12 @@ pub(crate) struct SegmentEntry {
     pub(crate) purged: u64,
     /// The store it belongs to.
     pub(crate) store: StoreId,
+    /// The names of its first and last series.
+    pub(crate) names: (String, String),
+    /// Bytes of its top index.
+    pub(crate) top_bytes: u64,
+    /// CRC-32C of all its bytes before the tail.
+    pub(crate) checksum: u32,
 }
 
 /// How many hex digits the number has that a file's name ends in.
@@ -91,9 +97,13 @@ impl SegmentEntry {
             self.dots,
             self.series,
             self.purged,
+            self.top_bytes,
         ] {
             put_varint(out, field);
         }
+        out.extend_from_slice(&self.checksum.to_le_bytes());
+        put_text(out, &self.names.0);
+        put_text(out, &self.names.1);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
@@ -108,6 +118,9 @@ impl SegmentEntry {
             dots: fields.varint()?,
             series: fields.varint()?,
             purged: fields.varint()?,
+            top_bytes: fields.varint()?,
+            checksum: u32::from_le_bytes(fields.array()?),
+            names: (fields.text()?.to_owned(), fields.text()?.to_owned()),
         })
     }
 }
@@ -146,6 +159,9 @@ mod tests {
             order: Order { sequence: 7, generation: 9 },
             level: 1,
             store: StoreId([3; 16]),
+            names: ("a".to_owned(), "z;tag=é".to_owned()),
+            top_bytes: 300,
+            checksum: 0xfedc_ba98,
             ..SegmentEntry::default()
         };
         let mut bytes = Vec::new();

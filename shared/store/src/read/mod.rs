@@ -1,6 +1,9 @@
 //! Reading a store: snapshots of segments and of the live log, scans, filters, steps of archives, checks.
 
 pub(crate) mod segment;
+pub(crate) mod shared;
+
+pub(crate) mod names;
 
 pub(crate) mod head;
 

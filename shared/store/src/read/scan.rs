@@ -134,7 +134,7 @@ impl Scan {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    /// The system's. What is damaged is left out and counted.
     pub fn rows(
         &mut self,
         name: &str,
@@ -164,7 +164,7 @@ impl Scan {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense; numbers read by then have been appended.
+    /// The system's; numbers read by then have been appended. What is damaged is left out and counted.
     pub fn read(&mut self, name: &str, range: TimeRange, out: &mut Vec<Dot>) -> Result<(), Error> {
         self.pieces(name, range, |explicit, clock, until| {
             let end = until.map_or(clock.len(), |until| clock.times().partition_point(|time| *time < until));
@@ -229,11 +229,12 @@ impl Scan {
                 && segment.meets(range)
             {
                 let hidden = self.hidden.get(number);
-                segment.chunks(name, Some(range), |chunk| {
+                let listed = segment.chunks(name, Some(range), |chunk| {
                     if !hidden.is_some_and(|hidden| hidden.covers(chunk.first.nanos(), chunk.last.nanos())) {
                         self.listed.push((number, chunk));
                     }
-                })?;
+                });
+                self.snapshot.inner.or_left_out(listed)?;
             }
         }
         Ok(())

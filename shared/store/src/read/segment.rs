@@ -1,89 +1,41 @@
-//! A mapped segment.
+//! An open segment.
 //!
-//! Opening it compares the file with its listing, and checks index and fst against their checksum. A chunk is checked
-//! when it is read.
+//! Opening it compares the file with its listing, and checks tail, meta and top index. A key block, a shared block and
+//! a chunk are each checked when they are read, so damage costs the series of that block or chunk and no other.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
-use fst::{IntoStreamer, Streamer};
 
-use crate::disk::map::Map;
-use crate::disk::segment::open;
+use crate::disk::content::{Bytes, Content};
+use crate::disk::segment::{open, read_end};
 use crate::error::Error;
 use crate::format::bytes::Fields;
 use crate::format::chunk;
 use crate::format::listing::{Order, SegmentEntry};
-use crate::format::segment::entry::{self, ChunkRef};
-use crate::format::segment::tail::{TAIL_BYTES, Tail};
-use crate::format::shapes::take_shape;
+use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
+use crate::format::segment::keys::{self, Keyed, Top, Walk};
+use crate::format::segment::shared::Shared;
 use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::read::shared;
 
 /// One live segment, open for reading.
 pub(crate) struct Segment {
     path: PathBuf,
-    map: Arc<Map>,
-    index_at: usize,
-    /// The offset in the index at which the entries of series begin, behind the shapes.
-    entries_at: usize,
-    fst_at: usize,
+    content: Content,
+    /// The number of this open segment in this process.
+    number: u64,
+    /// Where the chunks end.
+    keys_at: usize,
     shapes: Vec<Shape>,
-    keys: fst::Map<Part>,
+    top: Top,
+    /// A bit for each key block: whether it matched its checksum.
+    checked: Vec<AtomicU64>,
     entry: SegmentEntry,
-}
-
-/// A part of a mapped file.
-struct Part {
-    map: Arc<Map>,
-    from: usize,
-    until: usize,
-}
-
-impl AsRef<[u8]> for Part {
-    fn as_ref(&self) -> &[u8] {
-        &self.map[self.from..self.until]
-    }
-}
-
-/// Series names in order.
-pub(crate) struct SegmentNames<'a> {
-    stream: fst::map::Stream<'a>,
-}
-
-impl Iterator for SegmentNames<'_> {
-    type Item = SeriesName;
-
-    fn next(&mut self) -> Option<SeriesName> {
-        loop {
-            // A name was valid when it was written, and the checksum says its bytes are what they were then.
-            if let Ok(name) = SeriesName::from_bytes(self.stream.next()?.0) {
-                return Some(name);
-            }
-        }
-    }
-}
-
-/// Calls `each` with every series name of some segments that begins with `prefix`, once, in order.
-pub(crate) fn names_of<'a>(
-    segments: impl IntoIterator<Item = &'a Segment>,
-    prefix: &str,
-    mut each: impl FnMut(&str),
-) {
-    let mut union = fst::map::OpBuilder::new();
-    for segment in segments {
-        union.push(segment.keys.range().ge(prefix));
-    }
-    let mut names = union.union();
-    while let Some((name, _)) = names.next() {
-        if !name.starts_with(prefix.as_bytes()) {
-            return;
-        }
-        // A name was valid when it was written, and the checksum says its bytes are what they were then.
-        if let Ok(name) = std::str::from_utf8(name) {
-            each(name);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -99,24 +51,25 @@ impl Segment {
     ///
     /// [`Error::Damaged`] where the file is not whole, or is another segment than the one listed.
     pub(crate) fn open(path: &Path, entry: &SegmentEntry) -> Result<Segment, Error> {
-        let file = open(path)?;
-        let map = Arc::new(Map::new(&file).map_err(Error::io("map", path))?);
-        let (Some((body, last)), length) = (map.split_last_chunk::<TAIL_BYTES>(), map.len() as u64) else {
-            return Err(Error::damaged(path, 0, format!("{} bytes are too few for a segment", map.len())));
-        };
-        let (mut tail, checksum) = Tail::decode(last, path, length)?;
-        tail.meta = tail.check(&body[tail.index_at as usize..], checksum, path)?;
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let content = Content::open(open(path)?).map_err(Error::io("map", path))?;
+        let (tail, shapes, top) = read_end(content.len(), path, &|bytes, at| {
+            let at = at as usize;
+            bytes.copy_from_slice(&content.get(at..at + bytes.len())?);
+            Ok(())
+        })?;
         tail.compare(entry, path)?;
-        let (fst_at, meta_at) = (tail.fst_at as usize, tail.meta_at as usize);
-        let keys = fst::Map::new(Part { map: map.clone(), from: fst_at, until: meta_at })
-            .map_err(|error| Error::damaged(path, tail.fst_at, format!("no series map: {error}")))?;
-        let index_at = tail.index_at as usize;
-        let mut fields = Fields(&body[index_at..fst_at]);
-        let shapes = take_shapes(&mut fields)
-            .ok_or_else(|| Error::damaged(path, tail.index_at, "shapes that make no sense"))?;
-        let entries_at = fst_at - fields.0.len();
-        let (path, entry) = (path.to_owned(), entry.clone());
-        Ok(Segment { path, index_at, entries_at, fst_at, shapes, keys, entry, map })
+        Ok(Segment {
+            path: path.to_owned(),
+            // Relaxed, here and below: counts and marks that nothing else depends on.
+            number: OPENED.fetch_add(1, Relaxed),
+            keys_at: tail.keys_at as usize,
+            shapes,
+            checked: (0..top.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            top,
+            entry: entry.clone(),
+            content,
+        })
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -129,7 +82,7 @@ impl Segment {
 
     /// Bytes of all chunks.
     pub(crate) fn chunk_bytes(&self) -> u64 {
-        self.index_at as u64
+        self.keys_at as u64
     }
 
     /// The spans of time in which its dots of a series are hidden.
@@ -141,40 +94,46 @@ impl Segment {
         range.meets(self.entry.first_time, self.entry.last_time)
     }
 
-    /// Every series name from `start` on, in order.
-    pub(crate) fn names(&self, start: &str) -> SegmentNames<'_> {
-        SegmentNames { stream: self.keys.range().ge(start).into_stream() }
+    /// Every series from the name `start` on, in order. A key block that is damaged is an error, and the walk goes on
+    /// behind it.
+    pub(crate) fn series(&self, start: &str) -> SegmentSeries<'_> {
+        SegmentSeries {
+            next: self.top.find(start.as_bytes()).unwrap_or(0),
+            ..SegmentSeries::new(self, start)
+        }
+    }
+
+    /// The names of every series from `start` on, in order.
+    pub(crate) fn names(&self, start: &str) -> impl Iterator<Item = Result<SeriesName, Error>> + use<'_> {
+        let mut series = self.series(start);
+        std::iter::from_fn(move || Some(series.next()?.and_then(|()| series.name())))
     }
 
     /// Whether it has dots of a series.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.keys.contains_key(name)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the key block that would have the series does not match its checksum.
+    pub(crate) fn has(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.find(name)?.is_some())
     }
 
     /// Calls `each` with the chunks of a series that overlap `range`: those with explicit times first, each kind in
     /// time order. An unknown series has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where the key block or a shared block of the series does not match its checksum, or makes no
+    /// sense.
     pub(crate) fn chunks(
         &self,
         name: &str,
         range: Option<TimeRange>,
-        mut each: impl FnMut(ChunkRef),
+        each: impl FnMut(ChunkRef),
     ) -> Result<(), Error> {
-        if let Some(at) = self.keys.get(name) {
-            self.fields_at(at)
-                .and_then(|mut fields| {
-                    let (shapes, end) = (self.shapes.len(), self.index_at);
-                    entry::take_chunks(&mut fields, shapes, end, range, &mut each)
-                })
-                .ok_or_else(|| self.senseless(at, name))?;
-        }
-        self.check_whole()
-    }
-
-    /// Fails where a page of the file could not be read: the index may then have been read as zeros.
-    fn check_whole(&self) -> Result<(), Error> {
-        match self.map.is_broken() {
-            true => Err(Error::damaged(&self.path, 0, "bytes that the disk could not give")),
-            false => Ok(()),
+        match self.find(name)? {
+            Some((block, bytes, keyed)) => self.chunks_of(block, &bytes, &keyed, range, each),
+            None => Ok(()),
         }
     }
 
@@ -187,10 +146,10 @@ impl Segment {
 
     /// The shape of the dot of a series that was committed last.
     pub(crate) fn latest_shape(&self, name: &str) -> Result<Option<&Shape>, Error> {
-        let Some(at) = self.keys.get(name) else { return Ok(None) };
-        let number =
-            self.fields_at(at).and_then(|mut fields| entry::latest_shape(&mut fields, self.shapes.len()));
-        Ok(Some(&self.shapes[number.ok_or_else(|| self.senseless(at, name))?]))
+        match self.find(name)? {
+            Some((block, bytes, keyed)) => self.latest_of(block, &bytes, &keyed).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The shape of a chunk of this segment.
@@ -198,23 +157,14 @@ impl Segment {
         &self.shapes[chunk.shape]
     }
 
-    fn fields_at(&self, at: u64) -> Option<Fields<'_>> {
-        self.map[self.entries_at..self.fst_at].get(usize::try_from(at).ok()?..).map(Fields)
-    }
-
-    fn senseless(&self, at: u64, name: &str) -> Error {
-        let what = format!("the index entry of {name} makes no sense");
-        Error::damaged(&self.path, (self.entries_at as u64).saturating_add(at), what)
-    }
-
-    /// The bytes of a chunk.
+    /// The bytes of a chunk that is in no shared block.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] where its checksum does not match.
-    pub(crate) fn bytes(&self, chunk: &ChunkRef) -> Result<&[u8], Error> {
-        let bytes = &self.map[chunk.at..chunk.at + chunk.bytes];
-        chunk::check(bytes).map_err(|what| Error::damaged(&self.path, chunk.at as u64, what))?;
+    pub(crate) fn bytes(&self, chunk: &ChunkRef) -> Result<Bytes<'_>, Error> {
+        let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
+        chunk::check(&bytes).map_err(|what| self.damaged(chunk.at, what))?;
         Ok(bytes)
     }
 
@@ -240,13 +190,229 @@ impl Segment {
     ) -> Result<(), Error> {
         #[cfg(test)]
         CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);
-        let bytes = &self.map[chunk.at..chunk.at + chunk.bytes];
+        if let Some(Within { place, .. }) = chunk.within {
+            let ChunkRef { at, bytes, clock, shape, .. } = *chunk;
+            let (block, dots) = self.shared(&SharedRef { at, bytes, place, clock, shape })?;
+            out.extend(block.dots(), dots);
+            return Ok(());
+        }
+        let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
         let until = until.map(Timestamp::nanos);
-        chunk::decode(bytes, self.shape(chunk), chunk.clock, until, out)
-            .map_err(|what| Error::damaged(&self.path, chunk.at as u64, what))
+        let before = out.len();
+        chunk::decode(&bytes, self.shape(chunk), chunk.clock, until, out)
+            .and_then(|()| self.check_again(|| chunk::check(&bytes).map(|_| ())))
+            .map_err(|what| {
+                out.truncate(before);
+                self.damaged(chunk.at, what)
+            })
+    }
+
+    /// A shared block that has dots of a series, and where they are in it.
+    fn shared(&self, part: &SharedRef) -> Result<(Rc<Shared>, Range<usize>), Error> {
+        let block = shared::block((self.number, part.at), || {
+            let bytes = self.get(part.at..part.at + part.bytes)?;
+            Shared::decode(&bytes, &self.shapes[part.shape], part.clock)
+                .and_then(|block| self.check_again(|| chunk::check(&bytes).map(|_| ())).map(|()| block))
+                .map_err(|what| self.damaged(part.at, what))
+        })?;
+        let dots = block.series(part.place);
+        let dots =
+            dots.ok_or_else(|| self.damaged(part.at, format!("no place {} in a shared block", part.place)))?;
+        Ok((block, dots))
+    }
+
+    /// Checks bytes once more where a page of the file has become zeros: that may have been after the first check.
+    fn check_again(&self, check: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+        if self.content.is_broken() { check() } else { Ok(()) }
+    }
+
+    /// As [`Self::check_again`], for a key block: a page of zeros reads as a block without the series.
+    fn check_block_again(&self, block: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.check_again(|| keys::check(bytes))
+            .map_err(|what| self.damaged(self.top.place(block).start, format!("key block: {what}")))
+    }
+
+    /// A key block that matches its checksum.
+    fn block(&self, block: usize) -> Result<Bytes<'_>, Error> {
+        let place = self.top.place(block);
+        let at = place.start;
+        let bytes = self.get(place)?;
+        let (word, bit) = (&self.checked[block / 64], 1 << (block % 64));
+        let is_checked = matches!(bytes, Bytes::Mapped(_)) && !self.content.is_broken();
+        if !(is_checked && word.load(Relaxed) & bit != 0) {
+            keys::check(&bytes).map_err(|what| self.damaged(at, format!("key block: {what}")))?;
+            word.fetch_or(bit, Relaxed);
+        }
+        Ok(bytes)
+    }
+
+    /// The series of a name: its key block, the bytes of that block, and its place in it.
+    fn find(&self, name: &str) -> Result<Option<(usize, Bytes<'_>, Keyed)>, Error> {
+        let Some(block) = self.top.find(name.as_bytes()) else { return Ok(None) };
+        let bytes = self.block(block)?;
+        let mut walk = Walk::default();
+        let keyed = walk
+            .begin(&bytes, self.keys_at)
+            .and_then(|()| walk.find(&bytes, name.as_bytes()))
+            .ok_or_else(|| self.senseless(block))?;
+        self.check_block_again(block, &bytes)?;
+        Ok(keyed.map(|keyed| (block, bytes, keyed)))
+    }
+
+    fn chunks_of(
+        &self,
+        block: usize,
+        bytes: &[u8],
+        keyed: &Keyed,
+        range: Option<TimeRange>,
+        mut each: impl FnMut(ChunkRef),
+    ) -> Result<(), Error> {
+        let mut failed = None;
+        let mut fields = Fields(&bytes[keyed.entry.clone()]);
+        let (shapes, end) = (self.shapes.len(), self.keys_at);
+        let taken =
+            entry::take_parts(&mut fields, keyed.placed, shapes, end, range, &mut |part| match part {
+                Part::Own(chunk) => each(chunk),
+                Part::Shared(part) => match self.chunk_of(&part) {
+                    Ok(chunk) if range.is_none_or(|range| range.meets(chunk.first, chunk.last)) => {
+                        each(chunk)
+                    }
+                    Ok(_) => {}
+                    Err(error) => failed = Some(error),
+                },
+            });
+        taken.ok_or_else(|| self.senseless(block))?;
+        self.check_block_again(block, bytes)?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Describes a part of a shared block as a chunk.
+    fn chunk_of(&self, part: &SharedRef) -> Result<ChunkRef, Error> {
+        let (block, dots) = self.shared(part)?;
+        let SharedRef { at, bytes, place, clock, shape } = *part;
+        let times = &block.dots().times()[dots];
+        let [first, last] = [times[0], times[times.len() - 1]].map(Timestamp::from_nanos);
+        let (dots, summary) = (times.len() as u64, None);
+        let within = Some(Within { place, bytes: bytes as u64 * dots / block.dots().len() as u64 });
+        Ok(ChunkRef { at, bytes, within, dots, first, last, clock, shape, summary })
+    }
+
+    fn latest_of(&self, block: usize, bytes: &[u8], keyed: &Keyed) -> Result<&Shape, Error> {
+        let number = entry::latest_shape(&mut Fields(&bytes[keyed.entry.clone()]), self.shapes.len());
+        Ok(&self.shapes[number.ok_or_else(|| self.senseless(block))?])
+    }
+
+    fn get(&self, range: Range<usize>) -> Result<Bytes<'_>, Error> {
+        let at = range.start;
+        self.content
+            .get(range)
+            .map_err(|error| self.damaged(at, format!("bytes that cannot be read: {error}")))
+    }
+
+    fn senseless(&self, block: usize) -> Error {
+        self.damaged(self.top.place(block).start, "a key block that makes no sense")
+    }
+
+    fn damaged(&self, at: usize, what: impl Into<String>) -> Error {
+        Error::damaged(&self.path, at as u64, what)
     }
 }
 
-fn take_shapes(fields: &mut Fields<'_>) -> Option<Vec<Shape>> {
-    (0..fields.count(3)?).map(|_| take_shape(fields)).collect()
+/// A walk over the series of a segment.
+pub(crate) struct SegmentSeries<'a> {
+    segment: &'a Segment,
+    /// The first name that is wanted.
+    start: String,
+    /// The key block that comes next.
+    next: usize,
+    block: Option<Bytes<'a>>,
+    walk: Walk,
+    keyed: Keyed,
+}
+
+impl<'a> SegmentSeries<'a> {
+    fn new(segment: &'a Segment, start: &str) -> SegmentSeries<'a> {
+        let (next, block, walk, keyed) = Default::default();
+        SegmentSeries { segment, start: start.to_owned(), next, block, walk, keyed }
+    }
+
+    /// Goes to the next series; `None` behind the last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] for each key block that cannot be read: its series are passed over.
+    pub(crate) fn next(&mut self) -> Option<Result<(), Error>> {
+        loop {
+            let Some(block) = &self.block else {
+                if self.next == self.segment.top.len() {
+                    return None;
+                }
+                self.next += 1;
+                let begun = self.segment.block(self.next - 1).and_then(|block| {
+                    let begun = self.walk.begin(&block, self.segment.keys_at);
+                    begun.map(|()| block).ok_or_else(|| self.segment.senseless(self.next - 1))
+                });
+                match begun {
+                    Ok(block) => self.block = Some(block),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            let step = self.walk.next(block);
+            if let Err(error) = self.segment.check_block_again(self.next - 1, block) {
+                self.block = None;
+                return Some(Err(error));
+            }
+            match step {
+                Some(Some(_)) if self.walk.name() < self.start.as_bytes() => {}
+                Some(Some(keyed)) => {
+                    self.keyed = keyed;
+                    return Some(Ok(()));
+                }
+                Some(None) => self.block = None,
+                None => {
+                    self.block = None;
+                    return Some(Err(self.segment.senseless(self.next - 1)));
+                }
+            }
+        }
+    }
+
+    /// The bytes of the series' name; empty before [`Self::next`] has given a series.
+    pub(crate) fn name_bytes(&self) -> &[u8] {
+        self.walk.name()
+    }
+
+    /// The name of the series.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] where it is none.
+    pub(crate) fn name(&self) -> Result<SeriesName, Error> {
+        SeriesName::from_bytes(self.walk.name()).map_err(|_| self.segment.senseless(self.next - 1))
+    }
+
+    fn at(&self) -> (usize, &[u8], &Keyed) {
+        (self.next - 1, self.block.as_ref().expect("the walk has come to a series"), &self.keyed)
+    }
+
+    /// As [`Segment::chunks`], of the series that the walk has come to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::chunks`].
+    pub(crate) fn chunks(&self, each: impl FnMut(ChunkRef)) -> Result<(), Error> {
+        let (block, bytes, keyed) = self.at();
+        self.segment.chunks_of(block, bytes, keyed, None, each)
+    }
+
+    /// As [`Segment::latest_shape`], of the series that the walk has come to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::latest_shape`].
+    pub(crate) fn latest_shape(&self) -> Result<&'a Shape, Error> {
+        let (block, bytes, keyed) = self.at();
+        self.segment.latest_of(block, bytes, keyed)
+    }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use dotter_dot::SeriesName;
 
-use crate::read::segment::{Segment, names_of};
+use crate::read::names::names_of;
+use crate::read::segment::Segment;
 use crate::read::snapshot::Inner;
 
 /// The names of series, as far as segments do not say them.
@@ -89,10 +91,10 @@ impl Inner {
         if let Some(all) = names.all.get() {
             return all.contains(name);
         }
-        let has_dots = names.head.contains(name) || self.segments.iter().any(|segment| segment.has(name));
+        let has_dots = names.head.contains(name) || self.segments.iter().any(|segment| is_in(segment, name));
         let is_archived = || {
             let tombstones = &self.manifest.tombstones;
-            self.archives.iter().any(|open| open.segment.has(name) && !open.is_hidden(tombstones, name))
+            self.archives.iter().any(|open| is_in(&open.segment, name) && !open.is_hidden(tombstones, name))
         };
         let is_gone = || names.gone.get().map_or_else(|| self.is_gone(name), |gone| gone.contains(name));
         has_dots && !is_gone() || is_archived()
@@ -111,19 +113,21 @@ impl Inner {
         let gone = self.names.gone.get_or_init(|| Arc::new(self.gone()));
         let mut names = Vec::new();
         let mut put = |name: &str| names.extend(SeriesName::new(name));
-        names_of(self.segments.iter().map(|segment| &**segment), prefix, |name| {
+        let mut damaged = names_of(self.segments.iter().map(|segment| &**segment), prefix, |name| {
             if !gone.contains(name) {
                 put(name);
             }
         });
         // Series of which only archives are left.
         for open in &self.archives {
-            names_of([&*open.segment], prefix, |name| {
+            damaged += names_of([&*open.segment], prefix, |name| {
                 if !open.is_hidden(tombstones, name) {
                     put(name);
                 }
             });
         }
+        // Relaxed: a count that nothing else depends on.
+        self.damage.chunks.fetch_add(damaged, Relaxed);
         let head = beginning(&self.names.head, prefix);
         names.extend(head.filter(|name| !gone.contains(*name)).cloned());
         if !names.is_sorted_by(|before, name| before < name) {
@@ -152,9 +156,13 @@ impl Inner {
     /// Whether tombstones hide every dot that segments and the live log have of a series.
     fn is_gone(&self, name: &str) -> bool {
         let named = self.manifest.tombstones.iter().any(|tombstone| tombstone.names(name));
-        // Where an index cannot be read, the series counts as there.
         named && self.places(name, true).is_ok_and(|places| places.is_empty())
     }
+}
+
+/// Whether a segment has a series. Where its key block cannot be read, the series counts as there.
+fn is_in(segment: &Segment, name: &str) -> bool {
+    segment.has(name).unwrap_or(true)
 }
 
 fn beginning<'a>(names: &'a BTreeSet<SeriesName>, prefix: &'a str) -> impl Iterator<Item = &'a SeriesName> {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
@@ -122,12 +123,14 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    /// The system's. What is damaged is left out and counted.
     pub fn shape(&self, name: &str) -> Result<Option<Shape>, Error> {
         let mut latest = None;
         for source in self.inner.sources() {
             match source {
-                Source::Segment(segment) => latest = segment.latest_shape(name)?.or(latest),
+                Source::Segment(segment) => {
+                    latest = self.inner.or_left_out(segment.latest_shape(name))?.flatten().or(latest);
+                }
                 Source::Head(part) => latest = part.get(name).map(|series| &series.latest).or(latest),
             }
         }
@@ -167,7 +170,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    /// The system's. What is damaged is left out and counted.
     pub fn chunks(&self, name: &str, range: TimeRange) -> Result<Vec<Chunk>, Error> {
         let mut chunks = self.chunks_meeting(name, range)?;
         let first = chunks.first().map_or(range.from, |chunk| chunk.first);
@@ -203,7 +206,7 @@ impl Snapshot {
             let hidden = source.hidden(&self.inner.manifest.tombstones, name);
             match source {
                 Source::Segment(segment) => {
-                    segment.chunks(name, Some(range), |chunk| {
+                    let listed = segment.chunks(name, Some(range), |chunk| {
                         let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
                         let part = hidden.meets(first, last);
                         if part && hidden.covers(first, last) {
@@ -213,13 +216,14 @@ impl Snapshot {
                             first: chunk.first,
                             last: chunk.last,
                             dots: chunk.dots,
-                            bytes: chunk.bytes as u64,
+                            bytes: chunk.bytes_alone(),
                             is_clock: chunk.clock,
                             is_alone: !part,
                             shape: segment.shape(&chunk).clone(),
                             summary: chunk.summary.filter(|_| !part),
                         })
-                    })?;
+                    });
+                    self.inner.or_left_out(listed)?;
                 }
                 Source::Head(part) => {
                     let visible = |chunk: &Chunk| !hidden.covers(chunk.first.nanos(), chunk.last.nanos());
@@ -254,7 +258,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] where the index of a segment makes no sense.
+    /// The system's. What is damaged is left out and counted.
     pub fn read(&self, name: &str, range: TimeRange) -> Result<Vec<Dot>, Error> {
         let mut dots = Vec::new();
         self.scan().read(name, range, &mut dots)?;
@@ -361,6 +365,18 @@ impl Inner {
         inner
     }
 
+    /// What was read of a segment; `None` where it is damaged, which is counted: those dots are left out.
+    pub(crate) fn or_left_out<T>(&self, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Err(Error::Damaged { .. }) => {
+                // Relaxed: a count that nothing else depends on.
+                self.damage.chunks.fetch_add(1, Relaxed);
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
     /// The places of those dots of a series that no tombstone hides.
     ///
     /// - `texts`: whether dots without numbers are included
@@ -371,7 +387,7 @@ impl Inner {
             match source {
                 Source::Segment(segment) => {
                     let mut partly = Vec::new();
-                    segment.chunks(name, None, |chunk| {
+                    let listed = segment.chunks(name, None, |chunk| {
                         let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
                         let mut letters = segment.shape(&chunk).format().letters();
                         let has_numbers = letters.any(|letter| letter.is_number());
@@ -383,7 +399,8 @@ impl Inner {
                             let stamps = if chunk.clock { chunk.dots } else { 0 };
                             places.push(Place { first, last, numbers, stamps });
                         }
-                    })?;
+                    });
+                    self.or_left_out(listed)?;
                     for (chunk, has_numbers) in partly {
                         let mut run = Column::default();
                         match segment.read(&chunk, &mut run) {

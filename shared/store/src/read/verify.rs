@@ -139,10 +139,24 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
 fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
     let mut run = Column::default();
     let mut bytes = 0;
-    for name in segment.names("") {
-        for chunk in segment.all_chunks(name.as_str())? {
+    let mut series = segment.series("");
+    while let Some(step) = series.next() {
+        let mut chunks = Vec::new();
+        let read = step.and_then(|()| {
+            series.chunks(|chunk| chunks.push(chunk))?;
+            series.name()
+        });
+        let name = match read {
+            Ok(name) => name,
+            Err(Error::Damaged { path, offset, what }) => {
+                verified.note(path, offset, what);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for chunk in chunks {
             run.clear();
-            bytes += chunk.bytes as u64;
+            bytes += chunk.bytes_alone();
             told(bytes);
             match segment.read(&chunk, &mut run) {
                 Ok(()) => verified.dots += run.len() as u64,

@@ -1,12 +1,13 @@
-//! Making a segment: chunks series by series, then index, fst and meta; the tail once its place in the order of
-//! commits is known.
+//! Making a segment: chunks series by series, then key blocks, meta and top index; the tail once its place in the
+//! order of commits is known.
 
+use std::collections::HashMap;
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
-use dotter_dot::{Column, NAME_BYTES_MAX, SeriesName, Shape, Timestamp, put_varint};
+use dotter_dot::{Column, SeriesName, Shape, Timestamp};
 
 use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
 use crate::disk::spill::Spill;
@@ -15,8 +16,10 @@ use crate::format::chunk;
 use crate::format::listing::{Order, SegmentEntry, words_and_number};
 use crate::format::manifest::Manifest;
 use crate::format::segment::entry::{ChunkRef, Entry, Listed};
-use crate::format::segment::tail::{Meta, TAIL_BYTES, Tail, VERSION};
-use crate::format::shapes::{Shapes, put_shape};
+use crate::format::segment::keys::{KeyBlock, Top};
+use crate::format::segment::shared::{SERIES_DOTS, SharedBlock, is_shared};
+use crate::format::segment::tail::{Meta, TAIL_BYTES, Tail, VERSION, put_top};
+use crate::format::shapes::Shapes;
 use crate::format::summary::Summary;
 
 pub(crate) const MAGIC: &[u8; 8] = b"DOTTRSEG";
@@ -27,18 +30,19 @@ const WRITE_BYTES: usize = 256 << 10;
 
 /// A segment that is being made. Series come in the order of their names, each once.
 ///
-/// Memory does not grow with the number of series: index and names are spilled, and the fst is streamed to disk.
+/// Memory does not grow with the number of dots, and by a few bytes a hundred series: key blocks are spilled, and only
+/// the first name of each is kept.
 pub(crate) struct SegmentWriter {
     layout: Layout,
     level: u32,
     /// Made when the first bytes are written, since its name has the hour of the first dots.
     file: Option<NewFile>,
     written: u64,
+    /// Checksum of the bytes that are written.
+    checksum: u32,
     pending: Vec<u8>,
-    index: Spill,
     shapes: Shapes,
-    /// For each series the offset of its index entry (8 bytes), the length of its name (2 bytes), its name.
-    keys: Spill,
+    keys: Keys,
     first_time: u64,
     last_time: u64,
     dots: u64,
@@ -50,21 +54,39 @@ pub(crate) struct SegmentWriter {
     synced: u64,
 }
 
+/// The key blocks, and what lies with the series of the one that is being made.
+struct Keys {
+    block: KeyBlock,
+    /// Offset of the first chunk of its series.
+    chunks_at: u64,
+    /// The shared blocks, by their index in the key block; `None` where one is not full yet.
+    shared: Vec<Option<Vec<u8>>>,
+    /// The shared blocks that are not full yet, by shape and kind: each with its index.
+    open: HashMap<(u32, bool), (usize, SharedBlock)>,
+    done: Spill,
+    /// The first names of all blocks; offsets are from the first block on.
+    top: Top,
+    entry: Vec<u8>,
+    /// The names of the first and last series.
+    names: (String, String),
+}
+
 struct OpenSeries {
     name: SeriesName,
     /// The shape of the dot committed last.
     latest: Shape,
     entry: Entry,
+    /// For each kind, dots that may be few enough for a shared block; of one shape.
+    few: [Column; 2],
 }
 
 /// A segment that is synced except for its tail, and that no list names yet.
 pub(crate) struct Unlisted {
     writer: SegmentWriter,
-    index_at: u64,
-    fst_at: u64,
+    keys_at: u64,
     meta_at: u64,
-    checksum: u32,
-    purged: u64,
+    top_at: u64,
+    meta: Meta,
 }
 
 impl SegmentWriter {
@@ -80,10 +102,10 @@ impl SegmentWriter {
             level,
             file: None,
             written: 0,
+            checksum: 0,
             pending,
-            index: Spill::new(layout),
             shapes: Shapes::default(),
-            keys: Spill::new(layout),
+            keys: Keys::new(layout),
             first_time: u64::MAX,
             last_time: 0,
             dots: 0,
@@ -107,8 +129,10 @@ impl SegmentWriter {
     /// - `latest`: the shape of its dot that was committed last
     pub(crate) fn begin(&mut self, name: SeriesName, latest: Shape) -> Result<(), Error> {
         self.end()?;
-        let first_chunk = self.written + self.pending.len() as u64;
-        self.open = Some(OpenSeries { name, latest, entry: Entry::new(first_chunk) });
+        if self.keys.block.is_empty() {
+            self.keys.chunks_at = self.written + self.pending.len() as u64;
+        }
+        self.open = Some(OpenSeries { name, latest, entry: Entry::default(), few: Default::default() });
         Ok(())
     }
 
@@ -122,6 +146,29 @@ impl SegmentWriter {
     /// Adds dots to the series that was begun: sorted by time, all dots with explicit times before clock stamps, in
     /// as few calls as possible (each call begins a chunk, and so does each change of shape).
     pub(crate) fn add(&mut self, dots: &Column, clock: bool) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (dots.times().first(), dots.times().last()) else { return Ok(()) };
+        self.first_time = self.first_time.min(*first);
+        self.last_time = self.last_time.max(*last);
+        self.dots += dots.len() as u64;
+        let open = self.open.as_mut().expect("dots are added to a series that was begun");
+        let few = &mut open.few[clock as usize];
+        let is_few = dots.len() < SERIES_DOTS && dots.is_uniform() && is_shared(dots.shape_at(0));
+        if is_few && few.is_empty() && !open.entry.has_own(clock) {
+            few.extend(dots, 0..dots.len());
+            return Ok(());
+        }
+        self.add_few(clock)?;
+        self.add_chunks(dots, clock)
+    }
+
+    /// Adds the few dots of a kind as a chunk, since more have come.
+    fn add_few(&mut self, clock: bool) -> Result<(), Error> {
+        let open = self.open.as_mut().expect("dots are added to a series that was begun");
+        let few = std::mem::take(&mut open.few[clock as usize]);
+        self.add_chunks(&few, clock)
+    }
+
+    fn add_chunks(&mut self, dots: &Column, clock: bool) -> Result<(), Error> {
         for (part, shape) in dots.parts(0..dots.len()) {
             let number = self.shapes.number(shape);
             let mut rest = part;
@@ -139,9 +186,6 @@ impl SegmentWriter {
                     shape: number,
                     summary: Summary::of(dots, now),
                 };
-                self.first_time = self.first_time.min(listed.first);
-                self.last_time = self.last_time.max(listed.last);
-                self.dots += count as u64;
                 let open = self.open.as_mut().expect("dots are added to a series that was begun");
                 open.entry.push(listed, clock);
                 self.flush_full()?;
@@ -161,6 +205,7 @@ impl SegmentWriter {
             shape: self.shapes.number(shape),
             summary: chunk.summary,
         };
+        self.add_few(chunk.clock)?;
         self.first_time = self.first_time.min(listed.first);
         self.last_time = self.last_time.max(listed.last);
         self.dots += chunk.dots;
@@ -175,80 +220,65 @@ impl SegmentWriter {
         self.dots == 0
     }
 
-    /// Writes index, fst and meta, and syncs everything except the tail.
+    /// Writes key blocks, meta and top index, and syncs everything except the tail.
     pub(crate) fn finish(mut self, meta: &Meta) -> Result<Unlisted, Error> {
         self.end()?;
+        self.end_block()?;
         self.make_file()?;
-        let index_at = self.written + self.pending.len() as u64;
-        let start = self.pending.len();
-        put_varint(&mut self.pending, self.shapes.as_slice().len() as u64);
-        self.shapes.as_slice().iter().for_each(|shape| put_shape(&mut self.pending, shape));
-        let mut checksum = crc32c::crc32c(&self.pending[start..]);
-        let mut index = std::mem::replace(&mut self.index, Spill::new(&self.layout)).into_reader()?;
+        let keys_at = self.written + self.pending.len() as u64;
+        let done = std::mem::replace(&mut self.keys.done, Spill::new(&self.layout));
+        let mut keys = done.into_reader()?;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let count = index.read(&mut buffer).map_err(Error::io("read the index of", &self.path()))?;
+            let count = keys.read(&mut buffer).map_err(Error::io("read the names of", &self.path()))?;
             if count == 0 {
                 break;
             }
-            checksum = crc32c::crc32c_append(checksum, &buffer[..count]);
             self.pending.extend_from_slice(&buffer[..count]);
             self.flush_full()?;
         }
-        let fst_at = self.written + self.pending.len() as u64;
-        checksum = self.write_keys(checksum)?;
         let meta_at = self.written + self.pending.len() as u64;
-        let start = self.pending.len();
+        let meta = Meta { names: std::mem::take(&mut self.keys.names), ..meta.clone() };
         meta.encode(&mut self.pending);
-        checksum = crc32c::crc32c_append(checksum, &self.pending[start..]);
+        let top_at = self.written + self.pending.len() as u64;
+        put_top(self.shapes.as_slice(), &self.keys.top, &mut self.pending);
         self.flush()?;
         // Nearly all bytes are synced before MANIFEST.lock is taken.
         let new = self.file.as_ref().expect("it was made above");
         self.layout.disk.sync_data(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
-        Ok(Unlisted { writer: self, index_at, fst_at, meta_at, checksum, purged: meta.purged })
+        Ok(Unlisted { writer: self, keys_at, meta_at, top_at, meta })
     }
 
-    /// Writes the fst; returns the checksum continued over it.
-    fn write_keys(&mut self, checksum: u32) -> Result<u32, Error> {
-        let mut keys = std::mem::replace(&mut self.keys, Spill::new(&self.layout)).into_reader()?;
-        let path = self.path();
-        let out = Checked { writer: self, checksum };
-        let failed = |error| match error {
-            fst::Error::Io(error) => Error::io("write", &path)(error),
-            fst::Error::Fst(error) => {
-                unreachable!("series come in the order of their names, each once: {error}")
-            }
-        };
-        let mut map = fst::MapBuilder::new(out).map_err(failed)?;
-        let mut head = [0; 10];
-        let mut name = [0; NAME_BYTES_MAX];
-        for _ in 0..map.get_ref().writer.series {
-            keys.read_exact(&mut head).map_err(Error::io("read the names of", &path))?;
-            let (at, length) = head.split_at(8);
-            let at = u64::from_le_bytes(at.try_into().expect("8 bytes"));
-            let length = u16::from_le_bytes(length.try_into().expect("2 bytes")) as usize;
-            keys.read_exact(&mut name[..length]).map_err(Error::io("read the names of", &path))?;
-            map.insert(&name[..length], at).map_err(failed)?;
-        }
-        Ok(map.into_inner().map_err(failed)?.checksum)
-    }
-
+    /// Ends the series that was begun.
     fn end(&mut self) -> Result<(), Error> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
+        for (clock, few) in [false, true].into_iter().zip(&open.few) {
+            if !few.is_empty() {
+                let shape = few.shape_at(0);
+                let number = self.shapes.number(shape);
+                let index = self.keys.share(few, (number, clock));
+                open.entry.share(index, number, clock);
+            }
+        }
         if open.entry.is_empty() {
             return Ok(());
         }
-        let at = self.index.len();
-        let name = open.name.as_str();
-        self.keys.append(|out| {
-            out.extend_from_slice(&at.to_le_bytes());
-            let length = u16::try_from(name.len()).expect("a name has at most 4,096 bytes");
-            out.extend_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(name.as_bytes());
-        })?;
         let latest = self.shapes.number(&open.latest);
-        self.index.append(|out| open.entry.encode(latest, out))?;
+        self.keys.push(open.name.as_str(), latest, &mut open.entry);
         self.series += 1;
+        if self.keys.block.is_full() { self.end_block() } else { Ok(()) }
+    }
+
+    /// Ends the key block; the shared blocks of its series come behind their chunks.
+    fn end_block(&mut self) -> Result<(), Error> {
+        if self.keys.block.is_empty() {
+            return Ok(());
+        }
+        let chunks_end = self.written + self.pending.len() as u64;
+        for shared in self.keys.end(chunks_end)? {
+            self.pending.extend_from_slice(&shared);
+            self.flush_full()?;
+        }
         Ok(())
     }
 
@@ -281,6 +311,7 @@ impl SegmentWriter {
         let new = self.file.as_ref().expect("it is made before anything is written");
         new.check_length(self.written)?;
         self.layout.disk.write(&new.file, &new.path, &self.pending, self.written)?;
+        self.checksum = crc32c::crc32c_append(self.checksum, &self.pending);
         self.written += self.pending.len() as u64;
         self.pending.clear();
         if self.is_paced && self.written - self.synced >= PACE_BYTES {
@@ -291,24 +322,65 @@ impl SegmentWriter {
     }
 }
 
-/// Appends to a segment and to its checksum.
-struct Checked<'a> {
-    writer: &'a mut SegmentWriter,
-    checksum: u32,
-}
-
-impl Write for Checked<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.checksum = crc32c::crc32c_append(self.checksum, bytes);
-        self.writer.pending.extend_from_slice(bytes);
-        if self.writer.pending.len() >= WRITE_BYTES {
-            self.writer.write_pending()?;
+impl Keys {
+    fn new(layout: &Layout) -> Keys {
+        let (block, shared, open, entry, names) = Default::default();
+        Keys {
+            block,
+            chunks_at: 0,
+            shared,
+            open,
+            done: Spill::new(layout),
+            top: Top::default(),
+            entry,
+            names,
         }
-        Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Puts the dots of a series into a shared block, and gives the index of that block.
+    fn share(&mut self, dots: &Column, key: (u32, bool)) -> usize {
+        let (index, block) = self.open.entry(key).or_insert_with(|| {
+            self.shared.push(None);
+            (self.shared.len() - 1, SharedBlock::new(dots.shape_at(0).clone(), key.1))
+        });
+        let index = *index;
+        block.push(dots);
+        if block.is_full() {
+            let (_, block) = self.open.remove(&key).expect("it was found above");
+            self.shared[index] = Some(block.end());
+        }
+        index
+    }
+
+    /// Adds a series to the key block.
+    fn push(&mut self, name: &str, latest: u32, entry: &mut Entry) {
+        self.entry.clear();
+        entry.encode(latest, &mut self.entry);
+        self.block.push(name.as_bytes(), &self.entry);
+        if self.names.0.is_empty() {
+            self.names.0.push_str(name);
+        }
+        self.names.1.clear();
+        self.names.1.push_str(name);
+    }
+
+    /// Ends the key block, and gives the shared blocks, which come behind the chunks of its series.
+    ///
+    /// - `chunks_end`: offset at which these chunks end
+    fn end(&mut self, chunks_end: u64) -> Result<Vec<Vec<u8>>, Error> {
+        for (_, (index, block)) in self.open.drain() {
+            self.shared[index] = Some(block.end());
+        }
+        let shared: Vec<Vec<u8>> = self.shared.drain(..).flatten().collect();
+        let before = self.done.len();
+        let (block, chunks_at) = (&mut self.block, self.chunks_at);
+        let first = block.first().to_vec();
+        self.done.append(|out| {
+            block.end(chunks_at, chunks_end - chunks_at, shared.iter().map(|block| block.len() as u64), out);
+        })?;
+        let bytes = (self.done.len() - before) as usize;
+        self.top.push(&first, bytes).expect("a file is not as large as memory can be");
+        Ok(shared)
     }
 }
 
@@ -364,7 +436,7 @@ impl Unlisted {
         first_number: Option<u64>,
         together: u32,
     ) -> Result<Placed, Error> {
-        let Unlisted { writer, index_at, fst_at, meta_at, checksum, purged } = self;
+        let Unlisted { writer, keys_at, meta_at, top_at, meta } = self;
         let disk = &writer.layout.disk;
         let mut new = writer.file.expect("a finished segment has a file");
         for _ in 0..TRIES_MAX {
@@ -375,27 +447,27 @@ impl Unlisted {
                 number: new.number,
                 edit: manifest.generation,
                 order,
-                index_at,
-                fst_at,
+                keys_at,
                 meta_at,
+                top_at,
                 first_time: Timestamp::from_nanos(writer.first_time),
                 last_time: Timestamp::from_nanos(writer.last_time),
                 dots: writer.dots,
                 series: writer.series,
                 first_number: first_number.unwrap_or(new.number),
                 together,
-                meta: Meta::default(),
+                checksum: writer.checksum,
+                meta: meta.clone(),
                 bytes: writer.written + TAIL_BYTES as u64,
             };
-            disk.write(&new.file, &new.path, &tail.encode(checksum), writer.written)
+            disk.write(&new.file, &new.path, &tail.encode(), writer.written)
                 .map_err(Error::io("write", &new.path))?;
             new.file
                 .set_permissions(Permissions::from_mode(0o400))
                 .map_err(Error::io("set the mode of", &new.path))?;
             disk.sync_all(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
             if new.is_there() {
-                let entry = SegmentEntry { purged, ..tail.entry(new.name()) };
-                return Ok(Placed { entry, file: new });
+                return Ok(Placed { entry: tail.entry(new.name()), file: new });
             }
             new = copy(&writer.layout, &new, writer.written)?;
         }

@@ -49,7 +49,7 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
         };
         let meta = file.metadata().map_err(Error::io("look at", &path))?;
         let published = read_published_surely(&file, &path)?;
-        if published.is_none() {
+        if published.is_none() || old::is_other(&file) {
             // A list of version 0 has no such words.
             old::refuse(layout)?;
         }
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_store_of_another_version_is_refused_untouched() {
-        for version in [0_u32, 7] {
+        for version in [0_u32, 1, 7] {
             let dir = tempfile::tempdir().unwrap();
             let layout = Layout::new(dir.path());
             let mut bytes = b"DOTTRMAN".to_vec();
@@ -483,7 +483,7 @@ mod tests {
             let error = read(&layout).unwrap_err();
             let dir = dir.path().display();
             let expected = format!(
-                "{dir}: store format {version}, this build reads 1: with the build that made it 'dotter-store -d {dir} \
+                "{dir}: store format {version}, this build reads 2: with the build that made it 'dotter-store -d {dir} \
                  export', then 'dotter-store -d NEW import'"
             );
             assert_eq!(error.to_string(), expected);

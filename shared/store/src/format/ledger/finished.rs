@@ -15,7 +15,7 @@ use crate::format::ledger::account::{Account, counts, put_counts, total};
 use crate::format::listing::StoreId;
 
 const MAGIC: &[u8; 8] = b"DOTTRLED";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Bytes of the file's header.
 const HEADER_BYTES: usize = 48;
 const RECORD_BYTES: usize = 16;

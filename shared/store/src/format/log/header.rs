@@ -9,7 +9,7 @@ use crate::format::listing::StoreId;
 
 pub(crate) const HEADER_BYTES: usize = 4096;
 /// The version of store, logs and segments that this build writes, and the only one that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Bytes of the part of the header that is written once.
 pub(crate) const FIXED_BYTES: usize = 96;
 pub(crate) const PUBLISHED_AT: u64 = 512;
@@ -172,7 +172,7 @@ mod tests {
         let checksum = checksum(&bytes);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         let error = Header::decode(LogKind::Manifest, &bytes, Path::new("MANIFEST")).unwrap_err();
-        assert_eq!(error.to_string(), "MANIFEST: format version 3, this build reads 1");
+        assert_eq!(error.to_string(), "MANIFEST: format version 3, this build reads 2");
     }
 
     #[test]

@@ -1,21 +1,28 @@
-//! The tail and the meta at the end of a segment: they describe it, and let a rebuilt list name it when MANIFEST is
-//! lost.
+//! The end of a segment: meta, top index and tail. They describe the segment, and let a rebuilt list name it when
+//! MANIFEST is lost.
 
 use std::path::Path;
 
-use dotter_dot::{Timestamp, put_varint};
+use dotter_dot::{Shape, Timestamp, put_varint};
 
 use crate::error::Error;
 use crate::format::archive::Archive;
-use crate::format::bytes::{Fields, u32_at, u64_at};
+use crate::format::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::format::ledger::{Ledger, Totals};
 use crate::format::listing::{Order, SegmentEntry, StoreId};
+use crate::format::segment::keys::Top;
+use crate::format::shapes::{put_shape, take_shape};
 
 pub(crate) const TAIL_BYTES: usize = 144;
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// The offset of the tail's checksum, which covers all bytes of the tail before it.
 const CHECKSUM_AT: usize = 136;
 const MAGIC: &[u8; 8] = b"DOTTRTAI";
+
+/// The first bytes of a segment: magic, version and zeros.
+pub(crate) const HEADER_BYTES: usize = 16;
+/// Bytes of the checksum that meta and top index each end in.
+const PART_CHECKSUM_BYTES: usize = 4;
 
 /// The fields of the last [`TAIL_BYTES`] of a segment, and the meta before them.
 pub(crate) struct Tail {
@@ -26,9 +33,10 @@ pub(crate) struct Tail {
     /// The number of the edit that first listed it.
     pub(crate) edit: u64,
     pub(crate) order: Order,
-    pub(crate) index_at: u64,
-    pub(crate) fst_at: u64,
+    /// Where the key blocks begin, and the chunks end.
+    pub(crate) keys_at: u64,
     pub(crate) meta_at: u64,
+    pub(crate) top_at: u64,
     pub(crate) first_time: Timestamp,
     pub(crate) last_time: Timestamp,
     pub(crate) dots: u64,
@@ -37,14 +45,18 @@ pub(crate) struct Tail {
     pub(crate) first_number: u64,
     /// How many segments that edit listed, itself included.
     pub(crate) together: u32,
+    /// CRC-32C of all bytes before the tail.
+    pub(crate) checksum: u32,
     pub(crate) meta: Meta,
     /// Size of the whole file.
     pub(crate) bytes: u64,
 }
 
 /// The meta: what a rebuilt list needs to know of a segment.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Meta {
+    /// The names of its first and last series.
+    pub(crate) names: (String, String),
     /// The numbers of the segments that this one replaces.
     pub(crate) replaced: Vec<u64>,
     /// Dots hidden by tombstones up to this edit number are no longer in it.
@@ -59,7 +71,11 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    /// Appends the meta with its checksum.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        put_text(out, &self.names.0);
+        put_text(out, &self.names.1);
         put_varint(out, self.replaced.len() as u64);
         self.replaced.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         put_varint(out, self.purged);
@@ -71,11 +87,13 @@ impl Meta {
             put_varint(out, *wal_first);
             ledger.encode(out);
         }
+        put_checksum(start, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Meta> {
         let mut fields = Fields(bytes);
-        let mut meta = Meta::default();
+        let names = (fields.text()?.to_owned(), fields.text()?.to_owned());
+        let mut meta = Meta { names, ..Meta::default() };
         for _ in 0..fields.count(8)? {
             meta.replaced.push(u64::from_le_bytes(fields.array()?));
         }
@@ -91,9 +109,24 @@ impl Meta {
     }
 }
 
+/// Appends the checksum of the bytes from `start` on.
+fn put_checksum(start: usize, out: &mut Vec<u8>) {
+    let checksum = crc32c::crc32c(&out[start..]);
+    out.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// Appends the top index with its checksum: the shapes of the segment, and its key blocks.
+pub(crate) fn put_top(shapes: &[Shape], top: &Top, out: &mut Vec<u8>) {
+    let start = out.len();
+    put_varint(out, shapes.len() as u64);
+    shapes.iter().for_each(|shape| put_shape(out, shape));
+    top.encode(out);
+    put_checksum(start, out);
+}
+
 impl Tail {
-    /// The bytes of the tail; `checksum` is that of index, fst and meta.
-    pub(crate) fn encode(&self, checksum: u32) -> [u8; TAIL_BYTES] {
+    /// The bytes of the tail.
+    pub(crate) fn encode(&self) -> [u8; TAIL_BYTES] {
         let mut out = [0; TAIL_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, MAGIC);
@@ -105,9 +138,9 @@ impl Tail {
             self.edit,
             self.order.sequence,
             self.order.generation,
-            self.index_at,
-            self.fst_at,
+            self.keys_at,
             self.meta_at,
+            self.top_at,
             self.first_time.nanos(),
             self.last_time.nanos(),
             self.dots,
@@ -118,15 +151,15 @@ impl Tail {
             put(32 + index * 8, &word.to_le_bytes());
         }
         put(128, &self.together.to_le_bytes());
-        put(132, &checksum.to_le_bytes());
+        put(132, &self.checksum.to_le_bytes());
         let checksum = crc32c::crc32c(&out[..CHECKSUM_AT]);
         out[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
     /// Reads the tail and checks it: its checksum, and that the offsets are in order and within a file of `length`
-    /// bytes. Returns the expected checksum of index, fst and meta too.
-    pub(crate) fn decode(bytes: &[u8; TAIL_BYTES], path: &Path, length: u64) -> Result<(Tail, u32), Error> {
+    /// bytes. The meta is still empty then; see [`Self::take_end`].
+    pub(crate) fn decode(bytes: &[u8; TAIL_BYTES], path: &Path, length: u64) -> Result<Tail, Error> {
         let at = length - TAIL_BYTES as u64;
         if &bytes[..8] != MAGIC {
             return Err(Error::damaged(path, at, "no tail of a segment"));
@@ -148,37 +181,42 @@ impl Tail {
             number: u64_at(bytes, 32),
             edit: u64_at(bytes, 40),
             order: Order { sequence: u64_at(bytes, 48), generation: u64_at(bytes, 56) },
-            index_at: u64_at(bytes, 64),
-            fst_at: u64_at(bytes, 72),
-            meta_at: u64_at(bytes, 80),
+            keys_at: u64_at(bytes, 64),
+            meta_at: u64_at(bytes, 72),
+            top_at: u64_at(bytes, 80),
             first_time: Timestamp::from_nanos(u64_at(bytes, 88)),
             last_time: Timestamp::from_nanos(u64_at(bytes, 96)),
             dots: u64_at(bytes, 104),
             series: u64_at(bytes, 112),
             first_number: u64_at(bytes, 120),
             together: u32_at(bytes, 128),
+            checksum: u32_at(bytes, 132),
             meta: Meta::default(),
             bytes: length,
         };
-        if !(16 <= tail.index_at
-            && tail.index_at <= tail.fst_at
-            && tail.fst_at <= tail.meta_at
-            && tail.meta_at <= at)
+        if !(HEADER_BYTES as u64 <= tail.keys_at
+            && tail.keys_at <= tail.meta_at
+            && tail.meta_at <= tail.top_at
+            && tail.top_at <= at)
         {
             return Err(Error::damaged(path, at + 64, "offsets that lie outside the file"));
         }
-        Ok((tail, u32_at(bytes, 132)))
+        Ok(tail)
     }
 
-    /// Checks index, fst and meta, whose bytes are `rest`, and reads the meta.
-    pub(crate) fn check(&self, rest: &[u8], expected: u32, path: &Path) -> Result<Meta, Error> {
-        let found = crc32c::crc32c(rest);
-        if found != expected {
-            let what = format!("index checksum {found:08x}, expected {expected:08x}");
-            return Err(Error::damaged(path, self.index_at, what));
-        }
-        Meta::decode(&rest[(self.meta_at - self.index_at) as usize..])
-            .ok_or_else(|| Error::damaged(path, self.meta_at, "meta fields that make no sense"))
+    /// Checks meta and top index, and reads both. Returns the shapes of the segment and its key blocks.
+    ///
+    /// - `bytes`: those of the file from `meta_at` to the tail
+    pub(crate) fn take_end(&mut self, bytes: &[u8], path: &Path) -> Result<(Vec<Shape>, Top), Error> {
+        let (meta, top) = bytes.split_at((self.top_at - self.meta_at) as usize);
+        let meta = checked("meta", meta, self.meta_at, path)?;
+        self.meta = Meta::decode(meta)
+            .ok_or_else(|| Error::damaged(path, self.meta_at, "meta fields that make no sense"))?;
+        let mut fields = Fields(checked("top index", top, self.top_at, path)?);
+        let taken = take_shapes(&mut fields).zip(Top::decode(&mut fields, self.keys_at as usize));
+        taken
+            .filter(|(_, top)| fields.0.is_empty() && top.end() as u64 == self.meta_at)
+            .ok_or_else(|| Error::damaged(path, self.top_at, "a top index that makes no sense"))
     }
 
     /// The listing of the segment.
@@ -194,6 +232,9 @@ impl Tail {
             series: self.series,
             purged: self.meta.purged,
             store: self.store,
+            names: self.meta.names.clone(),
+            top_bytes: self.bytes - TAIL_BYTES as u64 - self.top_at,
+            checksum: self.checksum,
         }
     }
 
@@ -214,6 +255,10 @@ impl Tail {
                 ("series", of.series.to_string()),
                 ("level", of.level.to_string()),
                 ("purged", of.purged.to_string()),
+                ("first name", of.names.0.clone()),
+                ("last name", of.names.1.clone()),
+                ("bytes of the top index", of.top_bytes.to_string()),
+                ("checksum", format!("{:08x}", of.checksum)),
                 ("first time", of.first_time.nanos().to_string()),
                 ("last time", of.last_time.nanos().to_string()),
             ]
@@ -226,4 +271,21 @@ impl Tail {
         let what = format!("another segment than the one listed: {}", differs.join("; "));
         Err(Error::damaged(path, self.bytes - TAIL_BYTES as u64, what))
     }
+}
+
+fn take_shapes(fields: &mut Fields<'_>) -> Option<Vec<Shape>> {
+    (0..fields.count(3)?).map(|_| take_shape(fields)).collect()
+}
+
+/// The bytes of a part of the file before its checksum.
+fn checked<'a>(what: &str, bytes: &'a [u8], at: u64, path: &Path) -> Result<&'a [u8], Error> {
+    let Some((rest, checksum)) = bytes.split_last_chunk::<PART_CHECKSUM_BYTES>() else {
+        return Err(Error::damaged(path, at, format!("a {what} of {} bytes", bytes.len())));
+    };
+    let (found, expected) = (crc32c::crc32c(rest), u32::from_le_bytes(*checksum));
+    if found != expected {
+        let what = format!("{what} checksum {found:08x}, expected {expected:08x}");
+        return Err(Error::damaged(path, at, what));
+    }
+    Ok(rest)
 }

@@ -99,7 +99,7 @@ impl Search<'_> {
     ///
     /// # Errors
     ///
-    /// That of `take`; [`Error::Damaged`] where the index of a segment makes no sense. Damaged chunks are left out
+    /// That of `take`, and the system's. Damaged chunks are left out
     /// and counted, as by [`Snapshot::read`].
     pub fn run<T, E>(
         &self,

@@ -11,11 +11,11 @@ use crate::format::segment::ChunkRef;
 use crate::format::tombstone::{Spans, Tombstone};
 use crate::format::windows::Histogram;
 use crate::read::merge;
-use crate::read::segment::Segment;
+use crate::read::segment::{Segment, SegmentSeries};
 use crate::write::segment::SegmentWriter;
 
 /// A chunk of so many bytes is copied unchanged, however few dots it has.
-const LARGE_BYTES: usize = 64 << 10;
+const LARGE_BYTES: u64 = 64 << 10;
 
 /// What is to be rewritten.
 pub(super) struct Rewrite<'a> {
@@ -78,16 +78,23 @@ pub(super) fn cuts(
     }
     let mut histogram = Histogram::new();
     for segment in segments {
-        for name in segment.names("") {
+        let mut series = segment.series("");
+        while let Some(step) = series.next() {
+            step?;
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            segment.chunks(name.as_str(), None, |chunk| {
-                histogram.add(chunk.first.nanos(), chunk.last.nanos(), chunk.bytes as u64);
+            series.chunks(|chunk| {
+                histogram.add(chunk.first.nanos(), chunk.last.nanos(), chunk.bytes_alone());
             })?;
         }
     }
     Ok(histogram.cuts(bytes_wanted, pieces_max))
+}
+
+/// The name of the next series of a walk.
+fn step(series: &mut SegmentSeries<'_>) -> Result<Option<SeriesName>, Error> {
+    series.next().map(|step| step.and_then(|()| series.name())).transpose()
 }
 
 impl Rewrite<'_> {
@@ -96,8 +103,8 @@ impl Rewrite<'_> {
         let mut gone = Totals::default();
         let total = self.segments.iter().map(|segment| segment.chunk_bytes()).sum();
         let mut done = 0;
-        let mut cursors: Vec<_> = self.segments.iter().map(|segment| segment.names("")).collect();
-        let mut next: Vec<Option<SeriesName>> = cursors.iter_mut().map(|cursor| cursor.next()).collect();
+        let mut cursors: Vec<_> = self.segments.iter().map(|segment| segment.series("")).collect();
+        let mut next: Vec<Option<SeriesName>> = cursors.iter_mut().map(step).collect::<Result<_, _>>()?;
         // Segments with the same order are the pieces of one merge.
         let mut ranks = vec![0; self.segments.len()];
         for index in 1..ranks.len() {
@@ -111,9 +118,11 @@ impl Rewrite<'_> {
             for (index, segment) in self.segments.iter().enumerate() {
                 hidden.push(segment.hidden(self.tombstones, name.as_str()));
                 if next[index].as_ref() == Some(&name) {
-                    chunks.push((index, segment.all_chunks(name.as_str())?));
-                    latest = segment.latest_shape(name.as_str())?.or(latest);
-                    next[index] = cursors[index].next();
+                    let mut of = Vec::new();
+                    cursors[index].chunks(|chunk| of.push(chunk))?;
+                    chunks.push((index, of));
+                    latest = Some(cursors[index].latest_shape()?);
+                    next[index] = step(&mut cursors[index])?;
                 }
             }
             let cutoff = (self.cutoff)(name.as_str());
@@ -125,7 +134,7 @@ impl Rewrite<'_> {
                 let segment = &*self.segments[index];
                 let piece = Piece { rank: ranks[index], segment, chunk: *chunk, hidden: &hidden[index] };
                 pieces[chunk.clock as usize].push(piece);
-                done += chunk.bytes as u64;
+                done += chunk.bytes_alone();
             }
             for pieces in &mut pieces {
                 pieces.sort_by_key(|piece| (piece.chunk.first, piece.rank));
@@ -173,10 +182,11 @@ impl Rewrite<'_> {
             let full = outputs.chunk_dots as u64;
             // A batch of few dots would become a small chunk.
             let alone = batch_dots == 0 || batch_dots * 4 >= full;
-            let whole = series.cutoff <= from
+            let whole = chunk.within.is_none()
+                && series.cutoff <= from
                 && !first.hidden.meets(from, until)
                 && outputs.is_one_window(from, until);
-            let large = chunk.dots * 2 >= full || chunk.bytes >= LARGE_BYTES;
+            let large = chunk.dots * 2 >= full || chunk.bytes_alone() >= LARGE_BYTES;
             if count == 1 && whole && alone && large {
                 self.merge(series, &batch, outputs, gone)?;
                 batch.clear();
@@ -318,7 +328,7 @@ impl Outputs {
     fn copy(&mut self, series: &Series, from: &Segment, chunk: &ChunkRef) -> Result<(), Error> {
         let bytes = from.bytes(chunk)?;
         let window = self.window(chunk.first.nanos());
-        self.at(window, series)?.copy(bytes, chunk, from.shape(chunk))
+        self.at(window, series)?.copy(&bytes, chunk, from.shape(chunk))
     }
 
     /// The segments that have any dots, in time order.

@@ -190,7 +190,8 @@ fn compute(compaction: &Compaction<'_>, view: &View<'_>, window: Archive) -> Res
     let mut scan = snapshot.scan();
     let range = TimeRange::new(Timestamp::from_nanos(window.from), Timestamp::from_nanos(window.until));
     let mut run = Column::default();
-    let mut theirs = old.iter().flat_map(|old| old.names("")).peekable();
+    let theirs: Vec<SeriesName> = old.iter().flat_map(|old| old.names("")).collect::<Result<_, _>>()?;
+    let mut theirs = theirs.into_iter().peekable();
     let mut ours = snapshot.series().peekable();
     while let Some(name) = next_name(&mut ours, &mut theirs) {
         if compaction.is_cancelled() {
@@ -329,7 +330,7 @@ pub(super) fn thin(
                 Ok(last < cutoff || first < if exactly { cutoff } else { overdue(cutoff, keep) })
             };
             let mut names = open.segment.names("");
-            if !names.try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name)?))? {
+            if !names.try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name?)?))? {
                 continue;
             }
             thinned += 1;

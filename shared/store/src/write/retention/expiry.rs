@@ -159,6 +159,7 @@ fn expired_dots(
         if compaction.is_cancelled() {
             return Err(Error::GivenUp);
         }
+        let name = name?;
         let Some(rule) = view.rules.of(name.as_str()) else { continue };
         if held.contains(name.as_str()) || is_out_of_reach(view, segment, name.as_str(), rule)? {
             continue;
@@ -255,7 +256,8 @@ pub(super) fn is_out_of_reach(
 /// more, or its rule is skipped. Then only the steps of the other series are removed from the window.
 fn has_steps_without_rule(view: &View<'_>, open: &crate::read::archives::OpenArchive) -> bool {
     let keep = |name: &str| view.rules.of(name).and_then(|rule| rule.keep(open.window.step));
-    open.segment.names("").any(|name| keep(name.as_str()).is_none())
+    // A series whose name cannot be read stays too.
+    open.segment.names("").any(|name| !name.is_ok_and(|name| keep(name.as_str()).is_some()))
 }
 
 /// Whether a window is older than any rule keeps its step.

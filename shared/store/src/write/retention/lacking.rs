@@ -40,6 +40,7 @@ pub(super) fn lacking(
         if cancel() {
             return Err(Error::GivenUp);
         }
+        let name = name?;
         let name = name.as_str();
         let Some(rule) = view.rules.of(name).filter(|rule| !rule.archives.is_empty()) else { continue };
         let cutoff = view.dots_cutoff(name, rule);
@@ -60,7 +61,7 @@ pub(super) fn lacking(
             let meets = |(first, last): &(u64, u64)| *first < window.until && from <= *last;
             if from < window.until
                 && old.iter().any(meets)
-                && !has(view, window, name)
+                && !has(view, window, name)?
                 && has_number(&mut scan, name, from, window.until)?
             {
                 lacking.insert((window.step, window.from));
@@ -71,9 +72,12 @@ pub(super) fn lacking(
 }
 
 /// Whether a window has steps of a series; also `true` for a window that cannot be opened.
-fn has(view: &View<'_>, window: &Archive, name: &str) -> bool {
-    let open = || view.snapshot.inner.archives.iter().find(|open| open.window == *window);
-    window.segment.is_some() && open().is_none_or(|open| open.segment.has(name))
+fn has(view: &View<'_>, window: &Archive, name: &str) -> Result<bool, Error> {
+    if window.segment.is_none() {
+        return Ok(false);
+    }
+    let open = view.snapshot.inner.archives.iter().find(|open| open.window == *window);
+    open.map_or(Ok(true), |open| open.segment.has(name))
 }
 
 fn has_number(scan: &mut Scan, name: &str, from: u64, until: u64) -> Result<bool, Error> {

@@ -29,11 +29,15 @@ impl Occupied {
         }
         let mut spans = Spans::default();
         let mut run = Column::default();
-        for name in segment.names("") {
+        let mut series = segment.series("");
+        while let Some(step) = series.next() {
+            step?;
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            for chunk in segment.all_chunks(name.as_str())? {
+            let mut chunks = Vec::new();
+            series.chunks(|chunk| chunks.push(chunk))?;
+            for chunk in chunks {
                 let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
                 if spans.covers(first, last) {
                     continue;

@@ -34,6 +34,7 @@ impl Leaving {
         };
         let before: Vec<_> = view.snapshot.inner.segments.iter().filter(meets).collect();
         for name in segment.names("") {
+            let name = name?;
             let Some(rule) = view.rules.of(name.as_str()) else { continue };
             if is_out_of_reach(view, segment, name.as_str(), rule)? {
                 held.insert(name.as_str().to_owned());
