@@ -300,6 +300,50 @@ fn a_damaged_key_block_costs_its_own_series_and_a_damaged_shared_block_too() {
     }
 }
 
+#[test]
+fn a_merge_leaves_a_segment_whose_names_are_damaged_alone_until_it_is_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = SeriesName::new("a").unwrap();
+    for time in 0..20 {
+        dotter_store::add(dir.path(), vec![(name.clone(), Timestamp::from_nanos(time), 1.0)]).unwrap();
+    }
+    let segments = || fs::read_dir(dir.path().join("seg")).unwrap().map(|entry| entry.unwrap().path());
+    let path = segments().next().unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let keys_at = u64::from_le_bytes(whole[whole.len() - 80..whole.len() - 72].try_into().unwrap()) as usize;
+    // In the key block, then in the shared block.
+    for at in [keys_at + 3, 20] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        dotter_store::compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes, "it is still there");
+        assert!(segments().count() < 20, "its neighbours are merged");
+        let dots =
+            |dir: &Path| Reader::open(dir).unwrap().snapshot().read("a", TimeRange::ALL).unwrap().len();
+        assert_eq!(dots(dir.path()), 19);
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(dots(dir.path()), 20);
+        assert!(verify(dir.path()).unwrap().damage.is_empty());
+    }
+}
+
+#[test]
+fn verify_names_a_flipped_bit_that_no_read_looks_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = SeriesName::new("a").unwrap();
+    dotter_store::add(dir.path(), vec![(name, Timestamp::from_nanos(1), 1.0)]).unwrap();
+    let path = fs::read_dir(dir.path().join("seg")).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[12] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let verified = verify(dir.path()).unwrap();
+    assert_eq!(verified.damage.len(), 1);
+    assert!(verified.damage[0].what.starts_with("checksum of the file"), "{}", verified.damage[0].what);
+}
+
 /// Shows P17.
 #[test]
 fn a_segment_that_the_list_does_not_name_shows_nothing() {

@@ -20,8 +20,12 @@ use crate::format::listing::{Order, SegmentEntry};
 use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
 use crate::format::segment::keys::{self, Keyed, Top, Walk};
 use crate::format::segment::shared::Shared;
+use crate::format::segment::tail::TAIL_BYTES;
 use crate::format::tombstone::{self, Spans, Tombstone};
 use crate::read::shared;
+
+/// How many bytes of a file are in memory while all of them are checked.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// One live segment, open for reading.
 pub(crate) struct Segment {
@@ -219,6 +223,43 @@ impl Segment {
         let dots =
             dots.ok_or_else(|| self.damaged(part.at, format!("no place {} in a shared block", part.place)))?;
         Ok((block, dots))
+    }
+
+    /// Checks all key blocks and shared blocks: then every series is found, and only dots of chunks may be damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] for the first one that does not match its checksum, or that makes no sense.
+    pub(crate) fn check_index(&self) -> Result<(), Error> {
+        let mut walk = Walk::default();
+        for block in 0..self.top.len() {
+            let bytes = self.block(block)?;
+            walk.begin(&bytes, self.keys_at).ok_or_else(|| self.senseless(block))?;
+            for shared in walk.shared() {
+                let at = shared.start;
+                let bytes = self.get(shared)?;
+                chunk::check(&bytes).map_err(|what| self.damaged(at, what))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the whole file against the checksum in its listing, also the bytes that no read looks at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`].
+    pub(crate) fn check_all(&self) -> Result<(), Error> {
+        let end = (self.content.len() as usize).saturating_sub(TAIL_BYTES);
+        let mut found = 0;
+        for at in (0..end).step_by(PIECE_BYTES) {
+            found = crc32c::crc32c_append(found, &self.get(at..end.min(at + PIECE_BYTES))?);
+        }
+        let expected = self.entry.checksum;
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.damaged(0, format!("checksum of the file {found:08x}, expected {expected:08x}")))
     }
 
     /// Checks bytes once more where a page of the file has become zeros: that may have been after the first check.

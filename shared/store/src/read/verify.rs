@@ -137,6 +137,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
 }
 
 fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
+    let before = verified.damage.len();
     let mut run = Column::default();
     let mut bytes = 0;
     let mut series = segment.series("");
@@ -167,7 +168,7 @@ fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)
             }
         }
     }
-    Ok(())
+    if verified.damage.len() == before { segment.check_all() } else { Ok(()) }
 }
 
 impl Verified {

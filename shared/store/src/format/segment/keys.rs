@@ -162,6 +162,11 @@ impl Walk {
         &self.name
     }
 
+    /// Where the shared blocks of the key block are in the file.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = Range<usize>> {
+        self.common.shared.iter().map(|shared| shared.at..shared.at + shared.bytes)
+    }
+
     /// The next series: `Some(None)` at the end of the block, `None` where the block makes no sense.
     pub(crate) fn next(&mut self, block: &[u8]) -> Option<Option<Keyed>> {
         if self.at == self.end {

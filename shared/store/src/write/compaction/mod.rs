@@ -183,12 +183,19 @@ impl<'a> Compaction<'a> {
     /// - `cutoff`: the moment before which dots of a series are too old
     pub(crate) fn expire(&self, entry: &SegmentEntry, cutoff: &dyn Fn(&str) -> u64) -> Result<u64, Error> {
         let manifest = manifest::read(&self.layout)?;
-        let segment = match Segment::open(&self.layout.segment(&entry.name), entry) {
+        let segment = match self.open(entry) {
             Err(Error::Damaged { .. }) => return Ok(0),
-            other => Arc::new(other?),
+            other => other?,
         };
         let job = Job { inputs: vec![entry.clone()], level: entry.level, is_last: true };
         self.run(&manifest, &job, &[segment], cutoff, &|_, _| ()).map(|round| round.compacted.expired)
+    }
+
+    /// A segment of which every series can be found: a merge must not pass any over.
+    fn open(&self, entry: &SegmentEntry) -> Result<Arc<Segment>, Error> {
+        let segment = Segment::open(&self.layout.segment(&entry.name), entry)?;
+        segment.check_index()?;
+        Ok(Arc::new(segment))
     }
 
     fn round(
@@ -202,11 +209,9 @@ impl<'a> Compaction<'a> {
         let mut damaged = BTreeSet::new();
         loop {
             let Some(job) = choose(&manifest, first_live, &damaged) else { return Ok(None) };
-            let open =
-                |entry: &SegmentEntry| Segment::open(&self.layout.segment(&entry.name), entry).map(Arc::new);
             let mut segments = Vec::with_capacity(job.inputs.len());
             for entry in &job.inputs {
-                match open(entry) {
+                match self.open(entry) {
                     Ok(segment) => segments.push(segment),
                     // A damaged segment may be restored from a backup; until then its neighbours are merged without
                     // it.
