@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dotter_dot::{Cell, Dots, Format, SeriesKey, SeriesName, Shape, Timestamp, Value, put_row};
+use dotter_store::disk::{self, Disk, System};
 use dotter_store::{Error, Machine, Transaction, Writer};
 
 use crate::Failure;
@@ -18,9 +19,25 @@ pub(crate) const LOG: &str = "web.log";
 /// Log that may wait for a seal, as in the collector.
 const UNSEALED_BYTES_MAX: u64 = 48 << 20;
 
+/// What each part of the work writes to: for who wants to count it.
+#[derive(Clone)]
+pub(crate) struct Disks {
+    pub(crate) log: Arc<dyn Disk>,
+    pub(crate) seal: Arc<dyn Disk>,
+    pub(crate) compaction: Arc<dyn Disk>,
+}
+
+impl Disks {
+    pub(crate) fn system() -> Disks {
+        let disk = Arc::new(System);
+        Disks { log: disk.clone(), seal: disk.clone(), compaction: disk }
+    }
+}
+
 /// Every commit is synced before it returns.
 pub(crate) struct Intake {
     dir: PathBuf,
+    disks: Disks,
     writer: Writer,
     keys: Vec<SeriesKey>,
     dots: Dots,
@@ -30,15 +47,24 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn open(dir: &Path) -> Result<Intake, Failure> {
-        let mut intake = Intake::unsealed(dir)?;
-        intake.background = Some(Background::start(dir));
+        Intake::open_on(dir, Disks::system())
+    }
+
+    pub(crate) fn open_on(dir: &Path, disks: Disks) -> Result<Intake, Failure> {
+        let mut intake = Intake::begin(dir, disks)?;
+        intake.background = Some(Background::start(dir, &intake.disks));
         Ok(intake)
     }
 
     /// Where nothing is sealed, so that the log grows.
     pub(crate) fn unsealed(dir: &Path) -> Result<Intake, Failure> {
-        let (writer, dots) = (Writer::open(dir)?, Dots::default());
-        Ok(Intake { dir: dir.to_owned(), writer, keys: Vec::new(), dots, row: Vec::new(), background: None })
+        Intake::begin(dir, Disks::system())
+    }
+
+    fn begin(dir: &Path, disks: Disks) -> Result<Intake, Failure> {
+        let writer = disk::on(disks.log.clone(), || Writer::open(dir))?;
+        let (dir, dots) = (dir.to_owned(), Dots::default());
+        Ok(Intake { dir, disks, writer, keys: Vec::new(), dots, row: Vec::new(), background: None })
     }
 
     pub(crate) fn numbers(
@@ -92,16 +118,22 @@ impl Intake {
     pub(crate) fn seal(self) -> Result<(), Failure> {
         self.background.map_or(Ok(()), Background::stop)?;
         drop(self.writer);
-        seal(&self.dir)
+        disk::on(self.disks.seal, || {
+            // A writer begins a file of its own, so that all before it can be sealed.
+            let _writer = Writer::open(&self.dir)?;
+            dotter_store::seal_all(&self.dir, &|| false)?;
+            Ok(())
+        })
     }
 }
 
-/// Puts what no writer holds any more into segments.
-fn seal(dir: &Path) -> Result<(), Failure> {
-    // A writer begins a file of its own, so that all before it can be sealed.
-    let _writer = Writer::open(dir)?;
-    dotter_store::seal_all(dir, &|| false)?;
-    Ok(())
+/// Compacts until there is nothing that a collector would compact.
+pub(crate) fn catch_up(dir: &Path, disk: Arc<dyn Disk>) -> Result<(), Failure> {
+    disk::on(disk, || {
+        while dotter_store::compact(dir, &|| false)? {}
+        dotter_store::tidy(dir, &Machine::now()?)?;
+        Ok(())
+    })
 }
 
 /// Makes one segment of all there are.
@@ -118,13 +150,16 @@ struct Background {
 }
 
 impl Background {
-    fn start(dir: &Path) -> Background {
+    fn start(dir: &Path, disks: &Disks) -> Background {
+        let Disks { seal, compaction, .. } = disks.clone();
         let (dir, stop) = (dir.to_owned(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             // Relaxed: a wish that nothing else depends on.
             while !stopped.load(Relaxed) {
-                if dotter_store::seal(&dir, &|| false)? == 0 && !dotter_store::compact(&dir, &|| false)? {
+                let sealed = disk::on(seal.clone(), || dotter_store::seal(&dir, &|| false))?;
+                let compact = || dotter_store::compact(&dir, &|| false);
+                if sealed == 0 && !disk::on(compaction.clone(), compact)? {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }

@@ -1,6 +1,7 @@
 //! The store's targets, measured: what `scripts/bench store` prints.
 //!
-//! `cargo run --release -p dotter-store --example bench -- [--rounds N] [--nab FILE] [--dir DIR]`
+//! `cargo run --release -p dotter-store --example bench -- [--rounds N] [--works WORD,...] [--long] [--nab FILE]
+//! [--dir DIR]`
 //!
 //! Every store is filled, compacted and read in processes of its own, so that their memory can be told, that nothing
 //! is in a cache of theirs, and that one of them can be killed. Everything that is read is compared with what was
@@ -9,7 +10,9 @@
 mod intake;
 mod lines;
 mod many;
+mod node;
 mod rounds;
+mod scale;
 mod stages;
 mod targets;
 #[allow(dead_code)]

@@ -14,14 +14,17 @@ use crate::Failure;
 
 /// Segments at the end.
 const SEGMENTS: u64 = 10_000;
-/// Commits and looks that are measured, at the begin and at the end.
+/// Commits and looks that are measured at the end.
 const MEASURED: u64 = 50;
+/// Stores of few segments, and how many each comes to have: half of them on average.
+const FEW_STORES: u64 = 5;
+const FEW: u64 = 20;
 /// Deletes of a store that is opened with them.
 const DELETES: u64 = 1_000;
 
 /// A disk that syncs nothing: what is asked here is the work, not the wait.
 #[derive(Debug)]
-struct Quick;
+pub(crate) struct Quick;
 
 impl Disk for Quick {
     fn sync_data(&self, _: &File, _: &Path) -> io::Result<()> {
@@ -44,34 +47,42 @@ pub(crate) fn run(dir: &Path, say: &dyn Fn(&str, f64)) -> Result<(), Failure> {
 
 fn many(dir: &Path, say: &dyn Fn(&str, f64)) -> Result<(), Failure> {
     let name = SeriesName::new("x")?;
-    let add = |number: u64| dotter_store::add(dir, vec![(name.clone(), Timestamp::from_nanos(number), 1.0)]);
-    let mut number = 0;
-    let mut measured = |reader: &mut Reader| -> Result<(f64, f64), Failure> {
-        let (mut adding, mut looking) = (Vec::new(), Vec::new());
-        for _ in 0..MEASURED {
-            number += 1;
+    let add = |dir: &Path, number: u64| {
+        dotter_store::add(dir, vec![(name.clone(), Timestamp::from_nanos(number), 1.0)])
+    };
+    let measured = |dir: &Path, count: u64| -> Result<(Vec<f64>, Vec<f64>), Failure> {
+        let (mut adding, mut looking, mut reader) = (Vec::new(), Vec::new(), Reader::open(dir)?);
+        for number in 1..=count {
             let begun = Instant::now();
-            add(number)?;
+            add(dir, number)?;
             adding.push(begun.elapsed().as_secs_f64() * 1e3);
             let begun = Instant::now();
             reader.refresh(None)?;
             looking.push(begun.elapsed().as_secs_f64() * 1e3);
         }
-        Ok((median(adding), median(looking)))
+        Ok((adding, looking))
     };
-    add(0)?;
-    let mut reader = Reader::open(dir)?;
-    let few = measured(&mut reader)?;
-    for other in 0..SEGMENTS - 2 * MEASURED {
-        add(1_000_000 + other)?;
+    let mut few = (Vec::new(), Vec::new());
+    for store in 0..FEW_STORES {
+        let dir = dir.join(format!("few-{store}"));
+        add(&dir, 0)?;
+        let (adding, looking) = measured(&dir, FEW)?;
+        few.0.extend(adding);
+        few.1.extend(looking);
     }
-    reader.refresh(None)?;
-    let many = measured(&mut reader)?;
+    let few = (median(few.0), median(few.1));
+    let dir = &dir.join("many");
+    for other in 0..SEGMENTS - MEASURED {
+        add(dir, 1_000_000 + other)?;
+    }
+    let (adding, looking) = measured(dir, MEASURED)?;
+    let many = (median(adding), median(looking));
     say("add-few", few.0);
     say("add", many.0);
     say("add-times", many.0 / few.0);
     say("refresh-few", few.1);
     say("refresh", many.1);
+    say("refresh-times", many.1 / few.1);
     let open = || -> Result<f64, Failure> {
         let mut taken = Vec::new();
         for _ in 0..5 {
@@ -96,7 +107,7 @@ fn many(dir: &Path, say: &dyn Fn(&str, f64)) -> Result<(), Failure> {
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

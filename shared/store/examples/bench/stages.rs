@@ -14,6 +14,7 @@ use dotter_store::{Dot, Reader, Scan, Snapshot, Writer};
 use crate::Failure;
 use crate::intake::{self, Intake, LOG};
 use crate::lines::{self, Found, LINES, NEEDLE};
+use crate::scale;
 use crate::work::{Batch, Kind, Sum, Work, prefix};
 
 const LINES_WORD: &str = "lines";
@@ -26,15 +27,25 @@ const FULL_BYTES: u64 = 32 << 20;
 /// Series whose memory is measured.
 const MANY: u64 = 100_000;
 
-/// - `args`: the stage, the workload, the directory, and the file of real series or nothing
+/// - `args`: the stage, the workload, how much of it, the directory, and the file of real series or nothing
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    let [stage, word, dir, file] = args else {
-        return Err("a stage is told which, of what, where, and a file".into());
+    let [stage, word, share, dir, file] = args else {
+        return Err("a stage is told which, of what, how much, where, and a file".into());
     };
+    let share: f64 = share.parse()?;
     let (dir, file) = (Path::new(dir), (!file.is_empty()).then(|| Path::new(file)));
-    let kind = crate::work::KINDS.into_iter().find(|kind| kind.word() == word);
-    let work = kind.map(|kind| Work::new(kind, 1.0, file)).transpose()?;
+    // These must not have the names of all series in memory.
+    match stage.as_str() {
+        "open" => return scale::open(dir, share, &|figure, value| say(word, figure, value)),
+        "open-deleted" => {
+            return scale::open(dir, share, &|figure, value| say(word, &format!("{figure}-deleted"), value));
+        }
+        "delete" => return scale::delete(dir, share),
+        _ => {}
+    }
+    let work = Kind::find(word).map(|kind| Work::new(kind, share, file)).transpose()?;
     match (stage.as_str(), work) {
+        ("grow", Some(work)) => scale::write(dir, &work, &|figure, value| say(word, figure, value)),
         ("write", Some(work)) => write(dir, &work),
         ("write", None) => write_lines(dir),
         ("compact", work) => compact(dir, word, work.map_or(LINES, |work| work.dots())),
@@ -86,13 +97,13 @@ fn compact(dir: &Path, word: &str, items: u64) -> Result<(), Failure> {
 }
 
 /// What reads a series after the other.
-struct View {
+pub(crate) struct View {
     scan: Scan,
     found: Vec<Dot>,
 }
 
 impl View {
-    fn new(snapshot: &Snapshot) -> View {
+    pub(crate) fn new(snapshot: &Snapshot) -> View {
         View { scan: snapshot.scan(), found: Vec::new() }
     }
 
@@ -105,7 +116,11 @@ impl View {
         Ok(())
     }
 
-    fn sum<'a>(&mut self, names: impl Iterator<Item = &'a str>, range: TimeRange) -> Result<Sum, Failure> {
+    pub(crate) fn sum<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a str>,
+        range: TimeRange,
+    ) -> Result<Sum, Failure> {
         let mut sum = Sum::default();
         for name in names {
             self.add(name, range, &mut sum)?;
@@ -124,7 +139,8 @@ fn read(dir: &Path, work: &Work) -> Result<(), Failure> {
     let first = view.sum([name(0)].into_iter(), TimeRange::ALL)?;
     say(word, "cold", millis(begun.elapsed()));
     check("the first series", &first, &work.expected(place(0), &(0..u64::MAX)))?;
-    if work.kind != Kind::Real {
+    // Of the others only the size is measured.
+    if matches!(work.kind, Kind::Long | Kind::Wide) {
         let part = work.part();
         let part_range = TimeRange::new(Timestamp::from_nanos(part.start), Timestamp::from_nanos(part.end));
         for (figure, times, range) in [("one", 0..u64::MAX, TimeRange::ALL), ("part", part, part_range)] {
@@ -294,19 +310,19 @@ fn repeat(places: u32, mut read: impl FnMut(u32) -> Result<(), Failure>) -> Resu
     Ok(spent[spent.len() / 2])
 }
 
-fn check(what: &str, found: &Sum, expected: &Sum) -> Result<(), Failure> {
+pub(crate) fn check(what: &str, found: &Sum, expected: &Sum) -> Result<(), Failure> {
     match found.is(expected) {
         Some(true) => Ok(()),
         _ => Err(format!("{what}: {found:?} is not {expected:?}").into()),
     }
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
 /// What the system says this process has in use, in MB.
-fn memory(field: &str) -> Result<f64, Failure> {
+pub(crate) fn memory(field: &str) -> Result<f64, Failure> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line =
         status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).ok_or("no such field")?;

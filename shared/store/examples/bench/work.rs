@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::Failure;
+use crate::{Failure, node};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// Far enough back that no clock takes it for the future.
 const START: u64 = 1_700_000_000 * SECOND;
 /// What stands between two dots of a series.
 const STEP: u64 = 10 * SECOND;
+/// By how many milliseconds a scrape may be late, where scrapes are late.
+const LATE_MS: u64 = 40;
 
 /// Which of the workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +28,40 @@ pub(crate) enum Kind {
     Wide,
     /// Real series from a file.
     Real,
+    /// Two hosts as node_exporter shows them, 5,000 scrapes each; all series of a scrape have one stamp, an even one.
+    Node,
+    /// The same; a scrape is late by some milliseconds.
+    NodeLate,
+    /// 1,000,000 series of 20 dots.
+    Million,
+    /// As many dots as those of `Million`, in 1,000 series.
+    Few,
+    /// 1,000 series of 1,000,000 dots: how long a pace is kept.
+    Sustained,
 }
 
-pub(crate) const KINDS: [Kind; 4] = [Kind::Long, Kind::Small, Kind::Wide, Kind::Real];
+/// The workloads that others are compared by.
+pub(crate) const KINDS: [Kind; 6] =
+    [Kind::Long, Kind::Small, Kind::Wide, Kind::Real, Kind::Node, Kind::NodeLate];
+/// Those that show how the store grows.
+pub(crate) const SCALE_KINDS: [Kind; 3] = [Kind::Million, Kind::Few, Kind::Sustained];
 
 impl Kind {
+    pub(crate) fn find(word: &str) -> Option<Kind> {
+        KINDS.into_iter().chain(SCALE_KINDS).find(|kind| kind.word() == word)
+    }
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Kind::Long => "long",
             Kind::Small => "small",
             Kind::Wide => "wide",
             Kind::Real => "nab",
+            Kind::Node => "node",
+            Kind::NodeLate => "node-late",
+            Kind::Million => "million",
+            Kind::Few => "few",
+            Kind::Sustained => "sustained",
         }
     }
 
@@ -46,6 +71,11 @@ impl Kind {
             Kind::Small => "1,000 series, tick by tick, 1,000 dots a commit",
             Kind::Wide => "100,000 series x 100 dots, tick by tick, 10,000 dots a commit",
             Kind::Real => "real series, merged by time, 10,000 dots a commit",
+            Kind::Node => "2 hosts x 800 series of node_exporter, 5,000 even scrapes, 10,000 dots a commit",
+            Kind::NodeLate => "the same, scrapes late by 0 to 40 ms",
+            Kind::Million => "1,000,000 series x 20 dots, tick by tick, 10,000 dots a commit",
+            Kind::Few => "1,000 series x 20,000 dots, tick by tick, 10,000 dots a commit",
+            Kind::Sustained => "1,000 series x 1,000,000 dots, tick by tick, 10,000 dots a commit",
         }
     }
 }
@@ -133,6 +163,8 @@ pub(crate) struct Work {
     /// Series of a host.
     pub(crate) together: u32,
     real: Vec<(u64, u32, f64)>,
+    /// How the series of a host move, where they are those of node_exporter.
+    motions: Vec<node::Motion>,
 }
 
 impl Work {
@@ -145,9 +177,23 @@ impl Work {
             Kind::Small => (100, 10, part(2_000), 1_000),
             Kind::Wide => (part(100), 1_000, 100, 10_000),
             Kind::Real => return Work::real(file.ok_or("there is no file of real series")?),
+            Kind::Node | Kind::NodeLate => (2, node::SERIES, part(5_000), 10_000),
+            Kind::Million => (part(1_000), 1_000, 20, 10_000),
+            Kind::Few => (100, 10, part(20_000), 10_000),
+            Kind::Sustained => (100, 10, part(1_000_000), 10_000),
         };
-        let names = (0..hosts).flat_map(|host| (0..together).map(move |of| name(host as u32, of))).collect();
-        Ok(Work { kind, names, commit_dots, ticks, together, real: Vec::new() })
+        let (suffixes, motions): (Vec<String>, Vec<node::Motion>) = match kind {
+            Kind::Node | Kind::NodeLate => node::host().into_iter().unzip(),
+            Kind::Million => {
+                ((0..together).map(|of| format!("{MILLION_SUFFIX}{of:03}")).collect(), Vec::new())
+            }
+            _ => ((0..together).map(|of| format!("metric_{of:03}")).collect(), Vec::new()),
+        };
+        let names = (0..hosts).flat_map(|host| {
+            let prefix = prefix(host as u32);
+            suffixes.iter().map(move |suffix| format!("{prefix}{suffix}"))
+        });
+        Ok(Work { kind, names: names.collect(), commit_dots, ticks, together, real: Vec::new(), motions })
     }
 
     /// `name time value` a line, gzipped or not, times as `2014-04-01T00:00:00`; later lines win.
@@ -171,7 +217,15 @@ impl Work {
             .collect();
         real.sort_by_key(|(time, number, _)| (*time, *number));
         let names = all.keys().map(|name| (*name).to_owned()).collect();
-        Ok(Work { kind: Kind::Real, names, commit_dots: 10_000, ticks: 0, together: 1, real })
+        Ok(Work {
+            kind: Kind::Real,
+            names,
+            commit_dots: 10_000,
+            ticks: 0,
+            together: 1,
+            real,
+            motions: Vec::new(),
+        })
     }
 
     pub(crate) fn dots(&self) -> u64 {
@@ -196,13 +250,33 @@ impl Work {
         for (time, number, value) in &self.real {
             push(*number, *time, *value)?;
         }
-        let mut series: Vec<Series> = (0..self.names.len() as u64).map(Series::new).collect();
+        let mut all: Vec<Made> = (0..self.names.len() as u32).map(|number| self.made(number)).collect();
         for tick in 0..self.ticks {
-            for (number, series) in series.iter_mut().enumerate() {
-                push(number as u32, START + tick * STEP, series.next())?;
+            for (host, series) in (0..).zip(all.chunks_mut(self.together as usize)) {
+                let (first, time) = (host * self.together, self.time(host, tick));
+                for (number, series) in (first..).zip(series) {
+                    push(number, time, series.next())?;
+                }
             }
         }
         if batch.len() > 0 { commit(&batch) } else { Ok(()) }
+    }
+
+    /// When a tick is, for all series of a host.
+    fn time(&self, host: u32, tick: u64) -> u64 {
+        let late = match self.kind {
+            Kind::NodeLate => Random(u64::from(host) << 32 | tick).below(LATE_MS + 1) * 1_000_000,
+            _ => 0,
+        };
+        START + tick * STEP + late
+    }
+
+    fn made(&self, number: u32) -> Made {
+        if self.motions.is_empty() {
+            return Made::Plain(Series::new(u64::from(number)));
+        }
+        let motion = self.motions[(number % self.together) as usize];
+        Made::Node(node::Values::new(u64::from(number), motion))
     }
 
     /// What a series holds within `range`.
@@ -214,8 +288,8 @@ impl Work {
             }
         };
         self.real.iter().filter(|dot| dot.1 == number).for_each(|dot| take(dot.0, dot.2));
-        let mut series = Series::new(u64::from(number));
-        (0..self.ticks).for_each(|tick| take(START + tick * STEP, series.next()));
+        let mut series = self.made(number);
+        (0..self.ticks).for_each(|tick| take(self.time(number / self.together, tick), series.next()));
         sum
     }
 
@@ -247,13 +321,32 @@ impl Work {
     }
 }
 
-fn name(host: u32, of: u32) -> String {
-    format!("{}metric_{of:03}", prefix(host))
+/// Names of 42 characters: where there are a million of them, they are long.
+const MILLION_SUFFIX: &str = "app.http.requests.endpoint_";
+
+/// The name of a series of [`Kind::Million`].
+pub(crate) fn million_name(number: u32) -> String {
+    format!("{}{MILLION_SUFFIX}{:03}", prefix(number / 1_000), number % 1_000)
 }
 
 /// What the names of a host's series begin with.
 pub(crate) fn prefix(host: u32) -> String {
     format!("host.web{host:03}.")
+}
+
+/// The values of a series, of one workload or another.
+enum Made {
+    Plain(Series),
+    Node(node::Values),
+}
+
+impl Made {
+    fn next(&mut self) -> f64 {
+        match self {
+            Made::Plain(series) => series.next(),
+            Made::Node(values) => values.next(),
+        }
+    }
 }
 
 /// Values of one series: counters, gauges of two decimals, walks of full precision, constants, equal shares.
@@ -311,7 +404,7 @@ impl Random {
         self.next() % bound
     }
 
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
