@@ -20,7 +20,7 @@ pub(crate) const ENGINE: Engine = Engine {
     share: |kind| match kind {
         Kind::Small => 0.25,
         Kind::Real => 1.0,
-        Kind::Long | Kind::Wide => 0.2,
+        _ => 0.2,
     },
 };
 

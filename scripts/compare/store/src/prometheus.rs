@@ -20,7 +20,7 @@ pub(crate) const ENGINE: Engine = Engine {
         Kind::Small => 0.5,
         // Its blocks are of two hours: years of sparse series become thousands of them.
         Kind::Real => 0.0,
-        Kind::Long | Kind::Wide => 1.0,
+        _ => 1.0,
     },
 };
 

@@ -104,7 +104,8 @@ pub(crate) fn selector(work: &Work, number: u32) -> String {
 }
 
 fn metric(work: &Work, number: u32) -> String {
-    if work.ticks == 0 { "nab".to_owned() } else { format!("metric_{:03}", number % work.together) }
+    let name = &work.names[number as usize];
+    if work.ticks == 0 { "nab".to_owned() } else { name[prefix(number / work.together).len()..].to_owned() }
 }
 
 /// Batches as remote write wants them: protobuf in snappy.

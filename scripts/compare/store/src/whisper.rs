@@ -20,7 +20,7 @@ pub(crate) const ENGINE: Engine = Engine {
         Kind::Long => 0.1,
         Kind::Wide => 0.05,
         // Its files hold what a retention says, at a step that is given.
-        Kind::Small | Kind::Real => 0.0,
+        _ => 0.0,
     },
 };
 
