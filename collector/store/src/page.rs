@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use dotter_dot::{SeriesName, Shape, Timestamp, Value};
+use dotter_dot::{SeriesName, Shape, Timestamp, Value, put_base64};
 use dotter_intake::row_text::{RowWriter, TimeFormat, TimeWriter, Times, put_value};
 use dotter_store::Row;
 
@@ -186,7 +186,7 @@ fn put_row<'a>(
                 out.push(b',');
                 match value {
                     Value::Text(text) => put_quoted(text, out),
-                    number => put_value(number, out),
+                    value => put_value(value, out),
                 }
             }
         }
@@ -216,7 +216,7 @@ fn put_name(style: Style, name: &str, out: &mut Vec<u8>) {
 fn put_plain(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => out.extend_from_slice(text.as_bytes()),
-        number => put_value(number, out),
+        value => put_value(value, out),
     }
 }
 
@@ -230,10 +230,15 @@ fn put_quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends a value; NaN, for which JSON has no number, is null.
+/// Appends a value; NaN, for which JSON has no number, is null, and raw bytes are a text of base64.
 fn put_json(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => put_json_text(text, out),
+        Value::Bytes(bytes) => {
+            out.push(b'"');
+            put_base64(bytes, out);
+            out.push(b'"');
+        }
         Value::F32(number) if !number.is_finite() => out.extend_from_slice(b"null"),
         Value::F64(number) if !number.is_finite() => out.extend_from_slice(b"null"),
         // The shortest text that reads back as the same number, with an exponent where it would be long.
@@ -374,6 +379,26 @@ mod tests {
                 "{\"series\":\"log\",\"dots\":[[0.000000006,\"/a b,\\\"c\\\"\\n\",18446744073709551615],",
                 "[0.000000007,\"/a b,\\\"c\\\"\\n\",18446744073709551615]]}\n",
             ),
+        );
+    }
+
+    #[test]
+    fn raw_bytes_are_hex_in_lines_and_base64_in_json() {
+        let shape = Shape::from(Format::new("bs").unwrap());
+        let row = [Value::Bytes(&[0, b',', 0xff]), Value::Text("0x00")];
+        let empty = [Value::Bytes(&[]), Value::Text("x")];
+        let pages: &[&[PrintedRow<'_>]] = &[&[("a", 5, &shape, &row), ("a", 6, &shape, &empty)]];
+        let check =
+            |style: Style, expected: &str| assert_eq!(printed(style, None, pages), expected, "{style:?}");
+        check(Style::Rows { with_format: false }, "a\t5\tbs\t0x002cff 0x00\na\t6\tbs\t0x x\n");
+        check(Style::Plain, "a\t5\t0x002cff\t0x00\na\t6\t0x\tx\n");
+        check(
+            Style::Csv { with_format: true },
+            "series,time,format,value,c2\na,5,bs,0x002cff,0x00\na,6,bs,0x,x\n",
+        );
+        check(
+            Style::Json,
+            "{\"series\":\"a\",\"dots\":[[0.000000005,\"ACz/\",\"0x00\"],[0.000000006,\"\",\"x\"]]}\n",
         );
     }
 

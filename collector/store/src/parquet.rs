@@ -2,7 +2,7 @@
 //!
 //! A value's column has the name its shape gives it, else `value` where it is the only one of its row, else `c1`,
 //! `c2`, ... Where one name stands for values of several letters, the later ones get their letter behind it. A row
-//! has nulls where its shape has no such column.
+//! has nulls where its shape has no such column. Raw bytes are a column of byte arrays without a logical type.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -163,6 +163,7 @@ impl Table {
                 Letter::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
                 Letter::U64 => (Physical::INT64, Some(LogicalType::integer(64, false))),
                 Letter::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+                Letter::Bytes => (Physical::BYTE_ARRAY, None),
             };
             fields.push(column(name, physical, logical, Repetition::OPTIONAL)?);
         }
@@ -186,7 +187,8 @@ struct Batch {
 #[derive(Default)]
 struct Column {
     words: Vec<u64>,
-    texts: Vec<ByteArray>,
+    /// Texts, or raw bytes.
+    strings: Vec<ByteArray>,
     /// 1 where a row has a value; rows behind the last that has are missing.
     defined: Vec<i16>,
 }
@@ -216,11 +218,15 @@ impl Batch {
             match value {
                 Value::Text(text) => {
                     self.bytes += text.len() + 32;
-                    column.texts.push(ByteArray::from(text.as_bytes().to_vec()));
+                    column.strings.push(ByteArray::from(text.as_bytes().to_vec()));
+                }
+                Value::Bytes(bytes) => {
+                    self.bytes += bytes.len() + 32;
+                    column.strings.push(ByteArray::from(bytes.to_vec()));
                 }
                 number => {
                     self.bytes += 8;
-                    column.words.push(number.to_word().expect("it is no text"));
+                    column.words.push(number.to_word().expect("it is a number"));
                 }
             }
         }
@@ -256,9 +262,9 @@ fn write_group(
             Letter::U64 | Letter::I64 => {
                 put_words::<Int64Type>(&mut group, batches, place, |word| word as i64)
             }
-            Letter::Text => put::<ByteArrayType>(&mut group, batches, |batch| {
+            Letter::Text | Letter::Bytes => put::<ByteArrayType>(&mut group, batches, |batch| {
                 let column = batch.columns.get(place);
-                (column.map_or_else(Vec::new, |column| column.texts.clone()), Some(defined(batch, place)))
+                (column.map_or_else(Vec::new, |column| column.strings.clone()), Some(defined(batch, place)))
             }),
         }?;
     }
@@ -356,6 +362,9 @@ mod tests {
             [Value::Text("/x"), Value::U64(u64::MAX)],
         )
         .unwrap();
+        let raw = shape("bb", &["id", "path"]);
+        let cells = [Value::Bytes(&[0, 0xff, 0x80]), Value::Bytes(&[])];
+        bulk.push_values(&name("raw"), &raw, Timestamp::from_nanos(7), cells).unwrap();
         for time in 0..100_000 {
             bulk.push_number(&name("z"), Timestamp::from_nanos(time), time as f64);
         }
@@ -367,9 +376,9 @@ mod tests {
             Search { snapshot: &snapshot, series: &series, range: TimeRange::ALL, filter: None, threads };
         write(&search, &path).unwrap();
         let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
-        assert_eq!(reader.metadata().file_metadata().num_rows(), 100_002);
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 100_003);
         let rows: Vec<String> =
-            reader.get_row_iter(None).unwrap().take(3).map(|row| row.unwrap().to_string()).collect();
+            reader.get_row_iter(None).unwrap().take(4).map(|row| row.unwrap().to_string()).collect();
         assert!(rows[0].contains("series: \"a\"") && rows[0].contains("value: 1.5"), "{}", rows[0]);
         assert!(
             rows[1].contains("path: \"/x\"") && rows[1].contains("code: 18446744073709551615"),
@@ -377,7 +386,9 @@ mod tests {
             rows[1]
         );
         assert!(rows[1].contains("value: null"), "{}", rows[1]);
-        assert!(rows[2].contains("series: \"z\"") && rows[2].contains("value: 0"), "{}", rows[2]);
+        // What is no text is shown as numbers; `path` was text already.
+        assert!(rows[2].contains("id: [0, 255, 128]") && rows[2].contains("path_b: []"), "{}", rows[2]);
+        assert!(rows[3].contains("series: \"z\"") && rows[3].contains("value: 0"), "{}", rows[3]);
         // Nothing but the file is left beside the store.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }

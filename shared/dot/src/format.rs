@@ -20,12 +20,11 @@ pub enum Letter {
     I64 = b'I',
     /// `s`, UTF-8 text.
     Text = b's',
+    /// `b`, raw bytes, whatever they are.
+    Bytes = b'b',
 }
 
 /// One letter per column, 1 to [`COLUMNS_MAX`] of them. A plain number is `F`.
-///
-/// All letters are known to every format from the first version on. `b`, for raw bytes, is reserved: nothing takes
-/// it yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Format(Box<str>);
 
@@ -48,6 +47,7 @@ impl Letter {
             b'i' => Letter::I32,
             b'I' => Letter::I64,
             b's' => Letter::Text,
+            b'b' => Letter::Bytes,
             _ => return None,
         })
     }
@@ -55,22 +55,22 @@ impl Letter {
     /// Whether it stands for a number.
     #[inline]
     pub const fn is_number(self) -> bool {
-        !matches!(self, Letter::Text)
+        !matches!(self, Letter::Text | Letter::Bytes)
     }
 
     /// Whether `word` is the word of a number of this letter: floats by their bits (f32 zero-extended), signed
-    /// integers sign-extended, unsigned ones zero-extended. Never for a text.
+    /// integers sign-extended, unsigned ones zero-extended. Never for a text or bytes.
     #[inline]
     pub const fn holds(self, word: u64) -> bool {
         match self {
             Letter::F64 | Letter::U64 | Letter::I64 => true,
             Letter::F32 | Letter::U32 => word <= u32::MAX as u64,
             Letter::I32 => word as i32 as i64 as u64 == word,
-            Letter::Text => false,
+            Letter::Text | Letter::Bytes => false,
         }
     }
 
-    /// The f64 nearest to the number whose word this is; NaN for a text.
+    /// The f64 nearest to the number whose word this is; NaN for a text or bytes.
     #[inline]
     pub const fn number(self, word: u64) -> f64 {
         match self {
@@ -78,7 +78,7 @@ impl Letter {
             Letter::F32 => f32::from_bits(word as u32) as f64,
             Letter::U32 | Letter::U64 => word as f64,
             Letter::I32 | Letter::I64 => word as i64 as f64,
-            Letter::Text => f64::NAN,
+            Letter::Text | Letter::Bytes => f64::NAN,
         }
     }
 }
@@ -151,8 +151,7 @@ impl fmt::Display for Format {
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "format '{}' is not 1 to 64 of the letters f F u U i I s", self.0)?;
-        if self.0.contains('b') { f.write_str("; b, for raw bytes, is reserved") } else { Ok(()) }
+        write!(f, "format '{}' is not 1 to 64 of the letters f F u U i I s b", self.0)
     }
 }
 
@@ -171,15 +170,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_letter_of_raw_bytes_is_reserved() {
-        assert!(Format::new("b").unwrap_err().to_string().ends_with("is reserved"));
-        assert!(!Format::new("x").unwrap_err().to_string().contains("reserved"));
-    }
-
-    #[test]
     fn a_format_is_one_to_sixty_four_known_letters() {
         assert!(Format::new("F").unwrap().is_number());
-        assert_eq!(Format::new("fFuUiIs").unwrap().as_str(), "fFuUiIs");
+        assert_eq!(Format::new("fFuUiIsb").unwrap().as_str(), "fFuUiIsb");
         for text in ["", "x", "F ", &"F".repeat(65)] {
             assert!(Format::new(text).is_err(), "{text}");
         }
@@ -192,6 +185,7 @@ mod tests {
             check(&letter.to_string(), Some(letter));
         }
         check("s", None);
+        check("b", None);
         check("FF", None);
         check("Fs", None);
     }

@@ -11,6 +11,7 @@
 mod cell;
 mod column;
 mod dots;
+mod encoding;
 mod format;
 mod incarnation;
 mod kind;
@@ -29,6 +30,7 @@ mod varint;
 pub use cell::Cell;
 pub use column::{Buffers, Column};
 pub use dots::{DotKey, Dots, SERIES_MAX, SeriesKey};
+pub use encoding::{put_base64, put_hex, read_base64, read_hex};
 pub use format::{COLUMNS_MAX, Format, FormatError, Letter};
 pub use incarnation::{Incarnation, IncarnationError};
 pub use kind::Kind;

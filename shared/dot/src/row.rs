@@ -1,11 +1,12 @@
 //! A value as bytes: the columns one behind the other.
 //!
 //! A number is 8 bytes, little-endian, its *word*: floats by their bits (f32 zero-extended), signed integers
-//! sign-extended, unsigned ones zero-extended. A text is a varint of its bytes, then UTF-8. Nothing else stands
-//! between them or behind them. A value of one number travels as its word, any other as its *row bytes*.
+//! sign-extended, unsigned ones zero-extended. A text is a varint of its bytes, then UTF-8; raw bytes
+//! are a varint of how many, then they themselves. Nothing else stands between them or behind them. A value of one number travels as its word, any other as its *row bytes*.
 
 use std::fmt;
 
+use crate::encoding::write_hex;
 use crate::{Cell, Format, Letter, get_varint, put_varint};
 
 /// The longest row, in bytes.
@@ -28,6 +29,8 @@ pub enum Value<'a> {
     I64(i64),
     /// `s`
     Text(&'a str),
+    /// `b`
+    Bytes(&'a [u8]),
 }
 
 /// Why bytes are no row of a format.
@@ -65,7 +68,7 @@ pub enum RowError {
 }
 
 impl<'a> Value<'a> {
-    /// The number of that letter and word; `None` where the letter cannot hold it or is that of texts.
+    /// The number of that letter and word; `None` where the letter cannot hold it or is no number's.
     #[inline]
     pub fn from_word(letter: Letter, word: u64) -> Option<Value<'static>> {
         if !letter.holds(word) {
@@ -78,7 +81,7 @@ impl<'a> Value<'a> {
             Letter::U64 => Value::U64(word),
             Letter::I32 => Value::I32(word as i32),
             Letter::I64 => Value::I64(word as i64),
-            Letter::Text => return None,
+            Letter::Text | Letter::Bytes => return None,
         })
     }
 
@@ -92,10 +95,11 @@ impl<'a> Value<'a> {
             Value::I32(_) => Letter::I32,
             Value::I64(_) => Letter::I64,
             Value::Text(_) => Letter::Text,
+            Value::Bytes(_) => Letter::Bytes,
         }
     }
 
-    /// The word of a number; `None` of a text.
+    /// The word of a number; `None` of a text or bytes.
     #[inline]
     pub const fn to_word(self) -> Option<u64> {
         Some(match self {
@@ -105,18 +109,18 @@ impl<'a> Value<'a> {
             Value::U64(value) => value,
             Value::I32(value) => value as i64 as u64,
             Value::I64(value) => value as u64,
-            Value::Text(_) => return None,
+            Value::Text(_) | Value::Bytes(_) => return None,
         })
     }
 
-    /// The nearest f64 of a number; `None` of a text.
+    /// The nearest f64 of a number; `None` of a text or bytes.
     #[inline]
     pub fn number(self) -> Option<f64> {
         self.to_word().map(|word| self.letter().number(word))
     }
 }
 
-/// Floats as short as they come back to the same bits, texts as they are.
+/// Floats as short as they come back to the same bits, texts as they are, bytes as [`hex`](crate::put_hex).
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,6 +131,7 @@ impl fmt::Display for Value<'_> {
             Value::I32(value) => value.fmt(f),
             Value::I64(value) => value.fmt(f),
             Value::Text(value) => f.write_str(value),
+            Value::Bytes(value) => write_hex(value, f),
         }
     }
 }
@@ -135,13 +140,16 @@ impl fmt::Display for Value<'_> {
 pub fn put_row<'a>(values: impl IntoIterator<Item = Value<'a>>, out: &mut Vec<u8>) {
     for value in values {
         match value {
-            Value::Text(text) => {
-                put_varint(out, text.len() as u64);
-                out.extend_from_slice(text.as_bytes());
-            }
+            Value::Text(text) => put_string(text.as_bytes(), out),
+            Value::Bytes(bytes) => put_string(bytes, out),
             number => out.extend_from_slice(&number.to_word().expect("it is a number").to_le_bytes()),
         }
     }
+}
+
+fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 /// Appends the row bytes of `values` where they are a row of `format`; nothing otherwise.
@@ -191,10 +199,11 @@ pub fn check_row(format: &Format, bytes: &[u8]) -> Result<(), RowError> {
         match take_column(letter, &mut rest).ok_or(RowError::Short(column))? {
             Taken::Word(word) if !letter.holds(word) => return Err(RowError::Word { column, letter, word }),
             Taken::Word(_) => {}
-            Taken::Text(text) => {
+            Taken::String(text) if letter == Letter::Text => {
                 std::str::from_utf8(text)
                     .map_err(|error| RowError::NotUtf8 { column, at: error.valid_up_to() })?;
             }
+            Taken::String(_) => {}
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(RowError::Long(rest.len())) }
@@ -225,7 +234,7 @@ impl<'a> Cells<'a> {
         Cells { letters: format.as_str().as_bytes(), rest: cell }
     }
 
-    /// The first number among the cells that are left, as the nearest f64; `None` where all are texts.
+    /// The first number among the cells that are left, as the nearest f64; `None` where there is none.
     pub fn number(mut self) -> Option<f64> {
         while let Some((letter, rest)) = self.letters.split_first() {
             let letter = Letter::from_byte(*letter)?;
@@ -253,7 +262,8 @@ impl<'a> Iterator for Cells<'a> {
             Cell::Word(word) => Value::from_word(letter, *word),
             Cell::Row(bytes) => match take_column(letter, bytes) {
                 Some(Taken::Word(word)) => Value::from_word(letter, word),
-                Some(Taken::Text(text)) => std::str::from_utf8(text).ok().map(Value::Text),
+                Some(Taken::String(bytes)) if letter == Letter::Bytes => Some(Value::Bytes(bytes)),
+                Some(Taken::String(text)) => std::str::from_utf8(text).ok().map(Value::Text),
                 None => None,
             },
         };
@@ -268,7 +278,8 @@ impl<'a> Iterator for Cells<'a> {
 
 enum Taken<'a> {
     Word(u64),
-    Text(&'a [u8]),
+    /// A text, which need not be UTF-8, or bytes.
+    String(&'a [u8]),
 }
 
 #[inline]
@@ -279,9 +290,9 @@ fn take_column<'a>(letter: Letter, bytes: &mut &'a [u8]) -> Option<Taken<'a>> {
         return Some(Taken::Word(u64::from_le_bytes(*word)));
     }
     let count = usize::try_from(get_varint(bytes)?).ok()?;
-    let (text, rest) = bytes.split_at_checked(count)?;
+    let (string, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
-    Some(Taken::Text(text))
+    Some(Taken::String(string))
 }
 
 impl fmt::Display for RowError {
@@ -326,13 +337,15 @@ mod tests {
             Value::I64(i64::MIN),
             Value::Text("größe"),
             Value::Text(""),
+            Value::Bytes(&[0, 0xff, b'a', 0x80]),
+            Value::Bytes(&[]),
         ];
         let mut bytes = Vec::new();
-        put_row_of(&format("fFuUiIss"), values, &mut bytes).unwrap();
-        assert_eq!(bytes.len(), 6 * 8 + 8 + 1);
-        check_row(&format("fFuUiIss"), &bytes).unwrap();
-        assert_eq!(Cells::new(&format("fFuUiIss"), &bytes).collect::<Vec<_>>(), values);
-        for value in values.into_iter().filter(|value| value.letter() != Letter::Text) {
+        put_row_of(&format("fFuUiIssbb"), values, &mut bytes).unwrap();
+        assert_eq!(bytes.len(), 6 * 8 + 8 + 1 + 5 + 1);
+        check_row(&format("fFuUiIssbb"), &bytes).unwrap();
+        assert_eq!(Cells::new(&format("fFuUiIssbb"), &bytes).collect::<Vec<_>>(), values);
+        for value in values.into_iter().filter(|value| value.letter().is_number()) {
             let word = value.to_word().unwrap();
             assert_eq!(Value::from_word(value.letter(), word), Some(value));
             let format = format(&value.letter().to_string());
@@ -353,6 +366,9 @@ mod tests {
         check("ss", &[1, b'a'], RowError::Short(1), 1);
         check("s", &[0xff; 11], RowError::Short(0), 0);
         check("s", &[2, b'a', 0xff], RowError::NotUtf8 { column: 0, at: 1 }, 0);
+        check("bs", &[2, b'a', 0xff, 1, 0xff], RowError::NotUtf8 { column: 1, at: 0 }, 1);
+        check("b", &[2, 0xff], RowError::Short(0), 0);
+        check("b", &[1, 0xff, 0], RowError::Long(1), 1);
         for letter in [Letter::F32, Letter::U32, Letter::I32] {
             let expected = RowError::Word { column: 0, letter, word: 1 << 32 };
             check(&letter.to_string(), &over, expected, 0);
@@ -360,6 +376,7 @@ mod tests {
         let mut big = Vec::new();
         put_row([Value::Text(&"x".repeat(ROW_BYTES_MAX))], &mut big);
         check("s", &big, RowError::TooBig(ROW_BYTES_MAX + 3), 1);
+        check("b", &big, RowError::TooBig(ROW_BYTES_MAX + 3), 1);
     }
 
     #[test]
@@ -368,6 +385,7 @@ mod tests {
         for (values, column) in [
             (&[Value::F64(1.0)][..], 1),
             (&[Value::U32(1), Value::Text("")], 0),
+            (&[Value::F64(1.0), Value::Bytes(&[])], 1),
             (&[Value::F64(1.0), Value::Text(""), Value::Text("")], 2),
         ] {
             let error = put_row_of(&format("Fs"), values.iter().copied(), &mut out).unwrap_err();
@@ -381,6 +399,8 @@ mod tests {
         let mut bytes = Vec::new();
         put_row([Value::Text("GET /"), Value::U32(200), Value::F64(0.5)], &mut bytes);
         assert_eq!(Cells::new(&format("suF"), &bytes).number(), Some(200.0));
+        assert_eq!(Cells::new(&format("buF"), &bytes).number(), Some(200.0));
+        assert_eq!(Cells::new(&format("b"), &bytes[..6]).number(), None);
         assert_eq!(Cells::new(&format("s"), &bytes[..6]).number(), None);
     }
 }

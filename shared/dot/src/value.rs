@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::encoding::read_hex;
 use crate::{Letter, Value};
 
 /// Why a text is no value of a letter.
@@ -17,7 +18,9 @@ pub struct ValueError {
 
 impl<'a> Value<'a> {
     /// Reads a text as a value of that letter: `-1.5e3`, `inf` and `NaN` for floats, whole numbers within their
-    /// bounds for integers, texts as they are.
+    /// bounds for integers, texts as they are, and bytes as `0x` and two hex digits for each.
+    ///
+    /// - `scratch`: what bytes are read into; what was there is lost
     ///
     /// A float is the nearest there is, 0 where the number is very small. `1e400` is no infinity: that must be
     /// written as such.
@@ -25,7 +28,7 @@ impl<'a> Value<'a> {
     /// # Errors
     ///
     /// [`ValueError`] where it is none.
-    pub fn parse(letter: Letter, text: &'a str) -> Result<Value<'a>, ValueError> {
+    pub fn parse(letter: Letter, text: &'a str, scratch: &'a mut Vec<u8>) -> Result<Value<'a>, ValueError> {
         let value = match letter {
             Letter::F32 => return parse_float(letter, text).map(Value::F32),
             Letter::F64 => return parse_float(letter, text).map(Value::F64),
@@ -34,6 +37,10 @@ impl<'a> Value<'a> {
             Letter::I32 => text.parse().ok().map(Value::I32),
             Letter::I64 => text.parse().ok().map(Value::I64),
             Letter::Text => Some(Value::Text(text)),
+            Letter::Bytes => {
+                scratch.clear();
+                read_hex(text, scratch).map(|()| Value::Bytes(scratch))
+            }
         };
         value.ok_or_else(|| ValueError::new(letter, text))
     }
@@ -76,6 +83,7 @@ impl fmt::Display for ValueError {
             Letter::I32 => "a whole number of -2147483648 to 2147483647",
             Letter::I64 => "a whole number of -9223372036854775808 to 9223372036854775807",
             Letter::Text => "a text",
+            Letter::Bytes => "bytes, expected 0x and two hex digits for each",
         };
         write!(f, "'{}' is not {wanted}", self.found)
     }
@@ -87,13 +95,22 @@ impl std::error::Error for ValueError {}
 mod tests {
     use super::*;
 
+    fn parse(letter: Letter, text: &str) -> Result<Value<'_>, ValueError> {
+        Value::parse(letter, text, Box::leak(Box::default()))
+    }
+
     #[test]
     fn texts_are_read_as_values_of_their_letter_alone() {
-        assert_eq!(Value::parse(Letter::I64, "-5"), Ok(Value::I64(-5)));
-        assert_eq!(Value::parse(Letter::F32, "-1.5e3"), Ok(Value::F32(-1500.0)));
-        assert_eq!(Value::parse(Letter::Text, "5"), Ok(Value::Text("5")));
+        assert_eq!(parse(Letter::I64, "-5"), Ok(Value::I64(-5)));
+        assert_eq!(parse(Letter::F32, "-1.5e3"), Ok(Value::F32(-1500.0)));
+        assert_eq!(parse(Letter::Text, "5"), Ok(Value::Text("5")));
+        assert_eq!(parse(Letter::Bytes, "0x00fF"), Ok(Value::Bytes(&[0, 0xff])));
+        assert_eq!(
+            parse(Letter::Bytes, "0x0").unwrap_err().to_string(),
+            "'0x0' is not bytes, expected 0x and two hex digits for each"
+        );
         for (letter, text) in [(Letter::U32, "4294967296"), (Letter::U64, "-1"), (Letter::I32, "1.5")] {
-            let error = Value::parse(letter, text).unwrap_err();
+            let error = parse(letter, text).unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }
     }
@@ -108,14 +125,14 @@ mod tests {
             (Letter::F32, "-3.4028236e38", 32),
             (Letter::F32, "1e400", 32),
         ] {
-            let error = Value::parse(letter, text).unwrap_err();
+            let error = parse(letter, text).unwrap_err();
             assert_eq!(error.to_string(), format!("'{text}' does not fit into {bits} bits of a float"));
         }
         let digits = "9".repeat(400);
         assert!(parse_number(&digits).unwrap_err().is_too_large);
         for text in ["inf", "-inf", "+Inf", "Infinity", "-INFINITY", "infinity"] {
             assert!(parse_number(text).unwrap().is_infinite(), "{text}");
-            let value = Value::parse(Letter::F32, text).unwrap();
+            let value = parse(Letter::F32, text).unwrap();
             assert!(value.number().unwrap().is_infinite(), "{text}");
         }
         assert!(parse_number("NaN").unwrap().is_nan());
@@ -125,6 +142,6 @@ mod tests {
         {
             assert_eq!(parse_number(text), Ok(value), "{text}");
         }
-        assert_eq!(Value::parse(Letter::F32, "1e-60"), Ok(Value::F32(0.0)));
+        assert_eq!(parse(Letter::F32, "1e-60"), Ok(Value::F32(0.0)));
     }
 }

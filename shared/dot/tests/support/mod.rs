@@ -4,7 +4,7 @@
 use dotter_dot::{Cell, Column, Format, Shape, Timestamp, Value, put_row};
 
 /// How many shapes there are.
-pub const SHAPES: u8 = 6;
+pub const SHAPES: u8 = 8;
 
 /// A handful of shapes, words and rows among them.
 pub fn shape(number: u8) -> Shape {
@@ -15,7 +15,9 @@ pub fn shape(number: u8) -> Shape {
         2 => Shape::new(format("F"), "ms", &["took"]).unwrap(),
         3 => Shape::new(format("suF"), "", &["path", "code", "took"]).unwrap(),
         4 => Shape::from(format("U")),
-        _ => Shape::from(format("i")),
+        5 => Shape::from(format("i")),
+        6 => Shape::from(format("b")),
+        _ => Shape::from(format("bsF")),
     }
 }
 
@@ -29,6 +31,12 @@ pub fn cell(number: u8, bits: u64, row: &mut Vec<u8>) -> Cell<'_> {
             put_row([Value::Text(&text), Value::U32(bits as u32), Value::F64(f64::from_bits(bits))], row);
         }
         5 => return Cell::Word(bits as i32 as i64 as u64),
+        // Hardly ever UTF-8, which nothing may expect of them.
+        6 => put_row([Value::Bytes(&bits.to_be_bytes()[bits as usize % 9..])], row),
+        7 => put_row(
+            [Value::Bytes(&[0xff, bits as u8]), Value::Text("é"), Value::F64(f64::from_bits(bits))],
+            row,
+        ),
         _ => return Cell::Word(bits),
     }
     Cell::Row(row)

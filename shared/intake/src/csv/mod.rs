@@ -4,6 +4,8 @@
 //! --csv` writes it. The other columns are values. Without a column of formats all rows have the format that was
 //! given, by default one plain number. In a *wide* file each column of values is a series of its own.
 //!
+//! Raw bytes are `0x` and two hex digits for each, as in row text.
+//!
 //! Every record has as many fields as the head line, with one exception: where a column says the format, fields
 //! behind the last value of the format may be missing, as the export leaves them out.
 //!
@@ -15,7 +17,7 @@ mod records;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use dotter_dot::{Cell, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, Value, parse_number, put_row};
+use dotter_dot::{Cell, Format, Letter, ROW_BYTES_MAX, Shape, Timestamp, parse_number, put_row};
 
 use crate::row_text::{Row, TimeReader, read_value};
 use head::Head;
@@ -56,6 +58,8 @@ pub struct Table<'a> {
     shapes: Shapes<'a>,
     /// Row bytes of the record read last.
     row: Vec<u8>,
+    /// Raw bytes of the value read last.
+    scratch: Vec<u8>,
 }
 
 /// Shapes by their formats.
@@ -79,7 +83,7 @@ impl<'a> Table<'a> {
         }
         let number = Shape::new::<&str>(Format::number(), layout.unit, &[]).map_err(HeadError::Shape)?;
         let shapes = Shapes { unit: layout.unit, known: HashMap::new() };
-        Ok(Table { layout, head, given, number, shapes, row: Vec::new() })
+        Ok(Table { layout, head, given, number, shapes, row: Vec::new(), scratch: Vec::new() })
     }
 
     /// Gives each row of a record to `take`, or a sentence that says what is wrong with it. One without any text has
@@ -113,7 +117,7 @@ impl<'a> Table<'a> {
         let shape = self.shapes.of(letters, &self.head);
         self.row.clear();
         let read = shape.and_then(|shape| {
-            let word = read_values(shape.format(), &self.head, record, &mut self.row)?;
+            let word = read_values(shape.format(), &self.head, record, &mut self.scratch, &mut self.row)?;
             Ok((shape, word))
         });
         let (shape, word) = match read {
@@ -171,6 +175,7 @@ fn read_values(
     format: &Format,
     head: &Head,
     record: &Record<'_>,
+    scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<Option<u64>, String> {
     if format.len() > head.values.len() {
@@ -197,9 +202,8 @@ fn read_values(
         let text = record.field(*place);
         // Blanks belong to texts, and to nothing else.
         let text = if letter == Letter::Text { text } else { text.trim() };
-        match read_value(letter, text)? {
+        match read_value(letter, text, scratch)? {
             value if format.is_word() => return Ok(value.to_word()),
-            Value::Text(text) => put_row([Value::Text(text)], out),
             value => put_row([value], out),
         }
     }
@@ -272,6 +276,11 @@ mod tests {
         };
         check("Time,name,took\n5,a,1.5\n\n6,b,2\n", false, &["a 5 1.5", "b 6 2"]);
         check("time,series,format,value,c2\n5,a,Us,7,x\n6,a,F,1\n", false, &["a 5 7 x", "a 6 1"]);
+        check(
+            "time,series,format,value,c2\n5,a,bu, 0x00fF ,7\n6,a,b,00\n",
+            false,
+            &["a 5 0x00ff 7", "'00' is not bytes, expected 0x and two hex digits for each"],
+        );
         check("cpu,time,mem\n1,5,2\n,6,x\n", true, &["cpu 5 1", "mem 5 2", "'x' is not a number"]);
         check(
             "time,series,value\nx,a,1\n5,a\n",
@@ -290,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_file_says_it_is_read_or_refused(bytes in any::<Vec<u8>>(), tail in "[a0-9FsU,\"\\r\\n.]{0,60}") {
+        fn whatever_a_file_says_it_is_read_or_refused(bytes in any::<Vec<u8>>(), tail in "[a0-9xFsbU,\"\\r\\n.]{0,60}") {
             for is_wide in [false, true] {
                 rows(&bytes, is_wide);
                 rows(format!("time,series,format,value,c2\n{tail}").as_bytes(), is_wide);

@@ -2,7 +2,8 @@
 //!
 //! The format may be left out where the value is one plain number. Within a field a blank and a backslash have a
 //! backslash before them. Line breaks and other control characters are written as `\n`, `\t`, `\u{1b}`, and a text
-//! without characters as `""`. So any row is one line, and a line that was written is read back as the same row.
+//! without characters as `""`. Raw bytes are `0x` and two hex digits for each, in either case. So any row is one
+//! line, and a line that was written is read back as the same row.
 
 mod body;
 mod fields;
@@ -36,6 +37,8 @@ pub struct RowReader {
     last: Shape,
     /// Row bytes of the row read last.
     bytes: Vec<u8>,
+    /// Raw bytes of the value read last.
+    scratch: Vec<u8>,
 }
 
 /// A row as it was read.
@@ -82,6 +85,7 @@ impl RowReader {
             shapes: HashMap::new(),
             last,
             bytes: Vec::new(),
+            scratch: Vec::new(),
         })
     }
 
@@ -110,7 +114,7 @@ impl RowReader {
         }
         let shape = if has_format { &self.last } else { &self.shape };
         self.bytes.clear();
-        let cell = read_values(shape.format(), values, &mut self.bytes)?;
+        let cell = read_values(shape.format(), values, &mut self.scratch, &mut self.bytes)?;
         let cell = match cell {
             Some(word) => Cell::Word(word),
             None => Cell::Row(&self.bytes),
@@ -144,14 +148,19 @@ impl RowReader {
 }
 
 /// Reads the fields that are left as values of a format; the word where it is one number, else row bytes in `out`.
-fn read_values(format: &Format, mut fields: Fields<'_>, out: &mut Vec<u8>) -> Result<Option<u64>, String> {
+fn read_values(
+    format: &Format,
+    mut fields: Fields<'_>,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<Option<u64>, String> {
     let is_word = format.is_word();
     let mut word = None;
     for (column, letter) in format.letters().enumerate() {
         let Some(field) = fields.take()? else {
             return Err(format!("{column} values, expected {} of format {format}", format.len()));
         };
-        match read_value(letter, &field)? {
+        match read_value(letter, &field, scratch)? {
             value if is_word => word = value.to_word(),
             value => put_row([value], out),
         }
@@ -168,12 +177,15 @@ fn read_values(format: &Format, mut fields: Fields<'_>, out: &mut Vec<u8>) -> Re
 
 /// Reads one value.
 ///
+/// - `scratch`: what raw bytes are read into; what was there is lost
+///
 /// # Errors
 ///
 /// A sentence that says what was found.
-pub fn read_value(letter: Letter, text: &str) -> Result<Value<'_>, String> {
-    Value::parse(letter, text).map_err(|error| match letter {
+pub fn read_value<'a>(letter: Letter, text: &'a str, scratch: &'a mut Vec<u8>) -> Result<Value<'a>, String> {
+    Value::parse(letter, text, scratch).map_err(|error| match letter {
         _ if error.is_too_large => error.to_string(),
+        Letter::Bytes => error.to_string(),
         Letter::F64 => format!("'{}' is not a number", error.found),
         letter => format!("'{}' is not a value of format {letter}", error.found),
     })
@@ -209,6 +221,7 @@ mod tests {
         check("a 1970-01-02 U 18446744073709551615", "a|86400000000000|U|U64(18446744073709551615)");
         check("a 5 suFI x\\ y 7 1e3 -9", "a|5|suFI|Text(\"x y\")|U32(7)|F64(1000.0)|I64(-9)");
         check("a 5 s \"\"", "a|5|s|Text(\"\")");
+        check("a 5 bsbu 0x00fFa0 0x 0x 7", "a|5|bsbu|Bytes([0, 255, 160])|Text(\"0x\")|Bytes([])|U32(7)");
         check("a 5 s \\\"\"", "a|5|s|Text(\"\\\"\\\"\")");
         check("a 5 s \\n\\u{1b}\\u\\q", "a|5|s|Text(\"\\n\\u{1b}uq\")");
         for (line, told) in [
@@ -224,6 +237,10 @@ mod tests {
             ("a 5 x", "'x' is not a number"),
             ("a -5 1", "'-5'"),
             ("a 99999999999999999999 1", "outside 1970 to 2554"),
+            ("a 5 b 00", "'00' is not bytes, expected 0x and two hex digits for each"),
+            ("a 5 b 0x0g", "'0x0g' is not bytes"),
+            ("a 5 b \"\"", "'' is not bytes"),
+            ("a 5 bs 0x00", "1 values, expected 2 of format bs"),
             ("a 5 1\\", "backslash"),
             ("a 5 s \\u{110000}", "no character"),
             ("a 5 s \\u{1", "without its"),
@@ -232,6 +249,8 @@ mod tests {
             assert!(error.contains(told), "{line:?}: {error}");
         }
         let long = format!("a 5 s {}", "x".repeat(ROW_BYTES_MAX));
+        assert!(read(None, &long).unwrap_err().contains("at most"));
+        let long = format!("a 5 b 0x{}", "00".repeat(ROW_BYTES_MAX));
         assert!(read(None, &long).unwrap_err().contains("at most"));
     }
 
@@ -251,13 +270,13 @@ mod tests {
         );
     }
 
-    fn value() -> impl Strategy<Value = (Letter, u64, String)> {
-        let letters =
-            [Letter::F32, Letter::F64, Letter::U32, Letter::U64, Letter::I32, Letter::I64, Letter::Text];
+    fn value() -> impl Strategy<Value = (Letter, u64, String, Vec<u8>)> {
+        let letters = "fFuUiIsb".bytes().map(|byte| Letter::from_byte(byte).unwrap());
         (
-            prop::sample::select(letters.to_vec()),
+            prop::sample::select(letters.collect::<Vec<_>>()),
             any::<u64>(),
             prop_oneof![any::<String>(), "[ \\\\\"\\n]{0,4}"],
+            any::<Vec<u8>>(),
         )
     }
 
@@ -268,8 +287,10 @@ mod tests {
         ) {
             let values: Vec<Value<'_>> = values
                 .iter()
-                .map(|(letter, bits, text)| match letter {
+                .map(|(letter, bits, text, raw)| match letter {
                     Letter::Text => Value::Text(text),
+                    // Hardly ever UTF-8.
+                    Letter::Bytes => Value::Bytes(raw),
                     Letter::F32 => Value::F32(f32::from_bits(*bits as u32)),
                     Letter::F64 => Value::F64(f64::from_bits(*bits)),
                     Letter::U32 => Value::U32(*bits as u32),
@@ -298,10 +319,11 @@ mod tests {
         }
 
         #[test]
-        fn whatever_a_line_says_it_is_read_or_refused(line in any::<String>(), tail in "[a-z\\\\{} 0-9FsuU\"]{0,40}") {
+        fn whatever_a_line_says_it_is_read_or_refused(line in any::<String>(), tail in "[a-z\\\\{} 0-9FsbuU\"]{0,40}") {
             let _ = reader(None).read(&line);
             let _ = reader(None).read(&tail);
             let _ = reader(Some("sF")).read(&format!("a 5 {tail}"));
+            let _ = reader(Some("b")).read(&format!("a 5 0x{tail}"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use dotter_dot::{Timestamp, Value};
+use dotter_dot::{Timestamp, Value, put_hex};
 
 use super::TimeWriter;
 use super::fields::EMPTY;
@@ -103,6 +103,7 @@ pub fn put_field(text: &str, out: &mut Vec<u8>) {
 pub fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => put_field(text, out),
+        Value::Bytes(bytes) => put_hex(bytes, out),
         // Writing to a vector cannot fail.
         number => _ = write!(out, "{number}"),
     }

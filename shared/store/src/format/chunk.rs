@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use dotter_dot::{Buffers, Column, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
+use dotter_dot::{Buffers, Column, Letter, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::codec::{self, numbers, texts, times};
@@ -164,11 +164,13 @@ enum Cells {
     Texts { lengths: Vec<u32>, heap: Vec<u8>, next: usize },
 }
 
-/// Decodes rows that are a single text: the codec writes their row bytes directly.
-fn decode_texts(fields: &mut Fields<'_>, count: usize, out: &mut Buffers) -> Option<()> {
+/// Decodes rows that are a single text or raw bytes: the codec writes their row bytes directly.
+///
+/// - `utf8`: whether they must be
+fn decode_texts(fields: &mut Fields<'_>, count: usize, utf8: bool, out: &mut Buffers) -> Option<()> {
     let (tag, encoded) = take_column(fields, true)?;
     let mut lengths = Vec::with_capacity(count);
-    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, &mut lengths, rows);
+    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, utf8, &mut lengths, rows);
     let (mut at, decoded) = out.rows.append_with(texts);
     decoded?;
     let mut bytes = 0;
@@ -191,13 +193,14 @@ fn varint_bytes(value: usize) -> usize {
 }
 
 fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Buffers) -> Option<()> {
-    let columns = shape.format().len();
+    let mut letters = shape.format().letters();
+    let columns = letters.len();
     if columns == 1 {
-        return decode_texts(fields, count, out);
+        return decode_texts(fields, count, letters.next() == Some(Letter::Text), out);
     }
     let mut cells = Vec::with_capacity(columns);
     let mut bytes = 0;
-    for (column, letter) in shape.format().letters().enumerate() {
+    for (column, letter) in letters.enumerate() {
         let (tag, encoded) = take_column(fields, column + 1 == columns)?;
         if letter.is_number() {
             let mut words = Vec::new();
@@ -208,7 +211,7 @@ fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut B
             let (mut lengths, mut heap) = (Vec::new(), Vec::new());
             texts::decode(tag, encoded, count, &mut lengths, &mut heap)?;
             bytes += heap.len();
-            if !texts::are_texts(&lengths, &heap) {
+            if letter == Letter::Text && !texts::are_texts(&lengths, &heap) {
                 return None;
             }
             cells.push(Cells::Texts { lengths, heap, next: 0 });
@@ -246,7 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{push, shape};
+    use crate::trial::{SHAPES, push, shape};
 
     fn round_trip(run: &Column, shape: &Shape, clock: bool) -> usize {
         let mut bytes = vec![0xAA];
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        for number in 0..6 {
+        for number in 0..SHAPES {
             let mut run = Column::default();
             for (time, bits) in [(1, 0), (5, (-0.0_f64).to_bits()), (9, f64::NAN.to_bits()), (1000, 7)] {
                 push(&mut run, number, time, bits);
@@ -315,12 +318,46 @@ mod tests {
         assert_eq!(back, run);
     }
 
+    #[test]
+    fn bytes_of_every_codec_need_not_be_utf8_and_texts_must() {
+        let formats = ["b", "s", "bF", "sF"].map(|letters| Shape::from(Format::new(letters).unwrap()));
+        let [bytes, texts, bytes_rows, texts_rows] = &formats;
+        // One value, few, numbers in a template, short ones, long ones.
+        let kinds: [fn(u64) -> Vec<u8>; 5] = [
+            |_| vec![0xff, 0xfe],
+            |n| vec![0xff, n as u8 % 3],
+            |n| [b"\xff line ", n.to_string().as_bytes(), b" of \xfe"].concat(),
+            |n| vec![n as u8; n as usize % 3],
+            |n| (n * 7..n * 7 + 90).map(|byte| (byte * byte) as u8).collect(),
+        ];
+        for (kind, make) in kinds.iter().enumerate() {
+            for (shape, as_texts) in [(bytes, texts), (bytes_rows, texts_rows)] {
+                let mut run = Column::default();
+                for time in 0..300 {
+                    let mut row = Vec::new();
+                    put_row(
+                        [Value::Bytes(&make(time)), Value::F64(1.0)].into_iter().take(shape.format().len()),
+                        &mut row,
+                    );
+                    run.push(shape, Timestamp::from_nanos(time), Cell::Row(&row));
+                }
+                round_trip(&run, shape, false);
+                let mut encoded = Vec::new();
+                encode(&run, 0..run.len(), shape, false, &mut encoded);
+                assert!(
+                    decode(&encoded, as_texts, false, None, &mut Column::default()).is_err(),
+                    "{kind} as texts"
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_times_and_bits_of_any_shape_come_back(
             mut times in prop::collection::vec(any::<u64>(), 1..200),
             bits in prop::collection::vec(any::<u64>(), 200),
-            number in 0..6_u8,
+            number in 0..SHAPES,
             whole in any::<bool>(),
             clock in any::<bool>(),
         ) {
@@ -336,7 +373,7 @@ mod tests {
         #[test]
         fn rubbish_with_a_right_checksum_never_panics(
             mut bytes in prop::collection::vec(any::<u8>(), 0..100),
-            number in 0..6_u8,
+            number in 0..SHAPES,
         ) {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());

@@ -87,7 +87,7 @@ mod tests {
     proptest! {
         #[test]
         fn shapes_come_back_as_they_were(
-            letters in "[fFuUiIs]{1,9}",
+            letters in "[fFuUiIsb]{1,9}",
             unit in "[a-z/°]{0,5}",
             kind in 0..Kind::ALL.len(),
             name in "[a-z é]{0,5}",

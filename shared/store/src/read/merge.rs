@@ -146,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_merge_is_what_writing_one_after_the_other_gives(
-            mut runs in prop::collection::vec(prop::collection::vec((0..6_u8, 0..30_u64, any::<u64>()), 0..20), 0..6),
+            mut runs in prop::collection::vec(prop::collection::vec((0..crate::trial::SHAPES, 0..30_u64, any::<u64>()), 0..20), 0..6),
             piece_dots in 1..10_usize,
         ) {
             for run in &mut runs {
@@ -162,7 +162,7 @@ mod tests {
 
         #[test]
         fn clock_stamps_are_all_kept_in_the_order_of_their_commits(
-            mut runs in prop::collection::vec(prop::collection::vec((0..6_u8, 0..10_u64, any::<u64>()), 0..20), 0..6),
+            mut runs in prop::collection::vec(prop::collection::vec((0..crate::trial::SHAPES, 0..10_u64, any::<u64>()), 0..20), 0..6),
             piece_dots in 1..10_usize,
         ) {
             for run in &mut runs {

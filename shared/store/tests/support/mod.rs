@@ -102,9 +102,9 @@ pub fn flip(path: &Path, at: usize) {
 }
 
 /// How many shapes [`shape`] knows.
-pub const SHAPES: u64 = 9;
+pub const SHAPES: u64 = 11;
 
-/// Words of every letter, a unit, kinds, texts and rows.
+/// Words of every letter, a unit, kinds, texts, raw bytes and rows.
 pub fn shape(number: u64) -> Shape {
     let format = |letters: &str| Format::new(letters).unwrap();
     match number % SHAPES {
@@ -116,7 +116,9 @@ pub fn shape(number: u64) -> Shape {
         5 => Shape::from(format("i")),
         6 => Shape::from(format("f")).with_kind(Kind::Gauge),
         7 => Shape::from(format("uIssf")).with_kind(Kind::State),
-        _ => Shape::from(format("I")),
+        8 => Shape::from(format("I")),
+        9 => Shape::from(format("b")),
+        _ => Shape::new(format("bsbU"), "", &["id", "path", "body", "code"]).unwrap(),
     }
 }
 
@@ -126,6 +128,8 @@ pub fn row(number: u64, bits: u64) -> Vec<u8> {
     let text = format!("{bits:x}é");
     let short = &"abcde"[..bits as usize % 5];
     let float = f32::from_bits(bits as u32);
+    // Never UTF-8.
+    let raw: Vec<u8> = bits.to_be_bytes().into_iter().chain([0xff]).collect();
     match number % SHAPES {
         0 | 2 => put_row([Value::F64(f64::from_bits(bits))], &mut row),
         1 => put_row([Value::Text(&text)], &mut row),
@@ -140,7 +144,12 @@ pub fn row(number: u64, bits: u64) -> Vec<u8> {
                 [Value::U32(bits as u32), Value::I64(bits as i64), Value::Text(short), Value::Text(&text)];
             put_row(cells.into_iter().chain([Value::F32(float)]), &mut row);
         }
-        _ => put_row([Value::I64(bits as i64)], &mut row),
+        8 => put_row([Value::I64(bits as i64)], &mut row),
+        9 => put_row([Value::Bytes(&raw[bits as usize % 9..])], &mut row),
+        _ => {
+            let cells = [Value::Bytes(&raw), Value::Text(&text), Value::Bytes(&raw[8..]), Value::U64(bits)];
+            put_row(cells, &mut row);
+        }
     }
     row
 }
@@ -149,9 +158,9 @@ pub fn row(number: u64, bits: u64) -> Vec<u8> {
 pub fn number(shape: u64, bits: u64) -> Option<u64> {
     let number = match shape % SHAPES {
         0 | 2 => f64::from_bits(bits),
-        1 => return None,
+        1 | 9 => return None,
         3 | 7 => bits as u32 as f64,
-        4 => bits as f64,
+        4 | 10 => bits as f64,
         5 => bits as i32 as f64,
         6 => f32::from_bits(bits as u32) as f64,
         _ => bits as i64 as f64,

@@ -1,4 +1,4 @@
-//! Texts of a chunk: byte strings, one a dot.
+//! Texts or raw bytes of a chunk: byte strings, one a dot.
 //!
 //! One text that stays the same is kept once, few different ones as places in a list; lines of few templates as
 //! the numbers in them; what is left goes through zstd in blocks of whole texts.
@@ -184,20 +184,24 @@ pub(crate) fn decode(
 }
 
 /// Appends the `count` texts that `bytes` hold to `rows`, each behind a varint of its bytes, as the row bytes of one
-/// text are, and their lengths to `lens`; `None` where they make no sense or are no UTF-8.
+/// text are, and their lengths to `lens`; `None` where they make no sense.
+///
+/// - `utf8`: whether they must be
 pub(crate) fn decode_rows(
     tag: u8,
     bytes: &[u8],
     count: usize,
+    utf8: bool,
     lens: &mut Vec<u32>,
     rows: &mut Vec<u8>,
 ) -> Option<()> {
-    if tag == TEMPLATES && (1..=DOTS_MAX).contains(&count) {
+    // Lines are texts: raw bytes of few templates are rare enough to take the longer way.
+    if utf8 && tag == TEMPLATES && (1..=DOTS_MAX).contains(&count) {
         return templates::get(bytes, count, true, lens, rows);
     }
     let (first, mut heap) = (lens.len(), Vec::new());
     decode(tag, bytes, count, lens, &mut heap)?;
-    if !are_texts(&lens[first..], &heap) {
+    if utf8 && !are_texts(&lens[first..], &heap) {
         return None;
     }
     rows.reserve(heap.len() + count * 2);

@@ -2,20 +2,19 @@
 //! where a format of several columns means as many values behind each time.
 //!
 //! Times are seconds since 1970 with an optional fraction, or RFC 3339 text. Values are numbers; for the letter `s`
-//! they are texts. Numbers are read from their digits, not from a float that another program has rounded. A body is
+//! they are texts, for `b` texts of base64 with padding. Numbers are read from their digits, not from a float that another program has rounded. A body is
 //! taken whole or not at all; an error says what was found, what was expected, and where. JSON that is neither time
 //! nor value is never built in memory, however deep it is nested.
 
+mod value;
+
 use std::fmt;
 
-use dotter_dot::{
-    Cell, Column, Format, Letter, NamedDots, SeriesName, Shape, Timestamp, Value, parse_number, put_row,
-};
+use dotter_dot::{Cell, Column, Format, NamedDots, SeriesName, Shape, Timestamp};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How many characters of the input an error shows.
-const QUOTE_CHARS_MAX: usize = 40;
+use value::{clip, put_value, read_time, read_value};
 
 const NO_SERIES: &str = "found a bare [time, value], expected ?series=NAME in the address, \
                          or {\"series\", \"dots\"}";
@@ -265,61 +264,10 @@ fn next_time<'de, A: SeqAccess<'de>>(pair: &mut A) -> Result<Option<Timestamp>, 
     read_time(raw.get()).map(Some).map_err(A::Error::custom)
 }
 
-/// Appends one column's value.
-fn put_value(letter: Letter, raw: &str, row: &mut Vec<u8>) -> Result<(), String> {
-    match (letter, raw.as_bytes()[0]) {
-        (Letter::Text, b'"') => {
-            let text: String = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-            put_row([Value::Text(&text)], row);
-        }
-        (Letter::F64, _) => put_row([Value::F64(read_value(raw)?)], row),
-        (letter, b'-' | b'0'..=b'9') if letter != Letter::Text => {
-            let value = Value::parse(letter, raw).map_err(|error| error.to_string())?;
-            put_row([value], row);
-        }
-        (Letter::Text, _) => return Err(format!("found {} as a value, expected a text", kind(raw))),
-        _ => return Err(format!("found {} as a value, expected a number", kind(raw))),
-    }
-    Ok(())
-}
-
-/// `raw` is one JSON value, already found well-formed.
-fn read_time(raw: &str) -> Result<Timestamp, String> {
-    match raw.as_bytes()[0] {
-        b'-' | b'0'..=b'9' => Timestamp::parse_seconds(raw).map_err(|error| error.to_string()),
-        b'"' => {
-            let text: String = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-            Timestamp::parse_rfc3339(&text).map_err(|error| error.to_string())
-        }
-        _ => Err(format!("found {} as a time, expected seconds since 1970 or RFC 3339 text", kind(raw))),
-    }
-}
-
-fn read_value(raw: &str) -> Result<f64, String> {
-    if !matches!(raw.as_bytes()[0], b'-' | b'0'..=b'9') {
-        return Err(format!("found {} as a value, expected a number", kind(raw)));
-    }
-    parse_number(raw).map_err(|error| error.to_string())
-}
-
-fn kind(raw: &str) -> String {
-    match raw.as_bytes()[0] {
-        b'[' => "a list".into(),
-        b'{' => "an object".into(),
-        b'"' => format!("the text {}", clip(raw)),
-        _ => clip(raw),
-    }
-}
-
-fn clip(text: &str) -> String {
-    match text.char_indices().nth(QUOTE_CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use dotter_dot::{Value, put_row};
+
     use super::*;
     use crate::random::Random;
     use crate::trial::{all, numbers};
@@ -386,6 +334,12 @@ mod tests {
         check("i", "[1, -7]", &[Value::I32(-7)]);
         check("f", "[1, 0.1]", &[Value::F32(0.1)]);
         check("s", "[1, \"a line \\u00e9\"]", &[Value::Text("a line é")]);
+        check("b", "[1, \"\"]", &[Value::Bytes(&[])]);
+        check(
+            "bs",
+            "[1, \"AP\\/\\u002bgA==\", \"AP/+gA==\"]",
+            &[Value::Bytes(&[0, 0xff, 0xfe, 0x80]), Value::Text("AP/+gA==")],
+        );
         check("Fsu", "[1, -0.0, \"\", 4]", &[Value::F64(-0.0), Value::Text(""), Value::U32(4)]);
     }
 
@@ -438,6 +392,12 @@ mod tests {
             format!("[{{\"series\": \"a\", \"format\": \"{format}\", \"dots\": [{dot}]}}]").into_bytes()
         };
         check(&typed("s", "[1, 2]"), "found 2 as a value, expected a text");
+        check(&typed("b", "[1, 2]"), "found 2 as a value, expected bytes as base64 text");
+        for text in ["0x0", "AA", "AB==", "AA==\\n", "_-8="] {
+            let found =
+                format!("found the text \"{text}\" as a value, expected bytes as base64 text with padding");
+            check(&typed("b", &format!("[1, \"{text}\"]")), &found);
+        }
         check(&typed("U", "[1, \"2\"]"), "found the text \"2\" as a value, expected a number");
         check(&typed("U", "[1, -2]"), "-2");
         check(&typed("i", "[1, 2147483648]"), "2147483648");
