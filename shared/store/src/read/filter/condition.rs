@@ -38,12 +38,15 @@ pub(super) enum Column {
 pub(super) enum Condition {
     Time(Comparison, Timestamp),
     Number(Column, Comparison, Number),
-    Text(Field, TextCondition),
+    Text(Field, StringCondition),
+    /// Of raw bytes; they have no regular expressions.
+    Bytes(Column, StringCondition),
     Fields(Field, Comparison, Field),
 }
 
+/// What is asked of a text's bytes, or of raw bytes.
 #[derive(Debug)]
-pub(super) enum TextCondition {
+pub(super) enum StringCondition {
     Compare(Comparison, Box<[u8]>),
     Contains(Box<Finder<'static>>),
     Starts(Box<[u8]>),
@@ -90,16 +93,16 @@ impl Comparison {
     }
 }
 
-impl TextCondition {
+impl StringCondition {
     #[inline]
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, bytes: &[u8]) -> bool {
         match self {
-            TextCondition::Compare(comparison, other) => comparison.holds(Some(text.cmp(other))),
-            TextCondition::Contains(finder) => finder.find(text).is_some(),
-            TextCondition::Starts(start) => text.starts_with(start),
-            TextCondition::Ends(end) => text.ends_with(end),
-            TextCondition::Matches(regex) => regex.is_match(text),
-            TextCondition::MatchesNot(regex) => !regex.is_match(text),
+            StringCondition::Compare(comparison, other) => comparison.holds(Some(bytes.cmp(other))),
+            StringCondition::Contains(finder) => finder.find(bytes).is_some(),
+            StringCondition::Starts(start) => bytes.starts_with(start),
+            StringCondition::Ends(end) => bytes.ends_with(end),
+            StringCondition::Matches(regex) => regex.is_match(bytes),
+            StringCondition::MatchesNot(regex) => !regex.is_match(bytes),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use dotter_dot::{Letter, Shape, get_varint};
 
 use crate::read::filter::Node;
-use crate::read::filter::condition::{Comparison, Condition, Field, TextCondition};
+use crate::read::filter::condition::{Comparison, Condition, Field, StringCondition};
 use crate::read::filter::number::Number;
 
 /// Tells whether rows match.
@@ -26,7 +26,8 @@ enum Bound<'a> {
     /// The word of the only column.
     Word(Letter, Comparison, Number),
     Number(Cell, Comparison, Number),
-    Text(Cell, &'a TextCondition),
+    /// A text's bytes, or raw bytes.
+    String(Cell, &'a StringCondition),
     Cells(Cell, Comparison, Cell),
     Name(Cell, Comparison, Box<[u8]>),
 }
@@ -162,14 +163,18 @@ fn bound_condition<'a>(test: &'a Condition, name: &str, shape: &Shape) -> Bound<
         }
         Condition::Text(Field::Key, test) => decided(test.matches(name.as_bytes())),
         Condition::Text(field, test) => match cell(field) {
-            Some(cell) if cell.letter == Letter::Text => Bound::Text(cell, test),
+            Some(cell) if cell.letter == Letter::Text => Bound::String(cell, test),
+            _ => Bound::Never,
+        },
+        Condition::Bytes(column, test) => match column.place(shape).map(|place| Cell::new(shape, place)) {
+            Some(cell) if cell.letter == Letter::Bytes => Bound::String(cell, test),
             _ => Bound::Never,
         },
         Condition::Fields(Field::Key, comparison, Field::Key) => {
             decided(comparison.holds(Some(std::cmp::Ordering::Equal)))
         }
         Condition::Fields(left, comparison, right) => match (cell(left), cell(right)) {
-            (Some(left), Some(right)) if left.letter.is_number() == right.letter.is_number() => {
+            (Some(left), Some(right)) if are_comparable(left.letter, right.letter) => {
                 Bound::Cells(left, *comparison, right)
             }
             (Some(cell), None) if *right == Field::Key && cell.letter == Letter::Text => {
@@ -181,6 +186,11 @@ fn bound_condition<'a>(test: &'a Condition, name: &str, shape: &Shape) -> Bound<
             _ => Bound::Never,
         },
     }
+}
+
+/// Numbers of whatever letters are, texts are, and raw bytes are.
+fn are_comparable(left: Letter, right: Letter) -> bool {
+    left == right || left.is_number() && right.is_number()
 }
 
 impl Bound<'_> {
@@ -198,17 +208,17 @@ impl Bound<'_> {
             Bound::Number(cell, comparison, number) => {
                 cell.number(row).is_some_and(|found| comparison.holds(found.compare(*number)))
             }
-            Bound::Text(cell, test) => cell.text(row).is_some_and(|text| test.matches(text)),
+            Bound::String(cell, test) => cell.string(row).is_some_and(|bytes| test.matches(bytes)),
             Bound::Cells(left, comparison, right) if left.letter.is_number() => {
                 let pair = left.number(row).zip(right.number(row));
                 pair.is_some_and(|(left, right)| comparison.holds(left.compare(right)))
             }
             Bound::Cells(left, comparison, right) => {
-                let pair = left.text(row).zip(right.text(row));
+                let pair = left.string(row).zip(right.string(row));
                 pair.is_some_and(|(left, right)| comparison.holds(Some(left.cmp(right))))
             }
             Bound::Name(cell, comparison, name) => {
-                cell.text(row).is_some_and(|text| comparison.holds(Some(text.cmp(name))))
+                cell.string(row).is_some_and(|text| comparison.holds(Some(text.cmp(name))))
             }
         }
     }
@@ -231,7 +241,7 @@ impl Cell {
     fn rest<'a>(&self, row: Row<'a>) -> Option<&'a [u8]> {
         let mut rest = row.bytes.get(self.start..)?;
         for letter in &self.before {
-            let length = if letter.is_number() { 8 } else { text_length(&mut rest)? };
+            let length = if letter.is_number() { 8 } else { string_length(&mut rest)? };
             rest = rest.get(length..)?;
         }
         Some(rest)
@@ -247,15 +257,15 @@ impl Cell {
     }
 
     #[inline]
-    fn text<'a>(&self, row: Row<'a>) -> Option<&'a [u8]> {
+    fn string<'a>(&self, row: Row<'a>) -> Option<&'a [u8]> {
         let mut rest = self.rest(row)?;
-        let length = text_length(&mut rest)?;
+        let length = string_length(&mut rest)?;
         rest.get(Range { start: 0, end: length })
     }
 }
 
 #[inline]
-fn text_length(rest: &mut &[u8]) -> Option<usize> {
+fn string_length(rest: &mut &[u8]) -> Option<usize> {
     if let [length @ 0..0x80, after @ ..] = rest {
         *rest = after;
         return Some(*length as usize);

@@ -8,9 +8,11 @@
 //!
 //! - fields: `key` (the series' name), `time`, `value` (the first column), a column by its name, or by its number
 //!   `c1` to `c64`; a name that has other characters than letters, digits and `_ . -` is put in backquotes
-//! - `= != < <= > >=` compare: numbers with numbers, texts with texts by their bytes, `time` with RFC 3339, a date,
-//!   or whole nanoseconds; two fields with each other where both are columns or `key`
-//! - `contains starts ends matches` (`=~`; not: `!~`) look at texts; `matches` takes a regular expression
+//! - `= != < <= > >=` compare: numbers with numbers, texts with texts by their bytes, raw bytes with raw bytes, `time`
+//!   with RFC 3339, a date, or whole nanoseconds; two fields with each other where both are columns or `key`
+//! - `contains starts ends` look at texts and at raw bytes; `matches` (`=~`; not: `!~`) looks at texts alone and takes
+//!   a regular expression
+//! - raw bytes are written as `0x00ff`: two hex digits for each
 //! - `and or not` and brackets, of which `not` binds closest and `or` least
 //!
 //! Always true:
@@ -254,6 +256,28 @@ mod tests {
     }
 
     #[test]
+    fn raw_bytes_are_asked_by_their_bytes() {
+        let shape = shape("Fbsb", &["took", "id", "path", "body"]);
+        let values =
+            [Value::F64(1.0), Value::Bytes(&[0, 0xff, 7]), Value::Text("\0"), Value::Bytes(&[0, 0xff, 8])];
+        let check = |text: &str, expected: bool| {
+            assert_eq!(holds(text, "a", 5, &shape, &values), expected, "{text}");
+        };
+        check("id = 0x00ff07 and 0x00FF07 == c2", true);
+        check("id != 0x00ff07 or id = 0x", false);
+        check("id > 0x00ff and id >= 0x00ff07 and id < 0x01 and id <= 0x00ff0700", true);
+        check("id starts 0x00ff and id ends with 0x07 and id contains 0xff", true);
+        check("id contains 0x0f or id starts with 0xff or id ends 0x00", false);
+        check("id contains 0x", true);
+        check("id < body and body > id and id != body", true);
+        check("id = id", true);
+        // Other types are never compared.
+        check("id = path or id != path or id = '\0' or id != 'a' or id = 1 or id != 1 or id = key", false);
+        check("path = 0x00 or path contains 0x00 or took = 0x00 or nowhere = 0x00", false);
+        check("id contains 'a' or id =~ '.*' or id !~ 'a' or path < id", false);
+    }
+
+    #[test]
     fn one_number_is_compared_as_what_it_is() {
         let check = |letters: &str, value: Value<'_>, text: &str, expected: bool| {
             assert_eq!(holds(text, "a", 5, &shape(letters, &[]), &[value]), expected, "{letters} {text}");
@@ -289,6 +313,12 @@ mod tests {
         check("value >", 7, "a field or a value");
         check("value > x5 5", 11, "'and', 'or', or the end");
         check("value > 5x", 8, "a number");
+        check("value = 0x0", 8, "bytes: 0x and two hex digits for each");
+        check("value contains 0xg0", 15, "bytes: 0x and two hex digits for each");
+        check("value =~ 0x00", 9, "regular expressions look at texts alone");
+        check("key = 0x00", 6, "a text in quotes beside 'key'");
+        check("key starts 0x00", 11, "a text in quotes beside 'key'");
+        check("time = 0x00", 7, "a time beside 'time'");
         check("value > 5 and", 13, "a field or a value");
         check("(value > 5", 10, "')'");
         check("value > 5)", 9, "the end");
@@ -391,6 +421,11 @@ mod tests {
                 &["=", "<", "=~", "!~", "contains", "starts", "ends"],
                 &["'a'", "\"b\"", "'ab'"]
             ),
+            parts(
+                &["value", "c1", "`x y`"],
+                &["=", "!=", "<", "contains", "starts", "ends"],
+                &["0x", "0x61", "0xff"]
+            ),
         ];
         condition.prop_recursive(4, 24, 4, |tree| {
             prop_oneof![
@@ -419,12 +454,15 @@ mod tests {
             check(&Shape::number(), &[Value::F64(f64::from_bits(number))]);
             check(&shape("U", &[]), &[Value::U64(number % 10)]);
             check(&shape("sI", &["path", "x y"]), &[Value::Text(&path), Value::I64(number as i64 % 10)]);
+            let raw = [Value::Bytes(path.as_bytes()), Value::Bytes(&[number as u8])];
+            check(&shape("bb", &["path", "x y"]), &raw);
         }
 
         #[test]
         fn bytes_that_are_no_row_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            let filter = Filter::new("c4 = 1 or c3 contains 'a' or c2 < c4 or c1 = c3 or not c1 =~ 'a'").unwrap();
+            let filter = Filter::new("c4 = 1 or c3 contains 'a' or c2 < c4 or c1 = c3 or not c1 =~ 'a' or c3 > 0xff").unwrap();
             filter.matcher("a", &shape("sFsU", &[])).matches_row(0, &bytes);
+            filter.matcher("a", &shape("bFbU", &[])).matches_row(0, &bytes);
         }
     }
 }

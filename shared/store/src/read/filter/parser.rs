@@ -1,10 +1,10 @@
 //! Parsing an expression into a tree, by recursive descent of bounded depth.
 
-use dotter_dot::Timestamp;
+use dotter_dot::{Timestamp, read_hex};
 use memchr::memmem::Finder;
-use regex::bytes::RegexBuilder;
+use regex::bytes::{Regex, RegexBuilder};
 
-use crate::read::filter::condition::{Column, Comparison, Condition, Field, TextCondition};
+use crate::read::filter::condition::{Column, Comparison, Condition, Field, StringCondition};
 use crate::read::filter::number::Number;
 use crate::read::filter::tokens::{Token, Tokens, error};
 use crate::read::filter::{DEPTH_MAX, FILTER_BYTES_MAX, FilterError, Node};
@@ -20,12 +20,24 @@ struct Parser<'a> {
     depth: usize,
 }
 
+/// What bytes begin with.
+const HEX: &str = "0x";
+
+/// What a search looks for.
+enum Wanted {
+    /// These bytes, of a text or raw ones.
+    Bytes(fn(&[u8]) -> StringCondition),
+    /// What matches, which is a text.
+    Regex(fn(Box<Regex>) -> StringCondition),
+}
+
 /// One side of a comparison.
 enum Side {
     Time,
     Field(Field),
     Number(String),
     Text(String),
+    Bytes(Vec<u8>),
 }
 
 pub(super) fn parse(text: &str) -> Result<Node, FilterError> {
@@ -103,29 +115,47 @@ impl Parser<'_> {
             Token::Word(word) => word.as_str(),
             _ => "",
         };
-        let make: fn(&str) -> Result<TextCondition, String> = match word.to_ascii_lowercase().as_str() {
-            "contains" => |text| Ok(TextCondition::Contains(Box::new(Finder::new(text).into_owned()))),
-            "starts" => |text| Ok(TextCondition::Starts(text.as_bytes().into())),
-            "ends" => |text| Ok(TextCondition::Ends(text.as_bytes().into())),
-            "matches" | "=~" => |text| regex(text).map(TextCondition::Matches),
-            "!~" => |text| regex(text).map(TextCondition::MatchesNot),
+        let search = match word.to_ascii_lowercase().as_str() {
+            "contains" => {
+                Wanted::Bytes(|bytes| StringCondition::Contains(Box::new(Finder::new(bytes).into_owned())))
+            }
+            "starts" => Wanted::Bytes(|bytes| StringCondition::Starts(bytes.into())),
+            "ends" => Wanted::Bytes(|bytes| StringCondition::Ends(bytes.into())),
+            "matches" | "=~" => Wanted::Regex(StringCondition::Matches),
+            "!~" => Wanted::Regex(StringCondition::MatchesNot),
             _ => return Err(error(self.text, at, "a comparison such as '=' or 'contains'")),
         };
         let Side::Field(field) = left else {
-            return Err(error(self.text, left_at, "'key' or a column on the left of a search in texts"));
+            return Err(error(self.text, left_at, "'key' or a column on the left of a search"));
         };
         // `starts with` reads as well as `starts`.
         if matches!(&self.next, Some((_, Token::Word(word))) if word.eq_ignore_ascii_case("with")) {
             self.take()?;
         }
         let at = self.place();
-        match self.take()? {
-            Some((_, Token::Text(text))) => {
-                let test = make(&text).map_err(|expected| error(self.text, at, expected))?;
-                Ok(Condition::Text(field, test))
+        let text = match self.take()? {
+            Some((_, Token::Text(text))) => text,
+            Some((_, Token::Number(hex))) if hex.starts_with(HEX) => {
+                let bytes = self.bytes(at, &hex)?;
+                return match (search, field) {
+                    (Wanted::Bytes(make), Field::Column(column)) => {
+                        Ok(Condition::Bytes(column, make(&bytes)))
+                    }
+                    (Wanted::Bytes(_), Field::Key) => {
+                        Err(error(self.text, at, "a text in quotes beside 'key'"))
+                    }
+                    (Wanted::Regex(_), _) => {
+                        Err(error(self.text, at, "a text in quotes; regular expressions look at texts alone"))
+                    }
+                };
             }
-            _ => Err(error(self.text, at, "a text in quotes")),
-        }
+            _ => return Err(error(self.text, at, "a text in quotes, or bytes as 0x00ff")),
+        };
+        let test = match search {
+            Wanted::Bytes(make) => make(text.as_bytes()),
+            Wanted::Regex(make) => make(regex(&text).map_err(|expected| error(self.text, at, expected))?),
+        };
+        Ok(Condition::Text(field, test))
     }
 
     fn compare(
@@ -137,21 +167,25 @@ impl Parser<'_> {
         match (left, right) {
             (Side::Field(left), Side::Field(right)) => Ok(Condition::Fields(left, comparison, right)),
             (Side::Field(field), Side::Text(text)) => {
-                Ok(Condition::Text(field, TextCondition::Compare(comparison, text.into_bytes().into())))
+                Ok(Condition::Text(field, StringCondition::Compare(comparison, text.into_bytes().into())))
             }
             (Side::Field(Field::Column(column)), Side::Number(text)) => match Number::parse(&text) {
                 Some(number) => Ok(Condition::Number(column, comparison, number)),
                 None => Err(error(self.text, right_at, "a number")),
             },
-            (Side::Field(Field::Key), Side::Number(_)) => {
+            (Side::Field(Field::Column(column)), Side::Bytes(bytes)) => {
+                Ok(Condition::Bytes(column, StringCondition::Compare(comparison, bytes.into())))
+            }
+            (Side::Field(Field::Key), Side::Number(_) | Side::Bytes(_)) => {
                 Err(error(self.text, right_at, "a text in quotes beside 'key'"))
             }
             (Side::Time, Side::Text(text) | Side::Number(text)) => {
                 Ok(Condition::Time(comparison, self.time(right_at, &text)?))
             }
-            (left @ (Side::Text(_) | Side::Number(_)), right @ (Side::Field(_) | Side::Time)) => {
-                self.compare((right_at, right), comparison.mirrored(), (left_at, left))
-            }
+            (
+                left @ (Side::Text(_) | Side::Number(_) | Side::Bytes(_)),
+                right @ (Side::Field(_) | Side::Time),
+            ) => self.compare((right_at, right), comparison.mirrored(), (left_at, left)),
             (Side::Time, _) | (_, Side::Time) => Err(error(self.text, right_at, "a time beside 'time'")),
             _ => Err(error(self.text, left_at, "a field on one side of a comparison")),
         }
@@ -163,12 +197,21 @@ impl Parser<'_> {
         })
     }
 
+    fn bytes(&self, at: usize, hex: &str) -> Result<Vec<u8>, FilterError> {
+        let mut bytes = Vec::new();
+        match read_hex(hex, &mut bytes) {
+            Some(()) => Ok(bytes),
+            None => Err(error(self.text, at, "bytes: 0x and two hex digits for each")),
+        }
+    }
+
     fn side(&mut self) -> Result<Side, FilterError> {
         let expected = "a field or a value";
         let Some((at, token)) = self.take()? else { return Err(error(self.text, self.text.len(), expected)) };
         let column = |column| Side::Field(Field::Column(column));
         Ok(match token {
             Token::Text(text) => Side::Text(text),
+            Token::Number(text) if text.starts_with(HEX) => Side::Bytes(self.bytes(at, &text)?),
             Token::Number(text) => Side::Number(text),
             Token::Quoted(name) => column(Column::Named(name.into())),
             Token::Word(word) => match word.as_str() {
@@ -211,7 +254,7 @@ impl Parser<'_> {
     }
 }
 
-fn regex(text: &str) -> Result<Box<regex::bytes::Regex>, String> {
+fn regex(text: &str) -> Result<Box<Regex>, String> {
     let built = RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
     built.map(Box::new).map_err(|error| {
         // The message has several lines with a drawing of the place; the last line says what is wrong.

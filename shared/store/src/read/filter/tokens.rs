@@ -11,7 +11,7 @@ pub(super) enum Token {
     /// A column's name in backquotes.
     Quoted(String),
     Text(String),
-    /// Begins with a digit, a sign or a point: a number or a time.
+    /// Begins with a digit, a sign or a point: a number, a time, or bytes in hex.
     Number(String),
     /// `( ) = == != < <= > >= =~ !~ ! && ||`
     Sign(&'static str),
