@@ -335,9 +335,10 @@ fn is_of(series: &dotter_ring::SeriesEntry, kind: Kind, columns: usize) -> bool 
         Kind::F32 => "f",
         Kind::I64 => "I",
         Kind::U64 => "U",
+        Kind::Text if letters == "b" => "b",
         Kind::Text => "s",
         // A row of the ring has numbers alone.
-        Kind::Row if letters.len() == columns && !letters.contains('s') => letters,
+        Kind::Row if letters.len() == columns && !letters.contains(['s', 'b']) => letters,
         Kind::Row => return false,
     };
     series.kind == Some(kind) && letters == letter

@@ -43,8 +43,10 @@ fn every_kind_goes_as_what_it_is() {
     let text = publisher.lines("d").unwrap();
     let row = publisher.row::<(f64, i32)>("e", &["x", "y"]).unwrap();
     let alone = publisher.row::<(i32,)>("f", &["only"]).unwrap();
+    let raw = publisher.bytes("g").unwrap();
     let mut lane = publisher.lane().unwrap();
     let line = |number: u64| "é".repeat((number % 2000) as usize);
+    let bytes = |number: u64| vec![0xff_u8.wrapping_sub(number as u8); (number % 300) as usize];
     for number in 0..1000_u64 {
         let time = Timestamp::from_nanos(number);
         lane.dot_at(&plain, time, f64::from_bits(0x7ff0_0000_0000_0001 + number));
@@ -54,27 +56,30 @@ fn every_kind_goes_as_what_it_is() {
         lane.line(&text, &line(number));
         lane.row_at(&row, time, (number as f64, -(number as i32)));
         lane.row_at(&alone, time, (-7,));
+        lane.bytes(&raw, &bytes(number));
     }
     drop(lane);
     let totals = once(directory.path(), &collector.url());
     let ring = collector.only_ring();
     let lane = &ring.lanes[&0];
-    assert_eq!((lane.next, lane.dots.len(), lane.lost()), (7000, 7000, 0));
+    assert_eq!((lane.next, lane.dots.len(), lane.lost()), (8000, 8000, 0));
     assert!(totals.refused.is_empty() && totals.lost.is_empty(), "{totals:?}");
     for dot in &lane.dots {
-        let number = dot.record / 7;
+        let number = dot.record / 8;
         let found =
             (std::str::from_utf8(&dot.name).unwrap(), dot.format.as_str(), dot.word, dot.row.as_slice());
         let text = [varint(line(number).len() as u64), line(number).into_bytes()].concat();
+        let raw = [varint(bytes(number).len() as u64), bytes(number)].concat();
         let cells = [(number as f64).to_bits(), -(number as i64) as u64].map(u64::to_le_bytes).concat();
-        let (name, format, word, row) = match dot.record % 7 {
+        let (name, format, word, row) = match dot.record % 8 {
             0 => ("a", "F", 0x7ff0_0000_0000_0001 + number, &[][..]),
             1 => ("a", "I", (i64::MIN + number as i64) as u64, &[][..]),
             2 => ("b", "U", u64::MAX - number, &[][..]),
             3 => ("c", "f", 0x7f80_0001 + number, &[][..]),
             4 => ("d", "s", dot.word, text.as_slice()),
             5 => ("e", "Fi", dot.word, cells.as_slice()),
-            _ => ("f", "i", -7_i64 as u64, &[][..]),
+            6 => ("f", "i", -7_i64 as u64, &[][..]),
+            _ => ("g", "b", dot.word, raw.as_slice()),
         };
         assert_eq!(found, (name, format, word, row), "record {}", dot.record);
     }

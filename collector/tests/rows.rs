@@ -133,9 +133,11 @@ fn batches_carry_every_format_and_what_is_none_is_refused_by_its_record() {
         series("row", "Fi", &["x", "y"]),
         series("no", "Q", &[]),
         series("columns", "F", &["x", "y"]),
+        series("raw", "b", &[]),
+        series("both", "bs", &[]),
     ];
-    let mut lane = lane(0, 0, 10, 1);
-    lane.series = vec![0, 1, 1, 2, 2, 3, 3, 4, 5, 0];
+    let mut lane = lane(0, 0, 14, 1);
+    lane.series = vec![0, 1, 1, 2, 2, 3, 3, 4, 5, 0, 6, 6, 7, 7];
     let row = |values: &[Value<'_>]| {
         let mut row = Vec::new();
         put_row(values.iter().copied(), &mut row);
@@ -152,11 +154,18 @@ fn batches_carry_every_format_and_what_is_none_is_refused_by_its_record() {
         0,
         0,
         7,
+        lane.rows.push(&row(&[Value::Bytes(&[0, 0xff])])),
+        lane.rows.push(b"\x02\xff"),
+        lane.rows.push(&row(&[Value::Bytes(&[0xfe]), Value::Text("x")])),
+        lane.rows.push(b"\x01\xfe\x01\xff"),
     ];
     let (status, answer) = collector.send(&batch(RING, entries, vec![lane])).unwrap();
-    assert_eq!((status, answer.lanes), (200, vec![(0, 10)]));
+    assert_eq!((status, answer.lanes), (200, vec![(0, 14)]));
     let other = Reason::OTHER;
-    assert_eq!(answer.refused, [(0, 2, 3, other), (0, 4, 5, other), (0, 6, 9, other)]);
+    assert_eq!(
+        answer.refused,
+        [(0, 2, 3, other), (0, 4, 5, other), (0, 6, 9, other), (0, 11, 12, other), (0, 13, 14, other)]
+    );
     let found = |name: &str| -> Vec<_> {
         rows(dir.path(), name).into_iter().map(|(_, format, values)| (format, values)).collect()
     };
@@ -164,9 +173,11 @@ fn batches_carry_every_format_and_what_is_none_is_refused_by_its_record() {
     assert_eq!(found("u"), [expected("U", "U64(18446744073709551615)"), expected("U", "U64(7)")]);
     assert_eq!(found("i"), [expected("i", "I32(-5)")]);
     assert_eq!(found("log"), [expected("s", "Text(\"a line\")")]);
+    assert_eq!(found("raw"), [expected("b", "Bytes([0, 255])")]);
+    assert_eq!(found("both"), [expected("bs", "Bytes([254]) Text(\"x\")")]);
     assert_eq!(found("row"), [expected("Fi", "F64(-0.0) I32(-1)")]);
     let shape = snapshot(dir.path()).shape("row").unwrap().unwrap();
     assert_eq!((shape.unit(), shape.columns().join(",")), ("u", "x,y".to_owned()));
     let account = account(&snapshot(dir.path()), RING);
-    assert_eq!((account.stored(), account.lost()), (5, 0));
+    assert_eq!((account.stored(), account.lost()), (7, 0));
 }

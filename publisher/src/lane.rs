@@ -10,8 +10,8 @@ use crate::homeless::Refusal;
 use crate::local;
 use crate::publisher::Home;
 use crate::seat::Seat;
-use crate::write::{Cells, CellsAt, Dot, DotAt, Line, LineAt, Write};
-use crate::{AnyRow, Columns, Row, Series, Text};
+use crate::write::{Cells, CellsAt, Dot, DotAt, Line, LineAt, Raw, RawAt, Write};
+use crate::{AnyRow, Bytes, Columns, Row, Series, Text};
 
 /// A lane of its own for a thread with much to publish: the fastest way there is.
 ///
@@ -50,6 +50,18 @@ impl Lane {
     #[inline]
     pub fn line_at(&mut self, series: &Text, time: Timestamp, line: &str) {
         self.publish(series.handle(), LineAt(time.nanos(), line));
+    }
+
+    /// Publishes raw bytes, now; see [`Bytes::dot`].
+    #[inline]
+    pub fn bytes(&mut self, series: &Bytes, bytes: &[u8]) {
+        self.publish(series.handle(), Raw(bytes));
+    }
+
+    /// Publishes raw bytes of another time.
+    #[inline]
+    pub fn bytes_at(&mut self, series: &Bytes, time: Timestamp, bytes: &[u8]) {
+        self.publish(series.handle(), RawAt(time.nanos(), bytes));
     }
 
     /// Publishes a row, now.

@@ -40,6 +40,7 @@
 //! - the ring is closed when the publisher and all its handles are gone
 
 // What an application holds.
+mod bytes;
 mod counter;
 mod lane;
 mod options;
@@ -69,6 +70,7 @@ pub mod tracing;
 pub use dotter_dot::{Incarnation, NameError, SeriesName, Timestamp};
 pub use dotter_ring::{COLUMNS_MAX, Cell, Clock, ClockKind, Error, Number, Refusals, TEXT_BYTES_MAX};
 
+pub use bytes::Bytes;
 pub use counter::Counter;
 pub use lane::Lane;
 pub use options::Options;

@@ -15,7 +15,7 @@ use crate::counter::Total;
 use crate::handle::Handle;
 use crate::homeless::{Homeless, Refusal};
 use crate::row;
-use crate::{AnyRow, Columns, Counter, Lane, Options, Row, Series, Text};
+use crate::{AnyRow, Bytes, Columns, Counter, Lane, Options, Row, Series, Text};
 
 /// How long a ring that could not be made is not tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -199,6 +199,24 @@ impl Publisher {
     pub fn text(&self, name: &str, line: &str) -> Result<(), Error> {
         self.lines(name)?.line(line);
         Ok(())
+    }
+
+    /// A series of raw bytes: what is neither a number nor a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::series`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let publisher = dotter_publisher::Publisher::create(dir.path(), 1)?;
+    /// let packets = publisher.bytes("net.packet")?;
+    /// packets.dot(&[0x45, 0x00, 0xff]);
+    /// # assert_eq!(publisher.published().iter().sum::<u64>(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bytes(&self, name: &str) -> Result<Bytes, Error> {
+        Ok(Bytes::new(self.handle(name, &Shape::bytes())?))
     }
 
     /// A series of rows: several numbers at one time, each in a column with a name.

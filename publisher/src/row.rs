@@ -81,7 +81,7 @@ pub(crate) fn shape(name: &str, letters: &str, columns: &[&str]) -> Result<Shape
     }
     let format = Format::new(letters).map_err(|error| wrong(error.to_string()))?;
     let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-    Shape::row(format, columns).ok_or_else(|| wrong("a column of text".to_owned()))
+    Shape::row(format, columns).ok_or_else(|| wrong("a column of text or raw bytes".to_owned()))
 }
 
 /// Where rows of one name go. Cheap to clone; any thread may use it.

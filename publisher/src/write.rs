@@ -19,6 +19,10 @@ pub(crate) struct DotAt<N>(pub(crate) u64, pub(crate) N);
 pub(crate) struct Line<'a>(pub(crate) &'a str);
 /// A text at a time.
 pub(crate) struct LineAt<'a>(pub(crate) u64, pub(crate) &'a str);
+/// Raw bytes, now.
+pub(crate) struct Raw<'a>(pub(crate) &'a [u8]);
+/// Raw bytes at a time.
+pub(crate) struct RawAt<'a>(pub(crate) u64, pub(crate) &'a [u8]);
 /// The words of a row, now.
 pub(crate) struct Cells<W>(pub(crate) W);
 /// The words of a row at a time.
@@ -49,6 +53,20 @@ impl Write for LineAt<'_> {
     #[inline(always)]
     fn write(&self, writer: &mut LaneWriter, series: u32) -> Result<(), Moved> {
         writer.text_at(series, self.0, self.1)
+    }
+}
+
+impl Write for Raw<'_> {
+    #[inline(always)]
+    fn write(&self, writer: &mut LaneWriter, series: u32) -> Result<(), Moved> {
+        writer.bytes(series, self.0)
+    }
+}
+
+impl Write for RawAt<'_> {
+    #[inline(always)]
+    fn write(&self, writer: &mut LaneWriter, series: u32) -> Result<(), Moved> {
+        writer.bytes_at(series, self.0, self.1)
     }
 }
 

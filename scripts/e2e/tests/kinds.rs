@@ -21,6 +21,8 @@ fn what_is_published_is_stored_as_what_it_was_through_a_collector_that_is_killed
     let plain = publisher.series("kind.f64").expect("a series");
     let text = publisher.lines("kind.text").expect("a series");
     let row = publisher.row::<(u64, f64, i32)>("kind.row", &["pieces", "value", "change"]).expect("a series");
+    let raw = publisher.bytes("kind.bytes").expect("a series");
+    let bytes = |n: u64| [&[0, 0xff][..], &n.to_be_bytes()].concat()[..n as usize % 11].to_vec();
     let line = |n: u64| format!("line {n} {}", "ö".repeat(n as usize % 50));
     for n in 0..ROUNDS {
         let time = Timestamp::from_nanos(1_700_000_000_000_000_000 + n);
@@ -30,13 +32,14 @@ fn what_is_published_is_stored_as_what_it_was_through_a_collector_that_is_killed
         plain.dot_at(time, f64::from_bits(0xfff0_0000_0000_0001 + n));
         text.line_at(time, &line(n));
         row.dot_at(time, (n, -(n as f64), -(n as i32)));
+        raw.dot_at(time, &bytes(n));
         if n == ROUNDS / 2 {
             pipeline.collector.take().expect("it runs").kill();
             pipeline.start_collector();
         }
     }
     let mut store = pipeline.store();
-    let published = 6 * ROUNDS;
+    let published = 7 * ROUNDS;
     until("all records", || {
         store.account(publisher.incarnation()).is_some_and(|account| account.stored() == published)
     });
@@ -64,6 +67,7 @@ fn what_is_published_is_stored_as_what_it_was_through_a_collector_that_is_killed
     check("kind.f32", "f", &|n, values| word(values) == 0x7f80_0001 + n);
     check("kind.f64", "F", &|n, values| word(values) == 0xfff0_0000_0000_0001 + n);
     check("kind.text", "s", &|n, values| values == [Value::Text(&line(n))]);
+    check("kind.bytes", "b", &|n, values| values == [Value::Bytes(&bytes(n))]);
     check("kind.row", "UFi", &|n, values| {
         values == [Value::U64(n), Value::F64(-(n as f64)), Value::I32(-(n as i32))]
     });

@@ -32,7 +32,7 @@ pub enum Value<'a> {
     U64(u64),
     /// A short number.
     F32(f32),
-    /// A text. The publisher may be anybody, so it may be no UTF-8.
+    /// A text, or raw bytes: the series' letter says which. The publisher may be anybody, so a text may be no UTF-8.
     Text(&'a [u8]),
     /// A word per column, whose letters the series' entry has.
     Row(&'a [u64]),

@@ -141,7 +141,7 @@ impl LaneWriter {
     /// As [`LaneWriter::dot`].
     #[inline]
     pub fn text(&mut self, series: u32, text: &str) -> Result<(), Moved> {
-        self.put_text(series, None, text)
+        self.put_bytes(series, None, text.as_bytes())
     }
 
     /// The same at a time the application gives, in nanoseconds since the epoch.
@@ -151,7 +151,28 @@ impl LaneWriter {
     /// As [`LaneWriter::dot`].
     #[inline]
     pub fn text_at(&mut self, series: u32, nanos: u64, text: &str) -> Result<(), Moved> {
-        self.put_text(series, Some(nanos), text)
+        self.put_bytes(series, Some(nanos), text.as_bytes())
+    }
+
+    /// Publishes raw bytes, stamped by the clock: a record as that of a text, for a series of
+    /// [`Shape::bytes`](crate::Shape::bytes).
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn bytes(&mut self, series: u32, bytes: &[u8]) -> Result<(), Moved> {
+        self.put_bytes(series, None, bytes)
+    }
+
+    /// The same at a time the application gives, in nanoseconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`LaneWriter::dot`].
+    #[inline]
+    pub fn bytes_at(&mut self, series: u32, nanos: u64, bytes: &[u8]) -> Result<(), Moved> {
+        self.put_bytes(series, Some(nanos), bytes)
     }
 
     /// Publishes a row, stamped by the clock: a word per column, see [`crate::Cell::to_word`]. One of no
@@ -215,8 +236,7 @@ impl LaneWriter {
     }
 
     #[inline(always)]
-    fn put_text(&mut self, series: u32, nanos: Option<u64>, text: &str) -> Result<(), Moved> {
-        let bytes = text.as_bytes();
+    fn put_bytes(&mut self, series: u32, nanos: Option<u64>, bytes: &[u8]) -> Result<(), Moved> {
         if bytes.len() > TEXT_BYTES_MAX {
             return self.refuse_too_big();
         }

@@ -47,7 +47,7 @@ pub enum Kind {
     U64 = 3,
     /// One f32.
     F32 = 4,
-    /// One UTF-8 text.
+    /// One UTF-8 text, or raw bytes: the series' letter says which.
     Text = 10,
     /// Several numbers at once, each in a column.
     Row = 11,
@@ -150,11 +150,17 @@ impl Shape {
         Shape { kind: Kind::Text, format: letters(&['s']), columns: Vec::new() }
     }
 
-    /// A number in each column; `None` where a column is a text, or the names are neither none nor one for
+    /// Raw bytes, whose records are those of a text.
+    pub fn bytes() -> Shape {
+        Shape { kind: Kind::Text, format: letters(&['b']), columns: Vec::new() }
+    }
+
+    /// A number in each column; `None` where a column is a text or raw bytes, or the names are neither none nor one for
     /// each column, or a name is longer than 255 bytes.
     pub fn row(format: Format, columns: Vec<String>) -> Option<Shape> {
         let named = columns.is_empty() || columns.len() == format.as_str().len();
-        let right = named && !format.as_str().contains('s') && columns.iter().all(|name| name.len() < 256);
+        let right =
+            named && !format.as_str().contains(['s', 'b']) && columns.iter().all(|name| name.len() < 256);
         right.then_some(Shape { kind: Kind::Row, format, columns })
     }
 }

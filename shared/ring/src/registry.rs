@@ -206,6 +206,7 @@ mod tests {
             Some(Shape::number::<u64>()),
             Some(Shape::number::<f32>()),
             Some(Shape::text()),
+            Some(Shape::bytes()),
             row("F", &[]),
             row("Fu", &["größe", ""]),
             wide,
@@ -218,6 +219,7 @@ mod tests {
             assert_eq!((&entry.format, &entry.columns), (&shape.format, &shape.columns));
         }
         assert_eq!(row("Fs", &["a", "b"]), None, "a row holds no text");
+        assert_eq!(row("Fb", &["a", "b"]), None, "a row holds no raw bytes");
         assert_eq!(row("FF", &["a"]), None, "a name for each column or none");
         assert_eq!(row("F", &[&"x".repeat(256)]), None);
     }

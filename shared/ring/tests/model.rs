@@ -69,6 +69,7 @@ enum What {
     U64(u64),
     F32(f32),
     Text(String),
+    Bytes(Vec<u8>),
     Row(Vec<u64>),
 }
 
@@ -79,6 +80,7 @@ impl What {
             0 => What::I64(choices.0.next_u64() as i64),
             1 => What::U64(choices.0.next_u64()),
             2 => What::F32(number as f32),
+            5 => What::Bytes((0..choices.below(80)).map(|_| choices.0.next_u64() as u8).collect()),
             3 => What::Row((0..1 + choices.below(COLUMNS_MAX as u64)).map(|cell| cell * number).collect()),
             4 => {
                 let most = [9, 80, 1 + TEXT_BYTES_MAX as u64][choices.below(3) as usize];
@@ -101,6 +103,8 @@ impl What {
             (What::F32(value), Some(time)) => writer.dot_at(0, time, *value),
             (What::Text(text), None) => writer.text(0, text),
             (What::Text(text), Some(time)) => writer.text_at(0, time, text),
+            (What::Bytes(bytes), None) => writer.bytes(0, bytes),
+            (What::Bytes(bytes), Some(time)) => writer.bytes_at(0, time, bytes),
             (What::Row(cells), None) => writer.row(0, cells),
             (What::Row(cells), Some(time)) => writer.row_at(0, time, cells),
         }
@@ -113,6 +117,7 @@ impl What {
             What::U64(value) => Value::U64(*value),
             What::F32(value) => Value::F32(*value),
             What::Text(text) => Value::Text(text.as_bytes()),
+            What::Bytes(bytes) => Value::Text(bytes),
             What::Row(cells) => Value::Row(cells),
         }
     }

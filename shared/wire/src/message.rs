@@ -129,7 +129,7 @@ impl Message {
 }
 
 impl Batch {
-    /// Whether the dots of a series are one number each, a word: all but texts and rows of several columns.
+    /// Whether the dots of a series are one number each, a word: all but texts, raw bytes and rows of several columns.
     pub fn is_word(&self, series: u32) -> bool {
         self.series.get(series as usize).is_some_and(SeriesEntry::is_word)
     }
@@ -141,9 +141,9 @@ impl Batch {
 }
 
 impl SeriesEntry {
-    /// Whether its dots are one number each: the format is one letter, and that is not text's.
+    /// Whether its dots are one number each: the format is one letter, and that is neither text's nor that of raw bytes.
     pub fn is_word(&self) -> bool {
-        matches!(self.format.as_bytes(), [letter] if *letter != b's')
+        matches!(self.format.as_bytes(), [letter] if !matches!(letter, b's' | b'b'))
     }
 }
 
