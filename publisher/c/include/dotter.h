@@ -67,6 +67,8 @@ struct dotter_series;
 
 /* Where lines of text of one name go. */
 struct dotter_text;
+/* Where raw bytes of one name go. */
+struct dotter_bytes;
 
 /* Where rows of one name go: several numbers at one time, each in a column with a name. */
 struct dotter_row;
@@ -225,6 +227,17 @@ int dotter_line(const struct dotter_text *text, const char *line, size_t bytes);
 /* Publishes a line of another time, in nanoseconds since 1970. */
 int dotter_line_at(const struct dotter_text *text, uint64_t nanoseconds, const char *line, size_t bytes);
 
+/* ---- raw bytes ---- */
+
+/* The series of raw bytes of that name. */
+const struct dotter_bytes *dotter_bytes(const struct dotter *publisher, const char *name);
+
+/* Publishes so many bytes, now; NULL where there are none. More than 4016 are counted as refused. */
+int dotter_dot_bytes(const struct dotter_bytes *series, const void *bytes, size_t size);
+
+/* Publishes bytes of another time, in nanoseconds since 1970. */
+int dotter_dot_at_bytes(const struct dotter_bytes *series, uint64_t nanoseconds, const void *bytes, size_t size);
+
 /* ---- rows ---- */
 
 /* The row of that name, with a letter and a name for each of 1 to 64 columns; the unit may be NULL.
@@ -272,6 +285,10 @@ int dotter_lane_dot_at_u64(struct dotter_lane *lane, const struct dotter_series 
 int dotter_lane_line(struct dotter_lane *lane, const struct dotter_text *text, const char *line, size_t bytes);
 int dotter_lane_line_at(struct dotter_lane *lane, const struct dotter_text *text, uint64_t nanoseconds,
                         const char *line, size_t bytes);
+int dotter_lane_dot_bytes(struct dotter_lane *lane, const struct dotter_bytes *series, const void *bytes,
+                          size_t size);
+int dotter_lane_dot_at_bytes(struct dotter_lane *lane, const struct dotter_bytes *series, uint64_t nanoseconds,
+                             const void *bytes, size_t size);
 int dotter_lane_cells(struct dotter_lane *lane, const struct dotter_row *row, const union dotter_cell *cells,
                       size_t count);
 int dotter_lane_cells_at(struct dotter_lane *lane, const struct dotter_row *row, uint64_t nanoseconds,

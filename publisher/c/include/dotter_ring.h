@@ -55,7 +55,7 @@ enum {
     DOTTER_RING_END = 15
 };
 
-/* In the second word of texts and rows, beside the length. */
+/* In the second word of texts, raw bytes and rows, beside the length. */
 #define DOTTER_RING_FLAG_NANOS (UINT64_C(1) << 32)
 #define DOTTER_RING_FLAG_ABSOLUTE (UINT64_C(1) << 33)
 

@@ -1,13 +1,14 @@
 //! `struct dotter_lane`: a lane of its own for a thread with much to publish.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, compiler_fence};
 
-use dotter_publisher::{Lane, Series, Text, Timestamp};
+use dotter_publisher::{Bytes, Lane, Series, Text, Timestamp};
 
 use crate::border::{code, guard, null};
+use crate::bytes::content;
 use crate::failure::Failure;
 use crate::publisher::Handle;
 use crate::row::{Cell, Row};
@@ -173,6 +174,49 @@ pub unsafe extern "C" fn dotter_lane_line_at(
         let (lane, text, line) = unsafe { (Tagged::of(lane)?, Tagged::of(text)?, line(line_bytes, bytes)?) };
         // SAFETY: the caller's promise.
         unsafe { lane.write(|lane| lane.line_at(text, Timestamp::from_nanos(nanoseconds), line)) }
+    })
+}
+
+/// See `dotter.h`.
+///
+/// # Safety
+///
+/// `lane`: as in [`dotter_lane_dot`]. `series`, `bytes`: as in [`dotter_dot_bytes`](crate::dotter_dot_bytes).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dotter_lane_dot_bytes(
+    lane: *const Tagged<OwnLane>,
+    series: *const Tagged<Bytes>,
+    bytes: *const c_void,
+    size: usize,
+) -> c_int {
+    guard(code, || {
+        // SAFETY: the caller's promise.
+        let (lane, series, bytes) =
+            unsafe { (Tagged::of(lane)?, Tagged::of(series)?, content(bytes, size)?) };
+        // SAFETY: the caller's promise.
+        unsafe { lane.write(|lane| lane.bytes(series, bytes)) }
+    })
+}
+
+/// See `dotter.h`.
+///
+/// # Safety
+///
+/// As [`dotter_lane_dot_bytes`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dotter_lane_dot_at_bytes(
+    lane: *const Tagged<OwnLane>,
+    series: *const Tagged<Bytes>,
+    nanoseconds: u64,
+    bytes: *const c_void,
+    size: usize,
+) -> c_int {
+    guard(code, || {
+        // SAFETY: the caller's promise.
+        let (lane, series, bytes) =
+            unsafe { (Tagged::of(lane)?, Tagged::of(series)?, content(bytes, size)?) };
+        // SAFETY: the caller's promise.
+        unsafe { lane.write(|lane| lane.bytes_at(series, Timestamp::from_nanos(nanoseconds), bytes)) }
     })
 }
 

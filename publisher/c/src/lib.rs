@@ -18,6 +18,7 @@ mod failure;
 mod tagged;
 
 // What C holds.
+mod bytes;
 mod counter;
 mod lane;
 mod publisher;
@@ -27,6 +28,7 @@ mod text;
 
 use std::ffi::{c_char, c_int};
 
+pub use crate::bytes::*;
 pub use crate::counter::*;
 pub use crate::lane::*;
 pub use crate::publisher::*;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use dotter_publisher::{Counter, Publisher, Series, SeriesName, Text};
+use dotter_publisher::{Bytes, Counter, Publisher, Series, SeriesName, Text};
 use dotter_ring::SlowPath;
 
 use crate::border::{bytes, code, guard, null, utf8};
@@ -38,6 +38,7 @@ pub(crate) struct Kept {
     pub(crate) i64s: Shelf<Named, Series<i64>>,
     pub(crate) u64s: Shelf<Named, Series<u64>>,
     pub(crate) texts: Shelf<SeriesName, Text>,
+    pub(crate) bytes: Shelf<SeriesName, Bytes>,
     /// By name, unit, letters and columns.
     pub(crate) rows: Shelf<(Named, String, Vec<String>), Row>,
     pub(crate) counters: Shelf<Named, Counter>,

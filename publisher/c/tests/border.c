@@ -77,7 +77,7 @@ static void refusals(const char *dir) {
 
 /* What is none, and what is something else, in the place of each handle. */
 static void handles(struct dotter *publisher) {
-    const void *of[7];
+    const void *of[8];
     const char *column[] = {"a"};
     of[0] = publisher;
     of[1] = dotter_series_of(publisher, "any", NULL, 'F');
@@ -86,8 +86,9 @@ static void handles(struct dotter *publisher) {
     of[4] = dotter_row(publisher, "any", NULL, "F", column);
     of[5] = dotter_counter(publisher, "any", NULL);
     of[6] = dotter_lane(publisher);
+    of[7] = dotter_bytes(publisher, "any");
     union dotter_cell cell = {1.0};
-    for (int number = -1; number < 7; number++) {
+    for (int number = -1; number < 8; number++) {
         CHECK(number < 0 || of[number]);
         const void *it = number < 0 ? NULL : of[number];
         int answer = number < 0 ? DOTTER_NULL : DOTTER_HANDLE;
@@ -97,7 +98,7 @@ static void handles(struct dotter *publisher) {
             /* What follows from a failure leaves it to be read. */
             CHECK(dotter_series(it, "a") == NULL && dotter_last_code() == (it ? answer : DOTTER_TEXT));
             CHECK(dotter_text(it, "a") == NULL && dotter_counter(it, "a", NULL) == NULL && dotter_lane(it) == NULL);
-            CHECK(dotter_row(it, "a", NULL, "F", column) == NULL);
+            CHECK(dotter_row(it, "a", NULL, "F", column) == NULL && dotter_bytes(it, "a") == NULL);
             CHECK(dotter_counts(it, &counts) == answer && dotter_path(it, NULL, 0) == answer);
             if (it) CHECK(dotter_close((struct dotter *)(uintptr_t)it) == answer);
         }
@@ -107,11 +108,14 @@ static void handles(struct dotter *publisher) {
         CHECK(dotter_dot_f32(it, 1.0F) == answer && dotter_dot_at_u64(it, 1, 1) == answer);
         if (number != 3) CHECK(dotter_line(it, "a", 1) == answer && dotter_line_at(it, 1, "a", 1) == answer);
         if (number != 3) CHECK(dotter_lane_line(right, it, "a", 1) == answer);
+        if (number != 7) CHECK(dotter_dot_bytes(it, "a", 1) == answer && dotter_dot_at_bytes(it, 1, "a", 1) == answer);
+        if (number != 7) CHECK(dotter_lane_dot_bytes(right, it, "a", 1) == answer);
         if (number != 4) CHECK(dotter_cells(it, &cell, 1) == answer && dotter_cells_at(it, 1, &cell, 1) == answer);
         if (number != 4) CHECK(dotter_lane_cells(right, it, &cell, 1) == answer);
         if (number != 5) CHECK(dotter_count(it, 1) == answer && dotter_total(it) == 0);
         if (number != 6) {
             CHECK(dotter_lane_dot(lane, of[1], 1.0) == answer && dotter_lane_line_at(lane, of[3], 1, "a", 1) == answer);
+            CHECK(dotter_lane_dot_at_bytes(lane, of[7], 1, "a", 1) == answer);
             if (it) CHECK(dotter_lane_close(lane) == answer);
         }
     }
@@ -133,6 +137,7 @@ static void contents(struct dotter *publisher) {
     CHECK(dotter_row(publisher, "any", NULL, "FF", NULL) == NULL && dotter_last_code() == DOTTER_NULL);
     CHECK(dotter_row(publisher, "any", NULL, "FFF", columns) == NULL && dotter_last_code() == DOTTER_NULL);
     CHECK(dotter_row(publisher, "any", NULL, "Fs", columns) == NULL && dotter_last_code() == DOTTER_COLUMNS);
+    CHECK(dotter_row(publisher, "any", NULL, "Fb", columns) == NULL && dotter_last_code() == DOTTER_COLUMNS);
     CHECK(dotter_row(publisher, "any", NULL, "Fx", columns) == NULL && dotter_last_code() == DOTTER_COLUMNS);
     CHECK(dotter_row(publisher, "any", NULL, "", columns) == NULL && dotter_last_code() == DOTTER_COLUMNS);
     CHECK(dotter_row(publisher, "any", NULL, letters, columns) == NULL && dotter_last_code() == DOTTER_COLUMNS);
@@ -148,6 +153,10 @@ static void contents(struct dotter *publisher) {
     char longest[4017];
     memset(longest, 'x', sizeof longest);
     CHECK(dotter_line(text, longest, sizeof longest) == DOTTER_OK);
+    const struct dotter_bytes *bytes = dotter_bytes(publisher, "any");
+    CHECK(bytes && bytes == dotter_bytes(publisher, "any"));
+    CHECK(dotter_dot_bytes(bytes, NULL, 1) == DOTTER_NULL && dotter_dot_bytes(bytes, "a", SIZE_MAX) == DOTTER_SIZE);
+    CHECK(dotter_dot_bytes(bytes, longest, sizeof longest) == DOTTER_OK);
 }
 
 int main(int words_count, char **words) {
@@ -218,7 +227,7 @@ int main(int words_count, char **words) {
     struct dotter_counts counts = DOTTER_COUNTS;
     CHECK(dotter_counts(publisher, &counts) == DOTTER_OK);
     CHECK(counts.published == THREADS * DOTS + 5 && counts.refused_series == 1);
-    CHECK(counts.refused_signal_handler == 0 && counts.refused_too_big == 1 && counts.refused_other == 0);
+    CHECK(counts.refused_signal_handler == 0 && counts.refused_too_big == 2 && counts.refused_other == 0);
     counts.struct_bytes = 8;
     CHECK(dotter_counts(publisher, &counts) == DOTTER_SIZE);
 

@@ -120,6 +120,13 @@ struct Sample {
 }
 
 impl Sample {
+    /// What the hex digits of a sample of raw bytes stand for.
+    fn bytes(&self) -> Vec<u8> {
+        let (pairs, _) = self.value.as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        pairs.iter().map(byte).collect()
+    }
+
     fn publish(&self, publisher: &Publisher) {
         match (&*self.letters, self.words.as_slice(), self.time.map(Timestamp::from_nanos)) {
             ("F", [word], time) => dot(publisher, self, f64::from_bits(*word), time),
@@ -128,6 +135,11 @@ impl Sample {
             ("U", [word], time) => dot(publisher, self, *word, time),
             ("s", _, None) => publisher.text(&self.name, &self.value).unwrap(),
             ("s", _, Some(time)) => publisher.lines(&self.name).unwrap().line_at(time, &self.value),
+            ("b", _, time) => {
+                let series = publisher.bytes(&self.name).unwrap();
+                let bytes = self.bytes();
+                time.map_or_else(|| series.dot(&bytes), |time| series.dot_at(time, &bytes));
+            }
             (letters, words, time) => {
                 let columns: Vec<String> = (0..words.len()).map(|index| format!("c{index}")).collect();
                 let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -231,10 +243,15 @@ fn rust_c_and_python_write_the_same_bytes_of_every_kind() {
     let wide = format!("({})", &"FfIUiu".repeat(11)[..64]);
     let samples: Vec<Sample> = (0..2000)
         .map(|index| {
-            let letters = random.of(&["F", "f", "I", "U", "s", "(F)", "(FfIUiu)", "(UUI)", &wide]).to_owned();
+            let letters =
+                random.of(&["F", "f", "I", "U", "s", "b", "(F)", "(FfIUiu)", "(UUI)", &wide]).to_owned();
             let (value, words) = if letters == "s" {
                 let text: String = "Grüße an alle, die lesen; ".chars().cycle().take(30).collect();
                 (text.repeat(random.next() as usize % 8), Vec::new())
+            } else if letters == "b" {
+                // Hardly ever UTF-8.
+                let count = random.next() % 80;
+                ((0..count).map(|_| format!("{:02x}", random.next() as u8)).collect(), Vec::new())
             } else {
                 let columns = letters.trim_matches(['(', ')']).chars();
                 let (texts, words): (Vec<_>, _) = columns.map(|letter| random.number(letter)).unzip();
@@ -248,13 +265,15 @@ fn rust_c_and_python_write_the_same_bytes_of_every_kind() {
     let paths = publish_everywhere(&samples, dir.path());
     let expected: Vec<String> = samples
         .iter()
-        .map(|Sample { letters, name, time, value, words, .. }| {
+        .map(|sample| {
+            let Sample { letters, name, time, value, words, .. } = sample;
             let time = time.expect("each has one");
             let (letters, value) = match letters.strip_prefix('(') {
                 Some(letters) => {
                     let names: Vec<String> = (0..words.len()).map(|index| format!("c{index}")).collect();
                     (letters.replace(')', &format!("({})", names.join(", "))), value.clone())
                 }
+                None if letters == "b" => (letters.clone(), format!("{:02x?}", sample.bytes())),
                 None if letters == "s" => (letters.clone(), format!("{value:?}")),
                 None => (letters.clone(), value.clone()),
             };

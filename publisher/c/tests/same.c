@@ -1,5 +1,5 @@
 /* Publishes what it reads, a line for each dot: letters, name, unit, nanoseconds or "now", value; tabs between.
- * The letters are F, f, I, U for numbers, s for text, and in brackets for the cells of a row, blanks between, in
+ * The letters are F, f, I, U for numbers, s for text, b for raw bytes as hex digits, and in brackets for the cells of a row, blanks between, in
  * columns c0, c1, ... */
 #include <dotter.h>
 #include <inttypes.h>
@@ -31,6 +31,18 @@ static int text(const char *name, const char *time, const char *line) {
     const struct dotter_text *text = dotter_text(publisher, name);
     if (strcmp(time, "now") == 0) return dotter_line(text, line, strlen(line));
     return dotter_line_at(text, strtoumax(time, NULL, 10), line, strlen(line));
+}
+
+static int bytes(const char *name, const char *time, const char *digits) {
+    const struct dotter_bytes *series = dotter_bytes(publisher, name);
+    unsigned char content[4096];
+    size_t size = strlen(digits) / 2;
+    for (size_t at = 0; at < size; at++) {
+        const char pair[3] = {digits[2 * at], digits[2 * at + 1], 0};
+        content[at] = (unsigned char)strtoul(pair, NULL, 16);
+    }
+    if (strcmp(time, "now") == 0) return dotter_dot_bytes(series, content, size);
+    return dotter_dot_at_bytes(series, strtoumax(time, NULL, 10), content, size);
 }
 
 static int row(const char *letters, const char *name, const char *unit, const char *time, const char *value) {
@@ -77,7 +89,9 @@ int main(int count, char **words) {
             line[strlen(line) - 1] = 0;
             done = row(line + 1, name, unit, time, value);
         } else {
-            done = *line == 's' ? text(name, time, value) : number(*line, name, unit, time, value);
+            done = *line == 's'   ? text(name, time, value)
+                   : *line == 'b' ? bytes(name, time, value)
+                                  : number(*line, name, unit, time, value);
         }
         if (done != DOTTER_OK) {
             fprintf(stderr, "same: %s\n", dotter_last_error());

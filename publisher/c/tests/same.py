@@ -1,7 +1,7 @@
 """Publishes what it reads, a line for each dot: letters, name, unit, nanoseconds or "now", value; tabs between.
 
-The letters are F, f, I, U for numbers, s for text, and in brackets for the cells of a row, blanks between, in
-columns c0, c1, ...
+The letters are F, f, I, U for numbers, s for text, b for raw bytes as hex digits, and in brackets for the cells of a
+row, blanks between, in columns c0, c1, ...
 """
 
 import sys
@@ -22,6 +22,9 @@ with Publisher("same", sys.argv[1]) as publisher:
         if letters == "s":
             text = publisher.lines(name)
             now, at, values = text.line, text.line_at, (value,)
+        elif letters == "b":
+            raw = publisher.bytes(name)
+            now, at, values = raw.dot, raw.dot_at, (bytes.fromhex(value),)
         elif letters[0] == "(":
             columns = {f"c{index}": KINDS[letter] for index, letter in enumerate(letters[1:-1])}
             row = publisher.row(name, columns, unit)

@@ -29,7 +29,7 @@ What always holds, either way:
   series are gone, or with the program, whichever comes first. A dot after that is a ValueError.
 """
 
-from ._publisher import Counter, Counts, Dotter, Publisher, Row, Series, Text, Timer
+from ._publisher import Bytes, Counter, Counts, Dotter, Publisher, Row, Series, Text, Timer
 
-__all__ = ["Counter", "Counts", "Dotter", "Publisher", "Row", "Series", "Text", "Timer"]
+__all__ = ["Bytes", "Counter", "Counts", "Dotter", "Publisher", "Row", "Series", "Text", "Timer"]
 __version__ = "0.1.0"

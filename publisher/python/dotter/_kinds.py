@@ -1,4 +1,4 @@
-"""What a series holds: numbers of four types, lines of text, rows; and values as they stand in a ring.
+"""What a series holds: numbers of four types, lines of text, raw bytes, rows; and values as they stand in a ring.
 
 A value is a word of 64 bits, or several: floats by their bits, integers with their sign carried on.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Any, Iterable, Literal, Mapping, NamedTuple, NoReturn
+from typing import Any, Iterable, Literal, Mapping, NamedTuple, NoReturn, Union
 
 from ._names import is_control
 
@@ -15,6 +15,9 @@ NumberType = Literal["f64", "f32", "i64", "u64"]
 """What a series of numbers can be of."""
 ColumnType = Literal["f64", "f32", "i64", "u64", "i32", "u32"]
 """What a column of a row can be of."""
+
+Buffer = Union[bytes, bytearray, memoryview]
+"""What raw bytes are taken from."""
 
 # In the registry, and in a record that is stamped by the clock.
 KIND_F64, KIND_I64, KIND_U64, KIND_F32, KIND_TEXT, KIND_ROW = 1, 2, 3, 4, 10, 11
@@ -51,6 +54,8 @@ class Shape(NamedTuple):
 
 
 TEXT = Shape(KIND_TEXT, "s", ("",))
+BYTES = Shape(KIND_TEXT, "b", ("",))
+"""Its records are those of a text."""
 
 
 def number_shape(kind: str) -> Shape:
@@ -115,6 +120,16 @@ def line_bytes(line: str) -> bytes:
     if not isinstance(line, str):
         raise TypeError(f"a line must be a str, not {type(line).__name__}")
     return line.encode()
+
+
+def raw_bytes(content: Buffer) -> bytes:
+    """Raw bytes as they stand in a ring.
+
+    Raises TypeError where it is nothing of bytes.
+    """
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a value must be bytes, not {type(content).__name__}")
+    return bytes(content)
 
 
 class Packing:

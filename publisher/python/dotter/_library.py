@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ._kinds import Packing, Shape, check_range, line_bytes
-from ._writer import Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
+from ._kinds import Buffer, Packing, Shape, check_range, line_bytes, raw_bytes
+from ._writer import Bytes, Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
 
 # The library's DOTTER_ABI this file is written for.
 _ABI = 2
@@ -67,7 +67,10 @@ class Library:
         size, count = ctypes.c_size_t, ctypes.c_uint64
 
         def function(name: str, result: Any, *arguments: Any, of: ctypes.CDLL = quick) -> Any:
-            found = getattr(of, f"dotter_{name}")
+            try:
+                found = getattr(of, f"dotter_{name}")
+            except AttributeError:
+                raise OSError(f"{path} is older than this package: it has no dotter_{name}") from None
             found.argtypes, found.restype = arguments, result
             return found
 
@@ -79,6 +82,7 @@ class Library:
         self.last_error = function("last_error", text)
         self.series = function("series_of", handle, handle, text, text, ctypes.c_char)
         self.text = function("text", handle, handle, text)
+        self.bytes = function("bytes", handle, handle, text)
         self.row = function("row", handle, handle, text, text, text, ctypes.POINTER(text))
         self.counter = function("counter", handle, handle, text, text)
         # What publishes: a function for now, and one for a time given.
@@ -96,6 +100,8 @@ class Library:
         }
         self.line = function("line", code, handle, text, size)
         self.line_at = function("line_at", code, handle, count, text, size)
+        self.dot_bytes = function("dot_bytes", code, handle, text, size)
+        self.dot_at_bytes = function("dot_at_bytes", code, handle, count, text, size)
         self.cells = function("cells", code, handle, text, size)
         self.cells_at = function("cells_at", code, handle, count, text, size)
         self.count = function("count", code, handle, count)
@@ -188,6 +194,10 @@ class LibraryWriter(Writer):
     def text(self, name: str) -> Text:
         opened = self._opened()
         return LibraryText(self, self._made(self.library.text(opened.handle, name.encode())), name)
+
+    def raw(self, name: str) -> Bytes:
+        opened = self._opened()
+        return LibraryBytes(self, self._made(self.library.bytes(opened.handle, name.encode())), name)
 
     def row(self, name: str, unit: str, shape: Shape) -> Row:
         opened = self._opened()
@@ -297,6 +307,32 @@ class LibraryText(Text):
         check_time(nanoseconds)
         content = line_bytes(line)
         self._writer.library.line_at(self._handle, nanoseconds, content, len(content))
+
+
+class LibraryBytes(Bytes):
+    """Raw bytes of one `LibraryWriter`."""
+
+    __slots__ = ("_handle", "_writer")
+
+    def __init__(self, writer: LibraryWriter, handle: int, name: str) -> None:
+        self._writer = writer
+        self._handle = handle
+        self.name = name
+
+    def dot(self, content: Buffer) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        copied = raw_bytes(content)
+        self._writer.library.dot_bytes(self._handle, copied, len(copied))
+
+    def dot_at(self, nanoseconds: int, content: Buffer) -> None:
+        opened = self._writer.open
+        if opened is None:
+            closed()
+        check_time(nanoseconds)
+        copied = raw_bytes(content)
+        self._writer.library.dot_at_bytes(self._handle, nanoseconds, copied, len(copied))
 
 
 class LibraryRow(Row):

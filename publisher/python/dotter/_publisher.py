@@ -12,12 +12,12 @@ from ._kinds import ColumnType, NumberType, number_shape, row_shape
 from ._layout import LANE_DOTS, lane_log2_for
 from ._python import PythonWriter
 from ._timer import Timer
-from ._writer import Counter, Counts, Options, Row, Series, Text, Writer
+from ._writer import Bytes, Counter, Counts, Options, Row, Series, Text, Writer
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Counter", "Counts", "Dotter", "Publisher", "Row", "Series", "Text", "Timer"]
+__all__ = ["Bytes", "Counter", "Counts", "Dotter", "Publisher", "Row", "Series", "Text", "Timer"]
 
 _open: weakref.WeakSet[Writer] = weakref.WeakSet()
 
@@ -148,6 +148,16 @@ class Publisher:
         >>> publisher.text("shop.log", "the first order is through")
         """
         self.lines(name).line(line)
+
+    def bytes(self, name: str) -> Bytes:
+        """A series of raw bytes: what is neither a number nor a text.
+
+        Raises ValueError as `series`.
+
+        >>> packets = publisher.bytes("net.packet")
+        >>> packets.dot(b"\\x45\\x00\\xff")
+        """
+        return self._writer.raw(self._name(name))
 
     def row(self, name: str, columns: Mapping[str, ColumnType], unit: str = "") -> Row:
         """A series of rows: several numbers at one time, each in a column with a name.

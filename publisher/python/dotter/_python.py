@@ -12,16 +12,19 @@ from typing import Any
 
 from . import _place as place
 from ._kinds import (
+    BYTES,
     KIND_F64,
     KIND_TEXT,
     TEXT,
     TEXT_BYTES_MAX,
+    Buffer,
     Packing,
     Shape,
     check_number,
     check_range,
     line_bytes,
     number_shape,
+    raw_bytes,
 )
 from ._layout import (
     CONTROL_OTHER,
@@ -35,7 +38,7 @@ from ._layout import (
     lane_log2_for,
 )
 from ._ring import Moved, Ring
-from ._writer import Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
+from ._writer import Bytes, Counter, Counts, N, Options, Row, Series, Text, Writer, check_time, closed
 
 # How long a ring that could not be made is not tried again, in seconds.
 _RETRY = 1.0
@@ -162,6 +165,9 @@ class PythonWriter(Writer):
 
     def text(self, name: str) -> Text:
         return PythonText(self, self._named(name, "", TEXT), name)
+
+    def raw(self, name: str) -> Bytes:
+        return PythonBytes(self, self._named(name, "", BYTES), name)
 
     def row(self, name: str, unit: str, shape: Shape) -> Row:
         return PythonRow(self, self._named(name, unit, shape), name, unit, shape)
@@ -394,6 +400,26 @@ class PythonText(Text):
         check_time(nanoseconds)
         content = line_bytes(line)
         self._writer.publish(self._number, KIND_TEXT, nanoseconds, (len(content), content))
+
+
+class PythonBytes(Bytes):
+    """Raw bytes of one `PythonWriter`."""
+
+    __slots__ = ("_number", "_writer")
+
+    def __init__(self, writer: PythonWriter, number: int | None, name: str) -> None:
+        self._writer = writer
+        self._number = number
+        self.name = name
+
+    def dot(self, content: Buffer) -> None:
+        copied = raw_bytes(content)
+        self._writer.publish(self._number, KIND_TEXT, None, (len(copied), copied))
+
+    def dot_at(self, nanoseconds: int, content: Buffer) -> None:
+        check_time(nanoseconds)
+        copied = raw_bytes(content)
+        self._writer.publish(self._number, KIND_TEXT, nanoseconds, (len(copied), copied))
 
 
 class PythonRow(Row):

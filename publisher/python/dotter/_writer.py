@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
-from ._kinds import Shape
+from ._kinds import Buffer, Shape
 from ._layout import TIME_END
 from ._timer import Timer
 
@@ -130,6 +130,31 @@ class Text(_Named, ABC):
         """
 
 
+class Bytes(_Named, ABC):
+    """Where raw bytes of one name go: what is neither a number nor a text. Any thread may use it.
+
+    >>> packets = publisher.bytes("net.packet")
+    >>> packets.dot(b"\\x45\\x00\\xff")
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def dot(self, content: Buffer) -> None:
+        """Publishes bytes, now. More than 4016 are counted as refused.
+
+        Raises ValueError where the publisher is closed, TypeError where it is neither bytes nor a bytearray nor a
+        memoryview.
+        """
+
+    @abstractmethod
+    def dot_at(self, nanoseconds: int, content: Buffer) -> None:
+        """Publishes bytes of another time, in nanoseconds since 1970.
+
+        Raises as `dot` and `Series.dot_at`.
+        """
+
+
 class Row(_Named, ABC):
     """Where rows of one name go: several numbers at one time. Any thread may use it.
 
@@ -204,6 +229,9 @@ class Writer(ABC):
 
     @abstractmethod
     def text(self, name: str) -> Text: ...
+
+    @abstractmethod
+    def raw(self, name: str) -> Bytes: ...
 
     @abstractmethod
     def row(self, name: str, unit: str, shape: Shape) -> Row: ...

@@ -9,7 +9,7 @@ from typing import NamedTuple, Union
 from dotter._layout import BLOCK_BYTES, CLOCK_TSC, HEADER_STATE, Header, crc32c
 
 
-Value = Union[float, str, "tuple[float, ...]"]
+Value = Union[float, str, bytes, "tuple[float, ...]"]
 
 # What a word is, by the letter of its column; for `struct`.
 _WORDS = {"F": "<d", "f": "<f4x", "I": "<q", "U": "<Q", "i": "<q", "u": "<Q"}
@@ -76,7 +76,7 @@ def _series(registry: bytes):
             rest = rest[1 + rest[0] :]
         assert not any(rest[name + unit :]), "zeros to the end"
         if kind != 11:
-            assert (letters, columns) == (_LETTERS.get(kind, "s"), [""])
+            assert letters in _LETTERS.get(kind, "sb") and columns == [""]
             columns = []
         yield Series(rest[:name].decode(), rest[name : name + unit].decode(), kind, letters, tuple(columns))
         at += length
@@ -120,7 +120,8 @@ def _dots(header: Header, series: list[Series], lane: bytes):
                 is_clock = flags == 0
                 value: Value
                 if kind == 10:
-                    value = block[content : content + size].decode()
+                    value = block[content : content + size]
+                    value = value if of.letters == "b" else value.decode()
                 else:
                     words = struct.unpack_from(f"<{length}Q", block, content)
                     value = tuple(map(_number, of.letters, words))

@@ -45,18 +45,23 @@ class Cases(WithPublisher):
             row.dot_at(FAR, *values)
             wide.dot(*range(64))
             publisher.text("log", "once")
-            self.assertEqual(publisher.counts().published, 11)
+            raw = publisher.bytes("log")
+            raw.dot(b"\xff\0\x80")
+            raw.dot_at(FAR, bytearray(b""))
+            raw.dot(memoryview(b"abc")[1:])
+            self.assertEqual((raw.name, publisher.counts().published), ("log", 14))
         found = self.dots()
         self.assertEqual(
             [dot.value for dot in found],
             [
                 *(I64[0], -1, U64[1], 0.25, "grüße", "", "with a zero\0in it", values, values),
-                *(tuple(range(64)), "once"),
+                *(tuple(range(64)), "once", b"\xff\0\x80", b"", b"bc"),
             ],
         )
-        self.assertEqual([number for number, dot in enumerate(found) if not dot.clock], [1, 3, 5, 8])
+        self.assertEqual([number for number, dot in enumerate(found) if not dot.clock], [1, 3, 5, 8, 12])
         self.assertTrue(all(dot.nanos == FAR for dot in found if not dot.clock))
         self.assertEqual([dot.letters for dot in found[:5]], ["I", "I", "U", "f", "s"])
+        self.assertEqual([dot.letters for dot in found[-4:]], ["s", "b", "b", "b"])
         self.assertEqual((found[0].unit, found[7].unit), ("bytes", "pieces"))
         self.assertEqual((found[7].letters, found[7].columns), ("FfIUiu", tuple(columns)))
         self.assertEqual(found[7].words[4], U64[1], "an i32 with its sign carried on")
@@ -91,9 +96,12 @@ class Cases(WithPublisher):
             log.line("ß" * 2008)
             log.line("ß" * 2008 + "x")
             log.line_at(FAR, "x" * 100_000)
+            raw = publisher.bytes("a")
+            raw.dot(b"\xff" * 4016)
+            raw.dot(b"\xff" * 4017)
             counts = publisher.counts()
-        self.assertEqual((counts.published, counts.refused_too_big), (1, 2))
-        self.assertEqual([dot.value for dot in self.dots()], ["ß" * 2008])
+        self.assertEqual((counts.published, counts.refused_too_big), (2, 3))
+        self.assertEqual([dot.value for dot in self.dots()], ["ß" * 2008, b"\xff" * 4016])
 
     def test_values_that_cannot_be_are_refused_and_nothing_is_written(self):
         with self.create() as publisher:
@@ -122,11 +130,17 @@ class Cases(WithPublisher):
             for line in (b"bytes", 1, None):
                 with self.assertRaises(TypeError):
                     log.line(line)
+            raw = publisher.bytes("a")
+            for content in ("text", 1, None, [1, 2]):
+                with self.assertRaises(TypeError):
+                    raw.dot(content)
             with self.assertRaises(ValueError):
                 log.line("\ud800")
             for more, error in ((-1, ValueError), (1 << 64, ValueError), (1.5, TypeError), ("1", TypeError)):
                 with self.assertRaises(error):
                     counter.count(more)
+            with self.assertRaises(ValueError):
+                raw.dot_at(-1, b"")
             for late in (log.line_at, row.dot_at, signed.dot_at):
                 with self.assertRaises(ValueError):
                     late(-1, *(1, 2, 3)[: 3 if late == row.dot_at else 1])
@@ -144,6 +158,7 @@ class Cases(WithPublisher):
     def test_after_closing_nothing_can_be_published(self):
         publisher = self.create()
         log, row, counter = publisher.lines("a"), publisher.row("b", {"a": "f64"}), publisher.counter("c")
+        raw = publisher.bytes("e")
         timer = publisher.series("d").timer()
         with timer:
             publisher.close()
@@ -151,6 +166,8 @@ class Cases(WithPublisher):
             *(
                 lambda: log.line("a"),
                 lambda: log.line_at(1, "a"),
+                lambda: raw.dot(b"a"),
+                lambda: raw.dot_at(1, b"a"),
                 lambda: row.dot(1),
                 lambda: row.dot_at(1, 1),
             ),

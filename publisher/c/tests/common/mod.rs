@@ -109,6 +109,7 @@ pub(crate) fn rows(path: &Path) -> Vec<String> {
                 Value::F32(value) => text += &format!(" {value:?}"),
                 Value::I64(value) => text += &format!(" {value}"),
                 Value::U64(value) => text += &format!(" {value}"),
+                Value::Text(bytes) if series.format.as_str() == "b" => text += &format!(" {bytes:02x?}"),
                 Value::Text(line) => text += &format!(" {:?}", std::str::from_utf8(line).unwrap()),
                 Value::Row(words) => {
                     for (letter, word) in series.format.as_str().chars().zip(words) {
