@@ -24,8 +24,8 @@ Examples:
   dotter-store -d DIR verify                                           read every checksum
 
 Rows are lines of series, time, format and values with blanks between; the format is a letter for each value (f F u U \
-i I s: f32 f64 u32 u64 i32 i64 text) and may be left out where there is one plain number. A blank or a backslash within \
-a name or a text has a backslash before it. Times are whole nanoseconds since 1970 or RFC 3339. All commands work \
+i I s b: f32 f64 u32 u64 i32 i64 text bytes) and may be left out where there is one plain number. A blank or a backslash \
+within a name or a text has a backslash before it; bytes are 0x and two hex digits for each. Times are whole nanoseconds since 1970 or RFC 3339. All commands work \
 while a collector is writing.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 damaged data found.";
@@ -34,8 +34,9 @@ const WHERE: &str = "\
 Only rows of which this is true, such as 'value > 0.5 and key starts \"host.\"'
 
 Fields: key (the series), time, value (the first column), columns by their names or as c1, c2, ... \
-Comparisons: = != < <= > >=; of texts also contains, starts, ends, matches (=~, not: !~) with a regular expression. \
-They are joined with and, or, not and brackets. Texts stand in quotes, times are RFC 3339, dates, or nanoseconds. A \
+Comparisons: = != < <= > >=; of texts and bytes also contains, starts, ends; of texts also matches (=~, not: !~) with a \
+regular expression. They are joined with and, or, not and brackets. Texts stand in quotes, bytes are 0x00ff, times are \
+RFC 3339, dates, or nanoseconds. A \
 comparison with a column that a row does not have, or that is of another type, is false.";
 
 /// Reads a store, adds to it and looks after it, whether or not a collector is running.
@@ -135,7 +136,7 @@ impl From<TimeUnit> for row_text::TimeUnit {
 /// How rows that come in are written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RowOptions {
-    /// Format of rows that do not give theirs: a letter for each value, of f F u U i I s [default: F]
+    /// Format of rows that do not give theirs: a letter for each value, of f F u U i I s b [default: F]
     #[arg(short, long, value_name = "LETTERS")]
     pub(crate) format: Option<Format>,
 

@@ -31,7 +31,9 @@ pub(crate) fn run(dir: &Path, options: &ExportOptions, out: &mut impl Write) -> 
             };
             let printer = Printer { style, times, format: None, columns: None };
             read::head(&search, &printer, out)?;
-            read::print(&search, &printer, out)?;
+            if !read::print(&search, &printer, out)? {
+                read::check_filter(&search)?;
+            }
         }
     }
     Ok(read::is_whole(&snapshot))

@@ -43,6 +43,13 @@ pub(crate) struct Page {
     shown: Option<Shown>,
 }
 
+impl Page {
+    /// Whether nothing was printed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
 /// What was printed of one series.
 struct Part {
     name: SeriesName,

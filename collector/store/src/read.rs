@@ -36,7 +36,9 @@ pub(crate) fn run(dir: &Path, options: &ReadOptions, out: &mut impl Write) -> Re
         threads: options.threads,
     };
     head(&search, &printer, out)?;
-    print(&search, &printer, out)?;
+    if !print(&search, &printer, out)? {
+        check_filter(&search)?;
+    }
     Ok(is_whole(&snapshot))
 }
 
@@ -46,14 +48,28 @@ pub(crate) fn head(search: &Search<'_>, printer: &Printer, out: &mut impl Write)
     printer.head(&shapes, out).map_err(Error::Output)
 }
 
-/// Prints what a search finds.
-pub(crate) fn print(search: &Search<'_>, printer: &Printer, out: &mut impl Write) -> Result<(), Error> {
+/// Prints what a search finds; `false` where that is nothing.
+pub(crate) fn print(search: &Search<'_>, printer: &Printer, out: &mut impl Write) -> Result<bool, Error> {
     let mut binder = Binder::new(printer.style, out);
+    let mut has_rows = false;
     search.run(
         |name, row, page| printer.row(name, row, page),
-        |page| binder.page(page).map_err(Error::Output),
+        |page| {
+            has_rows |= !page.is_empty();
+            binder.page(page).map_err(Error::Output)
+        },
     )?;
-    binder.end().map_err(Error::Output)
+    binder.end().map_err(Error::Output)?;
+    Ok(has_rows)
+}
+
+/// Says why a search found nothing where its filter takes raw bytes for something else, or something else for them.
+pub(crate) fn check_filter(search: &Search<'_>) -> Result<(), Error> {
+    let Some(filter) = search.filter else { return Ok(()) };
+    match filter.mismatch(&shapes(search)?) {
+        Some(mismatch) => Err(Error::Usage(format!("--where: {mismatch}"))),
+        None => Ok(()),
+    }
 }
 
 /// Every shape the series have had within the range, each once.

@@ -36,7 +36,9 @@ pub use format::rollup::Rollup;
 pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule};
 pub use format::summary::Summary;
 pub use format::tombstone::TOMBSTONES_MAX;
-pub use read::filter::{DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Search, Searched};
+pub use read::filter::{
+    DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Mismatch, Search, Searched,
+};
 pub use read::reader::{LossNews, News, Reader};
 pub use read::scan::{Row, Scan};
 pub use read::snapshot::{Chunk, Dot, Snapshot};

@@ -108,6 +108,14 @@ impl StringCondition {
 }
 
 impl Column {
+    /// As an expression names it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Column::First => "value",
+            Column::Named(name) => name,
+        }
+    }
+
     /// The index of the column in a shape.
     pub(super) fn place(&self, shape: &Shape) -> Option<usize> {
         let named = |name: &str| shape.columns().iter().position(|column| **column == *name);

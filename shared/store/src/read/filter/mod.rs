@@ -25,6 +25,7 @@
 
 mod condition;
 mod matcher;
+mod mismatch;
 mod number;
 mod parser;
 mod search;
@@ -37,6 +38,7 @@ use condition::{Comparison, Condition, Field};
 use dotter_dot::{Shape, TimeRange};
 
 pub use matcher::Matcher;
+pub use mismatch::Mismatch;
 pub use search::{Search, Searched};
 
 /// The longest expression, in bytes.
