@@ -181,9 +181,13 @@ mod tests {
         bulk.push_number(&name("a.b"), at(100), 1.0);
         bulk.push_number(&name("a.b"), at(200), 2.0);
         bulk.push_values(&name("text"), &text, at(150), [Value::Text("x")]).unwrap();
+        let raw = Shape::from(Format::new("b").unwrap());
+        bulk.push_values(&name("raw"), &raw, at(150), [Value::Bytes(&[0xff])]).unwrap();
         dotter_store::add(dir.path(), bulk).unwrap();
-        let known = open(dir.path()).known(&["text", "a.b", "a.nosuch"]).unwrap();
+        let known = open(dir.path()).known(&["text", "a.b", "a.nosuch", "raw"]).unwrap();
+        // Of neither are there numbers to be shown.
         assert_eq!(known[0], Known { shape: Some(text), ..Known::default() });
+        assert_eq!(known[3], Known { shape: Some(raw), ..Known::default() });
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let rule = Rule {
             interval: Some(Duration::from_secs(10)),

@@ -34,6 +34,7 @@ fn every_kind_arrives_as_it_was_published_by_handle_and_by_lane() {
     let row = (1.5, -0.5, i64::MIN, u64::MAX, -1, u32::MAX);
     let cells =
         [1.5_f64.to_bits(), u64::from((-0.5_f32).to_bits()), 1 << 63, u64::MAX, u64::MAX, 0xffff_ffff];
+    let raw = publisher.bytes("log").unwrap();
     let far = Timestamp::from_nanos(5);
     let mut lane = publisher.lane().unwrap();
     signed.dot(i64::MIN);
@@ -46,6 +47,8 @@ fn every_kind_arrives_as_it_was_published_by_handle_and_by_lane() {
     mixed.dot_at(far, row);
     wide.dot([7; 64]);
     publisher.text("log", "once").unwrap();
+    raw.dot(&[0xff, 0]);
+    raw.dot_at(far, &[]);
     lane.dot(&signed, i64::MIN);
     lane.dot_at(&signed, far, -1);
     lane.dot(&unsigned, u64::MAX);
@@ -56,6 +59,8 @@ fn every_kind_arrives_as_it_was_published_by_handle_and_by_lane() {
     lane.row_at(&mixed, far, row);
     lane.row(&wide, [7; 64]);
     lane.line(&log, "once");
+    lane.bytes(&raw, &[0xff, 0]);
+    lane.bytes_at(&raw, far, &[]);
     // A handle takes the next free lane, and the one that was asked for was there first.
     for number in [0, 1] {
         let (mut ring, out) = drain(&publisher, number);
@@ -71,13 +76,21 @@ fn every_kind_arrives_as_it_was_published_by_handle_and_by_lane() {
             Value::Row(&cells),
             Value::Row(&[7; 64]),
             Value::Text(b"once"),
+            Value::Text(&[0xff, 0]),
+            Value::Text(b""),
         ];
         assert_eq!(values, expected);
         let given: Vec<bool> = out.dots.iter().map(|dot| !dot.clock && dot.time == far).collect();
-        assert_eq!(given, [false, true, false, true, false, true, false, true, false, false]);
+        assert_eq!(given, [false, true, false, true, false, true, false, true, false, false, false, true]);
         let entry = ring.series(out.dots[6].series).unwrap();
         assert_eq!((entry.kind, entry.format.as_str(), &*entry.unit), (Some(Kind::Row), "FfIUiu", "pieces"));
         assert_eq!(entry.columns, ["a", "b", "c", "d", "e", "f"]);
+        let entry = ring.series(out.dots[10].series).unwrap();
+        assert_eq!(
+            (entry.kind, entry.format.as_str()),
+            (Some(Kind::Text), "b"),
+            "one name, a text and bytes"
+        );
         let entry = ring.series(out.dots[0].series).unwrap();
         assert_eq!((entry.kind, entry.format.as_str(), &*entry.unit), (Some(Kind::I64), "I", "bytes"));
         assert_ne!(out.dots[0].series, out.dots[2].series, "one name, two kinds");
@@ -92,7 +105,10 @@ fn a_line_too_long_for_a_block_is_counted() {
     let log = publisher.lines("log").unwrap();
     log.line(&"x".repeat(TEXT_BYTES_MAX + 1));
     log.line(&"x".repeat(TEXT_BYTES_MAX));
-    assert_eq!((publisher.refused().too_big, publisher.published()), (1, vec![1]));
+    let raw = publisher.bytes("raw").unwrap();
+    raw.dot(&[0xff; TEXT_BYTES_MAX + 1]);
+    raw.dot(&[0xff; TEXT_BYTES_MAX]);
+    assert_eq!((publisher.refused().too_big, publisher.published()), (2, vec![2]));
 }
 
 #[test]

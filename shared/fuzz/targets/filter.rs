@@ -8,8 +8,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (&str, &str, &[u8])| {
     let (text, name, row) = input;
     let Ok(filter) = Filter::new(text) else { return };
-    let shape =
-        Shape::new(Format::new("sUs").expect("a format"), "", &["path", "code", "agent"]).expect("a shape");
+    let format = Format::new("sUbs").expect("a format");
+    let shape = Shape::new(format, "", &["path", "code", "id", "agent"]).expect("a shape");
     let matcher = filter.matcher(name, &shape);
     let matches = matcher.matches_row(5, row);
     assert!(!matches || filter.may_match(name) && !matcher.is_never());
