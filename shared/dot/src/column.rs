@@ -341,7 +341,11 @@ impl Column {
     }
 
     /// Keeps the dots at these places, in this order.
-    fn select(&mut self, order: &[u32]) {
+    ///
+    /// # Panics
+    ///
+    /// Where a place is not below [`Column::len`].
+    pub fn select(&mut self, order: &[u32]) {
         if !self.is_uniform() {
             // Number 0 is the first shape, number n that of the n-th change.
             let mut shapes = vec![0_u32; self.len()];

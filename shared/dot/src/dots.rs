@@ -81,7 +81,7 @@ impl DotKey {
 impl Dots {
     /// Appends a dot.
     ///
-    /// - `clock`: whether the clock stamped it; such a dot replaces nothing and is replaced by nothing
+    /// - `clock`: whether the clock stamped it; a number stamped so replaces nothing and is replaced by nothing
     /// - `cell`: a value of the series' format; whether row bytes are a row of it is not looked at
     ///
     /// # Panics

@@ -120,6 +120,11 @@ impl Format {
         self.word().is_some()
     }
 
+    /// Whether a value of it is a text, a line of a log: no column is a number.
+    pub fn is_text(&self) -> bool {
+        self.letters().all(|letter| !letter.is_number())
+    }
+
     /// The columns' letters in turn.
     pub fn letters(&self) -> impl ExactSizeIterator<Item = Letter> + Clone + '_ {
         self.0.bytes().map(|byte| Letter::from_byte(byte).expect("a format holds letters alone"))

@@ -92,6 +92,12 @@ impl Shape {
         self.0.format.word()
     }
 
+    /// Whether a value is a text, as [`Format::is_text`].
+    #[inline]
+    pub fn is_text(&self) -> bool {
+        self.0.format.is_text()
+    }
+
     /// Unit of the values; empty where it is not known.
     pub fn unit(&self) -> &str {
         &self.0.unit

@@ -19,7 +19,7 @@ const CHUNK_ROW_BYTES: usize = 1 << 20;
 const ROW_BYTES_LIMIT: usize = CHUNK_ROW_BYTES + ROW_BYTES_MAX;
 const _: () = assert!(ROW_BYTES_LIMIT <= texts::HEAP_BYTES_MAX, "a column's texts fit into a chunk");
 
-/// Flag of a chunk or shared block: its times are clock stamps.
+/// Flag of a chunk or shared block: all dots are kept. The clock stamped them, or they are texts of a ring.
 pub(crate) const CLOCK: u8 = 1;
 
 /// How many of the first dots of `part`, which all have `shape`, fit into one chunk.

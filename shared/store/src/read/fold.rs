@@ -18,7 +18,7 @@ pub(crate) struct FrameFold {
 /// Dots of one series that a frame added to a part.
 pub(crate) struct Taken<'a> {
     pub(crate) name: &'a SeriesName,
-    /// Whether the clock stamped them.
+    /// Whether all of them are kept: the clock stamped them, or they are texts of a ring.
     pub(crate) clock: bool,
     /// The series, in which these dots come last.
     pub(crate) series: &'a HeadSeries,
@@ -81,7 +81,9 @@ impl FrameFold {
             let series = part.at(place);
             let (is_new, before) = (series.len() == 0, series.run(clock).len());
             // The frame ends before its groups do: the groups so far are whole and count.
-            let Some(count) = series.fill(clock, shape, |run| dots.take(Some(shape), run)) else { break };
+            let Some(count) = series.fill(clock, sequence, shape, |run| dots.take(Some(shape), run)) else {
+                break;
+            };
             if count > 0 {
                 taken += count as u64;
                 each(Taken { name, clock, series, before, is_new });

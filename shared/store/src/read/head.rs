@@ -4,12 +4,14 @@
 //! neighbours are merged when a new part comes, so that parts stay few however often a reader refreshes.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::format::listing::Order;
 use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::read::equal::Commits;
 
 /// Up to so many parts are not merged: they slow a read hardly at all, while merging them took a third of the time of
 /// opening a store with a long log.
@@ -30,6 +32,10 @@ pub(crate) struct HeadPart {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeadSeries {
     explicit: Column,
+    /// Of the dots with explicit times, where the texts of each commit begin.
+    commits: Commits,
+    /// The sequence of the last of these commits.
+    last_commit: u64,
     clock: Column,
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -42,14 +48,25 @@ impl HeadSeries {
         (self.explicit.len() + self.clock.len()) as u64
     }
 
-    /// The clock stamps, or the dots with explicit times.
+    /// The dots that are all kept (clock stamps, and texts of rings), or the others.
     pub(crate) fn run(&self, clock: bool) -> &Column {
         if clock { &self.clock } else { &self.explicit }
     }
 
-    /// Its dots with explicit times, its clock stamps, and the shape of the dot committed last.
-    pub(crate) fn into_columns(self) -> (Column, Column, Shape) {
-        (self.explicit, self.clock, self.latest)
+    /// The dots with explicit times from one beginning of texts of a commit to the next, in the order of their commits;
+    /// with each whether it begins with the texts of a commit.
+    pub(crate) fn explicit_parts(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
+        let begins = self.commits.iter().map(|begin| *begin as usize);
+        let before = 0..begins.clone().next().unwrap_or(self.explicit.len());
+        let ends = begins.clone().skip(1).chain([self.explicit.len()]);
+        let parts = begins.zip(ends).map(|(begin, end)| (begin..end, true));
+        [(before, false)].into_iter().chain(parts).filter(|(part, _)| !part.is_empty())
+    }
+
+    /// Its dots with explicit times, with where the texts of each commit begin among them; its clock stamps; and the shape
+    /// of the dot committed last.
+    pub(crate) fn into_columns(self) -> ((Column, Commits), Column, Shape) {
+        ((self.explicit, self.commits), self.clock, self.latest)
     }
 
     /// Reserves memory for so many further dots: with explicit times, and clock stamps.
@@ -58,8 +75,17 @@ impl HeadSeries {
         self.clock.reserve(counts[1] as usize);
     }
 
-    /// Calls `fill` with the column of a kind, to append dots; the shape of the last one is `shape`.
-    pub(crate) fn fill<T>(&mut self, clock: bool, shape: &Shape, fill: impl FnOnce(&mut Column) -> T) -> T {
+    /// Calls `fill` with the column of a kind, to append dots of one commit and one shape.
+    ///
+    /// - `clock`: whether all of them are kept
+    /// - `sequence`: of the commit
+    pub(crate) fn fill<T>(
+        &mut self,
+        clock: bool,
+        sequence: u64,
+        shape: &Shape,
+        fill: impl FnOnce(&mut Column) -> T,
+    ) -> T {
         let was_empty = self.len() == 0;
         let run = if clock { &mut self.clock } else { &mut self.explicit };
         let before = run.len();
@@ -71,8 +97,30 @@ impl HeadSeries {
             if !self.latest.is(shape) {
                 self.latest = shape.clone();
             }
+            let is_begun = self.last_commit == sequence && !self.commits.is_empty();
+            if !clock && !is_begun && shape.is_text() {
+                self.commits.push(before as u32);
+                self.last_commit = sequence;
+            }
         }
         filled
+    }
+
+    /// Appends the dots that were committed right behind these.
+    fn append(&mut self, later: &HeadSeries) {
+        if later.len() == 0 {
+            return;
+        }
+        self.first = if self.len() == 0 { later.first } else { self.first.min(later.first) };
+        self.last = self.last.max(later.last);
+        self.latest = later.latest.clone();
+        let before = self.explicit.len() as u32;
+        if !later.commits.is_empty() {
+            self.commits.extend(later.commits.iter().map(|begin| before + begin));
+            self.last_commit = later.last_commit;
+        }
+        self.explicit.extend(&later.explicit, 0..later.explicit.len());
+        self.clock.extend(&later.clock, 0..later.clock.len());
     }
 }
 
@@ -126,11 +174,7 @@ impl HeadPart {
         for (name, place) in &later.places {
             let theirs = &later.series[*place as usize];
             let place = self.place(name);
-            let ours = self.at(place);
-            for clock in [false, true] {
-                let run = theirs.run(clock);
-                ours.fill(clock, &theirs.latest, |ours| ours.extend(run, 0..run.len()));
-            }
+            self.at(place).append(theirs);
         }
     }
 }

@@ -1,29 +1,43 @@
 //! Merging sorted dots of several commits.
 //!
-//! Of dots with equal series and explicit time the one of the later commit is kept; clock stamps are all kept.
+//! Of dots with equal series and explicit time those are kept that `read/equal.rs` says; clock stamps are all kept.
+
+use std::ops::Range;
 
 use dotter_dot::Column;
+
+use crate::read::equal::Seen;
 
 /// A piece of rows is given out when it has so many bytes, however few rows it has.
 const PIECE_ROW_BYTES: usize = 4 << 20;
 
-/// Spreads sorted dots of equal time by a nanosecond each.
-pub(crate) fn spread(times: &mut [u64]) {
-    for index in 1..times.len() {
-        if times[index] <= times[index - 1] {
-            times[index] = times[index - 1].saturating_add(1);
+/// Spreads sorted numbers of equal time by a nanosecond each. Texts keep their times, unless a number before them was
+/// moved further.
+pub(crate) fn spread(column: &mut Column) {
+    let parts: Vec<(Range<usize>, bool)> =
+        column.parts(0..column.len()).map(|(part, shape)| (part, shape.is_text())).collect();
+    let times = column.times_mut();
+    let (mut before, mut least) = (0, 0);
+    for (part, is_text) in parts {
+        for time in &mut times[part] {
+            *time = (*time).max(if is_text { before } else { least });
+            before = before.max(*time);
+            if !is_text {
+                least = time.saturating_add(1);
+            }
         }
     }
 }
 
 /// Merges several inputs that are each sorted.
 ///
-/// - `inputs`: in the order of their commits. Each gives its dots piece by piece, and `false` at its end; explicit
-///   times of one input are distinct
-/// - `explicit`: whether of equal times only the dot of the last commit is kept
+/// - `inputs`: in the order of their commits. Each gives its dots piece by piece, and `false` at its end; those with
+///   explicit times are settled
+/// - `explicit`: whether of equal times only the dots are kept that `read/equal.rs` says
 /// - `out`: called with the merged dots, at most `piece_dots` at once
 ///
-/// Memory: one piece of each input. Returns how many dots were replaced.
+/// Memory: one piece of each input, and the texts of one time that several inputs have. Returns how many dots were
+/// replaced.
 pub(crate) fn merge<E>(
     inputs: &mut [impl FnMut(&mut Column) -> Result<bool, E>],
     explicit: bool,
@@ -37,8 +51,7 @@ pub(crate) fn merge<E>(
             heads.push(head);
         }
     }
-    let mut merged = Column::default();
-    let mut replaced = 0;
+    let mut merged = Merged { dots: Column::default(), time: None, seen: Seen::default(), replaced: 0 };
     while let Some(least) = (0..heads.len()).min_by_key(|index| (heads[*index].time(), heads[*index].rank)) {
         // The dots of this input that come before all dots of the others are taken at once.
         let bound = (0..heads.len())
@@ -52,23 +65,32 @@ pub(crate) fn merge<E>(
             Some((time, rank)) => times.partition_point(|own| (*own, head.rank) < (time, rank)),
         };
         let end = head.place + count;
-        if explicit && merged.times().last() == Some(&times[0]) {
-            merged.replace_last(&head.piece, head.place);
-            head.place += 1;
-            replaced += 1;
-        }
-        while head.place < end {
-            // The last dot waits: the next one may still replace it.
-            if merged.len() > piece_dots {
-                flush(&mut merged, piece_dots, &mut out)?;
+        // One by one: the first, at a time that an input before it has too, and the last, at one that an input behind
+        // it has too. Whoever has a time has come to it when its first dot is taken.
+        let (mut first, mut last) = (0, end);
+        if explicit {
+            first = merged.time.map_or(0, |time| times[..count].partition_point(|own| *own <= time));
+            if let Some((time, _)) = bound {
+                last = head.place + times[..count].partition_point(|own| *own < time);
             }
-            let room = (piece_dots + 1 - merged.len()).min(end - head.place);
-            merged.extend(&head.piece, head.place..head.place + room);
+        }
+        first += head.place;
+        while head.place < end {
+            // The last dot waits: the next one may still replace it, or come before it.
+            if merged.dots.len() > piece_dots {
+                flush(&mut merged.dots, piece_dots, &mut out)?;
+            }
+            if head.place < first || head.place >= last {
+                merged.take(head);
+                continue;
+            }
+            let room = (piece_dots + 1 - merged.dots.len()).min(last - head.place);
+            merged.dots.extend(&head.piece, head.place..head.place + room);
             head.place += room;
         }
-        if merged.row_bytes() > PIECE_ROW_BYTES && merged.len() > 1 {
-            let count = merged.len() - 1;
-            flush(&mut merged, count.min(piece_dots), &mut out)?;
+        if merged.dots.row_bytes() > PIECE_ROW_BYTES && merged.dots.len() > 1 {
+            let count = merged.dots.len() - 1;
+            flush(&mut merged.dots, count.min(piece_dots), &mut out)?;
         }
         if head.place == head.piece.len() {
             head.piece.clear();
@@ -78,13 +100,58 @@ pub(crate) fn merge<E>(
             }
         }
     }
-    while merged.len() > piece_dots {
-        flush(&mut merged, piece_dots, &mut out)?;
+    while merged.dots.len() > piece_dots {
+        flush(&mut merged.dots, piece_dots, &mut out)?;
     }
-    if !merged.is_empty() {
-        out(&merged)?;
+    if !merged.dots.is_empty() {
+        out(&merged.dots)?;
     }
-    Ok(replaced)
+    Ok(merged.replaced)
+}
+
+/// What has been merged and not been given out.
+struct Merged {
+    dots: Column,
+    /// The last time that several inputs have.
+    time: Option<u64>,
+    /// The texts of that time.
+    seen: Seen,
+    replaced: u64,
+}
+
+impl Merged {
+    /// Takes the next dot of an input, at a time that others have too.
+    fn take(&mut self, head: &mut Head) {
+        let (place, time) = (head.place, head.time());
+        head.place += 1;
+        if self.time != Some(time) {
+            self.time = Some(time);
+            self.seen.clear();
+        }
+        let is_text = head.piece.shape_at(place).is_text();
+        if is_text && !self.seen.is_kept(head.piece.row(place), head.rank) {
+            self.replaced += 1;
+            return;
+        }
+        // The dot of this time that is no text stands last.
+        let last = self
+            .dots
+            .len()
+            .checked_sub(1)
+            .filter(|last| self.dots.times()[*last] == time && !self.dots.shape_at(*last).is_text());
+        match last {
+            None => self.dots.extend(&head.piece, place..place + 1),
+            Some(_) if !is_text => {
+                self.dots.replace_last(&head.piece, place);
+                self.replaced += 1;
+            }
+            Some(last) => {
+                let other = self.dots.split_off(last);
+                self.dots.extend(&head.piece, place..place + 1);
+                self.dots.extend(&other, 0..1);
+            }
+        }
+    }
 }
 
 /// Gives out the first `count` dots and keeps the rest.
@@ -111,15 +178,48 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::read::equal;
     use crate::trial::column;
 
+    /// The number of the shape, time, bits.
     type Dots = Vec<(u8, u64, u64)>;
+
+    /// The number of the shape of one text.
+    const TEXT: u8 = 1;
+
+    /// Dots of one commit: texts and times so few that equal ones are common.
+    fn commit() -> impl Strategy<Value = Dots> {
+        let shape = prop_oneof![Just(TEXT), 0..6_u8];
+        prop::collection::vec((shape, 0..8_u64, 0..3_u64), 0..30)
+    }
+
+    /// What is kept of commits, in order: at each time the texts, each as often as the commit has it that has it most
+    /// often, and the other dot that came last.
+    fn naive(commits: &[Dots]) -> Dots {
+        let mut kept = Dots::new();
+        for commit in commits {
+            let mut own = Dots::new();
+            for dot in commit {
+                if dot.0 == TEXT {
+                    own.push(*dot);
+                    let count = |dots: &Dots| dots.iter().filter(|other| *other == dot).count();
+                    if count(&own) > count(&kept) {
+                        kept.push(*dot);
+                    }
+                } else {
+                    kept.retain(|other| other.1 != dot.1 || other.0 == TEXT);
+                    kept.push(*dot);
+                }
+            }
+        }
+        kept.sort_by_key(|dot| (dot.1, dot.0 != TEXT));
+        kept
+    }
 
     fn merged(runs: &[Dots], explicit: bool, piece_dots: usize) -> (Column, u64) {
         let mut inputs: Vec<_> = runs
@@ -146,18 +246,45 @@ mod tests {
     proptest! {
         #[test]
         fn a_merge_is_what_writing_one_after_the_other_gives(
-            mut runs in prop::collection::vec(prop::collection::vec((0..crate::trial::SHAPES, 0..30_u64, any::<u64>()), 0..20), 0..6),
+            runs in prop::collection::vec(commit(), 0..6),
             piece_dots in 1..10_usize,
         ) {
-            for run in &mut runs {
-                run.sort_by_key(|dot| dot.1);
-                run.dedup_by_key(|dot| dot.1);
-            }
-            let map: BTreeMap<u64, (u8, u64, u64)> = runs.iter().flatten().map(|dot| (dot.1, *dot)).collect();
             let dots: usize = runs.iter().map(Vec::len).sum();
+            let runs: Vec<Dots> = runs.iter().map(|run| naive(std::slice::from_ref(run))).collect();
+            let settled: usize = runs.iter().map(Vec::len).sum();
+            let expected = naive(&runs);
             let (all, replaced) = merged(&runs, true, piece_dots);
-            prop_assert_eq!(replaced as usize, dots - map.len());
-            prop_assert_eq!(&all, &column(&map.into_values().collect::<Vec<_>>()));
+            prop_assert_eq!(&all, &column(&expected));
+            prop_assert_eq!(replaced as usize, settled - expected.len());
+            prop_assert!(settled <= dots);
+        }
+
+        #[test]
+        fn settling_is_what_counting_gives_in_whatever_steps(
+            commits in prop::collection::vec(commit(), 0..6),
+            from in 0..6_usize,
+            count in 0..6_usize,
+        ) {
+            let expected = column(&naive(&commits));
+            let settled = |commits: &[Dots]| {
+                let begins: Vec<u32> = commits
+                    .iter()
+                    .scan(0, |sum, commit| Some(std::mem::replace(sum, *sum + commit.len() as u32)))
+                    .collect();
+                let mut all = column(&commits.concat());
+                let before = all.len();
+                let gone = equal::settle(&mut all, &begins);
+                assert_eq!(gone as usize, before - all.len());
+                all
+            };
+            prop_assert_eq!(&settled(&commits), &expected);
+            // Neighbours first, and then what they gave as one commit with the others.
+            let from = from.min(commits.len());
+            let until = (from + count).min(commits.len());
+            let joined = naive(&commits[from..until]);
+            let steps = [&commits[..from], std::slice::from_ref(&joined), &commits[until..]].concat();
+            prop_assert_eq!(&settled(&steps), &expected);
+            prop_assert_eq!(&column(&naive(&steps)), &expected);
         }
 
         #[test]
@@ -176,8 +303,16 @@ mod tests {
 
     #[test]
     fn equal_times_are_spread_and_push_their_neighbours() {
-        let mut times = [5, 5, 5, 6, 6, 20];
-        spread(&mut times);
-        assert_eq!(times, [5, 6, 7, 8, 9, 20]);
+        let spread_times = |dots: &[(u8, u64)]| {
+            let mut column = column(&dots.iter().map(|(shape, time)| (*shape, *time, 7)).collect::<Vec<_>>());
+            spread(&mut column);
+            column.times().to_vec()
+        };
+        assert_eq!(spread_times(&[5, 5, 5, 6, 6, 20].map(|time| (0, time))), [5, 6, 7, 8, 9, 20]);
+        // Texts stay, and move no number; but none comes before what it came behind.
+        assert_eq!(spread_times(&[5, 5, 5, 6, 6, 20].map(|time| (TEXT, time))), [5, 5, 5, 6, 6, 20]);
+        let mixed = [(TEXT, 5), (0, 5), (TEXT, 5), (0, 5), (TEXT, 5), (TEXT, 6), (0, 6), (TEXT, 20)];
+        assert_eq!(spread_times(&mixed), [5, 5, 5, 6, 6, 6, 7, 20]);
+        assert_eq!(spread_times(&[(0, u64::MAX), (0, u64::MAX), (TEXT, u64::MAX)]), [u64::MAX; 3]);
     }
 }

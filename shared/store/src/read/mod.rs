@@ -5,6 +5,7 @@ pub(crate) mod shared;
 
 pub(crate) mod names;
 
+pub(crate) mod equal;
 pub(crate) mod head;
 
 pub(crate) mod fold;

@@ -67,7 +67,8 @@ struct RowsNews {
 
 impl News {
     /// Its dots of all shapes with all their columns, by series; those of a series are in the order in which they
-    /// were published. Empty where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread.
+    /// were published. Empty where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread, and a text is
+    /// there as often as it was committed.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.rows.iter().flat_map(|news| {
             let rows = Row::of_column(&news.run, news.is_clock);

@@ -1,9 +1,10 @@
 //! Reading many dots: series after series, each piece by piece, in memory that is reused.
 //!
 //! Always true: dots come in the order of their times, and dots of equal time in the order of their commits. Not more
-//! than about [`PIECE_DOTS_MAX`] dots are in memory, or [`PIECE_CHUNKS`] chunks where these hold long rows.
+//! than about [`PIECE_DOTS_MAX`] dots are in memory, or [`PIECE_CHUNKS`] chunks where these hold long rows; but all dots
+//! of one time are in memory together.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,6 +13,7 @@ use dotter_dot::{Cells, Column, Letter, Shape, TimeRange, Timestamp};
 use crate::error::Error;
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::Spans;
+use crate::read::equal::{self, Commits};
 use crate::read::head::HeadPart;
 use crate::read::merge;
 use crate::read::segment::Segment;
@@ -31,6 +33,8 @@ pub struct Scan {
     /// In the order of their commits.
     sources: Vec<Place>,
     explicit: Column,
+    /// Where the texts of each commit begin among the dots with explicit times, while these are gathered.
+    commits: Commits,
     clock: Column,
     /// Scratch for chunks that lie partly outside of the range.
     partial: Column,
@@ -79,7 +83,8 @@ impl<'a> Row<'a> {
         Row { time: self.time.max(time), ..self }
     }
 
-    /// Whether the clock stamped it; equal stamps are spread by 1 ns each.
+    /// Whether it is kept beside all others: the clock stamped it, or it is a text of a ring. Equal times of numbers among
+    /// these are spread by 1 ns each.
     pub fn is_clock(&self) -> bool {
         self.clock
     }
@@ -120,7 +125,8 @@ impl Scan {
         sources.sort_by_key(|(order, _)| *order);
         let sources = sources.into_iter().map(|(_, place)| place).collect();
         let [explicit, clock, partial] = [(); 3].map(|()| Column::default());
-        Scan { snapshot, sources, explicit, clock, partial, listed: Vec::new(), hidden: Vec::new() }
+        let commits = Commits::new();
+        Scan { snapshot, sources, explicit, commits, clock, partial, listed: Vec::new(), hidden: Vec::new() }
     }
 
     /// The snapshot that is read.
@@ -267,12 +273,14 @@ impl Scan {
     /// before.
     fn gather(&mut self, name: &str, piece: TimeRange) -> Result<(), Error> {
         self.explicit.clear();
+        self.commits.clear();
         let kept = self.clock.len();
         let mut listed = self.listed.iter().peekable();
         for (number, source) in self.sources.iter().enumerate() {
             let hidden = self.hidden.get(number);
             match source {
                 Place::Segment(segment) => {
+                    let begin = self.explicit.len();
                     while let Some((_, chunk)) = listed.next_if(|(of, _)| *of == number) {
                         if !piece.meets(chunk.first, chunk.last) {
                             continue;
@@ -300,6 +308,9 @@ impl Scan {
                             Err(error) => return Err(error),
                         }
                     }
+                    if self.explicit.len() > begin {
+                        self.commits.push(begin as u32);
+                    }
                 }
                 Place::Head(part) => {
                     let Some(series) = part.get(name) else { continue };
@@ -310,14 +321,20 @@ impl Scan {
                             piece.contains(Timestamp::from_nanos(time))
                                 && !hidden.is_some_and(|hidden| hidden.contains(time))
                         };
-                        take_within(series.run(false), within, &mut self.explicit);
-                        take_within(series.run(true), within, &mut self.clock);
+                        for (part, begins) in series.explicit_parts() {
+                            let begin = self.explicit.len();
+                            take_within(series.run(false), part, within, &mut self.explicit);
+                            if begins && self.explicit.len() > begin {
+                                self.commits.push(begin as u32);
+                            }
+                        }
+                        let clock = series.run(true);
+                        take_within(clock, 0..clock.len(), within, &mut self.clock);
                     }
                 }
             }
         }
-        self.explicit.sort();
-        self.explicit.keep_last();
+        equal::settle(&mut self.explicit, &self.commits);
         if kept == 0 {
             self.clock.sort();
         } else {
@@ -327,7 +344,7 @@ impl Scan {
             new.sort();
             self.clock.extend(&new, 0..new.len());
         }
-        merge::spread(self.clock.times_mut());
+        merge::spread(&mut self.clock);
         Ok(())
     }
 }
@@ -405,14 +422,14 @@ fn take_sorted(from: &Column, range: TimeRange, out: &mut Column) {
     out.extend(from, first..first + count);
 }
 
-/// Appends those dots of a column for whose times `within` holds.
-fn take_within(from: &Column, within: impl Fn(u64) -> bool, out: &mut Column) {
+/// Appends those dots of a part of a column for whose times `within` holds.
+fn take_within(from: &Column, part: Range<usize>, within: impl Fn(u64) -> bool, out: &mut Column) {
     let within = |time: &u64| within(*time);
-    let mut start = 0;
-    while start < from.len() {
-        let Some(skipped) = from.times()[start..].iter().position(within) else { return };
+    let (mut start, times) = (part.start, &from.times()[..part.end]);
+    while start < part.end {
+        let Some(skipped) = times[start..].iter().position(within) else { return };
         start += skipped;
-        let times = &from.times()[start..];
+        let times = &times[start..];
         let count = times.iter().position(|time| !within(time)).unwrap_or(times.len());
         out.extend(from, start..start + count);
         start += count;

@@ -75,7 +75,7 @@ pub struct Chunk {
     pub dots: u64,
     /// Its bytes in the segment; 0 for dots of the live log.
     pub bytes: u64,
-    /// Whether the clock stamped them.
+    /// Whether all of them are kept, whatever others there are: the clock stamped them, or they are texts of a ring.
     pub is_clock: bool,
     /// Whether none of its dots can be replaced by those of another chunk and none is deleted, so that a reader gets
     /// all.
@@ -92,7 +92,7 @@ pub(crate) struct Place {
     pub(crate) last: u64,
     /// How many dots have numbers, as far as that is known without decoding them.
     pub(crate) numbers: u64,
-    /// How many dots are clock stamps, with numbers or without.
+    /// How many dots are kept as clock stamps are, with numbers or without.
     pub(crate) stamps: u64,
 }
 
@@ -252,7 +252,7 @@ impl Snapshot {
     /// The numbers of a series within `range`, sorted by time; none where it is unknown.
     ///
     /// A number is the nearest f64; for a row it is that of its first number column; texts have none and are left
-    /// out. Of dots with equal explicit times the last commit counts. Dots with equal clock stamps are all there,
+    /// out. Of numbers with equal explicit times the last commit counts. Those with equal clock stamps are all there,
     /// spread by 1 ns each. The range is that of the stamps, so the last of them may get times a little beyond it.
     /// Damaged chunks are left out and counted ([`crate::Stat::damaged_chunks`]).
     ///

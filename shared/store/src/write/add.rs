@@ -14,6 +14,7 @@ use crate::disk::manifest;
 use crate::disk::spill::Spill;
 use crate::error::Error;
 use crate::format::segment::Meta;
+use crate::read::equal;
 use crate::read::scan::Row;
 use crate::write::aside::{AsideWriter, merge};
 use crate::write::segment::{SegmentWriter, list};
@@ -31,8 +32,12 @@ const FILES_MAX: usize = 64;
 
 /// Commits dots with explicit times, in one transaction, whether or not a collector is running.
 ///
-/// - `dots`: in any order; of equal series and time the last counts, whatever its shape. For plain numbers a list of
-///   (series, time, number) will do. For more dots than memory holds there is [`Addition`].
+/// - `dots`: in any order; of equal series and time the last counts, whatever its shape, but texts (rows without a
+///   number) are all kept, in the given order. For plain numbers a list of (series, time, number) will do. For more dots
+///   than memory holds there is [`Addition`].
+///
+/// Of texts that other transactions have at the same time, these are those that are more than any of them has: a text
+/// is kept as often as the one transaction has it that has it most often. So adding the same lines again adds nothing.
 ///
 /// Makes the store where there is none. Returns how many dots are stored; they are fewer than given where some
 /// replaced others.
@@ -110,7 +115,7 @@ impl Addition {
         self.len() == 0
     }
 
-    /// Adds a dot; of equal series and time the last counts.
+    /// Adds a dot; of equal series and time the last counts, but texts are all kept.
     ///
     /// # Errors
     ///
@@ -225,7 +230,7 @@ impl Addition {
     }
 }
 
-/// The dots of a series in memory: sorted, of equal times only the last.
+/// The dots of a series in memory: sorted, of equal times all texts, and only the last other dot.
 struct Series {
     name: SeriesName,
     /// The shape of the dot that was given last.
@@ -237,8 +242,7 @@ struct Series {
 fn sort<'a>(gathered: &'a NamedDots, replaced: &'a mut u64) -> impl Iterator<Item = Series> + 'a {
     gathered.columns().map(|(name, mut column)| {
         let latest = column.last_shape().cloned().unwrap_or_default();
-        column.sort();
-        *replaced += column.keep_last();
+        *replaced += equal::settle(&mut column, &[]);
         Series { name: name.clone(), latest, column }
     })
 }
@@ -260,7 +264,7 @@ impl Sorted {
         self.added
     }
 
-    /// Every dot in the order of series and time; of equal series and time only the last.
+    /// Every dot in the order of series and time; of equal series and time all texts, then only the last other dot.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.series
             .iter()
@@ -294,8 +298,8 @@ impl Joined {
         self.column.extend(from, range);
         let is_long = self.column.row_bytes() > RUN_ROW_BYTES;
         if self.column.len() > CHUNK_DOTS || is_long {
-            self.added.replaced += self.column.keep_last();
-            // The last dot waits: the next one may still replace it.
+            self.added.replaced += equal::settle(&mut self.column, &[]);
+            // The last dot waits: the next one may still replace it. Where it is no text, texts of its time come first.
             let count = self.column.len() - 1;
             self.write(if is_long { count } else { count / CHUNK_DOTS * CHUNK_DOTS })?;
         }
@@ -312,7 +316,7 @@ impl Joined {
     }
 
     fn end_series(&mut self) -> Result<(), Error> {
-        self.added.replaced += self.column.keep_last();
+        self.added.replaced += equal::settle(&mut self.column, &[]);
         self.write(self.column.len())
     }
 }

@@ -17,6 +17,7 @@ use crate::format::manifest::Manifest;
 use crate::format::segment::Meta;
 use crate::format::tombstone;
 use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
+use crate::read::equal;
 use crate::read::fold::FrameFold;
 use crate::read::head::HeadPart;
 use crate::write::segment::{SegmentWriter, Unlisted, list};
@@ -141,11 +142,10 @@ fn seal_files(
                 return Err(Error::GivenUp);
             }
             dots += series.len();
-            let (mut explicit, mut clock, latest) = series.into_columns();
+            let ((mut explicit, commits), mut clock, latest) = series.into_columns();
             let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
-            explicit.sort();
+            gone.replaced += equal::settle(&mut explicit, &commits);
             gone.deleted += hidden.remove(&mut explicit);
-            gone.replaced += explicit.keep_last();
             clock.sort();
             gone.deleted += hidden.remove(&mut clock);
             segment.begin(name, latest)?;

@@ -1,6 +1,6 @@
 //! What a store should hold, in plain maps: dots by series and time, rings with their records, the last totals of counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use dotter_dot::{Incarnation, Shape, TimeRange, Timestamp};
 use dotter_store::{Deletion, Snapshot};
@@ -13,6 +13,9 @@ pub(crate) type Value = (u64, u64);
 #[derive(Clone, Default)]
 pub(crate) struct Model {
     pub(crate) explicit: BTreeMap<String, BTreeMap<u64, Value>>,
+    /// Of every transaction that came by another way than a ring, in their order, the texts with explicit times.
+    pub(crate) texts: BTreeMap<String, Vec<Vec<(u64, Value)>>>,
+    /// Clock stamps, and the texts of rings.
     pub(crate) clock: BTreeMap<String, Vec<(u64, Value)>>,
     /// By series, the number of the shape committed last.
     pub(crate) latest: BTreeMap<String, u64>,
@@ -53,13 +56,20 @@ pub(crate) struct Commit {
 
 impl Model {
     pub(crate) fn commit(&mut self, commit: &Commit) {
+        let mut texts: BTreeMap<String, Vec<(u64, Value)>> = BTreeMap::new();
         for (series, clock, time, value) in &commit.dots {
-            if *clock {
+            let is_text = shape(value.0).is_text();
+            if *clock || is_text && commit.ring.is_some() {
                 self.clock.entry(series.clone()).or_default().push((*time, *value));
+            } else if is_text {
+                texts.entry(series.clone()).or_default().push((*time, *value));
             } else {
                 self.explicit.entry(series.clone()).or_default().insert(*time, *value);
             }
             self.latest.insert(series.clone(), value.0);
+        }
+        for (series, texts) in texts {
+            self.texts.entry(series).or_default().push(texts);
         }
         match commit.ring {
             Some((incarnation, gains)) => {
@@ -85,6 +95,11 @@ impl Model {
         for (_, dots) in self.explicit.iter_mut().filter(|(name, _)| names(name)) {
             dots.retain(|time, _| kept(*time));
         }
+        for (_, transactions) in self.texts.iter_mut().filter(|(name, _)| names(name)) {
+            transactions.iter_mut().for_each(|dots| dots.retain(|dot| kept(dot.0)));
+            transactions.retain(|dots| !dots.is_empty());
+        }
+        self.texts.retain(|_, transactions| !transactions.is_empty());
         for (_, dots) in self.clock.iter_mut().filter(|(name, _)| names(name)) {
             dots.retain(|dot| kept(dot.0));
         }
@@ -94,10 +109,29 @@ impl Model {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.explicit.keys().chain(self.clock.keys()).cloned().collect();
+        let names = self.explicit.keys().chain(self.texts.keys()).chain(self.clock.keys());
+        let mut names: Vec<String> = names.cloned().collect();
         names.sort();
         names.dedup();
         names
+    }
+
+    /// The texts with explicit times that are kept: each as often as the transaction has it that has it most often, where
+    /// the first transaction has it so often.
+    fn texts(&self, name: &str) -> Vec<(u64, Value)> {
+        let (mut kept, mut most) = (Vec::new(), HashMap::new());
+        for transaction in self.texts.get(name).into_iter().flatten() {
+            let mut counts: HashMap<(u64, Value), u32> = HashMap::new();
+            for dot in transaction {
+                let (count, most) = (counts.entry(*dot).or_default(), most.entry(*dot).or_default());
+                *count += 1;
+                if *count > *most {
+                    *most = *count;
+                    kept.push(*dot);
+                }
+            }
+        }
+        kept
     }
 
     pub(crate) fn read(&self, name: &str, range: TimeRange) -> Vec<(u64, bool, Value)> {
@@ -105,11 +139,17 @@ impl Model {
         let mut clock: Vec<_> = self.clock.get(name).into_iter().flatten().copied().collect();
         clock.retain(|dot| within(dot.0));
         clock.sort_by_key(|dot| dot.0);
-        for index in 1..clock.len() {
-            clock[index].0 = clock[index].0.max(clock[index - 1].0 + 1);
+        // Numbers are spread. Texts stay where they are, but never come before what they came behind.
+        let (mut before, mut least) = (0, 0);
+        for (time, (of, _)) in &mut clock {
+            let is_text = shape(*of).is_text();
+            *time = (*time).max(if is_text { before } else { least });
+            before = before.max(*time);
+            least = if is_text { least } else { *time + 1 };
         }
-        let explicit = self.explicit.get(name).into_iter().flatten();
-        let explicit = explicit.map(|(time, value)| (*time, false, *value)).filter(|dot| within(dot.0));
+        let numbers = self.explicit.get(name).into_iter().flatten().map(|(time, value)| (*time, *value));
+        let explicit = self.texts(name).into_iter().chain(numbers);
+        let explicit = explicit.map(|(time, value)| (time, false, value)).filter(|dot| within(dot.0));
         let clock = clock.into_iter().map(|(time, value)| (time, true, value));
         let mut dots: Vec<_> = explicit.chain(clock).collect();
         dots.sort_by_key(|dot| dot.0);
@@ -131,6 +171,9 @@ impl Model {
     pub(crate) fn check_span(&self, snapshot: &Snapshot, name: &str) {
         let explicit = self.explicit.get(name).into_iter().flatten().map(|(time, value)| (*time, *value));
         let clock = self.clock.get(name).into_iter().flatten().copied();
+        if self.texts.contains_key(name) {
+            return;
+        }
         let mut times = Vec::new();
         for (time, (shape, bits)) in explicit.chain(clock) {
             if number(shape, bits).is_none() {

@@ -261,10 +261,12 @@ impl Log {
             let Series { first, has_siblings, .. } = &series[key as usize];
             has_siblings.then_some(*first)
         };
+        // Records of a ring come once: of its texts none takes the place of another.
+        let keeps = |key: u32| !lanes.is_empty() && series[key as usize].shape.is_text();
         push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
             let counters = counters.iter().map(|(key, total)| (key.number(), *total));
             RecordsFrame::encode(incarnation, lanes.iter(), refusals, counters, out);
-            encode_dots(dots, siblings, mixed, grouping, out);
+            encode_dots(dots, siblings, mixed, keeps, grouping, out);
         })
         .map_err(|bytes| Error::TooBig { bytes })?;
         self.next_sequence += 1;

@@ -12,8 +12,8 @@ use crate::format::bytes::Fields;
 
 /// Bit in a group's key: its values are row bytes.
 const ROWS: u32 = 2;
-/// Bit in a group's key: its times are clock stamps.
-const CLOCK: u32 = 1;
+/// Bit in a group's key: all its dots are kept, since their times are clock stamps, or they are texts of a ring.
+const KEPT: u32 = 1;
 /// How many bits of a group's key are below the series id.
 const KEY_BITS: u32 = 2;
 
@@ -41,10 +41,12 @@ struct Grouped {
 /// - `siblings`: gives for the id of a series whose name has several a number that all of them share, else `None`: the
 ///   dots of all series of one name must stay in order
 /// - `mixed`: whether any name has several series
+/// - `keeps`: whether all dots of a series of this id are kept, clock stamps or not
 pub(crate) fn encode_dots(
     dots: &Dots,
     siblings: impl Fn(u32) -> Option<u32>,
     mixed: bool,
+    keeps: impl Fn(u32) -> bool,
     scratch: &mut Grouping,
     out: &mut Vec<u8>,
 ) {
@@ -59,9 +61,11 @@ pub(crate) fn encode_dots(
         (false, true) => scratch.sections(dots, &siblings),
     };
     put_varint(out, ends.len() as u64);
+    // Numbers are told apart by the clock alone, and are most of what there is.
+    let keeps = |key: DotKey| key.is_clock() || key.is_row() && keeps(key.series());
     let mut start = 0;
     for end in ends {
-        scratch.group(dots, start..end, out);
+        scratch.group(dots, start..end, &keeps, out);
         start = end;
     }
     let mut start = 0;
@@ -100,7 +104,17 @@ impl Grouping {
     }
 
     /// Puts the dots of a section into groups, and appends the key and count of each group.
-    fn group(&mut self, dots: &Dots, section: Range<usize>, out: &mut Vec<u8>) {
+    ///
+    /// - `keeps`: whether dots of a key are all kept
+    fn group(
+        &mut self,
+        dots: &Dots,
+        section: Range<usize>,
+        keeps: &impl Fn(DotKey) -> bool,
+        out: &mut Vec<u8>,
+    ) {
+        let place = |key: DotKey| place(key.series(), keeps(key));
+        let coded = |key: DotKey| coded(key, keeps(key));
         let Grouping { counts, touched, times, words, groups, .. } = self;
         let (section_keys, base) = (&dots.keys()[section.clone()], dots.times()[section.start]);
         touched.clear();
@@ -138,16 +152,16 @@ impl Grouping {
     }
 }
 
-/// The index at which the dots of a key are counted. A series has at most two groups, with clock stamps and without.
-fn place(key: DotKey) -> usize {
-    (key.series() << 1 | key.is_clock() as u32) as usize
+/// The index at which dots of a series are counted. A series has at most two groups, whose dots are all kept and not.
+fn place(series: u32, is_kept: bool) -> usize {
+    (series << 1 | is_kept as u32) as usize
 }
 
 /// A group's key as a number.
-fn coded(key: DotKey) -> u32 {
+fn coded(key: DotKey, is_kept: bool) -> u32 {
     let rows = if key.is_row() { ROWS } else { 0 };
-    let clock = if key.is_clock() { CLOCK } else { 0 };
-    key.series() << KEY_BITS | rows | clock
+    let kept = if is_kept { KEPT } else { 0 };
+    key.series() << KEY_BITS | rows | kept
 }
 
 /// Appends the size of all rows in bytes, so that a reader who does not know the series can skip them; then each row
@@ -206,14 +220,14 @@ impl<'a> DotGroups<'a> {
         self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.dots as u64))
     }
 
-    /// For each group: its series id, whether its times are clock stamps, and how many dots the frame says it has.
+    /// For each group: its series id, whether all its dots are kept, and how many the frame says it has.
     pub(crate) fn each(&self) -> impl Iterator<Item = (u32, bool, usize)> {
-        self.groups.iter().map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK, group.dots))
+        self.groups.iter().map(|group| (group.key >> KEY_BITS, group.key & KEPT == KEPT, group.dots))
     }
 
-    /// Series id of the next group, and whether its times are clock stamps.
+    /// Series id of the next group, and whether all its dots are kept.
     pub(crate) fn peek(&self) -> Option<(u32, bool)> {
-        self.groups.get(self.next).map(|group| (group.key >> KEY_BITS, group.key & CLOCK == CLOCK))
+        self.groups.get(self.next).map(|group| (group.key >> KEY_BITS, group.key & KEPT == KEPT))
     }
 
     /// Appends the dots of the next group and returns how many there are.
@@ -297,7 +311,7 @@ mod tests {
     use crate::trial::{cell, push, shape};
 
     /// Series 0 to 11, of the six shapes in turn; 0 to 5 share one name. Keys are series * 2 + clock.
-    fn encoded(dots: &[(u32, u64, u64)], scratch: &mut Grouping) -> Vec<u8> {
+    fn encoded(dots: &[(u32, u64, u64)], keeps_texts: bool, scratch: &mut Grouping) -> Vec<u8> {
         let mut given = Dots::default();
         for (key, time, bits) in dots {
             let (id, mut row) = (key >> 1, Vec::new());
@@ -307,7 +321,8 @@ mod tests {
         }
         let siblings = |id: u32| (id < 6).then_some(0);
         let mut out = Vec::new();
-        encode_dots(&given, siblings, true, scratch, &mut out);
+        let keeps = |id: u32| keeps_texts && shape(id as u8).is_text();
+        encode_dots(&given, siblings, true, keeps, scratch, &mut out);
         out
     }
 
@@ -317,14 +332,15 @@ mod tests {
             dots in prop::collection::vec((0..24_u32, any::<u64>(), any::<u64>()), 0..300),
             unknown in 6..12_u32,
             other in any::<bool>(),
+            keeps_texts in any::<bool>(),
         ) {
             let mut scratch = Grouping::default();
-            encoded(&[(3, 1, 0), (3, 2, 0)], &mut scratch);
-            let out = encoded(&dots, &mut scratch);
+            encoded(&[(3, 1, 0), (3, 2, 0)], !keeps_texts, &mut scratch);
+            let out = encoded(&dots, keeps_texts, &mut scratch);
             let mut groups = DotGroups::decode(Fields(&out)).unwrap();
             prop_assert_eq!(groups.count(), dots.len() as u64);
-            // By name and whether the clock stamped them.
-            let place = |id: u32, clock: bool| (if id < 6 { 0 } else { id as usize }) * 2 + clock as usize;
+            // By name and whether they are kept.
+            let place = |id: u32, kept: bool| (if id < 6 { 0 } else { id as usize }) * 2 + kept as usize;
             let mut found = vec![Column::default(); 24];
             while let Some((id, clock)) = groups.peek() {
                 let own = shape(id as u8);
@@ -337,7 +353,8 @@ mod tests {
             }
             let mut expected = vec![Column::default(); 24];
             for (key, time, bits) in dots.iter().filter(|dot| dot.0 >> 1 != unknown) {
-                push(&mut expected[place(key >> 1, key & 1 == 1)], (key >> 1) as u8, *time, *bits);
+                let is_kept = key & 1 == 1 || keeps_texts && shape((key >> 1) as u8).is_text();
+                push(&mut expected[place(key >> 1, is_kept)], (key >> 1) as u8, *time, *bits);
             }
             prop_assert_eq!(found, expected);
         }

@@ -20,6 +20,7 @@ use dotter_dot::{Cell, Column, SeriesName, Shape, TimeRange, Timestamp};
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::listing::SegmentEntry;
+use crate::read::equal;
 use crate::read::scan::Row;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot};
@@ -66,7 +67,8 @@ pub struct Filtered {
 /// - `progress`: gets the rows given out and about how many there are
 ///
 /// A dot with the same time as the one before it in its series, which clock stamps may have, is given out a
-/// nanosecond later. Of lines with equal series and time the last counts. Afterwards all dots have explicit times. If
+/// nanosecond later, but texts keep their times. Of lines with equal series and time the last counts, but texts are all
+/// kept. Afterwards all dots have explicit times. If
 /// there are fewer dots than before, the missing ones count as deleted; if there are more, the others count as
 /// stored.
 ///
@@ -212,13 +214,18 @@ fn each_line(
     let mut scan = snapshot.scan();
     let mut is_over = false;
     for name in snapshot.series() {
-        let mut before: Option<Timestamp> = None;
+        let (mut before, mut number_before) = (Timestamp::MIN, None::<Timestamp>);
         scan.rows(name.as_str(), TimeRange::ALL, |row| {
-            // All times are explicit when the rows come back, and of equal times only the last row would be kept.
-            let least =
-                before.map_or(Timestamp::MIN, |before| before.saturating_add(Duration::from_nanos(1)));
+            // All times are explicit when the rows come back, and of equal times only the last row that is no text would
+            // be kept.
+            let is_text = row.shape().is_text();
+            let after = |time: Timestamp| time.saturating_add(Duration::from_nanos(1));
+            let least = if is_text { before } else { number_before.map_or(before, after).max(before) };
             let row = row.not_before(least);
-            before = Some(row.time());
+            before = row.time();
+            if !is_text {
+                number_before = Some(before);
+            }
             write(name.as_str(), &row, out);
             let flow = each(out);
             is_over = flow.is_break();
@@ -295,7 +302,7 @@ fn take_lines(
 struct Intake {
     outputs: Outputs,
     series: Option<Series>,
-    /// Rows of the current series; the last one waits, since the next line may replace it.
+    /// Rows of the current series; the last one waits, since the next line may replace it, or come before it.
     run: Column,
     lines: u64,
     rows: u64,
@@ -339,13 +346,11 @@ impl Intake {
         if !series.latest.is(&shape) {
             series.latest = shape.clone();
         }
-        if before == Some(time.nanos()) {
-            self.run.truncate(self.run.len() - 1);
-        }
         self.run.push(&shape, time, cell);
         self.rows += 1;
         let most = chunk_dots(LEVEL_TOP);
         if self.run.len() > most || self.run.row_bytes() > PIPE_BYTES * 64 {
+            equal::settle(&mut self.run, &[]);
             let count = self.run.len() - 1;
             let rest = self.run.split_off(count);
             self.outputs.add(series, &self.run, false)?;
@@ -358,6 +363,7 @@ impl Intake {
     /// Ends the current series.
     fn end(&mut self) -> Result<(), Error> {
         if let Some(series) = &self.series {
+            equal::settle(&mut self.run, &[]);
             self.outputs.add(series, &self.run, false)?;
             self.dots += self.run.len() as u64;
         }

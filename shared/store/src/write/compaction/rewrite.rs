@@ -160,13 +160,7 @@ impl Rewrite<'_> {
             if (self.cancel)() {
                 return Err(Error::GivenUp);
             }
-            // Chunks that overlap are merged together.
-            let mut last = first.chunk.last;
-            let mut count = 1;
-            while let Some(next) = rest.get(count).filter(|next| next.chunk.first <= last) {
-                last = last.max(next.chunk.last);
-                count += 1;
-            }
+            let count = overlapping(rest);
             let (group, after) = rest.split_at(count);
             rest = after;
             let chunk = &first.chunk;
@@ -265,6 +259,29 @@ impl Rewrite<'_> {
         gone.expired += expired.get();
         Ok(())
     }
+}
+
+/// How many of the first pieces have to be merged together, since their times overlap.
+///
+/// - `pieces`: not empty, sorted by their first time
+fn overlapping(pieces: &[Piece<'_>]) -> usize {
+    let (rank, mut last) = (pieces[0].rank, pieces[0].chunk.last);
+    let mut count = 1;
+    let mut is_one = true;
+    while let Some(next) = pieces.get(count).filter(|next| next.chunk.first <= last) {
+        if is_one && next.rank == rank {
+            // Chunks of one commit have no more than one time in common, that of texts or of clock stamps, and replace
+            // none of each other's dots. So they stay apart unless another commit has dots of that time.
+            let equal = pieces[count..].iter().take_while(|piece| piece.chunk.first <= last);
+            if equal.clone().all(|piece| piece.rank == rank) {
+                return count;
+            }
+        }
+        is_one &= next.rank == rank;
+        last = last.max(next.chunk.last);
+        count += 1;
+    }
+    count
 }
 
 impl Outputs {

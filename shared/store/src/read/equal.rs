@@ -1,0 +1,117 @@
+//! Dots of one series at equal explicit times: which of them are kept, and in which order.
+//!
+//! A *text* is a dot whose format has no number: a line of a log. At one time:
+//!
+//! - of other dots the one that was committed last is kept
+//! - equal texts of one commit are numbered. The n-th of them is the same dot as the n-th of any other commit: it is
+//!   kept once, where the first of these commits has it. So a text is kept as often as the one commit has it that has
+//!   it most often, and a commit that is made twice changes nothing
+//! - texts come first, in the order of the commits they are kept from and within a commit as it has them; then the
+//!   other dot
+//!
+//! Always true: dots that were settled may stand for one commit when they are settled with those of later commits. The
+//! result is the same in whatever steps neighbours are settled, so a seal and a compaction change nothing of what is read.
+//!
+//! Two texts are equal where their row bytes are, whatever their shapes say beside the format.
+
+use std::collections::HashMap;
+
+use dotter_dot::Column;
+
+/// Where in a column of dots in the order of their commits the texts of each commit begin: ascending.
+///
+/// Texts before the first beginning belong to one commit too.
+pub(crate) type Commits = Vec<u32>;
+
+/// How often a text has come, at one time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    kept: u64,
+    /// The commit that is counted now, and how often it has had the text so far.
+    commit: usize,
+    here: u64,
+}
+
+impl Count {
+    /// Counts the text once more; says whether it is kept.
+    ///
+    /// - `commit`: the number of its commit; commits come in order
+    fn another(&mut self, commit: usize) -> bool {
+        if self.commit != commit {
+            (self.commit, self.here) = (commit, 0);
+        }
+        self.here += 1;
+        let is_new = self.here > self.kept;
+        self.kept = self.kept.max(self.here);
+        is_new
+    }
+}
+
+/// The texts of one time, from commits that come one after the other.
+#[derive(Default)]
+pub(crate) struct Seen(HashMap<Box<[u8]>, Count>);
+
+impl Seen {
+    /// Goes on to another time.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Counts a text; says whether it is kept.
+    ///
+    /// - `commit`: the number of its commit; numbers do not descend
+    pub(crate) fn is_kept(&mut self, row: &[u8], commit: usize) -> bool {
+        if let Some(count) = self.0.get_mut(row) {
+            return count.another(commit);
+        }
+        self.0.entry(row.into()).or_default().another(commit)
+    }
+}
+
+/// Sorts dots with explicit times, and of equal times keeps what this module's head says; returns how many went.
+///
+/// - `column`: dots in the order of their commits
+/// - `commits`: where the texts of each commit begin; empty where all are of one
+pub(crate) fn settle(column: &mut Column, commits: &[u32]) -> u64 {
+    let all = 0..column.len();
+    if column.parts(all.clone()).all(|(_, shape)| !shape.is_text()) {
+        column.sort();
+        return column.keep_last();
+    }
+    if column.is_uniform() && commits.len() <= 1 && commits.first().is_none_or(|first| *first == 0) {
+        column.sort();
+        return 0;
+    }
+    let mut is_text = vec![false; column.len()];
+    for (part, shape) in column.parts(all) {
+        is_text[part].fill(shape.is_text());
+    }
+    let times = column.times();
+    let mut order: Vec<u32> = (0..column.len() as u32).collect();
+    // Stable, and quick on what is sorted already.
+    order.sort_by_key(|index| times[*index as usize]);
+    let commit = |index: u32| commits.partition_point(|start| *start <= index);
+    let mut kept: Vec<u32> = Vec::with_capacity(order.len());
+    let mut seen: HashMap<&[u8], Count> = HashMap::new();
+    for equal in order.chunk_by(|a, b| times[*a as usize] == times[*b as usize]) {
+        if let [index] = equal {
+            kept.push(*index);
+            continue;
+        }
+        let texts = || equal.iter().copied().filter(|index| is_text[*index as usize]);
+        let is_one = texts().next().map(commit) == texts().next_back().map(commit);
+        seen.clear();
+        kept.extend(texts().filter(|index| {
+            is_one || {
+                let row = column.row(*index as usize);
+                seen.entry(row).or_default().another(commit(*index))
+            }
+        }));
+        kept.extend(equal.iter().rev().find(|index| !is_text[**index as usize]));
+    }
+    let gone = column.len() - kept.len();
+    if gone > 0 || !kept.is_sorted() {
+        column.select(&kept);
+    }
+    gone as u64
+}
