@@ -68,13 +68,33 @@ fn rows_are_put_in_one_transaction_and_given_out_by_key_prefix_and_pattern() {
     let (status, text) = put("c 1 1\nc 2 i 2147483648\n");
     assert!(status == 400 && text.contains("line 2") && text.contains("nothing stored"), "{status} {text}");
     assert_eq!(rows(dir.path(), "c"), []);
-    // Another format at the same time: the last commit counts.
+    // Another format at the same time. A text replaces no number: it stands before it.
     assert_eq!(put("a 1 s one\n").0, 201);
-    let both = [(0, "F".to_owned(), "F64(1.0)".to_owned()), (1, "s".to_owned(), "Text(\"one\")".to_owned())];
-    assert_eq!(rows(dir.path(), "a"), both);
+    let row = |time, letters: &str, value: &str| (time, letters.to_owned(), value.to_owned());
+    let all = [row(0, "F", "F64(1.0)"), row(1, "s", "Text(\"one\")"), row(1, "F", "F64(2.5)")];
+    assert_eq!(rows(dir.path(), "a"), all);
     assert_eq!(ask(connect(), "DELETE", "/store/a?after=1", "").0, 200);
     until("the deletion is seen", || get("/store/a").1 == "a\t0\t1\n");
     assert_eq!(ask(connect(), "POST", "/store/a", "x").0, 405);
+}
+
+#[test]
+fn lines_of_one_second_are_given_out_line_for_line_and_a_post_that_is_repeated_adds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let connect = || std::net::TcpStream::connect(collector.http()).unwrap();
+    let line = |n: u64| format!("log {} s line\\ {}\n", n / 10_000 * 1_000_000_000, n % 7_000);
+    let body: String = (0..11_000).map(line).collect();
+    let expected = body.replacen(' ', "\t", usize::MAX).replace("\\\t", "\\ ");
+    for _ in 0..2 {
+        assert_eq!(ask(connect(), "PUT", "/", &body).0, 201);
+        assert!(ask(connect(), "GET", "/store/log?format", "").1 == expected);
+    }
+    // Half of it again, and a line that is new.
+    let half: String = (5_500..11_001).map(line).collect();
+    assert_eq!(ask(connect(), "PUT", "/", &half).0, 201);
+    let found = ask(connect(), "GET", "/store/log?format", "").1;
+    assert!(found.strip_prefix(&expected).is_some_and(|rest| rest == "log\t1000000000\ts\tline\\ 4000\n"));
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! Equal times: a dot stamped by the clock replaces nothing, a dot that names its time replaces its equal.
+//! Equal times: a dot stamped by the clock replaces nothing, a number that names its time replaces its equal, and lines of
+//! text replace nothing.
 
-use dotter_dot::Timestamp;
+use std::ops::ControlFlow;
+
+use dotter_dot::{TimeRange, Timestamp, Value};
 use dotter_e2e::{Pipeline, until};
 use dotter_publisher::Publisher;
 
@@ -61,4 +64,36 @@ fn of_equal_given_times_the_last_one_counts_and_all_are_stored() {
     assert_eq!((dots[0].time, dots[0].value, dots[1].value), (time, 999.0, -1.0));
     let account = store.account(publisher.incarnation()).expect("the store has its dots");
     assert_eq!((account.stored(), account.lost(), account.refused()), (1_001, 0, 0));
+}
+
+#[test]
+fn lines_that_name_one_time_come_back_line_for_line_at_that_time() {
+    const LINES: u64 = 10_000;
+    let mut pipeline = Pipeline::new();
+    pipeline.start_collector();
+    pipeline.start_broker();
+    let publisher = Publisher::create(pipeline.ring(), 2 * LINES).expect("a ring can be made");
+    let log = publisher.lines("log").expect("there is room for a series");
+    let time = Timestamp::from_secs(1_764_504_000).expect("it is before 2554");
+    // Some are like others, and they come in many batches.
+    let line = |n: u64| format!("line {}", n % 7_000);
+    for n in 0..LINES {
+        log.line_at(time, &line(n));
+        if n % 1_000 == 0 {
+            std::thread::yield_now();
+        }
+    }
+    let mut store = pipeline.store();
+    until("all lines", || {
+        store.account(publisher.incarnation()).is_some_and(|account| account.stored() == LINES)
+    });
+    let mut found = 0;
+    let check = |row: dotter_store::Row<'_>| {
+        assert_eq!(row.time(), time);
+        assert!(row.cells().eq([Value::Text(&line(found))]), "line {found}");
+        found += 1;
+        ControlFlow::Continue(())
+    };
+    store.now().scan().rows("log", TimeRange::ALL, check).expect("the store can be read");
+    assert_eq!(found, LINES);
 }
