@@ -272,8 +272,8 @@ fn overlapping(pieces: &[Piece<'_>]) -> usize {
         if is_one && next.rank == rank {
             // Chunks of one commit have no more than one time in common, that of texts or of clock stamps, and replace
             // none of each other's dots. So they stay apart unless another commit has dots of that time.
-            let equal = pieces[count..].iter().take_while(|piece| piece.chunk.first <= last);
-            if equal.clone().all(|piece| piece.rank == rank) {
+            let mut equal = pieces[count..].iter().take_while(|piece| piece.chunk.first <= last);
+            if equal.all(|piece| piece.rank == rank) {
                 return count;
             }
         }
