@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p dotter-store --example codec [RUNS] [ROWS.gz as text: series time value a line]`
 //!
+//! Then what reading one dot of a hundred takes, from the middle of each series: microseconds a series.
+//!
 //! Beside them stand the bits that Gorilla's scheme (delta of delta in ms, XOR) needs for the same dots.
 
 /// The store's own codecs, which it does not offer outside.
@@ -17,9 +19,9 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use format::codec::{numbers, texts, times};
+use format::codec::{Span, numbers, texts, times};
 
-const CHUNK: usize = 4096;
+const CHUNK: usize = 8192;
 /// Checksum, count, flags, tags and lengths of a chunk.
 const HEAD_BYTES: usize = 10;
 const SECOND: u64 = 1_000_000_000;
@@ -106,6 +108,51 @@ fn mix(count: u64, dots: usize, stamps: Times, shapes: &[Shape]) -> Vec<Series> 
     (0..count).map(|n| series(shapes[n as usize % shapes.len()], stamps, dots, n)).collect()
 }
 
+/// What one host's node_exporter says: all series of a scrape share its stamp, late by up to 40 ms.
+///
+/// Of ten series three never change, two are counters that rarely move (errors, restarts), two are counters that move
+/// with each scrape (seconds of CPUs in hundredths, bytes of a network), one is a gauge that keeps its value for a while
+/// (processes, sockets), one a gauge of bytes in pages, one a bucket of a histogram.
+fn node(count: u64, dots: usize, jitter: Times) -> Vec<Series> {
+    let mut random = Random(99);
+    let late = |random: &mut Random| match jitter {
+        Times::Exact => 0,
+        Times::Late(count, unit) => random.below(count) * unit,
+    };
+    let stamps: Vec<u64> = (0..dots as u64).map(|n| START + n * 15 * SECOND + late(&mut random)).collect();
+    let one = |number: u64| {
+        let mut random = Random(number);
+        let bits = random.below(20);
+        let rate = 1 + random.below(1 << bits);
+        let mut total = random.below(1 << 30);
+        let value = move || {
+            match number % 10 {
+                0..=2 => return total as f64,
+                3 | 4 => total += u64::from(random.below(100 + rate % 900) == 0) * (1 + random.below(3)),
+                5 => {
+                    total += random.below(1 + rate % 1500);
+                    return total as f64 / 100.0;
+                }
+                6 => total += rate * 1500 + random.below(rate * 300 + 1),
+                7 => {
+                    if random.below(12) == 0 {
+                        total = (1000 + total % 64 + random.below(21)).saturating_sub(10);
+                    }
+                }
+                8 => {
+                    total = (total + random.below(2001)).saturating_sub(1000);
+                    return total as f64 * 4096.0;
+                }
+                _ => total += (0..15).filter(|_| random.below(100) < rate % 100).count() as u64,
+            }
+            total as f64
+        };
+        let words = std::iter::repeat_with(value).take(dots).map(f64::to_bits).collect();
+        Series { times: stamps.clone(), words }
+    };
+    (0..count).map(one).collect()
+}
+
 /// One chunk: tags and places of its two parts in the bytes.
 struct Chunk {
     count: usize,
@@ -130,13 +177,46 @@ fn decode(bytes: &[u8], chunks: &[Chunk], mut each: impl FnMut(&[u64], &[u64])) 
         stamps.clear();
         words.clear();
         let [middle, end] = chunk.ends;
-        times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, None, &mut stamps)
+        times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, Span::default(), &mut stamps)
             .expect("just encoded");
         numbers::decode(b'F', chunk.tags[1], &bytes[middle..end], chunk.count, &mut words)
             .expect("just encoded");
         each(&stamps, &words);
         start = end;
     }
+}
+
+/// Decodes a hundredth of the dots of each series, and gives how many those are.
+fn decode_part(all: &[Series], bytes: &[u8], chunks: &[Chunk]) -> usize {
+    let (mut stamps, mut words, mut start, mut dots) = (Vec::new(), Vec::new(), 0, 0);
+    let mut chunks = chunks.iter();
+    for series in all {
+        let middle = series.times.len() / 2;
+        let until = series.times.get(middle + series.times.len().div_ceil(100));
+        let span = Span { from: series.times[middle], until: until.copied() };
+        for (part, chunk) in series.times.chunks(CHUNK).zip(&mut chunks) {
+            let [middle, end] = chunk.ends;
+            let wanted = span.of(part);
+            if !wanted.is_empty() {
+                stamps.clear();
+                words.clear();
+                times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, span, &mut stamps)
+                    .expect("just encoded");
+                numbers::decode_part(
+                    b'F',
+                    chunk.tags[1],
+                    &bytes[middle..end],
+                    chunk.count,
+                    wanted,
+                    &mut words,
+                )
+                .expect("just encoded");
+                dots += words.len();
+            }
+            start = end;
+        }
+    }
+    dots
 }
 
 /// What this thread has run for: others share the machine. Wall time where the system does not say.
@@ -159,7 +239,7 @@ fn spread(mut figures: Vec<f64>) -> String {
 fn measure(name: &str, all: &[Series], runs: usize) {
     let dots: usize = all.iter().map(|series| series.times.len()).sum();
     let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
-    let (mut ins, mut outs) = (Vec::new(), Vec::new());
+    let (mut ins, mut outs, mut parts_out) = (Vec::new(), Vec::new(), Vec::new());
     // The clock of a thread moves in steps of a few ms.
     let repeats = 5_000_000_usize.div_ceil(dots);
     for _ in 0..runs {
@@ -177,6 +257,12 @@ fn measure(name: &str, all: &[Series], runs: usize) {
             });
         }
         outs.push((4 * dots * repeats) as f64 / 1e6 / (busy() - begun).as_secs_f64());
+        let begun = busy();
+        let repeats = 20_000_usize.div_ceil(all.len());
+        for _ in 0..repeats {
+            black_box(decode_part(all, &bytes, &chunks));
+        }
+        parts_out.push((busy() - begun).as_secs_f64() * 1e6 / (repeats * all.len()) as f64);
     }
     let mut expected = all.iter().flat_map(|series| series.times.iter().zip(&series.words));
     decode(&bytes, &chunks, |stamps, words| {
@@ -196,13 +282,14 @@ fn measure(name: &str, all: &[Series], runs: usize) {
     let a_dot = |bytes: usize| bytes as f64 / dots as f64;
     let gorilla: u64 = all.iter().map(|series| gorilla_bits(&series.times, &series.words)).sum();
     println!(
-        "{name:<26} {:5.2} {:5.2} {:6.3} | {:5.2} | {} | {} | {time_tags:?} {tags:?}",
+        "{name:<26} {:5.2} {:5.2} {:6.3} | {:5.2} | {} | {} | {} | {time_tags:?} {tags:?}",
         a_dot(parts[0]),
         a_dot(parts[1]),
         a_dot(bytes.len() + HEAD_BYTES * chunks.len()),
         a_dot(gorilla as usize / 8),
         spread(ins),
         spread(outs),
+        spread(parts_out),
     );
 }
 
@@ -309,7 +396,7 @@ fn measure_lines(runs: usize) {
             lens.clear();
             heap.clear();
             let [middle, end] = chunk.ends;
-            times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, None, &mut times_out)
+            times::decode(chunk.tags[0], &bytes[start..middle], chunk.count, Span::default(), &mut times_out)
                 .expect("just encoded");
             texts::decode(chunk.tags[1], &bytes[middle..end], chunk.count, &mut lens, &mut heap)
                 .expect("just encoded");
@@ -342,7 +429,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let runs: usize = args.next().map_or(Ok(5), |text| text.parse())?;
     println!(
-        "bytes a dot: times, values, with {HEAD_BYTES} B of head | Gorilla | M dots in, then out, a second of CPU: min median max | tags"
+        "bytes a dot: times, values, with {HEAD_BYTES} B of head | Gorilla | M dots in, then out, a second of CPU, us a series for a part: min median max | tags"
     );
     let ms = Times::Late(41, 1_000_000);
     measure("a 1000 x 10k exact", &mix(1000, 10_000, Times::Exact, &SHAPES), runs);
@@ -360,6 +447,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [("  counter", SHAPES[0]), ("  gauge", SHAPES[1]), ("  walk", SHAPES[2]), ("  constant", SHAPES[3])]
     {
         measure(name, &mix(10_000, 100, Times::Exact, &[shape]), runs);
+    }
+    measure("node_exporter exact", &node(600, 5000, Times::Exact), runs);
+    measure("node_exporter ms late", &node(600, 5000, ms), runs);
+    for (kind, name) in [
+        "  constants",
+        "",
+        "",
+        "  rarely",
+        "",
+        "  cpu seconds",
+        "  bytes",
+        "  kept gauge",
+        "  pages",
+        "  buckets",
+    ]
+    .into_iter()
+    .enumerate()
+    .filter(|(_, name)| !name.is_empty())
+    {
+        let all: Vec<Series> = node(600, 5000, Times::Exact).into_iter().skip(kind).step_by(10).collect();
+        measure(name, &all, runs);
     }
     measure_lines(runs);
     if let Some(path) = args.next() {

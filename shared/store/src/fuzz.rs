@@ -5,6 +5,7 @@ use dotter_dot::{Column, Format, Shape, Timestamp};
 
 use crate::format::bytes::Fields;
 use crate::format::chunk;
+use crate::format::codec::Span;
 use crate::format::ledger::{Finished, Ledger};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
@@ -27,7 +28,7 @@ pub fn chunk(bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         bytes.splice(0..0, crc32c::crc32c(&bytes).to_le_bytes());
         let mut run = Column::default();
-        if chunk::decode(&bytes, &shape, clock, None, &mut run).is_err() {
+        if chunk::decode(&bytes, &shape, clock, Span::default(), &mut run).is_err() {
             assert!(run.is_empty());
             continue;
         }
@@ -36,14 +37,16 @@ pub fn chunk(bytes: &[u8]) {
                 assert_eq!(run.values(index, shape).count(), shape.format().len());
             }
         }
-        for until in run.times().iter().step_by(97).copied().chain([0, u64::MAX]) {
-            let mut front = Column::default();
-            // Behind the front there may be what makes no sense, but not before it.
-            chunk::decode(&bytes, &shape, clock, Some(until), &mut front).expect("a front of what decodes");
-            let wanted = run.times().partition_point(|time| *time < until);
+        let stamps: Vec<u64> = run.times().iter().step_by(97).copied().chain([0, u64::MAX]).collect();
+        for (from, until) in stamps.iter().zip(stamps.iter().rev()) {
+            let span = Span { from: *from, until: Some(*until) };
+            let mut part = Column::default();
+            // Around a part there may be what makes no sense, but not within it.
+            chunk::decode(&bytes, &shape, clock, span, &mut part).expect("a part of what decodes");
+            let (wanted, found) = (span.of(run.times()), span.of(part.times()));
             assert!(
-                front.times()[..wanted] == run.times()[..wanted]
-                    && front.words()[..wanted] == run.words()[..wanted]
+                part.times()[found.clone()] == run.times()[wanted.clone()]
+                    && part.words()[found] == run.words()[wanted]
             );
         }
         if !run.times().is_sorted() || chunk::fitting(&run, 0..run.len(), &shape, usize::MAX) < run.len() {
@@ -52,7 +55,7 @@ pub fn chunk(bytes: &[u8]) {
         let mut again = Vec::new();
         chunk::encode(&run, 0..run.len(), &shape, clock, &mut again);
         let mut back = Column::default();
-        chunk::decode(&again, &shape, clock, None, &mut back).expect("what was encoded decodes");
+        chunk::decode(&again, &shape, clock, Span::default(), &mut back).expect("what was encoded decodes");
         assert_eq!(back, run);
     }
 }

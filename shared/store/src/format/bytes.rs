@@ -3,6 +3,7 @@
 use dotter_dot::{get_varint, put_varint, unzigzag};
 
 /// The bytes not read yet. All methods return `None` where the bytes end too soon or make no sense.
+#[derive(Clone)]
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {

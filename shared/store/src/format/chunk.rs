@@ -8,7 +8,7 @@ use std::ops::Range;
 use dotter_dot::{Buffers, Column, Letter, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
 
 use crate::format::bytes::Fields;
-use crate::format::codec::{self, numbers, texts, times};
+use crate::format::codec::{self, Span, numbers, texts, times};
 
 /// The most dots a chunk has.
 pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
@@ -98,17 +98,17 @@ fn encode_rows(run: &Column, part: Range<usize>, shape: &Shape, out: &mut Vec<u8
 /// Appends the dots of one chunk to `out`. Where the chunk is damaged, returns what is wrong and leaves `out` as it
 /// was.
 ///
-/// - `until`: dots at this time and later may be left out
+/// - `span`: dots outside of it may be left out
 pub(crate) fn decode(
     bytes: &[u8],
     shape: &Shape,
     clock: bool,
-    until: Option<u64>,
+    span: Span,
     out: &mut Column,
 ) -> Result<(), String> {
     let mut fields = Fields(check(bytes)?);
     out.append_with(shape, |out| {
-        decode_rest(&mut fields, shape, clock, until, out)
+        decode_rest(&mut fields, shape, clock, span, out)
             .ok_or_else(|| "a chunk whose fields make no sense".to_owned())
     })
 }
@@ -130,7 +130,7 @@ fn decode_rest(
     fields: &mut Fields<'_>,
     shape: &Shape,
     clock: bool,
-    until: Option<u64>,
+    span: Span,
     out: &mut Buffers,
 ) -> Option<()> {
     let count: usize = fields.number()?;
@@ -138,17 +138,21 @@ fn decode_rest(
         return None;
     }
     let (tag, bytes) = take_column(fields, false)?;
-    let from = out.times.len();
-    times::decode(tag, bytes, count, until.filter(|_| shape.word().is_some()), &mut out.times)?;
+    let start = out.times.len();
     match shape.word() {
         Some(letter) => {
+            let first = times::decode(tag, bytes, count, span, &mut out.times)?;
+            let inside = span.of(&out.times[start..]);
+            out.times.truncate(start + inside.end);
+            out.times.drain(start..start + inside.start);
             let (tag, bytes) = take_column(fields, true)?;
-            let before = |until| out.times[from..].partition_point(|time| *time < until);
-            let wanted = until.map_or(count, before);
-            out.times.truncate(from + wanted);
-            numbers::decode_first(letter as u8, tag, bytes, count, wanted, &mut out.words)
+            let wanted = first + inside.start..first + inside.end;
+            numbers::decode_part(letter as u8, tag, bytes, count, wanted, &mut out.words)
         }
-        None => decode_rows(fields, shape, count, out),
+        None => {
+            times::decode(tag, bytes, count, Span::default(), &mut out.times)?;
+            decode_rows(fields, shape, count, out)
+        }
     }
 }
 
@@ -255,9 +259,9 @@ mod tests {
         let mut bytes = vec![0xAA];
         encode(run, 0..run.len(), shape, clock, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes[1..], shape, clock, None, &mut back).unwrap();
+        decode(&bytes[1..], shape, clock, Span::default(), &mut back).unwrap();
         assert_eq!(&back, run);
-        assert!(decode(&bytes[1..], shape, !clock, None, &mut back).is_err());
+        assert!(decode(&bytes[1..], shape, !clock, Span::default(), &mut back).is_err());
         assert_eq!(&back, run);
         bytes.len() - 1
     }
@@ -291,7 +295,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(
-                    decode(&bytes, &shape(number), false, None, &mut Column::default()).is_err(),
+                    decode(&bytes, &shape(number), false, Span::default(), &mut Column::default()).is_err(),
                     "bit {bit}"
                 );
             }
@@ -313,7 +317,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&run, 0..count, &shape, false, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes, &shape, false, None, &mut back).unwrap();
+        decode(&bytes, &shape, false, Span::default(), &mut back).unwrap();
         run.truncate(count);
         assert_eq!(back, run);
     }
@@ -345,7 +349,7 @@ mod tests {
                 let mut encoded = Vec::new();
                 encode(&run, 0..run.len(), shape, false, &mut encoded);
                 assert!(
-                    decode(&encoded, as_texts, false, None, &mut Column::default()).is_err(),
+                    decode(&encoded, as_texts, false, Span::default(), &mut Column::default()).is_err(),
                     "{kind} as texts"
                 );
             }
@@ -378,7 +382,7 @@ mod tests {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
             let mut out = Column::default();
-            let _ = decode(&bytes, &shape(number), false, None, &mut out);
+            let _ = decode(&bytes, &shape(number), false, Span::default(), &mut out);
             prop_assert_eq!(out.times().len(), out.words().len());
         }
     }

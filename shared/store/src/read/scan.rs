@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use dotter_dot::{Cells, Column, Letter, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
+use crate::format::codec::Span;
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::Spans;
 use crate::read::equal::{self, Commits};
@@ -291,8 +292,11 @@ impl Scan {
                             && piece.contains(chunk.last)
                             && !hidden.is_some_and(|hidden| hidden.meets(first, last));
                         let target = if whole { &mut *out } else { &mut self.partial };
-                        let until = (!piece.contains(chunk.last)).then_some(piece.until);
-                        match segment.read_before(chunk, until, target) {
+                        let span = Span {
+                            from: if piece.contains(chunk.first) { 0 } else { piece.from.nanos() },
+                            until: (!piece.contains(chunk.last)).then_some(piece.until.nanos()),
+                        };
+                        match segment.read_within(chunk, span, target) {
                             Ok(()) if whole => {}
                             Ok(()) => {
                                 if let Some(hidden) = hidden {

@@ -16,6 +16,7 @@ use crate::disk::segment::{open, read_end};
 use crate::error::Error;
 use crate::format::bytes::Fields;
 use crate::format::chunk;
+use crate::format::codec::Span;
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
 use crate::format::segment::keys::{self, Keyed, Top, Walk};
@@ -178,20 +179,15 @@ impl Segment {
     ///
     /// [`Error::Damaged`] where its checksum does not match; `out` is as before then.
     pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Column) -> Result<(), Error> {
-        self.read_before(chunk, None, out)
+        self.read_within(chunk, Span::default(), out)
     }
 
-    /// As [`Segment::read`], but dots at `until` and later may be left out.
+    /// As [`Segment::read`], but dots outside of `span` may be left out.
     ///
     /// # Errors
     ///
     /// As [`Segment::read`].
-    pub(crate) fn read_before(
-        &self,
-        chunk: &ChunkRef,
-        until: Option<Timestamp>,
-        out: &mut Column,
-    ) -> Result<(), Error> {
+    pub(crate) fn read_within(&self, chunk: &ChunkRef, span: Span, out: &mut Column) -> Result<(), Error> {
         #[cfg(test)]
         CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);
         if let Some(Within { place, .. }) = chunk.within {
@@ -201,9 +197,8 @@ impl Segment {
             return Ok(());
         }
         let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
-        let until = until.map(Timestamp::nanos);
         let before = out.len();
-        chunk::decode(&bytes, self.shape(chunk), chunk.clock, until, out)
+        chunk::decode(&bytes, self.shape(chunk), chunk.clock, span, out)
             .and_then(|()| self.check_again(|| chunk::check(&bytes).map(|_| ())))
             .map_err(|what| {
                 out.truncate(before);

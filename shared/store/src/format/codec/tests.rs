@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::format::codec::{DOTS_MAX, numbers, texts, times};
+use crate::format::codec::{DOTS_MAX, GROUP, Span, numbers, texts, times};
 
 /// Tags tried on rubbish: all that exist and some that do not.
 const TAGS: std::ops::Range<u8> = 0..12;
@@ -24,14 +24,26 @@ fn check_times(stamps: &[u64]) -> (u8, Vec<u8>) {
     let tag = times::encode(stamps, &mut bytes);
     let bytes = bytes.split_off(1);
     let mut back = vec![7];
-    times::decode(tag, &bytes, stamps.len(), None, &mut back).expect("what was encoded");
-    assert_eq!((back[0], &back[1..]), (7, stamps));
-    let middle = stamps[stamps.len() / 2];
-    for until in [0, stamps[0], stamps[0].saturating_add(1), middle, middle.saturating_add(1), u64::MAX] {
-        let mut front = Vec::new();
-        times::decode(tag, &bytes, stamps.len(), Some(until), &mut front).expect("the front of it");
-        let wanted = stamps.partition_point(|time| *time < until);
-        assert!(front.len() >= wanted && front == stamps[..front.len()], "tag {tag} until {until}");
+    let first =
+        times::decode(tag, &bytes, stamps.len(), Span::default(), &mut back).expect("what was encoded");
+    assert_eq!((first, back[0], &back[1..]), (0, 7, stamps));
+    let at = |part: usize| stamps[part * (stamps.len() - 1) / 4];
+    let ends =
+        [0, stamps[0], stamps[0].saturating_add(1), at(1), at(2), at(2).saturating_add(1), at(3), u64::MAX];
+    for (from, until) in ends.iter().flat_map(|from| ends.map(|until| (*from, Some(until)))) {
+        for until in [until, None] {
+            let span = Span { from, until };
+            let mut some = vec![7];
+            let first = times::decode(tag, &bytes, stamps.len(), span, &mut some).expect("a part of it");
+            let (some, wanted) = (&some[1..], span.of(stamps));
+            assert_eq!(some, &stamps[first..first + some.len()], "tag {tag}, {span:?}");
+            assert!(
+                wanted.is_empty() || first <= wanted.start && wanted.end <= first + some.len(),
+                "tag {tag}, {span:?}"
+            );
+            // All that is not in the groups of what is wanted is left out, but for one.
+            assert!(some.len() <= wanted.len() + 3 * GROUP, "tag {tag}, {span:?}: {}", some.len());
+        }
     }
     (tag, bytes)
 }
@@ -43,11 +55,15 @@ fn check_numbers(letter: u8, words: &[u64]) -> (u8, Vec<u8>) {
     let mut back = vec![7];
     numbers::decode(letter, tag, &bytes, words.len(), &mut back).expect("what was encoded");
     assert_eq!((back[0], &back[1..]), (7, words), "letter {}", letter as char);
-    for wanted in [0, 1, 127, 128, 129, 255, 256, 257, words.len() / 2, words.len().saturating_sub(1)] {
-        let wanted = wanted.min(words.len());
-        let mut front = vec![7];
-        numbers::decode_first(letter, tag, &bytes, words.len(), wanted, &mut front).expect("the front of it");
-        assert_eq!((front[0], &front[1..]), (7, &words[..wanted]), "letter {} tag {tag}", letter as char);
+    let len = words.len();
+    let parts =
+        [(0, 1), (1, 2), (1, 128), (127, 130), (0, 256), (257, 1023), (1024, 1025), (1025, 3000), (1, len)];
+    for (from, until) in parts.into_iter().chain([(len / 3, len / 2), (len / 2, len), (len - 1, len), (0, 0)])
+    {
+        let (from, until) = (from.min(len), until.min(len));
+        let mut part = vec![7];
+        numbers::decode_part(letter, tag, &bytes, len, from..until, &mut part).expect("a part of it");
+        assert_eq!((part[0], &part[1..]), (7, &words[from..until]), "{} tag {tag}", letter as char);
     }
     let width = if b"fui".contains(&letter) { 4 } else { 8 };
     assert!(bytes.len() <= words.len() * width, "{} bytes", bytes.len());
@@ -260,7 +276,11 @@ fn digits_in_texts_come_back_as_they_were_written() {
 fn bytes_as_the_format_states_them_are_read() {
     let stamps = |tag: u8, bytes: &[u8], expected: &[u64]| {
         let mut out = Vec::new();
-        assert_eq!(times::decode(tag, bytes, expected.len(), None, &mut out), Some(()), "tag {tag}");
+        assert_eq!(
+            times::decode(tag, bytes, expected.len(), Span::default(), &mut out),
+            Some(0),
+            "tag {tag}"
+        );
         assert_eq!(out, expected);
     };
     stamps(0, &[100, 10], &[100, 110, 120]);
@@ -281,6 +301,19 @@ fn bytes_as_the_format_states_them_are_read() {
     decimals.extend_from_slice(&f64::INFINITY.to_le_bytes());
     decimals.extend_from_slice(&[0xAC, 0x02, 1, 0, 10]);
     words(b'F', 6, &decimals, &doubles([1.5, f64::INFINITY, 1.6]));
+
+    // Of a block, the number in lane 3 of row 5.
+    let mut block = vec![0, 7, 66, 0];
+    block.extend_from_slice(&[0; 128]);
+    block[4 + 3 * 8] = 1 << 5;
+    let mut expected = vec![0; 1025];
+    expected[1 + 5 * 16 + 3] = 7;
+    words(b'u', 2, &block, &expected);
+    // A leader counts, whatever stands before it: a block of ones, then a frame of one.
+    let mut even: Vec<u64> = (0..1025).map(|n| n * 2).collect();
+    even.push(20);
+    words(b'u', 3, &[0, 2, 20, 65, 2, 0, 1], &even);
+    words(b'u', 8, b"\x02\0\x08\x01\0\0\0\0\0\0\0\x01\x05\0\0\0\x09\0\0\0", &[5, 5, 9, 9]);
 
     let rows = |tag: u8, bytes: &[u8], expected: &[&str]| {
         let (mut lens, mut heap) = (Vec::new(), Vec::new());
@@ -309,6 +342,7 @@ fn spoiled_bytes_never_panic() {
     let rare =
         doubles(noise(4096).map(|noise| if noise % 9 == 0 { (noise % 4000) as f64 / 10.0 } else { 1.5 }));
     let squares: Vec<u64> = (0..600).map(|n| n * n).collect();
+    let slow: Vec<u64> = (0..2000).map(|n| n / 9 % 7 * (n / 50)).collect();
     let mut tags = [0_u32; 3];
     let mut spoil = |column: usize, tag: u8, bytes: &[u8], decode: &mut dyn FnMut(&[u8])| {
         tags[column] |= 1 << tag;
@@ -330,6 +364,7 @@ fn spoiled_bytes_never_panic() {
         &squares,
         &gauge[..90].to_vec(),
         &smooth[..90].to_vec(),
+        &slow,
     ] {
         for letter in *LETTERS {
             let words: Vec<u64> = words.iter().map(|word| narrowed(letter, *word)).collect();
@@ -338,6 +373,11 @@ fn spoiled_bytes_never_panic() {
                 let mut out = Vec::new();
                 let decoded = numbers::decode(letter, tag, bytes, words.len(), &mut out);
                 assert_eq!(out.len(), if decoded.is_some() { words.len() } else { 0 });
+                let mut part = Vec::new();
+                let (count, wanted) = (words.len(), words.len() / 3..words.len() / 2);
+                let part_decoded = numbers::decode_part(letter, tag, bytes, count, wanted.clone(), &mut part);
+                assert_eq!(part.len(), if part_decoded.is_some() { wanted.len() } else { 0 });
+                assert!(decoded.is_none() || part == out[wanted], "a part of what is whole");
             });
         }
     }
@@ -355,7 +395,7 @@ fn spoiled_bytes_never_panic() {
         let (tag, bytes) = check_times(&stamps);
         spoil(0, tag, &bytes, &mut |bytes| {
             let mut out = Vec::new();
-            let decoded = times::decode(tag, bytes, 600, None, &mut out);
+            let decoded = times::decode(tag, bytes, 600, Span::default(), &mut out);
             assert_eq!(out.len(), if decoded.is_some() { 600 } else { 0 });
             assert!(out.is_sorted());
         });
@@ -377,7 +417,7 @@ fn spoiled_bytes_never_panic() {
             assert_eq!(heap.len(), lens.iter().map(|len| *len as usize).sum());
         });
     }
-    assert_eq!(tags, [0b1_1111, 0b1111_1110, 0b1_1101], "tags seen: {tags:?}");
+    assert_eq!(tags, [0b1_1111, 0b1_1111_1110, 0b1_1101], "tags seen: {tags:?}");
 }
 
 proptest! {
@@ -424,7 +464,7 @@ proptest! {
     fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), count in 0..DOTS_MAX + 2) {
         for tag in TAGS {
             let mut out = Vec::new();
-            let decoded = times::decode(tag, &bytes, count, None, &mut out);
+            let decoded = times::decode(tag, &bytes, count, Span::default(), &mut out);
             prop_assert_eq!(out.len(), if decoded.is_some() { count } else { 0 });
             for letter in *LETTERS {
                 let mut out = Vec::new();

@@ -11,7 +11,7 @@ use dotter_dot::put_varint;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::format::bytes::Fields;
-use crate::format::codec::{Counts, DOTS_MAX, frames, templates};
+use crate::format::codec::{DOTS_MAX, Part, frames, templates};
 
 /// The most bytes the texts of one chunk have together.
 pub(crate) const HEAP_BYTES_MAX: usize = 16 << 20;
@@ -251,7 +251,7 @@ fn decode_checked(
 fn decode_dictionary(bytes: &[u8], count: usize, lens: &mut Vec<u32>, heap: &mut Vec<u8>) -> Option<()> {
     let mut fields = Fields(bytes);
     let mut places = Vec::with_capacity(count);
-    frames::get(&mut fields, Counts::all(count), &mut places)?;
+    frames::get(&mut fields, Part::all(count), &mut places)?;
     let list_count: usize = fields.number()?;
     if !(1..=count).contains(&list_count) {
         return None;
@@ -301,7 +301,7 @@ fn decode_heap(
     heap: &mut Vec<u8>,
 ) -> Option<()> {
     let mut words = Vec::with_capacity(count);
-    frames::get(&mut fields, Counts::all(count), &mut words)?;
+    frames::get(&mut fields, Part::all(count), &mut words)?;
     let mut total = 0;
     for word in words {
         // Each below the bound, so that their sum cannot overflow before it is compared.

@@ -7,8 +7,9 @@
 use dotter_dot::put_varint;
 
 use crate::format::bytes::Fields;
+use crate::format::codec::leaders::{self, Leaders};
 use crate::format::codec::pcodec::{self, Lean};
-use crate::format::codec::{Counts, DOTS_MAX, frames};
+use crate::format::codec::{DOTS_MAX, GROUP, Part, Span, frames};
 
 const STEP: u8 = 0;
 const GRID: u8 = 1;
@@ -32,18 +33,21 @@ pub(crate) fn encode(times: &[u64], out: &mut Vec<u8>) -> u8 {
     let mut deltas = Vec::with_capacity(times.len());
     deltas.extend(times.windows(2).map(|pair| ((pair[1] - pair[0]) / unit) as i64));
     let step = step_of_grid((last - first) / unit, times.len() as u64 - 1);
-    let mut off = Vec::with_capacity(times.len());
-    let mut distance = 0_i64;
-    off.extend(deltas.iter().map(|delta| {
-        distance = distance.wrapping_add(delta.wrapping_sub(step as i64));
-        distance
-    }));
-    let grid = frames::estimate(&off) < frames::estimate(&deltas);
+    // From 0 for the first, which is not stored.
+    let off: Vec<i64> = (0..)
+        .zip(times)
+        .map(|(index, time)| ((time - first) / unit).wrapping_sub(step.wrapping_mul(index)) as i64)
+        .collect();
+    let grid = frames::estimate(&off[1..]) < frames::estimate(&deltas);
     put_varint(out, unit);
+    let before = ..times.len() - 1;
     if grid {
         put_varint(out, step);
+        leaders::put(off[before].iter().copied(), out);
+    } else {
+        leaders::put(times[before].iter().map(|time| ((time - first) / unit) as i64), out);
     }
-    let numbers = if grid { &off } else { &deltas };
+    let numbers = if grid { &off[1..] } else { &deltas };
     let start = out.len();
     frames::put(numbers, out);
     let pco = pcodec::replace_if_smaller(numbers, Lean::Not, start, out);
@@ -81,28 +85,23 @@ pub(super) fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// Appends the `count` times that `bytes` hold; `None`, and `out` as before, where they make no sense.
+/// Appends the `count` times that `bytes` hold, and gives the index of the first that is appended; `None`, and `out` as
+/// before, where they make no sense.
 ///
 /// What comes out is sorted.
 ///
-/// - `until`: times from it on may be left out
-pub(crate) fn decode(
-    tag: u8,
-    bytes: &[u8],
-    count: usize,
-    until: Option<u64>,
-    out: &mut Vec<u64>,
-) -> Option<()> {
+/// - `span`: times outside of it may be left out, at both ends
+pub(crate) fn decode(tag: u8, bytes: &[u8], count: usize, span: Span, out: &mut Vec<u64>) -> Option<usize> {
     let before = out.len();
     let is_sorted = |out: &[u64]| tag == STEP || out[before..].is_sorted();
-    let decoded = decode_checked(tag, bytes, count, until, out).filter(|()| is_sorted(out));
+    let decoded = decode_checked(tag, bytes, count, span, out).filter(|_| is_sorted(out));
     if decoded.is_none() {
         out.truncate(before);
     }
     decoded
 }
 
-fn decode_checked(tag: u8, bytes: &[u8], count: usize, until: Option<u64>, out: &mut Vec<u64>) -> Option<()> {
+fn decode_checked(tag: u8, bytes: &[u8], count: usize, span: Span, out: &mut Vec<u64>) -> Option<usize> {
     if !(1..=DOTS_MAX).contains(&count) {
         return None;
     }
@@ -111,34 +110,55 @@ fn decode_checked(tag: u8, bytes: &[u8], count: usize, until: Option<u64>, out: 
     if tag == STEP {
         let step = fields.varint()?;
         first.checked_add(step.checked_mul(count as u64 - 1)?)?;
-        let before = |until: u64| until.saturating_sub(first).div_ceil(step.max(1)).min(count as u64);
-        // Without a step all stand at the same time.
-        let wanted = until.filter(|until| step > 0 || *until <= first).map_or(count as u64, before);
-        out.extend((0..wanted).map(|index| first + step * index));
-        return fields.0.is_empty().then_some(());
+        let before = |time: u64| match step {
+            // All stand at the same time.
+            0 if time > first => count as u64,
+            0 => 0,
+            _ => time.saturating_sub(first).div_ceil(step).min(count as u64),
+        };
+        let (from, until) = (before(span.from), span.until.map_or(count as u64, before));
+        out.extend((from..until).map(|index| first + step * index));
+        return fields.0.is_empty().then_some(from as usize);
     }
     let unit = fields.varint()?;
     let step = match tag {
-        GRID | GRID_PCO => fields.varint()?,
+        GRID | GRID_PCO => fields.varint()?.wrapping_mul(unit),
         DELTA | DELTA_PCO => 0,
         _ => return None,
     };
-    out.push(first);
-    let start = out.len();
-    match tag {
-        GRID | DELTA => frames::get(&mut fields, Counts::all(count - 1), out)?,
-        _ => pcodec::get(&mut fields, Counts::all(count - 1), |number: i64| number as u64, out)?,
+    let time = |index: usize, number: u64| {
+        number.wrapping_mul(unit).wrapping_add(step.wrapping_mul(index as u64)).wrapping_add(first)
+    };
+    let mut leaders = Leaders::get(&mut fields, count - 1)?;
+    for (group, value) in leaders.values_mut().iter_mut().enumerate() {
+        *value = time(group * GROUP, *value);
     }
-    if matches!(tag, GRID | GRID_PCO) {
-        for (index, time) in (1_u64..).zip(&mut out[start..]) {
-            *time = time.wrapping_add(index.wrapping_mul(step)).wrapping_mul(unit).wrapping_add(first);
-        }
+    if !leaders.values().is_sorted() {
+        return None;
+    }
+    let before = |time: u64| leaders.values().partition_point(|leader| *leader < time);
+    // The group before a leader may hold the same time.
+    let group = before(span.from).saturating_sub(1);
+    let end = span.until.map_or(leaders.values().len(), before);
+    if group >= end {
+        return Some(0);
+    }
+    if group == 0 {
+        out.push(first);
+    }
+    let part = Part { count: count - 1, from: group * GROUP, until: (count - 1).min(end * GROUP) };
+    let mut numbers = |part: Part, out: &mut Vec<u64>| match tag {
+        GRID | DELTA => frames::get(&mut fields, part, out),
+        _ => pcodec::get(&mut fields, part, |number: i64| number as u64, out),
+    };
+    if matches!(tag, DELTA | DELTA_PCO) {
+        leaders::sum(&leaders, unit, part, out, numbers)?;
     } else {
-        let mut before = first;
-        for time in &mut out[start..] {
-            before = before.wrapping_add(time.wrapping_mul(unit));
-            *time = before;
+        let start = out.len();
+        numbers(part, out)?;
+        for (index, number) in (part.from + 1..).zip(&mut out[start..]) {
+            *number = time(index, *number);
         }
     }
-    fields.0.is_empty().then_some(())
+    (!part.is_all() || fields.0.is_empty()).then_some(if group == 0 { 0 } else { part.from + 1 })
 }
