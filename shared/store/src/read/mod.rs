@@ -1,7 +1,7 @@
 //! Reading a store: snapshots of segments and of the live log, scans, filters, steps of archives, checks.
 
+pub(crate) mod lately;
 pub(crate) mod segment;
-pub(crate) mod shared;
 
 pub(crate) mod names;
 

@@ -23,7 +23,7 @@ use crate::format::segment::keys::{self, Keyed, Top, Walk};
 use crate::format::segment::shared::Shared;
 use crate::format::segment::tail::TAIL_BYTES;
 use crate::format::tombstone::{self, Spans, Tombstone};
-use crate::read::shared;
+use crate::read::lately;
 
 /// How many bytes of a file are in memory while all of them are checked.
 const PIECE_BYTES: usize = 1 << 20;
@@ -192,9 +192,10 @@ impl Segment {
         CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);
         if let Some(Within { place, .. }) = chunk.within {
             let ChunkRef { at, bytes, clock, shape, .. } = *chunk;
-            let (block, dots) = self.shared(&SharedRef { at, bytes, place, clock, shape })?;
-            out.extend(block.dots(), dots);
-            return Ok(());
+            let block = self.shared(&SharedRef { at, bytes, place, clock, shape })?;
+            return block
+                .append(place, &self.shapes[shape], out)
+                .ok_or_else(|| self.damaged(at, format!("place {place} of a shared block makes no sense")));
         }
         let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
         let before = out.len();
@@ -206,18 +207,14 @@ impl Segment {
             })
     }
 
-    /// A shared block that has dots of a series, and where they are in it.
-    fn shared(&self, part: &SharedRef) -> Result<(Rc<Shared>, Range<usize>), Error> {
-        let block = shared::block((self.number, part.at), || {
+    /// A shared block that has dots of a series.
+    fn shared(&self, part: &SharedRef) -> Result<Rc<Shared>, Error> {
+        lately::block((self.number, part.at), || {
             let bytes = self.get(part.at..part.at + part.bytes)?;
             Shared::decode(&bytes, &self.shapes[part.shape], part.clock)
                 .and_then(|block| self.check_again(|| chunk::check(&bytes).map(|_| ())).map(|()| block))
                 .map_err(|what| self.damaged(part.at, what))
-        })?;
-        let dots = block.series(part.place);
-        let dots =
-            dots.ok_or_else(|| self.damaged(part.at, format!("no place {} in a shared block", part.place)))?;
-        Ok((block, dots))
+        })
     }
 
     /// Checks all key blocks and shared blocks: then every series is found, and only dots of chunks may be damaged.
@@ -286,11 +283,13 @@ impl Segment {
     fn find(&self, name: &str) -> Result<Option<(usize, Bytes<'_>, Keyed)>, Error> {
         let Some(block) = self.top.find(name.as_bytes()) else { return Ok(None) };
         let bytes = self.block(block)?;
-        let mut walk = Walk::default();
-        let keyed = walk
-            .begin(&bytes, self.keys_at)
-            .and_then(|()| walk.find(&bytes, name.as_bytes()))
-            .ok_or_else(|| self.senseless(block))?;
+        let keyed = lately::walk((self.number, block), |walk| {
+            if walk.has_passed(name.as_bytes()) {
+                walk.begin(&bytes, self.keys_at)?;
+            }
+            walk.find(&bytes, name.as_bytes())
+        });
+        let keyed = keyed.ok_or_else(|| self.senseless(block))?;
         self.check_block_again(block, &bytes)?;
         Ok(keyed.map(|keyed| (block, bytes, keyed)))
     }
@@ -324,12 +323,13 @@ impl Segment {
 
     /// Describes a part of a shared block as a chunk.
     fn chunk_of(&self, part: &SharedRef) -> Result<ChunkRef, Error> {
-        let (block, dots) = self.shared(part)?;
+        let block = self.shared(part)?;
         let SharedRef { at, bytes, place, clock, shape } = *part;
-        let times = &block.dots().times()[dots];
+        let times = block.times(place);
+        let times = times.ok_or_else(|| self.damaged(at, format!("no place {place} in a shared block")))?;
         let [first, last] = [times[0], times[times.len() - 1]].map(Timestamp::from_nanos);
         let (dots, summary) = (times.len() as u64, None);
-        let within = Some(Within { place, bytes: bytes as u64 * dots / block.dots().len() as u64 });
+        let within = Some(Within { place, bytes: bytes as u64 * dots / block.dots() as u64 });
         Ok(ChunkRef { at, bytes, within, dots, first, last, clock, shape, summary })
     }
 

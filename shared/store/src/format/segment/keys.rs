@@ -109,6 +109,8 @@ pub(crate) struct Walk {
     at: usize,
     end: usize,
     name: Vec<u8>,
+    /// The series that it has come to.
+    keyed: Option<Keyed>,
     common: Common,
 }
 
@@ -154,7 +156,13 @@ impl Walk {
         }
         self.at = self.end - fields.0.len();
         self.name.clear();
+        self.keyed = None;
         Some(())
+    }
+
+    /// Makes it a walk that has not begun; it keeps its memory.
+    pub(crate) fn reset(&mut self) {
+        (self.at, self.end) = (0, 0);
     }
 
     /// The name of the series that [`Self::next`] gave last.
@@ -183,11 +191,21 @@ impl Walk {
         self.entry(&mut fields).map(Some)
     }
 
+    /// Whether the walk has not begun, or has come behind a name.
+    pub(crate) fn has_passed(&self, name: &[u8]) -> bool {
+        self.end == 0 || self.name.as_slice() > name
+    }
+
     /// The series of a name: `Some(None)` where the block does not have it, `None` where the block makes no sense.
-    /// To be called right after [`Self::begin`].
+    ///
+    /// The walk must not have come behind the name. It goes on from where it is, so names that are looked up in their
+    /// order cost one walk.
     pub(crate) fn find(&mut self, block: &[u8], name: &[u8]) -> Option<Option<Keyed>> {
+        if self.name == name && self.keyed.is_some() {
+            return Some(self.keyed.clone());
+        }
         // How many bytes of `name` the key before begins with; that key is before `name`.
-        let mut matched = 0;
+        let mut matched = common(&self.name, name);
         while self.at < self.end {
             let mut fields = Fields(block.get(self.at..self.end)?);
             let (shared, further): (usize, usize) = (fields.number()?, fields.number()?);
@@ -197,23 +215,28 @@ impl Walk {
             if shared < matched {
                 return Some(None);
             }
+            let mut is_found = false;
             if shared == matched {
                 let wanted = &name[matched..];
                 let more = common(rest, wanted);
-                matched += more;
                 match (rest.get(more), wanted.get(more)) {
-                    (None, None) => {
-                        self.name.clear();
-                        self.name.extend_from_slice(name);
-                        return self.entry(&mut fields).map(Some);
-                    }
+                    (None, None) => is_found = true,
                     (None, Some(_)) => {}
                     (Some(_), None) => return Some(None),
                     (Some(key), Some(wanted)) if key > wanted => return Some(None),
                     _ => {}
                 }
+                matched += more;
             }
-            self.entry(&mut fields)?;
+            if shared > self.name.len() {
+                return None;
+            }
+            self.name.truncate(shared);
+            self.name.extend_from_slice(rest);
+            let keyed = self.entry(&mut fields)?;
+            if is_found {
+                return Some(Some(keyed));
+            }
         }
         Some(None)
     }
@@ -234,7 +257,8 @@ impl Walk {
             *placed = Some((shared.at, shared.bytes, shared.used));
             shared.used = shared.used.checked_add(1)?;
         }
-        Some(Keyed { entry: until - count..until, placed })
+        self.keyed = Some(Keyed { entry: until - count..until, placed });
+        self.keyed.clone()
     }
 }
 
@@ -379,6 +403,15 @@ mod tests {
             prop_assert!(walked.keys().eq(&names));
             for name in names.iter().chain(&others) {
                 walk.begin(&block, end).unwrap();
+                let found = walk.find(&block, name).unwrap();
+                prop_assert_eq!(found.as_ref(), walked.get(name));
+            }
+            // In their order, in one walk.
+            let mut sorted: Vec<_> = names.iter().chain(&others).collect();
+            sorted.sort();
+            sorted.dedup();
+            walk.begin(&block, end).unwrap();
+            for name in sorted {
                 let found = walk.find(&block, name).unwrap();
                 prop_assert_eq!(found.as_ref(), walked.get(name));
             }

@@ -18,6 +18,9 @@ pub(crate) const SERIES_DOTS: usize = 128;
 pub(crate) const BLOCK_DOTS: usize = 4096;
 const _: () = assert!(BLOCK_DOTS + SERIES_DOTS <= codec::DOTS_MAX, "a block is encoded at once");
 
+/// Flag: the words of each series are a column of their own.
+const APART: u8 = 2;
+
 /// The letter under which counts and times are encoded: u64.
 const WHOLE: u8 = b'U';
 
@@ -68,13 +71,12 @@ impl SharedBlock {
 
     /// The bytes of the whole block.
     pub(crate) fn end(self) -> Vec<u8> {
+        let (together, apart) = (self.together(), self.apart());
+        let is_apart = apart.len() < together.len();
         let out = &mut vec![0; 4];
         put_varint(out, self.lists.len() as u64);
         put_varint(out, self.spans.len() as u64);
-        out.push(if self.clock { CLOCK } else { 0 });
-        let put = |words: &[u64], out: &mut Vec<u8>| {
-            put_column(out, false, |out| numbers::encode(WHOLE, words, out));
-        };
+        out.push(if self.clock { CLOCK } else { 0 } | if is_apart { APART } else { 0 });
         if self.lists.len() != self.spans.len() {
             put(&self.lists, out);
         }
@@ -89,12 +91,44 @@ impl SharedBlock {
         if !steps.is_empty() {
             put(&steps, out);
         }
-        let letter = self.shape.word().expect("a shape of one number");
-        put_column(out, true, |out| numbers::encode(letter as u8, &self.words, out));
+        out.extend_from_slice(if is_apart { &apart } else { &together });
         let checksum = crc32c::crc32c(&out[4..]);
         out[..4].copy_from_slice(&checksum.to_le_bytes());
         std::mem::take(out)
     }
+
+    fn letter(&self) -> u8 {
+        self.shape.word().expect("a shape of one number") as u8
+    }
+
+    /// The words of all series as one column: the smaller way where each series has a few dots.
+    fn together(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_column(&mut out, true, |out| numbers::encode(self.letter(), &self.words, out));
+        out
+    }
+
+    /// The words of each series as a column of its own: the smaller way where series differ.
+    fn apart(&self) -> Vec<u8> {
+        let (mut lengths, mut columns, mut at) = (Vec::new(), Vec::new(), 0);
+        for list in &self.lists {
+            let (start, count) = (columns.len(), self.spans[*list as usize].len());
+            put_column(&mut columns, true, |out| {
+                numbers::encode(self.letter(), &self.words[at..at + count], out)
+            });
+            at += count;
+            lengths.push((columns.len() - start) as u64);
+        }
+        let mut out = Vec::new();
+        put(&lengths, &mut out);
+        out.extend_from_slice(&columns);
+        out
+    }
+}
+
+/// Appends whole numbers as a column.
+fn put(words: &[u64], out: &mut Vec<u8>) {
+    put_column(out, false, |out| numbers::encode(WHOLE, words, out));
 }
 
 /// A hash of times; equal lists have equal ones.
@@ -104,11 +138,32 @@ fn hash_of(times: &[u64]) -> u64 {
 }
 
 /// A block as it was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
-    dots: Column,
-    /// For each series the end of its dots.
+    letter: u8,
+    /// For each series the number of its list of times.
+    lists: Vec<u64>,
+    /// The times of all lists, one list behind the other.
+    times: Vec<u64>,
+    /// For each list the end of its times.
     ends: Vec<usize>,
+    values: Values,
+    /// How many dots all series have.
+    dots: usize,
+}
+
+/// The words of the series, and for each series where they end.
+#[derive(Debug)]
+enum Values {
+    Together {
+        words: Vec<u64>,
+        ends: Vec<usize>,
+    },
+    /// Columns, not decoded yet.
+    Apart {
+        columns: Vec<u8>,
+        ends: Vec<usize>,
+    },
 }
 
 impl Shared {
@@ -118,78 +173,114 @@ impl Shared {
     /// - `clock`: whether its dots are clock stamps
     pub(crate) fn decode(bytes: &[u8], shape: &Shape, clock: bool) -> Result<Shared, String> {
         let mut fields = Fields(check(bytes)?);
-        decode_rest(&mut fields, shape, clock)
+        let letter = shape.word().map(|letter| letter as u8);
+        letter
+            .and_then(|letter| decode_rest(&mut fields, letter, clock))
             .ok_or_else(|| "a shared block whose fields make no sense".to_owned())
     }
 
-    /// The dots of all series, one behind the other.
-    pub(crate) fn dots(&self) -> &Column {
-        &self.dots
+    /// How many dots all series have.
+    pub(crate) fn dots(&self) -> usize {
+        self.dots
     }
 
-    /// Where the dots of a series are; `None` where the block has no such place.
-    pub(crate) fn series(&self, place: u32) -> Option<Range<usize>> {
-        let place = place as usize;
-        let start = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
-        Some(start..*self.ends.get(place)?)
+    /// The times of a series; `None` where the block has no such place.
+    pub(crate) fn times(&self, place: u32) -> Option<&[u64]> {
+        Some(&self.times[part(&self.ends, *self.lists.get(place as usize)? as usize)?])
+    }
+
+    /// Appends the dots of a series; `None`, and `out` as before, where the block has no such place, or where its words
+    /// make no sense.
+    pub(crate) fn append(&self, place: u32, shape: &Shape, out: &mut Column) -> Option<()> {
+        let times = self.times(place)?;
+        let appended = out.append_with(shape, |out| {
+            out.times.extend_from_slice(times);
+            match &self.values {
+                Values::Together { words, ends } => {
+                    out.words.extend_from_slice(&words[part(ends, place as usize).ok_or(())?]);
+                    Ok(())
+                }
+                Values::Apart { columns, ends } => {
+                    let mut fields = Fields(&columns[part(ends, place as usize).ok_or(())?]);
+                    let (tag, bytes) = take_column(&mut fields, true).ok_or(())?;
+                    numbers::decode(self.letter, tag, bytes, times.len(), &mut out.words).ok_or(())
+                }
+            }
+        });
+        appended.ok()
     }
 }
 
-fn decode_rest(fields: &mut Fields<'_>, shape: &Shape, clock: bool) -> Option<Shared> {
-    let (series, lists): (usize, usize) = (fields.number()?, fields.number()?);
-    if !(1..=series).contains(&lists) || series > codec::DOTS_MAX || fields.byte()? != clock as u8 * CLOCK {
+/// The range of one of several parts that lie one behind the other.
+fn part(ends: &[usize], index: usize) -> Option<Range<usize>> {
+    let start = index.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+    Some(start..*ends.get(index)?)
+}
+
+/// The ends of parts of these lengths, as long as all of them together are at most `most`.
+fn ends_of(lengths: impl Iterator<Item = u64>, most: usize) -> Option<Vec<usize>> {
+    let mut end = 0_usize;
+    let next = |length| {
+        end = end.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= most)?;
+        Some(end)
+    };
+    lengths.map(next).collect()
+}
+
+/// Whole numbers that [`put`] wrote.
+fn take(fields: &mut Fields<'_>, count: usize) -> Option<Vec<u64>> {
+    let (tag, bytes) = take_column(fields, false)?;
+    let mut out = Vec::new();
+    numbers::decode(WHOLE, tag, bytes, count, &mut out)?;
+    Some(out)
+}
+
+fn decode_rest(fields: &mut Fields<'_>, letter: u8, clock: bool) -> Option<Shared> {
+    let (series, distinct): (usize, usize) = (fields.number()?, fields.number()?);
+    let flags = fields.byte()?;
+    if !(1..=series).contains(&distinct)
+        || series > codec::DOTS_MAX
+        || flags & !APART != if clock { CLOCK } else { 0 }
+    {
         return None;
     }
-    let wholes = |fields: &mut Fields<'_>, count: usize| {
-        let (tag, bytes) = take_column(fields, false)?;
-        let mut out = Vec::new();
-        numbers::decode(WHOLE, tag, bytes, count, &mut out)?;
-        Some(out)
-    };
-    let of_series = if series == lists { (0..lists as u64).collect() } else { wholes(fields, series)? };
-    let counts = wholes(fields, lists)?;
-    let firsts = wholes(fields, lists)?;
-    // Each list has a dot and fewer than may be in a block, so no sum of them is too large.
+    let lists = if series == distinct { (0..distinct as u64).collect() } else { take(fields, series)? };
+    let counts = take(fields, distinct)?;
+    let firsts = take(fields, distinct)?;
     if counts.iter().any(|count| !(1..SERIES_DOTS as u64).contains(count)) {
         return None;
     }
-    let steps_count = counts.iter().sum::<u64>() as usize - lists;
-    if steps_count > codec::DOTS_MAX {
-        return None;
-    }
-    let steps = if steps_count == 0 { Vec::new() } else { wholes(fields, steps_count)? };
-    let mut starts = Vec::with_capacity(lists);
-    let mut at = 0;
-    for count in &counts {
-        starts.push(at);
-        at += *count as usize - 1;
-    }
-    let mut ends = Vec::with_capacity(series);
-    let mut dots = 0;
-    for list in &of_series {
-        dots += *counts.get(usize::try_from(*list).ok()?)? as usize;
-        ends.push(dots);
-    }
-    if dots > codec::DOTS_MAX {
-        return None;
-    }
-    let letter = shape.word()?;
-    let mut column = Column::default();
-    let filled = column.append_with(shape, |out| {
-        out.times.reserve(dots);
-        for list in &of_series {
-            let list = *list as usize;
-            let mut time = firsts[list];
-            out.times.push(time);
-            for step in &steps[starts[list]..starts[list] + counts[list] as usize - 1] {
-                time = time.checked_add(*step).ok_or(())?;
-                out.times.push(time);
-            }
+    let ends = ends_of(counts.iter().copied(), codec::DOTS_MAX)?;
+    let steps_count = *ends.last()? - distinct;
+    let steps = if steps_count == 0 { Vec::new() } else { take(fields, steps_count)? };
+    let mut times = Vec::with_capacity(steps_count + distinct);
+    let mut steps = steps.iter();
+    for (first, count) in firsts.iter().zip(&counts) {
+        let mut time = *first;
+        times.push(time);
+        for step in steps.by_ref().take(*count as usize - 1) {
+            time = time.checked_add(*step)?;
+            times.push(time);
         }
-        let (tag, bytes) = take_column(fields, true).ok_or(())?;
-        numbers::decode(letter as u8, tag, bytes, dots, &mut out.words).ok_or(())
-    });
-    filled.ok().map(|()| Shared { dots: column, ends })
+    }
+    let count_of = |list: &u64| counts.get(usize::try_from(*list).ok()?).copied();
+    let of_series: Vec<u64> = lists.iter().map(count_of).collect::<Option<_>>()?;
+    let of_dots = ends_of(of_series.into_iter(), codec::DOTS_MAX)?;
+    let dots = *of_dots.last()?;
+    let values = if flags & APART == 0 {
+        let (tag, bytes) = take_column(fields, true)?;
+        let mut words = Vec::new();
+        numbers::decode(letter, tag, bytes, dots, &mut words)?;
+        Values::Together { words, ends: of_dots }
+    } else {
+        let lengths = take(fields, series)?;
+        let ends = ends_of(lengths.into_iter(), fields.0.len())?;
+        if *ends.last()? != fields.0.len() {
+            return None;
+        }
+        Values::Apart { columns: fields.0.to_vec(), ends }
+    };
+    Some(Shared { letter, lists, times, ends, values, dots })
 }
 
 #[cfg(test)]
@@ -227,12 +318,14 @@ mod tests {
             }
             let bytes = encoded(&columns, 0, clock);
             let block = Shared::decode(&bytes, &shape(0), clock).unwrap();
+            prop_assert_eq!(block.dots(), columns.iter().map(Column::len).sum::<usize>());
             for (place, expected) in columns.iter().enumerate() {
                 let mut dots = Column::default();
-                dots.extend(block.dots(), block.series(place as u32).unwrap());
+                block.append(place as u32, &shape(0), &mut dots).unwrap();
                 prop_assert_eq!(&dots, expected);
+                prop_assert_eq!(block.times(place as u32), Some(expected.times()));
             }
-            prop_assert_eq!(block.series(columns.len() as u32), None);
+            prop_assert_eq!(block.times(columns.len() as u32), None);
             prop_assert!(Shared::decode(&bytes, &shape(0), !clock).is_err());
         }
 
@@ -240,7 +333,9 @@ mod tests {
         fn rubbish_with_a_right_checksum_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
-            let _ = Shared::decode(&bytes, &shape(0), false);
+            if let Ok(block) = Shared::decode(&bytes, &shape(0), false) {
+                (0..=block.lists.len() as u32).for_each(|place| _ = block.append(place, &shape(0), &mut Column::default()));
+            }
         }
     }
 
