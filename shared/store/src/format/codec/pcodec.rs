@@ -8,7 +8,7 @@ use pco::metadata::{ChunkMeta, DeltaEncoding, Mode};
 use pco::wrapped::{FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DecompressorScratch, DeltaSpec, ModeSpec, PagingSpec};
 
-use dotter_dot::put_varint;
+use dotter_dot::{put_varint, zigzag};
 
 use crate::format::bytes::Fields;
 use crate::format::codec::{DOTS_MAX, GROUP, Part};
@@ -62,6 +62,39 @@ pub(super) fn replace_if_smaller<T: Number>(
     start: usize,
     out: &mut Vec<u8>,
 ) -> bool {
+    replace_behind(&[], numbers, lean, start, out)
+}
+
+/// As [`replace_if_smaller`], of whole numbers, as distances to the least in the narrowest type that holds them: pco's
+/// tables take as many bits for a number as its type has. Of numbers of eight bits it makes no tables.
+pub(super) fn replace_wholes_if_smaller(wholes: &[i64], lean: Lean, start: usize, out: &mut Vec<u8>) -> bool {
+    let (Some(least), Some(greatest)) = (wholes.iter().min(), wholes.iter().max()) else { return false };
+    let distance = |whole: &i64| whole.wrapping_sub(*least) as u64;
+    let mut head = Vec::new();
+    put_varint(&mut head, zigzag(*least));
+    let greatest = distance(greatest);
+    if u16::try_from(greatest).is_ok() {
+        head.push(2);
+        let numbers: Vec<u16> = wholes.iter().map(|whole| distance(whole) as u16).collect();
+        replace_behind(&head, &numbers, lean, start, out)
+    } else if u32::try_from(greatest).is_ok() {
+        head.push(4);
+        let numbers: Vec<u32> = wholes.iter().map(|whole| distance(whole) as u32).collect();
+        replace_behind(&head, &numbers, lean, start, out)
+    } else {
+        head.push(8);
+        let numbers: Vec<u64> = wholes.iter().map(distance).collect();
+        replace_behind(&head, &numbers, lean, start, out)
+    }
+}
+
+fn replace_behind<T: Number>(
+    head: &[u8],
+    numbers: &[T],
+    lean: Lean,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> bool {
     let middle = out.len();
     let other = middle - start;
     if numbers.len() < COUNT_MIN || other < 32 {
@@ -77,6 +110,7 @@ pub(super) fn replace_if_smaller<T: Number>(
             return false;
         }
     }
+    out.extend_from_slice(head);
     if put(numbers, lean, page_count(numbers.len(), other), out).is_none() {
         out.truncate(middle);
         return false;
@@ -147,6 +181,17 @@ fn bounded(meta: &ChunkMeta) -> bool {
         _ => false,
     };
     lean && !matches!(meta.mode, Mode::Dict(_))
+}
+
+/// Appends those of the whole numbers in the rest of `fields` that `part` wants, as the bits of an i64.
+pub(super) fn get_wholes(fields: &mut Fields<'_>, part: Part, out: &mut Vec<u64>) -> Option<()> {
+    let least = fields.signed()? as u64;
+    match fields.byte()? {
+        2 => get(fields, part, |number: u16| least.wrapping_add(number as u64), out),
+        4 => get(fields, part, |number: u32| least.wrapping_add(number as u64), out),
+        8 => get(fields, part, |number: u64| least.wrapping_add(number), out),
+        _ => None,
+    }
 }
 
 /// Appends those of the numbers in the rest of `fields` that `part` wants, each made a word by `word`.

@@ -482,15 +482,17 @@ proptest! {
     /// A pco header in front, so that what follows is looked at.
     #[test]
     fn rubbish_in_pco_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), count in 256..DOTS_MAX) {
-        let mut pco = vec![4, 1];
-        pco.extend_from_slice(&bytes);
+        // One page: of more than 1,024 numbers that is said.
+        let before: &[u8] = if count > GROUP { &[3, 4, 1] } else { &[4, 1] };
         for letter in *LETTERS {
-            let _ = numbers::decode(letter, 4, &pco, count, &mut Vec::new());
-        }
-        for modes in [0x00, 0x10, 0x02, 0x03, 0x01, 0x20, 0x30, 0x04] {
-            pco.splice(2..2, [modes]);
-            let _ = numbers::decode(b'F', 4, &pco, count, &mut Vec::new());
-            let _ = numbers::decode(b'U', 4, &pco, count, &mut Vec::new());
+            let widths: &[u8] = if b"fF".contains(&letter) { &[0] } else { &[2, 4, 8] };
+            for width in widths {
+                let head = if *width == 0 { vec![] } else { vec![1, *width] };
+                for modes in [None, Some(0x00), Some(0x10), Some(0x02), Some(0x03), Some(0x01), Some(0x20), Some(0x30), Some(0x04)] {
+                    let pco = [&head, before, modes.as_slice(), &bytes].concat();
+                    let _ = numbers::decode(letter, 4, &pco, count, &mut Vec::new());
+                }
+            }
         }
     }
 }

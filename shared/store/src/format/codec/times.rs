@@ -50,7 +50,7 @@ pub(crate) fn encode(times: &[u64], out: &mut Vec<u8>) -> u8 {
     let numbers = if grid { &off[1..] } else { &deltas };
     let start = out.len();
     frames::put(numbers, out);
-    let pco = pcodec::replace_if_smaller(numbers, Lean::Not, start, out);
+    let pco = pcodec::replace_wholes_if_smaller(numbers, Lean::Not, start, out);
     match (grid, pco) {
         (true, false) => GRID,
         (false, false) => DELTA,
@@ -149,7 +149,7 @@ fn decode_checked(tag: u8, bytes: &[u8], count: usize, span: Span, out: &mut Vec
     let part = Part { count: count - 1, from: group * GROUP, until: (count - 1).min(end * GROUP) };
     let mut numbers = |part: Part, out: &mut Vec<u64>| match tag {
         GRID | DELTA => frames::get(&mut fields, part, out),
-        _ => pcodec::get(&mut fields, part, |number: i64| number as u64, out),
+        _ => pcodec::get_wholes(&mut fields, part, out),
     };
     if matches!(tag, DELTA | DELTA_PCO) {
         leaders::sum(&leaders, unit, part, out, numbers)?;

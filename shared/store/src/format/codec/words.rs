@@ -120,15 +120,13 @@ pub(super) fn encode(letter: u8, words: &[u64], out: &mut Vec<u8>) -> u8 {
 /// Without a look at decimals.
 fn encode_orders(kind: Kind, words: &[u64], out: &mut Vec<u8>) -> u8 {
     let start = out.len();
-    let tag = encode_wholes(words.iter().map(|word| kind.order_of(*word) as i64).collect(), out);
+    let orders: Vec<i64> = words.iter().map(|word| kind.order_of(*word) as i64).collect();
+    let tag = encode_wholes(orders.clone(), out);
     let replaced = match kind {
         _ if words.len() < pcodec::COUNT_MIN => false,
         Kind::F32 => replace(words, |word| f32::from_bits(word as u32), start, out),
         Kind::F64 => replace(words, f64::from_bits, start, out),
-        Kind::U32 => replace(words, |word| word as u32, start, out),
-        Kind::I32 => replace(words, |word| word as i32, start, out),
-        Kind::U64 => pcodec::replace_if_smaller(words, Lean::Sample, start, out),
-        Kind::I64 => replace(words, |word| word as i64, start, out),
+        _ => pcodec::replace_wholes_if_smaller(&orders, Lean::Sample, start, out),
     };
     if replaced { PCO } else { tag }
 }
@@ -158,7 +156,7 @@ fn encode_floats(kind: Kind, words: &[u64], out: &mut Vec<u8>) -> u8 {
     }
     let body = out.len();
     let packed = encode_wholes(found.wholes.clone(), out);
-    let tag = if pcodec::replace_if_smaller(&found.wholes, Lean::Sample, body, out) {
+    let tag = if pcodec::replace_wholes_if_smaller(&found.wholes, Lean::Sample, body, out) {
         DECIMAL_PCO
     } else {
         packed + (DECIMAL_PACKED - PACKED)
@@ -251,10 +249,7 @@ fn decode_checked(letter: u8, tag: u8, bytes: &[u8], part: Part, out: &mut Vec<u
             match kind {
                 Kind::F32 => pcodec::get(fields, part, |number: f32| number.to_bits() as u64, out)?,
                 Kind::F64 => pcodec::get(fields, part, f64::to_bits, out)?,
-                Kind::U32 => pcodec::get(fields, part, |number: u32| number as u64, out)?,
-                Kind::U64 => pcodec::get(fields, part, |number: u64| number, out)?,
-                Kind::I32 => pcodec::get(fields, part, |number: i32| number as i64 as u64, out)?,
-                Kind::I64 => pcodec::get(fields, part, |number: i64| number as u64, out)?,
+                _ => pcodec::get_wholes(fields, part, out)?,
             }
         }
         DECIMAL_PACKED | DECIMAL_PACKED_DELTA | DECIMAL_PCO => {
@@ -289,7 +284,7 @@ fn decode_decimals(
         fields.bytes(kind.bytes())?;
     }
     match tag {
-        DECIMAL_PCO => pcodec::get(fields, part, |number: i64| number as u64, out)?,
+        DECIMAL_PCO => pcodec::get_wholes(fields, part, out)?,
         _ => decode_wholes(fields, tag == DECIMAL_PACKED, part, out)?,
     }
     decimals::put_together(exponent, &mut out[start..], kind == Kind::F32)?;
