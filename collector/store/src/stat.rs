@@ -37,6 +37,9 @@ fn print(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
         )?;
     }
     writeln!(out, "WAL files       {}, {} bytes, {} dots", stat.wal_files, stat.wal_bytes, stat.wal_dots)?;
+    if stat.names_files > 0 {
+        writeln!(out, "names files     {}, {} bytes", stat.names_files, stat.names_bytes)?;
+    }
     if stat.tombstones > 0 {
         writeln!(out, "tombstones      {}; a compaction removes what they hide", stat.tombstones)?;
     }
@@ -64,6 +67,8 @@ fn print_json(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
         "wal_files": stat.wal_files,
         "wal_bytes": stat.wal_bytes,
         "wal_dots": stat.wal_dots,
+        "names_files": stat.names_files,
+        "names_bytes": stat.names_bytes,
         "tombstones": stat.tombstones,
         "sequence": stat.sequence,
         "generation": stat.generation,

@@ -87,8 +87,7 @@ impl Names {
         if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
             return None;
         }
-        let mut paths: BTreeSet<String> =
-            manifest.files().map(|entry| format!("seg/{}", entry.name)).collect();
+        let mut paths: BTreeSet<String> = manifest.in_seg().map(|(name, _)| format!("seg/{name}")).collect();
         paths.extend(manifest.ledger_file.iter().map(|file| format!("ledger/{}", file.name)));
         // The next commit unlinks these; until then readers may open them.
         paths.extend(manifest.obsolete.iter().cloned());

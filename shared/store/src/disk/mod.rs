@@ -15,6 +15,7 @@ pub(crate) mod wal;
 pub(crate) mod finished;
 pub(crate) mod litter;
 pub(crate) mod manifest;
+pub(crate) mod names;
 pub(crate) mod old;
 pub(crate) mod order;
 

@@ -68,6 +68,7 @@ impl Manifest {
             last.id + 1,
             sequence + 1,
             None,
+            None,
         );
         if begun.is_err() {
             self.fixed = Some((last.id, counts.bytes));

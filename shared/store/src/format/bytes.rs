@@ -43,6 +43,18 @@ impl<'a> Fields<'a> {
         self.bytes(N)?.try_into().ok()
     }
 
+    /// Makes of the name before what [`put_shared`] wrote.
+    pub(crate) fn shared(&mut self, name: &mut Vec<u8>) -> Option<()> {
+        let (shared, further) = (self.number::<usize>()?, self.number()?);
+        let further = self.bytes(further)?;
+        if shared > name.len() {
+            return None;
+        }
+        name.truncate(shared);
+        name.extend_from_slice(further);
+        Some(())
+    }
+
     /// What [`put_owner`] wrote.
     pub(crate) fn owner(&mut self) -> Option<Option<u32>> {
         match self.varint()? {
@@ -60,6 +72,14 @@ impl<'a> Fields<'a> {
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a name: how many bytes it shares with the name before, how many further ones it has, and these.
+pub(crate) fn put_shared(out: &mut Vec<u8>, before: &[u8], name: &[u8]) {
+    let shared = before.iter().zip(name).take_while(|(a, b)| a == b).count();
+    put_varint(out, shared as u64);
+    put_varint(out, (name.len() - shared) as u64);
+    out.extend_from_slice(&name[shared..]);
 }
 
 /// Appends the uid of an owner: 0 where it is not known, else one more than the uid.

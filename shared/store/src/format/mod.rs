@@ -22,6 +22,7 @@ pub(crate) mod ledger;
 pub(crate) mod listing;
 
 pub(crate) mod manifest;
+pub(crate) mod names;
 
 pub(crate) mod pattern;
 pub(crate) mod tombstone;

@@ -10,11 +10,12 @@ use dotter_dot::{Column, Incarnation, Reason, SeriesName, TimeRange, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest::{self, Stamp};
+use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, LogFile};
 use crate::error::Error;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
-use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
+use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply};
 use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
 use crate::read::listed::{open_archives, open_segments};
@@ -31,6 +32,7 @@ pub struct Reader {
     stamp: Stamp,
     inner: Arc<Inner>,
     tail: Option<Tail>,
+    names_files: NamesFiles,
     /// Whether [`News`] carry rows.
     with_rows: bool,
 }
@@ -40,6 +42,7 @@ struct Tail {
     file: LogFile,
     /// The offset in the file up to which everything has been read.
     place: u64,
+    /// What the ids of the file mean, as far as they were used.
     names: Names,
 }
 
@@ -118,8 +121,9 @@ impl Reader {
     /// has written it.
     pub fn open(dir: &Path) -> Result<Reader, Error> {
         let layout = Layout::new(dir);
-        let (stamp, inner, tail) = load(&layout, None, None, false)?;
-        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail, with_rows: false })
+        let mut names_files = NamesFiles::default();
+        let (stamp, inner, tail) = load(&layout, None, &mut names_files, None, false)?;
+        Ok(Reader { layout, stamp, inner: Arc::new(inner), tail, names_files, with_rows: false })
     }
 
     /// From now on news carry [`News::rows`].
@@ -142,7 +146,11 @@ impl Reader {
     ///
     /// The system's; the view is as it was then.
     pub fn refresh(&mut self, mut news: Option<&mut Vec<News>>) -> Result<bool, Error> {
-        let followed = self.follow(news.as_deref_mut())?;
+        let followed = match self.follow(news.as_deref_mut()) {
+            // A names file that this list has was replaced; the list that replaced it is there.
+            Err(error) if error.is_not_found() => return self.reload(news),
+            other => other?,
+        };
         let stamp = manifest::stamp(&self.layout)?;
         if stamp == self.stamp {
             return Ok(followed);
@@ -220,7 +228,9 @@ impl Reader {
 
     /// Reads list, segments and log anew; commits that were news before are not news again.
     fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
-        let (stamp, inner, tail) = load(&self.layout, Some(&self.inner), news, self.with_rows)?;
+        let tail = self.tail.as_ref().filter(|tail| tail.file.is_there());
+        let before = Some(Before { inner: &self.inner, names: tail.map(|tail| &tail.names) });
+        let (stamp, inner, tail) = load(&self.layout, before, &mut self.names_files, news, self.with_rows)?;
         (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
         Ok(true)
     }
@@ -259,7 +269,14 @@ impl Reader {
             if until > tail.place {
                 let bytes = tail.file.read(tail.place, until)?;
                 let mut items = Items::new(&bytes, tail.place, tail.file.id);
-                let frames = whole_frames(&mut items, &mut tail.names);
+                if tail.place == HEADER_BYTES as u64 {
+                    tail.names.begin_file(tail.file.epoch(&bytes));
+                }
+                let list = (&self.layout, &*self.inner.manifest);
+                let is_current = || manifest::stamp(&self.layout).is_ok_and(|now| now == self.stamp);
+                let files = &mut self.names_files;
+                let (frames, _) = files.frames(list, &mut items, &mut tail.names, Wants::All, is_current)?;
+                tail.names.declared.clear();
                 let inner = Arc::make_mut(&mut self.inner);
                 let splits = inner.manifest.splits();
                 let known = inner.sequence;
@@ -284,24 +301,32 @@ impl Reader {
             }
             if let Some(file) = next {
                 Arc::make_mut(&mut self.inner).wal_files += 1;
-                *tail = Tail { file, place: HEADER_BYTES as u64, names: Names::default() };
+                (tail.file, tail.place) = (file, HEADER_BYTES as u64);
             }
         }
     }
 }
 
+/// What a reader has already.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    inner: &'a Inner,
+    names: Option<&'a Names>,
+}
+
 /// Reads list, segments and live log.
 ///
-/// - `before`: the view so far: its open segments are reused, and commits of the log that it has are no news
+/// - `before`: its open segments and its names are reused, and commits of the log that it has are no news
 fn load(
     layout: &Layout,
-    before: Option<&Inner>,
+    before: Option<Before<'_>>,
+    names_files: &mut NamesFiles,
     mut news: Option<&mut Vec<News>>,
     with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
     for tries in 1.. {
         let told = news.as_ref().map_or(0, |news| news.len());
-        match try_load(layout, before, news.as_deref_mut(), with_rows) {
+        match try_load(layout, before, names_files, news.as_deref_mut(), with_rows) {
             // What was listed has been replaced; the list that replaced it is there.
             Err(error) if error.is_not_found() && tries < TRIES_MAX => {
                 if let Some(news) = &mut news {
@@ -316,10 +341,13 @@ fn load(
 
 fn try_load(
     layout: &Layout,
-    before: Option<&Inner>,
+    before: Option<Before<'_>>,
+    names_files: &mut NamesFiles,
     news: Option<&mut Vec<News>>,
     with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
+    let mut known_names = before.and_then(|before| before.names).cloned().unwrap_or_default();
+    let before = before.map(|before| before.inner);
     let stamp = manifest::stamp(layout)?;
     let manifest = manifest::read(layout)?;
     let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
@@ -353,17 +381,22 @@ fn try_load(
         news,
         with_rows,
     };
-    let mut tail = None;
+    let mut last = None;
     let mut bytes = Vec::new();
     for file in files {
         let until = file.bytes_that_count()?;
         file.read_into(HEADER_BYTES as u64, until, &mut bytes)?;
-        let mut names = Names::default();
-        let frames = whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);
-        intake.take(&frames, &names);
+        known_names.begin_file(file.epoch(&bytes));
+        let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
+        let (list, is_current) =
+            ((layout, &manifest), || manifest::stamp(layout).is_ok_and(|now| now == stamp));
+        let (frames, _) = names_files.frames(list, &mut items, &mut known_names, Wants::All, is_current)?;
+        known_names.declared.clear();
+        intake.take(&frames, &known_names);
         wal_bytes += until;
-        tail = Some(Tail { file, place: until, names });
+        last = Some((file, until));
     }
+    let tail = last.map(|(file, place)| Tail { file, place, names: known_names });
     let fewer = !manifest.tombstones.is_empty()
         || before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
     let mut inner = Inner {

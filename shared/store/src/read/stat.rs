@@ -23,6 +23,10 @@ pub struct Stat {
     pub wal_bytes: u64,
     /// Dots in live WAL files.
     pub wal_dots: u64,
+    /// Listed names files.
+    pub names_files: u64,
+    /// Their bytes.
+    pub names_bytes: u64,
     /// The segments of each level, lowest level first.
     pub levels: Vec<Level>,
     /// Deletes whose dots are not all removed yet.
@@ -60,6 +64,8 @@ impl Snapshot {
             wal_files: inner.wal_files,
             wal_bytes: inner.wal_bytes,
             wal_dots: inner.head.iter().map(|part| part.dots).sum(),
+            names_files: inner.manifest.names.len() as u64,
+            names_bytes: inner.manifest.names.iter().map(|entry| entry.bytes).sum(),
             tombstones: inner.manifest.tombstones.len() as u64,
             generation: self.generation(),
             sequence: inner.sequence,

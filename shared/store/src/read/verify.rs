@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::layout::Layout;
+use crate::disk::names::NamesFile;
 use crate::disk::{manifest, wal};
 use crate::error::Error;
+use crate::format::names::NamesEntry;
 use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
 use dotter_dot::Column;
@@ -74,7 +76,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += file.bytes;
     }
-    let total = manifest.files().map(|entry| entry.bytes).sum();
+    let total = manifest.in_seg().map(|(_, bytes)| bytes).sum();
     let mut done = 0;
     for entry in manifest.files() {
         let path = layout.segment(&entry.name);
@@ -91,6 +93,28 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
                 continue;
             }
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                verified.note(path, 0, "listed in MANIFEST and missing".to_owned());
+            }
+            Err(Error::Damaged { path, offset, what }) => verified.note(path, offset, what),
+            other => other?,
+        }
+        verified.files += 1;
+        verified.bytes += entry.bytes;
+    }
+    for entry in &manifest.names {
+        let path = layout.segment(&entry.name);
+        let outcome = NamesFile::open(&path, entry, manifest.store)
+            .and_then(|file| verify_names(&file, &path, entry, &mut verified));
+        done += entry.bytes;
+        progress(done, total);
+        match outcome {
+            // As above.
+            Err(error)
+                if error.is_not_found() && manifest::read(&layout)?.generation != manifest.generation =>
+            {
+                continue;
+            }
+            Err(error) if error.is_not_found() => {
                 verified.note(path, 0, "listed in MANIFEST and missing".to_owned());
             }
             Err(Error::Damaged { path, offset, what }) => verified.note(path, offset, what),
@@ -134,6 +158,34 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.bytes += until;
     }
     Ok(verified)
+}
+
+/// Notes every damaged block; a file without one has as many names as its listing says.
+fn verify_names(
+    file: &NamesFile,
+    path: &Path,
+    entry: &NamesEntry,
+    verified: &mut Verified,
+) -> Result<(), Error> {
+    let mut bytes = Vec::new();
+    let (mut count, mut is_whole) = (0, true);
+    for block in file.blocks() {
+        let each = |_, _, _: &_| {
+            count += 1;
+            true
+        };
+        match file.block(*block, &mut bytes, each, |_| true) {
+            Err(Error::Damaged { path, offset, what }) => {
+                is_whole = false;
+                verified.note(path, offset, what);
+            }
+            other => other?,
+        }
+    }
+    if is_whole && count != entry.count {
+        verified.note(path.to_owned(), 0, format!("{count} names, expected {}", entry.count));
+    }
+    Ok(())
 }
 
 fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {

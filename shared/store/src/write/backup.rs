@@ -1,6 +1,6 @@
 //! Backup: a copy of a store that is a store by itself, made while the writer goes on.
 //!
-//! Always true of a finished copy: it has every commit up to one moment and none after it. Segments are hard links
+//! Always true of a finished copy: it has every commit up to one moment and none after it. Segments and names files are hard links
 //! wherever the file system allows it. The log is copied up to what counted at that moment. MANIFEST is written last,
 //! so that an unfinished copy is no store.
 
@@ -33,7 +33,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
-    /// Segments that are hard links.
+    /// Segments and names files that are hard links.
     pub linked: u64,
     /// Files that were copied.
     pub copied: u64,
@@ -94,18 +94,19 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
 
 fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedUp, Error> {
     let mut backed_up = BackedUp::default();
-    // Segments never change, so those that an earlier try has linked or copied stay.
+    // Segments and names files never change, so those that an earlier try has linked or copied stay.
     let mut taken = BTreeSet::new();
     let mut tries = 0;
     let moment = loop {
         let moment = Moment::now(from)?;
-        match take_segments(from, to, &moment.manifest, &mut taken, &mut backed_up, cancel) {
+        match take_files(from, to, &moment.manifest, &mut taken, &mut backed_up, cancel) {
             Err(error) if error.is_not_found() && tries < TRIES_MAX => tries += 1,
             Err(error) => return Err(error),
             Ok(()) => break moment,
         }
     };
-    for name in taken.iter().filter(|name| !moment.manifest.files().any(|entry| entry.name == **name)) {
+    let listed: BTreeSet<&str> = moment.manifest.in_seg().map(|(name, _)| name).collect();
+    for name in taken.iter().filter(|name| !listed.contains(name.as_str())) {
         let path = to.segment(name);
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
@@ -167,7 +168,8 @@ impl Moment {
     }
 }
 
-fn take_segments(
+/// Links or copies the files in `seg/` that the list names.
+fn take_files(
     from: &Layout,
     to: &Layout,
     manifest: &Manifest,
@@ -175,14 +177,14 @@ fn take_segments(
     backed_up: &mut BackedUp,
     cancel: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
-    for entry in manifest.files() {
+    for (name, _) in manifest.in_seg() {
         if cancel() {
             return Err(Error::GivenUp);
         }
-        if taken.contains(&entry.name) {
+        if taken.contains(name) {
             continue;
         }
-        let (source, target) = (from.segment(&entry.name), to.segment(&entry.name));
+        let (source, target) = (from.segment(name), to.segment(name));
         match fs::hard_link(&source, &target) {
             Ok(()) => backed_up.linked += 1,
             // Another file system, one without links, or another owner's file where links are protected.
@@ -200,7 +202,7 @@ fn take_segments(
             }
             Err(error) => return Err(Error::io("link", &source)(error)),
         }
-        taken.insert(entry.name.clone());
+        taken.insert(name.to_owned());
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ pub(crate) mod add;
 pub(crate) mod claim;
 pub(crate) mod delete;
 
+pub(crate) mod names;
 pub(crate) mod seal;
 
 pub(crate) mod compaction;

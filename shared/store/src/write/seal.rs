@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
+use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, FILE_BYTES, LogFile, LogStart};
 use crate::error::Error;
 use crate::format::ledger::Totals;
@@ -16,10 +17,11 @@ use crate::format::listing::Order;
 use crate::format::manifest::Manifest;
 use crate::format::segment::Meta;
 use crate::format::tombstone;
-use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply, frames as whole_frames};
+use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply};
 use crate::read::equal;
 use crate::read::fold::FrameFold;
 use crate::read::head::HeadPart;
+use crate::write::names::{self, UnlistedNames};
 use crate::write::segment::{SegmentWriter, Unlisted, list};
 use crate::write::writer::SMALL_FILES_MAX;
 
@@ -64,6 +66,7 @@ fn seal_where(
     };
     let start = LogStart { first: 0, ..manifest::read(&layout)?.log_start() };
     let mut sealed = 0;
+    let mut known = Known::default();
     loop {
         // The files are read before the list: so a foreign commit that is not in the list yet can only stand behind
         // every frame of a closed file.
@@ -80,9 +83,21 @@ fn seal_where(
         if together == 0 || !enough(closed, bytes) {
             return Ok(sealed);
         }
-        let done = seal_files(&layout, &manifest, &files[..together], files[together].id, cancel)?;
+        let (files, live) = files.split_at(together);
+        let done = seal_files(&layout, &manifest, files, live, &mut known, cancel)?;
+        if done.is_none() {
+            // What was declared is to be declared again.
+            known = Known::default();
+        }
         sealed += done.unwrap_or_default();
     }
+}
+
+/// What series ids mean, as far as the files of one call told; kept from one seal to the next.
+#[derive(Default)]
+struct Known {
+    names: Names,
+    files: NamesFiles,
 }
 
 /// A closed file this old is sealed however small it is.
@@ -95,24 +110,38 @@ fn is_stale(closed: &[LogFile]) -> bool {
 
 /// Seals files together; returns how many dots, or `None` where it has to be done again: a commit of another process has
 /// come that stands in the middle of what was made one segment.
+///
+/// - `live`: the files behind them
 fn seal_files(
     layout: &Layout,
     manifest: &Manifest,
     files: &[LogFile],
-    wal_first: u64,
+    live: &[LogFile],
+    known: &mut Known,
     cancel: &dyn Fn() -> bool,
 ) -> Result<Option<u64>, Error> {
+    let wal_first = live[0].id;
     let mut ledger = manifest.ledger.clone();
+    // Id epochs below this are spent: an id of theirs has no meaning any more.
+    let mut ids_from = 0;
     let splits = manifest.splits();
     let mut parts: Vec<HeadPart> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
     for file in files {
         file.read_all_into(&mut bytes)?;
-        let mut names = Names::default();
+        let Known { names, files: names_files } = known;
+        names.begin_file(file.epoch(&bytes));
         let mut fold = FrameFold::default();
-        for frame in whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names) {
-            let Applied::Dots { dots, count, .. } = apply(&frame, &names, &mut ledger) else {
+        let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
+        // Only seals replace names files, and this is the one seal.
+        let (frames, is_whole) =
+            names_files.frames((layout, manifest), &mut items, names, Wants::All, || true)?;
+        if !is_whole {
+            ids_from = names.epoch() + 1;
+        }
+        for frame in frames {
+            let Applied::Dots { dots, count, .. } = apply(&frame, names, &mut ledger) else {
                 continue;
             };
             let split = |part: &HeadPart| {
@@ -123,7 +152,7 @@ fn seal_files(
                 fold.begin_part();
             }
             let Some(part) = parts.last_mut() else { continue };
-            damaged += count - fold.take(frame.sequence, dots, &names, part, |_| {});
+            damaged += count - fold.take(frame.sequence, dots, names, part, |_| {});
         }
         if cancel() {
             return Err(Error::GivenUp);
@@ -163,6 +192,8 @@ fn seal_files(
         let meta = Meta { purged: manifest.generation, log, ..Meta::default() };
         written.push((segment.finish(&meta)?, order));
     }
+    let used_from = first_epoch(live)?;
+    let mut names = names_files(layout, manifest, &known.names, used_from, &mut ids_from)?;
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
     let mut is_late = false;
     let changed = manifest::change(layout, |now| {
@@ -173,6 +204,15 @@ fn seal_files(
             return Err(Error::GivenUp);
         }
         let placed = list(now, written)?;
+        let replaced = &names.replaced;
+        now.drop_names(|entry| entry.epoch >= used_from && !replaced.contains(&entry.number()));
+        let mut placed_names = Vec::new();
+        for made in std::mem::take(&mut names.made) {
+            let made = made.place(layout, now)?;
+            now.names.push(made.entry.clone());
+            placed_names.push(made);
+        }
+        now.ids_from = now.ids_from.max(ids_from);
         now.wal_first = wal_first;
         // A file of another store's log stays: it may be the only copy.
         let ours = files.iter().filter(|file| !file.is_foreign);
@@ -183,10 +223,60 @@ fn seal_files(
         now.ledger.totals.add(&Totals { stored_other, ..gone });
         let first_live = now.first_live(layout)?;
         now.drop_spent_tombstones(first_live);
-        Ok(placed)
+        Ok((placed, placed_names))
     });
+    known.names.declared.clear();
     match changed {
         Err(Error::GivenUp) if is_late => Ok(None),
         other => other.map(|_| Some(dots)),
     }
+}
+
+/// The least id epoch that a live file may use; 0 where nothing says it.
+fn first_epoch(live: &[LogFile]) -> Result<u64, Error> {
+    for file in live {
+        let bytes = if file.header.is_some() { Vec::new() } else { file.read_all()? };
+        if let Some(epoch) = file.epoch(&bytes) {
+            return Ok(epoch);
+        }
+    }
+    Ok(0)
+}
+
+/// The names files that a seal makes, and the numbers of those that they replace.
+#[derive(Default)]
+struct NewNames {
+    made: Vec<UnlistedNames>,
+    replaced: Vec<u64>,
+}
+
+/// Makes the names files of a seal. Only those of the epoch that the live log goes on with are of use.
+///
+/// - `used_from`: the least epoch that a live file may use
+/// - `ids_from`: grows where names files of the epoch are damaged
+fn names_files(
+    layout: &Layout,
+    manifest: &Manifest,
+    known: &Names,
+    used_from: u64,
+    ids_from: &mut u64,
+) -> Result<NewNames, Error> {
+    let mut new = NewNames::default();
+    let epoch = known.epoch();
+    if epoch < used_from {
+        return Ok(new);
+    }
+    new.made.extend(names::of_declared(layout, known)?);
+    match names::merged(layout, manifest, epoch, new.made.len()) {
+        // They stay as they are, and with another epoch their names are of no use.
+        Err(Error::Damaged { .. }) => *ids_from = (*ids_from).max(epoch + 1),
+        Err(error) if error.is_not_found() => *ids_from = (*ids_from).max(epoch + 1),
+        Err(error) => return Err(error),
+        Ok(None) => {}
+        Ok(Some((merged, replaced))) => {
+            new.made.push(merged);
+            new.replaced = replaced;
+        }
+    }
+    Ok(new)
 }

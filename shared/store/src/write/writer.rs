@@ -17,15 +17,15 @@ use dotter_dot::{Dots, Incarnation, Reason, SeriesKey, SeriesName, Shape, Timest
 use crate::disk::layout::Layout;
 use crate::disk::litter;
 use crate::disk::manifest::{self, Stamp};
+use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, FILE_BYTES, Log};
 use crate::error::Error;
 use crate::format::ledger::counters::is_of_counter;
 use crate::format::ledger::{Counters, LaneRecords, Ledger};
 use crate::format::listing::StoreId;
 use crate::format::manifest::Manifest;
-use crate::format::wal::{
-    Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, frames as whole_frames, open_account,
-};
+use crate::format::names::NamesEntry;
+use crate::format::wal::{Declared, FinishFrame, Grouping, HEADER_BYTES, Items, Names, apply, open_account};
 
 /// Small closed files wait for others; this many are sealed whatever their size.
 pub(crate) const SMALL_FILES_MAX: u64 = 32;
@@ -49,6 +49,8 @@ pub struct Writer {
 struct Backlog {
     stamp: Option<Stamp>,
     wal_first: u64,
+    /// Id epochs below this are spent.
+    ids_from: u64,
     /// The ledger that the list had then.
     ledger: Ledger,
     /// Bytes of closed files, by id; those below `wal_first` are dropped.
@@ -122,7 +124,16 @@ impl Writer {
         let writer = manifest::locked(&layout, Timestamp::now(), |list| {
             // LOCK is taken under MANIFEST.lock, which is held until the log is settled: disk/order.rs says why.
             let lock = layout.try_lock("LOCK")?;
-            Writer::begin(layout.clone(), lock, list.clone(), wal_file_bytes)
+            let writer = Writer::begin(layout.clone(), lock, list.clone(), wal_file_bytes)?;
+            // Only where files of the log are lost may there be names of an epoch that is to come.
+            let is_past = |entry: &NamesEntry| entry.epoch < writer.log.file_id();
+            if !list.names.iter().all(is_past) {
+                list.change(|manifest| {
+                    manifest.drop_names(is_past);
+                    Ok(())
+                })?;
+            }
+            Ok(writer)
         })?;
         litter::remove(&writer.layout)?;
         Ok(writer)
@@ -135,15 +146,19 @@ impl Writer {
         let files = wal::files(&layout, list.log_start())?;
         let mut before = (0, 0);
         let mut closed = Vec::with_capacity(files.len() + 1);
+        let (mut names, mut names_files) = (Names::default(), NamesFiles::default());
         let mut bytes = Vec::new();
         for file in &files {
             // The file may have no frame and those before it may be sealed; its header still says the sequence.
             last_sequence =
                 last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
             file.read_all_into(&mut bytes)?;
-            let mut names = Names::default();
+            names.begin_file(file.epoch(&bytes));
             let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
-            for frame in whole_frames(&mut items, &mut names) {
+            // The list is held, so a file that is missing is missing for good.
+            let (frames, _) =
+                names_files.frames((&layout, &list), &mut items, &mut names, Wants::Counters, || true)?;
+            for frame in frames {
                 last_sequence = last_sequence.max(frame.sequence);
                 apply(&frame, &names, &mut ledger);
             }
@@ -173,6 +188,7 @@ impl Writer {
             backlog: Backlog {
                 stamp: manifest::stamp(&layout).ok(),
                 wal_first: list.wal_first,
+                ids_from: list.ids_from,
                 ledger: list.ledger,
                 closed,
             },
@@ -349,7 +365,8 @@ impl Writer {
     /// the ledger of the next writer tells whether they count.
     pub fn sync(&mut self) -> Result<(), Error> {
         let file_id = self.log.file_id();
-        let closed = match self.log.sync() {
+        let Writer { log, layout, ledger, backlog, .. } = self;
+        let closed = match log.sync(|| backlog.ids_from(layout, ledger)) {
             // Before the error is returned, so that no process counts later what is said to have failed.
             Err(error) if self.void().is_ok() => return Err(error),
             Err(error) => return Err(Error::Unknown(Box::new(error))),
@@ -377,18 +394,34 @@ impl Writer {
     /// How much of the log waits for a seal.
     pub fn unsealed(&mut self) -> Unsealed {
         let backlog = &mut self.backlog;
-        if let Ok(stamp) = manifest::stamp(&self.layout)
-            && backlog.stamp != Some(stamp)
-            && let Ok(manifest) = manifest::read(&self.layout)
-        {
-            self.ledger.follow(&backlog.ledger, &manifest.ledger);
-            backlog.stamp = Some(stamp);
-            backlog.wal_first = manifest.wal_first;
-            backlog.ledger = manifest.ledger;
-            backlog.closed.retain(|(id, _)| *id >= manifest.wal_first);
-        }
+        backlog.look(&self.layout, &mut self.ledger);
         let bytes = backlog.closed.iter().map(|(_, bytes)| bytes).sum();
         Unsealed { bytes, files: backlog.closed.len() as u64 }
+    }
+}
+
+impl Backlog {
+    /// Reads the list where it has changed.
+    ///
+    /// - `ledger`: takes over what other commits changed
+    fn look(&mut self, layout: &Layout, ledger: &mut Ledger) {
+        if let Ok(stamp) = manifest::stamp(layout)
+            && self.stamp != Some(stamp)
+            && let Ok(manifest) = manifest::read(layout)
+        {
+            ledger.follow(&self.ledger, &manifest.ledger);
+            self.stamp = Some(stamp);
+            self.wal_first = manifest.wal_first;
+            self.ids_from = manifest.ids_from;
+            self.ledger = manifest.ledger;
+            self.closed.retain(|(id, _)| *id >= manifest.wal_first);
+        }
+    }
+
+    /// Id epochs below this are spent, by the list as it is now, or as it was last where it cannot be read.
+    fn ids_from(&mut self, layout: &Layout, ledger: &mut Ledger) -> u64 {
+        self.look(layout, ledger);
+        self.ids_from
     }
 }
 

@@ -8,7 +8,7 @@ use super::rebuild;
 use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
 use crate::error::Error;
-use crate::format::log::frame::{FrameKind, push_frame};
+use crate::format::log::frame::{FrameFile, FrameKind, push_frame};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
 use crate::format::manifest::Manifest;
 use crate::format::manifest::edit::Edit;
@@ -138,7 +138,8 @@ impl List {
 fn log_of(manifest: &Manifest, number: u64) -> Result<Vec<u8>, Error> {
     let mut frame = Vec::new();
     let base = Edit::base(manifest);
-    push_frame(&mut frame, FrameKind::Edit, number, manifest.generation, |out| base.encode(out))
+    let file = FrameFile::first(number);
+    push_frame(&mut frame, FrameKind::Edit, file, manifest.generation, |out| base.encode(out))
         .map_err(|bytes| Error::TooBig { bytes })?;
     let header = Header {
         store: manifest.store,
@@ -147,6 +148,7 @@ fn log_of(manifest: &Manifest, number: u64) -> Result<Vec<u8>, Error> {
         first_sequence: manifest.generation,
         before_id: 0,
         before_bytes: 0,
+        epoch: 0,
     };
     let bytes = (HEADER_BYTES + frame.len()) as u64;
     let published = Published { bytes, sequence: manifest.generation, boot: this_boot() };
@@ -278,7 +280,8 @@ impl Place {
     /// Appends an edit to both files, syncs each, and publishes it.
     fn append(&mut self, layout: &Layout, sequence: u64, payload: &[u8]) -> Result<(), Error> {
         let mut frame = Vec::new();
-        push_frame(&mut frame, FrameKind::Edit, self.number, sequence, |out| out.extend_from_slice(payload))
+        let file = FrameFile::first(self.number);
+        push_frame(&mut frame, FrameKind::Edit, file, sequence, |out| out.extend_from_slice(payload))
             .map_err(|bytes| Error::TooBig { bytes })?;
         let disk = &layout.disk;
         let until = self.until + frame.len() as u64;

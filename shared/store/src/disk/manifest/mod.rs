@@ -218,7 +218,7 @@ fn change_list<T>(
     after.generation += 1;
     let before = std::mem::take(&mut after.obsolete);
     let outcome = change(&mut after)?;
-    after.segments.sort_by_key(|segment| segment.order);
+    after.sort();
     list.commit(&after)?;
     for file in before {
         // A crash in the middle of this loop may have left the file unlinked already; nothing depends on it.
@@ -282,7 +282,7 @@ fn open_or_make(layout: &Layout, now: Timestamp) -> Result<List, Error> {
     }
     let store = StoreId(random_id(now)?);
     // A new store is the first of its lineage.
-    let manifest = Manifest { store, lineage: store, wal_first: 1, next_series: 1, ..Manifest::default() };
+    let manifest = Manifest { store, lineage: store, wal_first: 1, ids_from: 1, ..Manifest::default() };
     // Once more: the directory may have been there already, made by a process that died before it synced the name.
     layout.sync_name(&layout.dir)?;
     let mut list = List::new(layout, lock, manifest.clone());

@@ -1,5 +1,5 @@
 //! Rebuilding the list where neither MANIFEST nor MANIFEST.2 has all of it: from the edits that can be read, and from
-//! the tails of the segments.
+//! the tails of segments and names files.
 //!
 //! A rebuilt list is a guess: of an edit that is lost it knows the segments that the edit listed, but not what the
 //! edit deleted. So it says that it was rebuilt. The next commit keeps the old MANIFEST as MANIFEST.damaged, and as
@@ -22,6 +22,7 @@ use crate::format::listing::{SegmentEntry, StoreId, words_and_number};
 use crate::format::log::header::LogKind;
 use crate::format::manifest::edit::deletes;
 use crate::format::manifest::{LedgerFile, Manifest};
+use crate::format::names::{NamesEntry, Tail as NamesTail};
 use crate::format::segment::{Meta, Tail};
 
 /// A segment that the edits which can be read do not list.
@@ -76,7 +77,7 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
             return Err(Error::damaged(&layout.manifest(), 0, why));
         };
         let lineage = lineage.unwrap_or(store);
-        manifest = Manifest { store, lineage, wal_first: 1, next_series: 1, ..Manifest::default() };
+        manifest = Manifest { store, lineage, wal_first: 1, ids_from: 1, ..Manifest::default() };
     }
     if manifest.ledger_file.as_ref().is_none_or(|file| !layout.ledger(&file.name).exists()) {
         // An edit that cannot be read may have put another in its place.
@@ -118,6 +119,7 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     for generation in later.chunk_by(|a, b| a.generation == b.generation) {
         manifest.take_generation(layout, generation);
     }
+    manifest.names = names_files(layout, &manifest);
     // A seal that made no segment left no tail that tells which rings have finished; the file of finished rings may
     // tell.
     manifest.ledger.prefer_finished();
@@ -132,6 +134,29 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     manifest.generation = last;
     manifest.rebuilt = Some(why);
     Ok(manifest)
+}
+
+/// Every names file of the store that is there, whether a lost edit has replaced it or not: an id means the same in all
+/// of one epoch. The next seal drops those of no use.
+fn names_files(layout: &Layout, manifest: &Manifest) -> Vec<NamesEntry> {
+    let mut found: BTreeMap<String, NamesEntry> = BTreeMap::new();
+    for path in entries(&layout.dir.join("seg")) {
+        if let Ok(tail) = NamesTail::read(&path)
+            && tail.store == manifest.store
+            && let Some(name) = path.file_name().and_then(|name| name.to_str())
+            // A copy under another name is left out.
+            && words_and_number(name).is_some_and(|(_, number)| number == tail.number)
+        {
+            found.insert(name.to_owned(), tail.entry(name));
+        }
+    }
+    // One whose tail is damaged stays listed, so that it is named.
+    let is_there = |entry: &&NamesEntry| layout.segment(&entry.name).exists();
+    let mut names: Vec<NamesEntry> = manifest.names.iter().filter(is_there).cloned().collect();
+    names.iter().for_each(|entry| _ = found.remove(&entry.name));
+    names.extend(found.into_values());
+    names.sort_by_key(NamesEntry::place);
+    names
 }
 
 /// The newest file of finished rings, by the clock in it.

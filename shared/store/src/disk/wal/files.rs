@@ -132,10 +132,16 @@ impl LogFile {
         Ok(LogFile { id, path, header, flaw, measured: None, is_foreign, file })
     }
 
+    /// Whether its name still means this file. As long as it does, names that were read from its epoch are still those of
+    /// this log, and not of a store that somebody has put in its place.
+    pub(crate) fn is_there(&self) -> bool {
+        is_same(&self.path, &self.file)
+    }
+
     /// The file that has its name by now, where that is another: a file that its maker cannot put on disk is taken away,
     /// and the next one may have its id.
     pub(crate) fn successor(&self, store: StoreId) -> Result<Option<LogFile>, Error> {
-        if is_same(&self.path, &self.file) {
+        if self.is_there() {
             return Ok(None);
         }
         match LogFile::open(self.id, self.path.clone(), store) {
@@ -190,6 +196,19 @@ impl LogFile {
             }
         }
         (items.good_until().max(HEADER_BYTES as u64), sequence)
+    }
+
+    /// Its id epoch. Where the header is damaged, its frames say it; `None` where there is no whole frame either.
+    ///
+    /// - `bytes`: bytes of the file from the first frame on
+    pub(crate) fn epoch(&self, bytes: &[u8]) -> Option<u64> {
+        let of_frame = || {
+            Items::new(bytes, HEADER_BYTES as u64, self.id).find_map(|item| match item {
+                Item::Frame(frame) => Some(self.id.saturating_sub(frame.age.into())),
+                Item::Damage { .. } => None,
+            })
+        };
+        self.header.map(|header| header.epoch).or_else(of_frame)
     }
 
     /// What its writer has published, if that was in this boot.

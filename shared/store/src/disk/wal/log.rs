@@ -1,7 +1,12 @@
 //! Writing the log: frames collected in memory, one write and one fdatasync for all of them.
 //!
-//! The id of a series is the same number in every file that this process writes. Each file declares the ids it uses
-//! before their first use, and declares each of them a second time later, so that one damaged frame loses no name.
+//! Always true:
+//!
+//! - a file belongs to one *id epoch*: it begins one, or goes on with that of the file before. An epoch is named by the id
+//!   of the file that began it, and all its files are of one writer
+//! - in an epoch, the id of a series means one name with one shape. The file of its first use declares it before that,
+//!   and a second time later in the same file, so that one damaged frame loses no name; later files do not declare it
+//! - the id of a ring is declared so in each file that uses it
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -15,7 +20,7 @@ use crate::disk::log::this_boot;
 use crate::error::Error;
 use crate::format::ledger::LaneRecords;
 use crate::format::listing::StoreId;
-use crate::format::log::frame::{FrameKind, push_frame};
+use crate::format::log::frame::{FrameFile, FrameKind, push_frame};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
 use crate::format::wal::groups::{Grouping, encode_dots};
 use crate::format::wal::names::Declared;
@@ -29,6 +34,9 @@ const FILE_AGE: Duration = Duration::from_secs(600);
 const AGAIN_BYTES: u64 = 1 << 20;
 /// First declarations this close to each other are repeated in one frame.
 const AGAIN_TOGETHER_BYTES: u64 = 64 << 10;
+/// An epoch has no file whose id is this far behind that of its first file: then names that are used no more cost nothing.
+pub(crate) const EPOCH_FILES: u64 = 4096;
+const _: () = assert!(EPOCH_FILES <= 1 << 16, "each frame says in 16 bits how far behind its file is");
 /// The declarations in one frame have fewer bytes than this.
 const NAMES_BYTES: usize = 1 << 20;
 
@@ -40,6 +48,8 @@ pub(crate) struct Log {
     file: File,
     path: PathBuf,
     file_id: u64,
+    /// The id epoch of the file.
+    epoch: u64,
     opened: Instant,
     /// The file is closed when it has this many bytes.
     file_bytes: u64,
@@ -68,12 +78,13 @@ struct Series {
     first: u32,
     /// Whether there are other series of this name.
     has_siblings: bool,
-    /// The id of the last file that declares it.
+    /// The last epoch in which it was declared.
     declared_in: u64,
 }
 
 struct Ring {
     id: u32,
+    /// The last file that declares it.
     declared_in: u64,
 }
 
@@ -97,13 +108,15 @@ impl Log {
         next_sequence: u64,
         file_bytes: u64,
     ) -> Result<Log, Error> {
-        let (file_id, file, path) = create(layout, ids, before, file_id, next_sequence, Some(file_bytes))?;
+        let begun = create(layout, ids, before, file_id, next_sequence, Some(file_bytes), None)?;
+        let Begun { file_id, epoch, file, path } = begun;
         Ok(Log {
             layout: layout.clone(),
             ids,
             file,
             path,
             file_id,
+            epoch,
             opened: Instant::now(),
             file_bytes,
             next_sequence,
@@ -166,7 +179,7 @@ impl Log {
         &self.declared[id as usize]
     }
 
-    /// Declares what the next frame uses and this file has not declared yet.
+    /// Declares what the next frame uses and this epoch, or of a ring this file, has not declared yet.
     ///
     /// - `keys`: those of the series in the frame; the same key may come several times
     pub(crate) fn declare(
@@ -180,8 +193,8 @@ impl Log {
         let mut new_series = Vec::new();
         keys.for_each(|key| {
             let series = &mut self.series[key as usize];
-            if series.declared_in != self.file_id {
-                series.declared_in = self.file_id;
+            if series.declared_in != self.epoch {
+                series.declared_in = self.epoch;
                 new_series.push(key);
             }
         });
@@ -233,7 +246,8 @@ impl Log {
             });
             let named: Vec<_> = rings.iter().map(|id| (*id, &self.declared[*id as usize])).collect();
             let fill = |out: &mut Vec<u8>| encode_names(names, named.into_iter(), out);
-            push_frame(&mut self.pending, FrameKind::Names, self.file_id, self.next_sequence, fill)
+            let file = self.frame_file();
+            push_frame(&mut self.pending, FrameKind::Names, file, self.next_sequence, fill)
                 .map_err(|bytes| Error::TooBig { bytes })?;
             self.next_sequence += 1;
             rest = later;
@@ -263,7 +277,8 @@ impl Log {
         };
         // Records of a ring come once: of its texts none takes the place of another.
         let keeps = |key: u32| !lanes.is_empty() && series[key as usize].shape.is_text();
-        push_frame(&mut self.pending, FrameKind::Dots, self.file_id, self.next_sequence, |out| {
+        let file = self.frame_file();
+        push_frame(&mut self.pending, FrameKind::Dots, file, self.next_sequence, |out| {
             let counters = counters.iter().map(|(key, total)| (key.number(), *total));
             RecordsFrame::encode(incarnation, lanes.iter(), refusals, counters, out);
             encode_dots(dots, siblings, mixed, keeps, grouping, out);
@@ -279,7 +294,8 @@ impl Log {
     }
 
     fn push(&mut self, kind: FrameKind, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
-        push_frame(&mut self.pending, kind, self.file_id, self.next_sequence, fill)
+        let file = self.frame_file();
+        push_frame(&mut self.pending, kind, file, self.next_sequence, fill)
             .map_err(|bytes| Error::TooBig { bytes })?;
         self.next_sequence += 1;
         Ok(())
@@ -289,11 +305,13 @@ impl Log {
     ///
     /// Returns the length of the file that was closed, if one was.
     ///
+    /// - `ids_from`: asked when a new file is begun; id epochs below the one it returns are spent
+    ///
     /// # Errors
     ///
     /// After an error nothing may be added any more: a failed fsync is never tried again on the same file. The
     /// pending frames are not acknowledged, and the caller has to void them: [`Log::void`].
-    pub(crate) fn sync(&mut self) -> Result<Option<u64>, Error> {
+    pub(crate) fn sync(&mut self, ids_from: impl FnOnce() -> u64) -> Result<Option<u64>, Error> {
         if self.failed {
             return Err(self.not_begun.take().unwrap_or(Error::GivenUp));
         }
@@ -304,7 +322,7 @@ impl Log {
         if !full || self.synced == HEADER_BYTES as u64 {
             return Ok(None);
         }
-        match self.rotate() {
+        match self.rotate(ids_from()) {
             Ok(closed) => Ok(Some(closed)),
             Err(error) => {
                 (self.failed, self.not_begun) = (true, Some(error));
@@ -344,14 +362,15 @@ impl Log {
             .map_err(Error::io("shorten", &self.path))
     }
 
-    fn rotate(&mut self) -> Result<u64, Error> {
+    fn rotate(&mut self, ids_from: u64) -> Result<u64, Error> {
         self.close()?;
         let before = (self.file_id, self.synced);
         let file_bytes = Some(self.file_bytes);
-        let (file_id, file, path) =
-            create(&self.layout, self.ids, before, self.file_id + 1, self.next_sequence, file_bytes)?;
-        (self.file, self.path) = (file, path);
-        self.file_id = file_id;
+        let epoch = Some(self.epoch).filter(|epoch| *epoch >= ids_from);
+        let (next, sequence) = (self.file_id + 1, self.next_sequence);
+        let begun = create(&self.layout, self.ids, before, next, sequence, file_bytes, epoch)?;
+        (self.file, self.path) = (begun.file, begun.path);
+        (self.file_id, self.epoch) = (begun.file_id, begun.epoch);
         self.synced = HEADER_BYTES as u64;
         self.opened = Instant::now();
         Ok(before.1)
@@ -365,7 +384,14 @@ impl Log {
     /// After a failure: makes a new file whose header says that only the published bytes of this one count.
     pub(crate) fn void(&self) -> Result<(), Error> {
         let before = self.published();
-        create(&self.layout, self.ids, before, self.file_id + 1, self.synced_sequence + 1, None).map(drop)
+        let (next, sequence) = (self.file_id + 1, self.synced_sequence + 1);
+        create(&self.layout, self.ids, before, next, sequence, None, None).map(drop)
+    }
+
+    /// What each frame says of the file.
+    fn frame_file(&self) -> FrameFile {
+        let age = u16::try_from(self.file_id - self.epoch).expect("an epoch has fewer files");
+        FrameFile { number: self.file_id, age }
     }
 
     /// Where in the file the next frame goes.
@@ -393,13 +419,23 @@ fn free_id(layout: &Layout, mut file_id: u64) -> u64 {
     file_id
 }
 
+/// A WAL file that was begun.
+pub(crate) struct Begun {
+    pub(crate) file_id: u64,
+    /// Its id epoch.
+    pub(crate) epoch: u64,
+    file: File,
+    path: PathBuf,
+}
+
 /// Makes a WAL file, whose header is synced before the file can hold a frame: the header says how many bytes of the
-/// file before count. Returns its id, the file and its path.
+/// file before count.
 ///
 /// - the ids of the store and of its lineage
 /// - `before`: id of the file before and how many bytes of it count; 0 and 0 for none
 /// - `file_id`: the least id that it may have
 /// - `room`: bytes to preallocate; where the disk has less, the file grows as it is written
+/// - `epoch`: the id epoch that it is to go on with; without one, or where that has enough files, it begins another
 pub(crate) fn create(
     layout: &Layout,
     (store, lineage): (StoreId, StoreId),
@@ -407,12 +443,14 @@ pub(crate) fn create(
     file_id: u64,
     first_sequence: u64,
     room: Option<u64>,
-) -> Result<(u64, File, PathBuf), Error> {
+    epoch: Option<u64>,
+) -> Result<Begun, Error> {
     let disk = &layout.disk;
     let number = free_id(layout, file_id);
     let path = layout.wal(number);
-    let header =
-        Header { store, lineage, number, first_sequence, before_id: before.0, before_bytes: before.1 };
+    let epoch = epoch.filter(|epoch| number - epoch < EPOCH_FILES).unwrap_or(number);
+    let (before_id, before_bytes) = before;
+    let header = Header { store, lineage, number, first_sequence, before_id, before_bytes, epoch };
     let published = Published { bytes: HEADER_BYTES as u64, sequence: first_sequence - 1, boot: this_boot() };
     // The boot id stays zero until the header is on disk: so whoever finds the file empty sees whether it is synced.
     let unpublished = Published { boot: [0; 16], ..published };
@@ -427,5 +465,5 @@ pub(crate) fn create(
     let file = new.rename(&path)?.into_file()?;
     layout.sync_dir(&layout.dir.join("wal"))?;
     published.publish(&**disk, &file, &path).map_err(Error::io("write the header of", &path))?;
-    Ok((number, file, path))
+    Ok(Begun { file_id: number, epoch, file, path })
 }

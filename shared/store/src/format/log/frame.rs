@@ -49,11 +49,30 @@ impl FrameKind {
     }
 }
 
+/// The file that a frame is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameFile {
+    /// The number of the file.
+    pub(crate) number: u64,
+    /// How many file ids before this one the id epoch of a WAL file began; 0 in MANIFEST. Each frame says it, so that a
+    /// damaged header costs no name.
+    pub(crate) age: u16,
+}
+
+impl FrameFile {
+    /// MANIFEST, or a WAL file in which an id epoch begins.
+    pub(crate) fn first(number: u64) -> FrameFile {
+        FrameFile { number, age: 0 }
+    }
+}
+
 /// One whole frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) kind: FrameKind,
     pub(crate) sequence: u64,
+    /// As in [`FrameFile`].
+    pub(crate) age: u16,
     pub(crate) payload: &'a [u8],
 }
 
@@ -74,7 +93,7 @@ pub(crate) enum Item<'a> {
 pub(crate) fn push_frame(
     out: &mut Vec<u8>,
     kind: FrameKind,
-    file_id: u64,
+    file: FrameFile,
     sequence: u64,
     fill: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), usize> {
@@ -91,7 +110,8 @@ pub(crate) fn push_frame(
     let header = &mut out[start..start + FRAME_HEADER_BYTES];
     header[..4].copy_from_slice(MAGIC);
     header[4] = kind.code();
-    header[8..16].copy_from_slice(&file_id.to_le_bytes());
+    header[6..8].copy_from_slice(&file.age.to_le_bytes());
+    header[8..16].copy_from_slice(&file.number.to_le_bytes());
     header[16..24].copy_from_slice(&sequence.to_le_bytes());
     header[24..28].copy_from_slice(&(payload_bytes as u32).to_le_bytes());
     header[28..32].copy_from_slice(&checksum.to_le_bytes());
@@ -104,7 +124,7 @@ pub(crate) fn push_frame(
 #[cfg(fuzzing)]
 pub(crate) fn push_raw(out: &mut Vec<u8>, code: u8, file_id: u64, sequence: u64, payload: &[u8]) {
     let fill = |out: &mut Vec<u8>| out.extend_from_slice(payload);
-    let _ = push_frame(out, FrameKind::of(code), file_id, sequence, fill);
+    let _ = push_frame(out, FrameKind::of(code), FrameFile::first(file_id), sequence, fill);
 }
 
 /// Walks the frames of one file, or of a part of it that begins at a frame.
@@ -190,7 +210,8 @@ impl<'a> Iterator for Items<'a> {
         }
         self.place = until;
         self.good = until;
-        Some(Item::Frame(Frame { kind, sequence, payload }))
+        let age = u16::from_le_bytes([self.bytes[place + 6], self.bytes[place + 7]]);
+        Some(Item::Frame(Frame { kind, sequence, age, payload }))
     }
 }
 
@@ -203,7 +224,8 @@ mod tests {
         for sequence in 1..=5 {
             let fill =
                 |out: &mut Vec<u8>| out.extend_from_slice(&vec![sequence as u8; sequence as usize * 9]);
-            push_frame(&mut bytes, FrameKind::Dots, 7, sequence, fill).unwrap();
+            let file = FrameFile { number: 7, age: sequence as u16 * 1000 };
+            push_frame(&mut bytes, FrameKind::Dots, file, sequence, fill).unwrap();
         }
         bytes
     }
@@ -214,7 +236,10 @@ mod tests {
         let mut found = Vec::new();
         for item in &mut items {
             match item {
-                Item::Frame(frame) => found.push(frame.sequence),
+                Item::Frame(frame) => {
+                    assert_eq!(u64::from(frame.age), frame.sequence * 1000);
+                    found.push(frame.sequence);
+                }
                 Item::Damage { .. } => damaged += 1,
             }
         }

@@ -12,6 +12,9 @@ pub(crate) const HEADER_BYTES: usize = 4096;
 pub(crate) const VERSION: u32 = 2;
 /// Bytes of the part of the header that is written once.
 pub(crate) const FIXED_BYTES: usize = 96;
+/// Where the words of the part that is written once end.
+const WORDS_UNTIL: usize = 88;
+const _: () = assert!(WORDS_UNTIL <= FIXED_BYTES, "the checksum covers every word");
 pub(crate) const PUBLISHED_AT: u64 = 512;
 pub(crate) const PUBLISHED_BYTES: usize = 36;
 
@@ -53,6 +56,8 @@ pub(crate) struct Header {
     pub(crate) before_id: u64,
     /// How many bytes of that file count.
     pub(crate) before_bytes: u64,
+    /// The id epoch of a WAL file: the id of the file in which the epoch began; 0 for MANIFEST.
+    pub(crate) epoch: u64,
 }
 
 /// The published words: the part of the header that is rewritten after each fdatasync and before any ack. It is not
@@ -77,9 +82,9 @@ impl Header {
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&self.store.0);
         out[32..48].copy_from_slice(&self.lineage.0);
-        let words = [self.number, self.first_sequence, self.before_id, self.before_bytes];
-        for (index, word) in words.into_iter().enumerate() {
-            out[48 + index * 8..56 + index * 8].copy_from_slice(&word.to_le_bytes());
+        let words = [self.number, self.first_sequence, self.before_id, self.before_bytes, self.epoch];
+        for (place, word) in (48..WORDS_UNTIL).step_by(8).zip(words) {
+            out[place..place + 8].copy_from_slice(&word.to_le_bytes());
         }
         let checksum = checksum(&out);
         out[12..16].copy_from_slice(&checksum.to_le_bytes());
@@ -112,6 +117,7 @@ impl Header {
             first_sequence: u64_at(bytes, 56),
             before_id: u64_at(bytes, 64),
             before_bytes: u64_at(bytes, 72),
+            epoch: u64_at(bytes, 80),
         })
     }
 }
@@ -147,7 +153,7 @@ mod tests {
 
     fn header() -> Header {
         let (store, lineage) = (StoreId([9; 16]), StoreId([8; 16]));
-        Header { store, lineage, number: 7, first_sequence: 30, before_id: 6, before_bytes: 5000 }
+        Header { store, lineage, number: 7, first_sequence: 30, before_id: 6, before_bytes: 5000, epoch: 4 }
     }
 
     #[test]

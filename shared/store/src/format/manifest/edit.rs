@@ -9,11 +9,13 @@ use dotter_dot::{Incarnation, put_varint};
 
 use super::Manifest;
 use super::form::{put_files, take_files};
+use super::names::encode_names;
 use crate::format::archive::Archive;
 use crate::format::bytes::Fields;
 use crate::format::clock::Clock;
 use crate::format::ledger::{Account, Ledger, Totals};
 use crate::format::listing::{Order, SegmentEntry};
+use crate::format::names::NamesEntry;
 use crate::format::tombstone::Tombstone;
 
 /// One thing that an edit changes.
@@ -29,13 +31,15 @@ enum Change {
     Delete(Vec<Tombstone>),
     /// Tombstones that have nothing left to hide, or that a later one covers, by their order.
     Forget(Vec<Order>),
-    /// First live WAL file, fixed length, next series id, file of finished rings; only these fields of the list are
+    /// First live WAL file, fixed length, which id epochs are spent, file of finished rings; only these fields of the list are
     /// used.
     Log(Box<Manifest>),
     /// The retention clock.
     Reading(Clock),
     /// Windows of archives that no longer count, by step and start, and new ones.
     Windows(Vec<(u64, u64)>, Vec<Archive>),
+    /// Numbers of names files that are no longer listed, and new ones.
+    Names(Vec<u64>, Vec<NamesEntry>),
     /// All files that the next commit unlinks.
     Obsolete(Vec<String>),
     /// Totals, accounts that are new or changed, and accounts that were removed.
@@ -69,6 +73,9 @@ impl Edit {
             changes.push(Change::Reading(after.clock));
         }
         windows(before, after, &mut changes);
+        if let Some((gone, new)) = after.names_since(before) {
+            changes.push(Change::Names(gone, new));
+        }
         if before.obsolete != after.obsolete {
             changes.push(Change::Obsolete(after.obsolete.clone()));
         }
@@ -76,7 +83,7 @@ impl Edit {
             changes.push(Change::Log(Box::new(Manifest {
                 wal_first: after.wal_first,
                 fixed: after.fixed,
-                next_series: after.next_series,
+                ids_from: after.ids_from,
                 ledger_file: after.ledger_file.clone(),
                 ..Manifest::default()
             })));
@@ -122,6 +129,7 @@ const READING: u8 = 6;
 const WINDOWS: u8 = 7;
 const OBSOLETE: u8 = 8;
 const ACCOUNTS: u8 = 9;
+const NAMES: u8 = 10;
 
 fn push_some<T>(changes: &mut Vec<Change>, things: Vec<T>, change: impl Fn(Vec<T>) -> Change) {
     if !things.is_empty() {
@@ -194,6 +202,10 @@ impl Change {
                 put_varint(out, new.len() as u64);
                 new.iter().for_each(|window| window.encode(out));
                 WINDOWS
+            }
+            Change::Names(gone, new) => {
+                encode_names(gone, new, out);
+                NAMES
             }
             Change::Obsolete(files) => {
                 put_files(files, out);
@@ -301,6 +313,7 @@ impl Manifest {
             }
             OBSOLETE => self.obsolete = take_files(fields)?,
             ACCOUNTS => self.apply_accounts(fields)?,
+            NAMES => self.apply_names(fields)?,
             _ => return None,
         }
         Some(())
@@ -354,7 +367,7 @@ mod tests {
             ..Manifest::default()
         };
         for number in numbers {
-            match number % 6 {
+            match number % 7 {
                 0 => list.segments.push(entry(*number)),
                 1 => {
                     let archive = Archive {
@@ -371,9 +384,13 @@ mod tests {
                     let account = Account { application: format!("app {number}"), ..Account::default() };
                     list.ledger.accounts.insert(Incarnation([*number as u8; 16]), account);
                 }
+                5 => {
+                    let (name, first) = (numbered_name("names", *number), *number as u32);
+                    list.names.push(NamesEntry { name, epoch: number / 9, first, ..NamesEntry::default() });
+                }
                 4 => list.obsolete.push(format!("wal/{number:010}.wal")),
                 _ => {
-                    (list.wal_first, list.next_series) = (number / 2, *number);
+                    (list.wal_first, list.ids_from) = (number / 2, *number);
                     list.fixed = Some((*number, 5000)).filter(|_| number % 4 == 1);
                     list.ledger_file =
                         Some(LedgerFile { name: numbered_name("20261120", *number), bytes: 300 })
@@ -383,6 +400,7 @@ mod tests {
                 }
             }
         }
+        list.names.sort_by_key(NamesEntry::place);
         list.segments.sort_by_key(|entry| entry.order);
         list.archives.sort_by_key(|window| (window.step, window.from));
         list.tombstones.sort_by_key(|tombstone| tombstone.order);
@@ -425,9 +443,9 @@ mod tests {
 
     #[test]
     fn an_edit_costs_its_own_size() {
-        let many: Vec<u64> = (0..10_000).map(|number| number * 6).collect();
+        let many: Vec<u64> = (0..10_000).map(|number| number * 7).collect();
         let (before, mut after) = (list(&many), list(&many));
-        after.segments.push(entry(60_001));
+        after.segments.push(entry(70_001));
         after.segments.sort_by_key(|entry| entry.order);
         assert!(encoded(&Edit::between(&before, &after)).len() < 100);
         assert!(encoded(&Edit::between(&before, &before)).len() == 1);
@@ -456,7 +474,7 @@ mod tests {
 
     #[test]
     fn the_deletes_of_an_edit_can_be_had_by_themselves() {
-        let after = list(&[2, 8, 6, 3]);
+        let after = list(&[2, 9, 6, 3]);
         assert_eq!(deletes(&encoded(&Edit::between(&list(&[]), &after))), after.tombstones);
     }
 }

@@ -8,6 +8,7 @@ use crate::format::clock::Clock;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, words_and_number};
 use crate::format::manifest::{LedgerFile, Manifest};
+use crate::format::names::NamesEntry;
 use crate::format::tombstone::Tombstone;
 
 impl Manifest {
@@ -22,6 +23,8 @@ impl Manifest {
         put_varint(out, self.archives.len() as u64);
         self.archives.iter().for_each(|archive| archive.encode(out));
         self.encode_log(out);
+        put_varint(out, self.names.len() as u64);
+        self.names.iter().for_each(|entry| entry.encode(out));
         self.ledger.encode(out);
     }
 
@@ -39,6 +42,9 @@ impl Manifest {
             self.archives.push(Archive::decode(fields)?);
         }
         self.decode_log(fields)?;
+        for _ in 0..fields.count(6)? {
+            self.names.push(NamesEntry::decode(fields)?);
+        }
         self.ledger = Ledger::decode(fields)?;
         Some(())
     }
@@ -49,7 +55,7 @@ impl Manifest {
         let (file, bytes) = self.fixed.unwrap_or_default();
         put_varint(out, file);
         put_varint(out, bytes);
-        put_varint(out, self.next_series);
+        put_varint(out, self.ids_from);
         let file = self.ledger_file.as_ref();
         put_text(out, file.map_or("", |file| &file.name));
         put_varint(out, file.map_or(0, |file| file.bytes));
@@ -59,7 +65,7 @@ impl Manifest {
         self.wal_first = fields.varint()?;
         let fixed = (fields.varint()?, fields.varint()?);
         self.fixed = (fixed.0 > 0).then_some(fixed);
-        self.next_series = fields.varint()?;
+        self.ids_from = fields.varint()?;
         let (name, bytes) = (fields.text()?, fields.varint()?);
         self.ledger_file = match name {
             "" => None,

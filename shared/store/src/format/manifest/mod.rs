@@ -4,11 +4,13 @@
 
 pub(crate) mod edit;
 pub(crate) mod form;
+pub(crate) mod names;
 
 use crate::format::archive::Archive;
 use crate::format::clock::Clock;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, StoreId};
+use crate::format::names::NamesEntry;
 use crate::format::tombstone::Tombstone;
 
 /// The file of finished rings.
@@ -34,8 +36,10 @@ pub(crate) struct Manifest {
     /// The length of the last WAL file, where no file could be made behind it whose header says it: its id, and how
     /// many of its bytes count.
     pub(crate) fixed: Option<(u64, u64)>,
-    /// The next id of a series; no id is ever used again.
-    pub(crate) next_series: u64,
+    /// Id epochs below this are spent: a writer that is in one begins another with its next file.
+    pub(crate) ids_from: u64,
+    /// Names files, by epoch, then number.
+    pub(crate) names: Vec<NamesEntry>,
     /// Live segments in the order of their commits.
     pub(crate) segments: Vec<SegmentEntry>,
     /// Files that the next commit unlinks, as paths below the store.
@@ -63,6 +67,7 @@ impl Manifest {
         (self.store, self.lineage, self.generation) == (other.store, other.lineage, other.generation)
             && self.log() == other.log()
             && self.segments == other.segments
+            && self.names == other.names
             && self.obsolete == other.obsolete
             && self.clock == other.clock
             && self.archives == other.archives
@@ -71,8 +76,14 @@ impl Manifest {
             && self.ledger.accounts == other.ledger.accounts
     }
 
+    /// Puts segments and names files in their order.
+    pub(crate) fn sort(&mut self) {
+        self.segments.sort_by_key(|segment| segment.order);
+        self.names.sort_by_key(NamesEntry::place);
+    }
+
     fn log(&self) -> Log<'_> {
-        (self.wal_first, self.fixed, self.next_series, self.ledger_file.as_ref())
+        (self.wal_first, self.fixed, self.ids_from, self.ledger_file.as_ref())
     }
 
     /// The listing of every segment file that counts: those with dots, then those of archives.

@@ -44,6 +44,29 @@ pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
     counts
 }
 
+/// The ids of series that frames use and that `names` has no meaning for: ascending, each once.
+///
+/// - `counters_alone`: leave out those of dots
+pub(crate) fn unknown_ids(frames: &[Frame<'_>], names: &Names, counters_alone: bool) -> Vec<u32> {
+    let mut unknown = Vec::new();
+    let mut add = |id: u32| {
+        if names.series.get(id).is_none() {
+            unknown.push(id);
+        }
+    };
+    for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Dots) {
+        let mut fields = Fields(frame.payload);
+        let Some(records) = RecordsFrame::decode(&mut fields) else { continue };
+        records.counters.iter().for_each(|(_, id, _)| add(*id));
+        if !counters_alone && let Some(dots) = DotGroups::decode(fields) {
+            dots.each().for_each(|(id, ..)| add(id));
+        }
+    }
+    unknown.sort_unstable();
+    unknown.dedup();
+    unknown
+}
+
 /// Adds to `names` what a frame declares, if it is a names frame.
 fn declare_frame(frame: &Frame<'_>, names: &mut Names) {
     if frame.kind == FrameKind::Names {

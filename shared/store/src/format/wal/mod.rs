@@ -11,7 +11,7 @@ pub(crate) mod payload;
 pub(crate) use crate::format::log::frame::push_raw;
 pub(crate) use crate::format::log::frame::{Frame, Item, Items};
 pub(crate) use crate::format::log::header::HEADER_BYTES;
-pub(crate) use fold::{Applied, apply, count_by_id, count_dots, frames, open_account};
+pub(crate) use fold::{Applied, apply, count_by_id, count_dots, frames, open_account, unknown_ids};
 pub(crate) use groups::{DotGroups, Grouping};
 pub(crate) use names::{ById, Declared, Names};
 pub(crate) use payload::FinishFrame;

@@ -1,10 +1,10 @@
 //! The payloads of frames in a WAL file: names, records, finish.
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint, zigzag};
 
-use crate::format::bytes::{Fields, put_owner, put_text};
+use crate::format::bytes::{Fields, put_owner, put_shared, put_text};
 use crate::format::ledger::{LaneRecords, Lost, Refused};
-use crate::format::shapes::{put_shape, take_shape};
+use crate::format::shapes::{Shapes, put_shape, take_shape};
 use crate::format::wal::names::{Declared, Names};
 
 pub(crate) fn encode_names<'a>(
@@ -13,10 +13,17 @@ pub(crate) fn encode_names<'a>(
     out: &mut Vec<u8>,
 ) {
     put_varint(out, series.len() as u64);
+    let (mut id_before, mut name_before, mut shapes) = (0, "", Shapes::default());
     for (id, name, shape) in series {
-        put_varint(out, id as u64);
-        put_text(out, name.as_str());
-        put_shape(out, shape);
+        put_varint(out, zigzag(i64::from(id) - i64::from(id_before)));
+        put_shared(out, name_before.as_bytes(), name.as_str().as_bytes());
+        let known = shapes.as_slice().len();
+        let number = shapes.number(shape) as usize;
+        put_varint(out, number as u64);
+        if number == known {
+            put_shape(out, shape);
+        }
+        (id_before, name_before) = (id, name.as_str());
     }
     put_varint(out, incarnations.len() as u64);
     for (id, declared) in incarnations {
@@ -31,11 +38,15 @@ pub(crate) fn encode_names<'a>(
 /// Adds what a names frame declares. `None` where a field makes no sense; declarations before it are kept.
 pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
     let mut fields = Fields(payload);
-    for _ in 0..fields.count(5)? {
-        let id = fields.number()?;
-        let name = SeriesName::new(fields.text()?).ok()?;
-        let shape = names.shapes.intern(take_shape(&mut fields)?);
-        names.series.put(id, (name, shape));
+    let (mut id, mut name, mut shapes) = (0, Vec::new(), Vec::new());
+    for _ in 0..fields.count(4)? {
+        id = u32::try_from(i64::from(id).checked_add(fields.signed()?)?).ok()?;
+        fields.shared(&mut name)?;
+        let number = fields.number::<usize>()?;
+        if number == shapes.len() {
+            shapes.push(take_shape(&mut fields)?);
+        }
+        names.declare(id, SeriesName::from_bytes(&name).ok()?, shapes.get(number)?.clone());
     }
     for _ in 0..fields.count(20)? {
         let id = fields.number()?;
@@ -48,8 +59,8 @@ pub(crate) fn decode_names(payload: &[u8], names: &mut Names) -> Option<()> {
     fields.0.is_empty().then_some(())
 }
 
-/// The part of a dots frame before the dots: records of lanes, refusal totals, last totals of counters. Incarnations
-/// and series are ids of the file.
+/// The part of a dots frame before the dots: records of lanes, refusal totals, last totals of counters. Incarnations are ids
+/// of the file, series ids of its epoch.
 #[derive(Debug, Default)]
 pub(crate) struct RecordsFrame {
     pub(crate) lanes: Vec<(u32, LaneRecords)>,
@@ -214,21 +225,33 @@ mod tests {
 
     #[test]
     fn series_are_declared_with_their_shapes() {
-        let names = [SeriesName::new("a.b").unwrap(), SeriesName::new("c;d=e").unwrap()];
+        let names = ["a.bé", "a.bè;d=e", "a.b"].map(|name| SeriesName::new(name).unwrap());
         let format = dotter_dot::Format::new("suF").unwrap();
         let shapes = [Shape::number(), Shape::new(format, "ms", &["path", "code", "took"]).unwrap()];
-        let series: Vec<_> = (4..)
-            .zip(names.iter().zip(&shapes))
-            .map(|(id, (name, shape))| (id, name, shape))
-            .take(2)
-            .collect();
+        let of = |id, index: usize| (id, &names[index % 3], &shapes[index % 2]);
+        let series = [of(4, 0), of(5, 1), of(u32::MAX, 2), of(0, 3), of(6, 0)];
         let mut out = Vec::new();
-        encode_names(series.clone().into_iter(), [].into_iter(), &mut out);
+        encode_names(series.into_iter(), [].into_iter(), &mut out);
         let mut found = Names::default();
         decode_names(&out, &mut found).unwrap();
         for (id, name, shape) in series {
             assert_eq!(found.series.get(id), Some(&(name.clone(), shape.clone())));
         }
+        for cut in 0..out.len() {
+            assert!(decode_names(&out[..cut], &mut Names::default()).is_none(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn names_alike_take_few_bytes() {
+        let name =
+            |id: u32| SeriesName::new(&format!("host.rack-17.machine-{id:06}.cpu.user.percent")).unwrap();
+        let names: Vec<SeriesName> = (0..1000).map(name).collect();
+        let mut out = Vec::new();
+        let shape = Shape::number();
+        let series = (0..1000).map(|id| (id + 70_000, &names[id as usize], &shape));
+        encode_names(series.collect::<Vec<_>>().into_iter(), [].into_iter(), &mut out);
+        assert!(out.len() < 1000 * 26, "{} bytes", out.len());
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! Making names files: the ids that sealed WAL files declare, and the merging of small names files of one epoch.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+use dotter_dot::{SeriesName, Shape};
+
+use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
+use crate::disk::names::NamesFile;
+use crate::error::Error;
+use crate::format::listing::words_and_number;
+use crate::format::manifest::Manifest;
+use crate::format::names::{Encoder, NamesEntry, TAIL_BYTES, Tail};
+use crate::format::wal::Names;
+
+/// Names are collected to about this size before they are written.
+const WRITE_BYTES: usize = 256 << 10;
+/// So many names files of one epoch are never merged.
+const FILES_FEW: usize = 8;
+
+/// A names file that is synced except for its tail, and that no list names yet.
+pub(crate) struct UnlistedNames {
+    new: NewFile,
+    written: u64,
+    /// The tail, but for the number and the store.
+    tail: Tail,
+}
+
+/// A names file that the edit in hand lists; its file is locked as long as this value lives.
+///
+/// Keep it until the edit is committed: a file that is neither listed nor locked is litter.
+#[must_use]
+pub(crate) struct PlacedNames {
+    pub(crate) entry: NamesEntry,
+    _file: NewFile,
+}
+
+/// Writes names to a new file.
+struct NamesWriter<'a> {
+    layout: &'a Layout,
+    new: NewFile,
+    written: u64,
+    encoder: Encoder,
+}
+
+impl NamesWriter<'_> {
+    fn new(layout: &Layout, epoch: u64) -> Result<NamesWriter<'_>, Error> {
+        let new = layout.make(Folder::Seg, &format!("names-{epoch}"))?;
+        Ok(NamesWriter { layout, new, written: 0, encoder: Encoder::new() })
+    }
+
+    fn push(&mut self, id: u32, name: &SeriesName, shape: &Shape) -> Result<(), Error> {
+        self.encoder.push(id, name, shape);
+        if self.encoder.out.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let NamesWriter { layout, new, written, encoder } = self;
+        new.check_length(*written)
+            .and_then(|()| layout.disk.write(&new.file, &new.path, &encoder.out, *written))
+            .map_err(Error::io("write", &new.path))?;
+        *written += encoder.out.len() as u64;
+        encoder.out.clear();
+        Ok(())
+    }
+
+    /// Writes the index, and syncs everything except the tail.
+    fn finish(mut self, epoch: u64) -> Result<UnlistedNames, Error> {
+        let (index, count, first, last) = self.encoder.finish();
+        let index_at = self.written + self.encoder.out.len() as u64;
+        let start = self.encoder.out.len();
+        index.encode(&mut self.encoder.out);
+        let checksum = crc32c::crc32c(&self.encoder.out[start..]);
+        self.flush()?;
+        let NamesWriter { layout, new, written, .. } = self;
+        // Nearly all bytes are synced before MANIFEST.lock is taken.
+        layout.disk.sync_data(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
+        let bytes = written + TAIL_BYTES as u64;
+        let tail = Tail { epoch, index_at, count, first, last, checksum, bytes, ..Tail::default() };
+        Ok(UnlistedNames { new, written, tail })
+    }
+}
+
+/// Makes a names file of the ids in `names` that WAL files declared; `None` where there are none.
+pub(crate) fn of_declared(layout: &Layout, names: &Names) -> Result<Option<UnlistedNames>, Error> {
+    let mut ids = names.declared.clone();
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    ids.sort_unstable();
+    let mut writer = NamesWriter::new(layout, names.epoch())?;
+    for id in ids {
+        let (name, shape) = names.series.get(id).expect("what was declared has a meaning");
+        writer.push(id, name, shape)?;
+    }
+    writer.finish(names.epoch()).map(Some)
+}
+
+/// Makes one names file of those of an epoch that are small, where there are more than a few; returns it with the numbers
+/// of those that it replaces.
+///
+/// The smallest are merged, each of which is no larger than those before it together: so whenever a name is written
+/// again, the file that it is in has grown to twice its size.
+///
+/// - `more`: how many names files of the epoch the caller adds
+///
+/// # Errors
+///
+/// [`Error::Damaged`], and of kind `NotFound`, where one of them is damaged or missing; the system's.
+pub(crate) fn merged(
+    layout: &Layout,
+    list: &Manifest,
+    epoch: u64,
+    more: usize,
+) -> Result<Option<(UnlistedNames, Vec<u64>)>, Error> {
+    let mut listed: Vec<&NamesEntry> = list.names.iter().filter(|entry| entry.epoch == epoch).collect();
+    if listed.len() + more <= FILES_FEW {
+        return Ok(None);
+    }
+    listed.sort_by_key(|entry| entry.bytes);
+    let small = &listed[..small(&listed.iter().map(|entry| entry.bytes).collect::<Vec<_>>())];
+    let mut streams = Vec::with_capacity(small.len());
+    for entry in small {
+        let file = NamesFile::open(&layout.segment(&entry.name), entry, list.store)?;
+        streams.push(Stream { file, block: 0, names: Vec::new().into_iter(), next: None });
+    }
+    if streams.len() < 2 {
+        return Ok(None);
+    }
+    let mut writer = NamesWriter::new(layout, epoch)?;
+    let mut bytes = Vec::new();
+    let mut last = None;
+    loop {
+        for stream in &mut streams {
+            stream.fill(&mut bytes)?;
+        }
+        let least = streams.iter_mut().filter(|stream| stream.next.is_some());
+        let Some(least) = least.min_by_key(|stream| stream.next.as_ref().map(|(id, ..)| *id)) else { break };
+        let (id, name, shape) = least.next.take().expect("it was just seen");
+        // A rebuilt list may name a file beside those that it was made from.
+        if last != Some(id) {
+            writer.push(id, &name, &shape)?;
+        }
+        last = Some(id);
+    }
+    let numbers = small.iter().map(|entry| entry.number()).collect();
+    Ok(Some((writer.finish(epoch)?, numbers)))
+}
+
+/// How many files are merged, of files of these sizes in ascending order: as long as a file is no larger than those
+/// before it together.
+fn small(sizes: &[u64]) -> usize {
+    let mut sum = 0;
+    let mut count = 0;
+    for (index, bytes) in sizes.iter().enumerate() {
+        if index > 0 && *bytes <= sum {
+            count = index + 1;
+        }
+        sum += bytes;
+    }
+    count
+}
+
+/// A names file that is read from its first id to its last.
+struct Stream {
+    file: NamesFile,
+    /// The next block.
+    block: usize,
+    names: std::vec::IntoIter<(u32, SeriesName, Shape)>,
+    next: Option<(u32, SeriesName, Shape)>,
+}
+
+impl Stream {
+    /// Makes `next` the next one; it stays `None` at the end.
+    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        while self.next.is_none() {
+            self.next = self.names.next();
+            if self.next.is_some() {
+                break;
+            }
+            let Some(block) = self.file.blocks().get(self.block).copied() else { break };
+            let mut names = Vec::new();
+            let each = |id, name, shape: &Shape| {
+                names.push((id, name, shape.clone()));
+                true
+            };
+            self.file.block(block, bytes, each, |_| true)?;
+            self.block += 1;
+            self.names = names.into_iter();
+        }
+        Ok(())
+    }
+}
+
+impl UnlistedNames {
+    /// Writes the tail and syncs the file. The caller lists it, under MANIFEST.lock, and syncs the folder.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and one of kind `InvalidData` where another process has changed the file while it was made.
+    pub(crate) fn place(self, layout: &Layout, manifest: &Manifest) -> Result<PlacedNames, Error> {
+        let UnlistedNames { mut new, written, tail } = self;
+        let disk = &layout.disk;
+        for _ in 0..TRIES_MAX {
+            new.check_length(written).map_err(Error::io("write", &new.path))?;
+            let tail = Tail { store: manifest.store, number: new.number, ..tail };
+            disk.write(&new.file, &new.path, &tail.encode(), written)
+                .map_err(Error::io("write", &new.path))?;
+            new.file
+                .set_permissions(Permissions::from_mode(0o400))
+                .map_err(Error::io("set the mode of", &new.path))?;
+            disk.sync_all(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
+            if new.is_there() {
+                layout.sync_dir(&layout.dir.join(Folder::Seg.name()))?;
+                // Where the commit fails, it may not be known whether the list names the file.
+                new.keep();
+                return Ok(PlacedNames { entry: tail.entry(new.name()), _file: new });
+            }
+            new = again(layout, &new, written)?;
+        }
+        Err(new.lost())
+    }
+}
+
+/// Copies the first bytes of a file under another number, because its name was removed or means another file now.
+fn again(layout: &Layout, from: &NewFile, bytes: u64) -> Result<NewFile, Error> {
+    let words = words_and_number(from.name()).expect("it was made under such a name").0;
+    let new = layout.make(Folder::Seg, words)?;
+    let mut buffer = vec![0; WRITE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let part = &mut buffer[..(bytes - at).min(WRITE_BYTES as u64) as usize];
+        from.file.read_exact_at(part, at).map_err(Error::io("read", &from.path))?;
+        layout.disk.write(&new.file, &new.path, part, at).map_err(Error::io("write", &new.path))?;
+        at += part.len() as u64;
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_a_name_is_written_again_its_file_has_doubled() {
+        for (sizes, expected) in [
+            (&[][..], 0),
+            (&[5], 0),
+            (&[5, 5], 2),
+            (&[1, 2, 4, 8, 16, 32, 64, 128, 256], 0),
+            (&[1, 1, 4, 4, 90], 4),
+            (&[1, 1, 2, 4, 90, 98], 6),
+            (&[1; 9], 9),
+        ] {
+            assert_eq!(small(sizes), expected, "{sizes:?}");
+        }
+        // A thousand seals that each add a file of size 1: no name is written more often than its file doubles, and few
+        // files stay.
+        let mut files: Vec<(u64, u32)> = Vec::new();
+        for _ in 0..1000 {
+            files.push((1, 0));
+            if files.len() > FILES_FEW {
+                files.sort();
+                let sizes: Vec<u64> = files.iter().map(|(bytes, _)| *bytes).collect();
+                let gone: Vec<_> = files.drain(..small(&sizes)).collect();
+                if let Some(writes) = gone.iter().map(|(_, writes)| *writes).max() {
+                    files.push((gone.iter().map(|(bytes, _)| bytes).sum(), writes + 1));
+                }
+            }
+            assert!(files.len() <= FILES_FEW + 10, "{files:?}");
+            assert!(files.iter().all(|(bytes, writes)| 1 << writes <= *bytes), "{files:?}");
+        }
+    }
+}
