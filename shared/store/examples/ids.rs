@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dotter_dot::{Dots, SeriesKey, SeriesName, Shape, Timestamp};
 use dotter_store::disk::{self, Disk, System};
@@ -70,7 +70,7 @@ fn fill(dir: &Path, series: usize, rounds: usize) -> Result<(), Box<dyn Error>> 
             while !ended.load(Relaxed) {
                 if seal(dir, &|| false)? == 0 {
                     tidy(dir, &Machine::now()?)?;
-                    std::thread::yield_now();
+                    std::thread::sleep(Duration::from_millis(10));
                 }
             }
             Ok(())

@@ -149,12 +149,17 @@ fn write(dir: &Path) {
     }
     dotter_store::seal_all(dir, &|| false).unwrap();
     dotter_store::tidy(dir, &machine(at(50))).unwrap();
+    // The file with the name of the counter is sealed, the one behind it lives and uses the name's id: so there is a
+    // names file.
+    let mut writer = Writer::open_with(dir, 1).unwrap();
+    count(&mut writer, 20);
+    writer.sync().unwrap();
+    dotter_store::seal_all(dir, &|| false).unwrap();
     // Of two of them the live log tells once more, so only the third is told apart no more a month later.
-    let mut writer = Writer::open(dir).unwrap();
     for ring in [over(7), over(8)] {
         writer.finish(&ring, &[], at(100)).unwrap();
     }
-    count(&mut writer, 20);
+    count(&mut writer, 21);
     writer.sync().unwrap();
     drop(writer);
     let month = Duration::from_secs(30 * 24 * 3600);
@@ -300,6 +305,9 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!(load[41].value.to_bits(), (-0.0_f64).to_bits());
     let calls = snapshot.read("app.calls;instance=worker-3", TimeRange::new(at(30), at(33))).unwrap();
     assert_eq!(calls.iter().map(|dot| dot.value).collect::<Vec<_>>(), [100.0, 121.0, 144.0]);
+    let calls = snapshot.read("app.calls;instance=worker-3", TimeRange::new(at(520), at(522))).unwrap();
+    assert_eq!(calls.iter().map(|dot| dot.value).collect::<Vec<_>>(), [20.0, 21.0]);
+    assert_eq!(snapshot.stat().names_files, 1);
     assert_eq!(snapshot.shape("app.calls;instance=worker-3").unwrap(), Some(counter()));
     let account = snapshot.ledger().account(Incarnation([7; 16])).unwrap();
     assert_eq!(
@@ -315,9 +323,9 @@ fn the_files_kept_read_as_what_was_committed() {
     let over = snapshot.ledger().account(Incarnation([8; 16])).unwrap();
     assert_eq!((over.refused(), over.finished, over.owner), (4, Some(at(5)), Some(0)));
     let open = snapshot.ledger().account(OPEN).unwrap();
-    assert_eq!((open.published(), open.stored(), open.elsewhere(), open.owner), (18, 3, 15, Some(33)));
+    assert_eq!((open.published(), open.stored(), open.elsewhere(), open.owner), (24, 4, 20, Some(33)));
     let totals: Vec<_> = open.counters.iter().collect();
-    assert_eq!(totals, [(&name("app.calls;instance=worker-3"), &counter(), 20.0_f64.to_bits())]);
+    assert_eq!(totals, [(&name("app.calls;instance=worker-3"), &counter(), 21.0_f64.to_bits())]);
     assert!(snapshot.ledger().account(Incarnation([9; 16])).is_none());
     let sums: Vec<_> = snapshot.ledger().applications().collect();
     assert_eq!((sums.len(), sums[0].0, sums[0].1.rings, sums[0].1.refused()), (1, "over", 1, 4));

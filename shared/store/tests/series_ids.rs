@@ -238,6 +238,41 @@ fn a_damaged_names_file_costs_dots_until_a_seal_sees_it_and_they_are_counted() {
     }
 }
 
+/// P16.
+#[test]
+fn a_flipped_bit_of_a_names_file_never_gives_a_name_the_dots_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open_with(dir.path(), SMALL).unwrap();
+    commit(&mut writer, 0..40, 1);
+    seal(dir.path());
+    commit(&mut writer, 0..40, 2);
+    drop(writer);
+    let names = names_files(dir.path()).remove(0);
+    let bytes = fs::read(&names).unwrap();
+    for at in (0..bytes.len()).step_by(3) {
+        let harmed = tempfile::tempdir().unwrap();
+        copy(dir.path(), harmed.path());
+        let path = harmed.path().join(names.strip_prefix(dir.path()).unwrap());
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        // Values tell whose they are.
+        let count = || {
+            let reader = Reader::open(harmed.path()).unwrap();
+            (0..40).map(|number| times(&reader, number).len()).sum::<usize>()
+        };
+        let found = count();
+        // The 16 bytes before the first block, and zeros in the tail, say nothing.
+        assert!(found == 40 || found == 80, "byte {at}: {found} dots");
+        disk::on(Arc::new(Quick), || drop(Writer::open(harmed.path()).unwrap()));
+        disk::on(Arc::new(Quick), || seal(harmed.path()));
+        assert_eq!(count(), found, "byte {at}");
+        let gone = Reader::open(harmed.path()).unwrap().snapshot().ledger().totals.damaged;
+        assert_eq!(gone, 80 - found as u64, "byte {at}");
+    }
+}
+
 #[test]
 fn a_damaged_header_costs_no_name() {
     let dir = tempfile::tempdir().unwrap();
