@@ -150,7 +150,7 @@ fn names_of_an_epoch_that_is_over_are_kept_no_longer() {
     let _writer = Writer::open_with(dir.path(), SMALL).unwrap();
     seal(dir.path());
     tidy_up(dir.path());
-    assert_eq!(names_files(dir.path()), [PathBuf::new(); 0]);
+    assert!(names_files(dir.path()).is_empty());
     assert_eq!(times(&Reader::open(dir.path()).unwrap(), 7), [1, 2, 3, 4]);
 }
 

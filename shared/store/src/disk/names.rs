@@ -1,6 +1,7 @@
 //! Reading names files: what ids mean that no live WAL file declares.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -94,7 +95,10 @@ impl NamesFile {
         &self.index.blocks
     }
 
-    /// Calls `each` with every id of a block in ascending order, until that returns `false`.
+    /// Calls `each` with the ids of a block in ascending order, until that returns `false`.
+    ///
+    /// - `bytes`: memory that is reused
+    /// - `is_wanted`: whether `each` is to be told an id
     ///
     /// # Errors
     ///
@@ -249,15 +253,15 @@ impl NamesFiles {
         store: StoreId,
         is_current: &impl Fn() -> bool,
     ) -> Result<Option<&NamesFile>, Error> {
-        let number = entry.number();
-        if !self.open.contains_key(&number) {
-            let file = match NamesFile::open(&layout.segment(&entry.name), entry, store) {
-                Err(Error::Damaged { .. }) => None,
-                Err(error) if error.is_not_found() && is_current() => None,
-                other => Some(other?),
-            };
-            self.open.insert(number, file);
-        }
-        Ok(self.open[&number].as_ref())
+        let place = match self.open.entry(entry.number()) {
+            Entry::Occupied(place) => return Ok(place.into_mut().as_ref()),
+            Entry::Vacant(place) => place,
+        };
+        let file = match NamesFile::open(&layout.segment(&entry.name), entry, store) {
+            Err(Error::Damaged { .. }) => None,
+            Err(error) if error.is_not_found() && is_current() => None,
+            other => Some(other?),
+        };
+        Ok(place.insert(file).as_ref())
     }
 }
