@@ -1,8 +1,8 @@
 //! Backup: a copy of a store that is a store by itself, made while the writer goes on.
 //!
-//! Always true of a finished copy: it has every commit up to one moment and none after it. Segments and names files are hard links
-//! wherever the file system allows it. The log is copied up to what counted at that moment. MANIFEST is written last,
-//! so that an unfinished copy is no store.
+//! Always true of a finished copy: it has every commit up to one moment and none after it. Segments and names files are
+//! hard links wherever the file system allows it. The log is copied up to what counted at that moment. MANIFEST is
+//! written last, so that an unfinished copy is no store.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
