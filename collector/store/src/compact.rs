@@ -34,9 +34,10 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     close_log(dir)?;
     if options.major {
         dotter_store::seal_all(dir, &cancel)?;
-        let retention = grow_old(dir, &cancel)?;
+        let (retention, removed) = grow_old(dir, &cancel)?;
         let Compacted { before, after, replaced, deleted, expired, damaged } =
             retention.compact_major(dir, &cancel, &progress)?;
+        let expired = expired + removed;
         drop(line);
         eprintln!(
             "{before} segments became {after}: {replaced} dots replaced, {deleted} deleted, {expired} expired, \
@@ -54,16 +55,18 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
 }
 
 /// Runs retention passes until all windows of archives are computed. Where the rules were not announced before, it
-/// prints what they would remove, and removes nothing.
-fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
+/// prints what they would remove, and removes nothing. Returns how many dots they removed, too.
+fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<(Retention, u64), Error> {
     for rule in Rules::read(dir).skipped() {
         eprintln!(
             "retention rules: {rule}; skipped: nothing is removed of series that it means, or may mean"
         );
     }
     let mut retention = Retention::default();
+    let mut removed = 0;
     loop {
         let retained = retention.pass(dir, &Machine::now()?, cancel)?;
+        removed += if retained.only_reported { 0 } else { retained.dots };
         if retained.only_reported && retained.dots + retained.archives_gone + retained.archives_thinned > 0 {
             eprintln!(
                 "{} dots, {} archive windows and parts of {} are older than they are kept, by rules that no look has \
@@ -73,7 +76,7 @@ fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<Retention, Error> {
         }
         // A second pass in the same run would find the rules announced before a person has read what they remove.
         if retained.only_reported || retained.archives_made == 0 {
-            return Ok(retention);
+            return Ok((retention, removed));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use dotter_store::{Reader, Stat};
+use dotter_store::{Placed, Reader, Stat};
 use serde_json::json;
 
 use crate::error::Error;
@@ -36,6 +36,10 @@ fn print(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
             per_dot(level.bytes, level.dots)
         )?;
     }
+    for placed in &stat.places {
+        let Placed { place, segments, bytes, dots } = placed;
+        writeln!(out, "  {place}: {segments}, {bytes} bytes, {dots} dots")?;
+    }
     writeln!(out, "WAL files       {}, {} bytes, {} dots", stat.wal_files, stat.wal_bytes, stat.wal_dots)?;
     if stat.names_files > 0 {
         writeln!(out, "names files     {}, {} bytes", stat.names_files, stat.names_bytes)?;
@@ -57,6 +61,14 @@ fn print_json(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
             "level": level.level, "segments": level.segments, "bytes": level.bytes, "dots": level.dots,
         })
     };
+    let placed = |placed: &Placed| {
+        let Placed { place, segments, bytes, dots } = placed;
+        json!({
+            "step_ns": place.tier.step.as_nanos() as u64, "keep_ns": place.tier.keep.as_nanos() as u64,
+            "window_from_ns": place.window.from.nanos(), "window_width_ns": place.window.width.as_nanos() as u64,
+            "late": place.is_late, "segments": segments, "bytes": bytes, "dots": dots,
+        })
+    };
     let object = json!({
         "series": stat.series,
         "dots": stat.dots,
@@ -64,6 +76,7 @@ fn print_json(stat: &Stat, out: &mut impl Write) -> std::io::Result<()> {
         "segment_bytes": stat.segment_bytes,
         "segment_dots": stat.segment_dots,
         "levels": stat.levels.iter().map(level).collect::<Vec<_>>(),
+        "places": stat.places.iter().map(placed).collect::<Vec<_>>(),
         "wal_files": stat.wal_files,
         "wal_bytes": stat.wal_bytes,
         "wal_dots": stat.wal_dots,

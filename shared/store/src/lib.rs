@@ -32,6 +32,7 @@ pub use format::ledger::{
 };
 pub use format::listing::StoreId;
 pub use format::pattern::Pattern;
+pub use format::place::{Place, Tier, Window};
 pub use format::rollup::Rollup;
 pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule};
 pub use format::summary::Summary;
@@ -42,7 +43,7 @@ pub use read::filter::{
 pub use read::reader::{LossNews, News, Reader};
 pub use read::scan::{Row, Scan};
 pub use read::snapshot::{Chunk, Dot, Snapshot};
-pub use read::stat::{Level, Stat};
+pub use read::stat::{Level, Placed, Stat};
 pub use read::verify::{Damage, Verified, verify, verify_with};
 pub use write::add::{Added, Addition, Sorted, add};
 pub use write::backup::{BackedUp, backup};

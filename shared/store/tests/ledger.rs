@@ -483,16 +483,16 @@ fn a_copy_has_the_rings_that_are_over() {
 #[test]
 fn what_a_swap_replaced_waits_for_the_next_no_longer_than_that() {
     let dir = tempfile::tempdir().unwrap();
-    for n in 0..20 {
+    for n in 0..16 {
         let row = (SeriesName::new("a").unwrap(), Timestamp::from_nanos(n), 1.0);
         dotter_store::add(dir.path(), vec![row]).unwrap();
     }
     dotter_store::compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
     let segments = || fs::read_dir(dir.path().join("seg")).unwrap().count();
-    assert_eq!(segments(), 21);
+    assert_eq!(segments(), 17);
     assert!(tidy(dir.path(), start()).unwrap());
     assert_eq!(segments(), 1);
     assert!(!tidy(dir.path(), start()).unwrap());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
-    assert_eq!(snapshot.read("a", TimeRange::ALL).unwrap().len(), 20);
+    assert_eq!(snapshot.read("a", TimeRange::ALL).unwrap().len(), 16);
 }

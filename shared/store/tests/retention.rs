@@ -460,24 +460,30 @@ fn merges_leave_out_what_is_too_old_only_when_a_pass_was_allowed_to_remove_it() 
     let mut retention = Retention::default();
     assert!(pass(&mut retention, 6 * HOUR).only_reported);
     assert_eq!(major(&retention), 0, "it was only announced");
-    assert_eq!(pass(&mut retention, 7 * HOUR).dots, 0, "less than half of the segment is too old");
-    // Late dots that no archive has yet keep what they are merged with.
+    assert_eq!(pass(&mut retention, 7 * HOUR).dots, 239);
+    // Late dots that no archive has yet stay.
     fill(dir.path(), "short.late", 1..2);
     fill(dir.path(), "short.late", 5..6);
     assert_eq!(major(&retention), 0);
     assert_eq!(open(dir.path()).read("short.late", TimeRange::ALL).unwrap().len(), 120);
-    pass(&mut retention, 7 * HOUR + 60);
+    assert_eq!(pass(&mut retention, 7 * HOUR + 60).dots, 60);
+    fill(dir.path(), "short.few", 3..6);
     // Rules that have changed since are not those that were announced.
     rules(dir.path(), "[[rule]]\npattern = \"%\"\nkeep = \"raw:1y\"\n");
     assert_eq!(major(&retention), 0);
     rules(dir.path(), "[[rule]]\npattern = \"short%\"\nkeep = \"raw:2h, 1m:1y\"\n");
     pass(&mut retention, 7 * HOUR + 120);
     assert_eq!(major(&retention), 0);
-    pass(&mut retention, 7 * HOUR + 180);
-    assert_eq!(major(&retention), 239 + 60);
-    assert_eq!(open(dir.path()).ledger().totals.expired, 299);
+    assert_eq!(pass(&mut retention, 7 * HOUR + 180).dots, 59);
+    // A minority of a file is too old: it waits for a merge.
+    fill_tens(dir.path(), "short.more", 3 * HOUR..6 * HOUR);
+    assert_eq!(pass(&mut retention, 7 * HOUR + 240).dots, 0);
+    assert_eq!(major(&retention), 59 * 6);
+    assert_eq!(open(dir.path()).ledger().totals.expired, 239 + 60 + 59 + 59 * 6);
+    assert_eq!(counted(dir.path(), "short.more", range(0, 6 * HOUR)), 3 * 360);
     assert_eq!(counted(dir.path(), "short", range(0, 6 * HOUR)), 360);
     assert_eq!(counted(dir.path(), "short.late", range(0, 6 * HOUR)), 120);
+    assert_eq!(counted(dir.path(), "short.few", range(0, 6 * HOUR)), 180);
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod layout;
 pub(crate) mod map;
 
+pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod spill;
 

@@ -1,13 +1,15 @@
-//! Reading the end of a segment file: meta, top index and tail.
+//! Looking at a segment file: meta, top index and tail, which are at its end, and how old it is.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use dotter_dot::Shape;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
+use crate::disk::layout::Layout;
 use crate::error::Error;
 use crate::format::segment::keys::Top;
 use crate::format::segment::tail::{TAIL_BYTES, Tail};
@@ -47,4 +49,12 @@ pub(crate) fn open(path: &Path) -> Result<File, Error> {
         .custom_flags(O_NOFOLLOW | O_CLOEXEC)
         .open(path)
         .map_err(Error::io("open segment", path))
+}
+
+impl Layout {
+    /// How long ago a segment was made, by the time its file was changed last; zero where that cannot be told.
+    pub(crate) fn segment_age(&self, name: &str) -> Duration {
+        let modified = self.segment(name).symlink_metadata().and_then(|meta| meta.modified());
+        modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default()
+    }
 }

@@ -3,6 +3,7 @@
 use dotter_dot::{Timestamp, put_varint};
 
 use crate::format::bytes::{Fields, put_text};
+use crate::format::place::Place;
 
 /// The id of a store: 16 random bytes, shown as 32 hex digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +53,8 @@ pub(crate) struct SegmentEntry {
     pub(crate) top_bytes: u64,
     /// CRC-32C of all its bytes before the tail.
     pub(crate) checksum: u32,
+    /// The tier and the window that its dots lie in; `None` on level 0, which mixes everything.
+    pub(crate) place: Option<Place>,
 }
 
 /// How many hex digits the number has that a file's name ends in.
@@ -104,6 +107,7 @@ impl SegmentEntry {
         out.extend_from_slice(&self.checksum.to_le_bytes());
         put_text(out, &self.names.0);
         put_text(out, &self.names.1);
+        Place::encode(self.place.as_ref(), out);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
@@ -121,6 +125,7 @@ impl SegmentEntry {
             top_bytes: fields.varint()?,
             checksum: u32::from_le_bytes(fields.array()?),
             names: (fields.text()?.to_owned(), fields.text()?.to_owned()),
+            place: Place::decode(fields)?,
         })
     }
 }
@@ -128,6 +133,7 @@ impl SegmentEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::place::Tier;
 
     #[test]
     fn a_name_ends_in_its_number_and_no_other_is_ours() {
@@ -162,6 +168,11 @@ mod tests {
             names: ("a".to_owned(), "z;tag=é".to_owned()),
             top_bytes: 300,
             checksum: 0xfedc_ba98,
+            place: Some(Place {
+                rules: 5,
+                window: Tier::default().window(Timestamp::MAX),
+                ..Place::default()
+            }),
             ..SegmentEntry::default()
         };
         let mut bytes = Vec::new();

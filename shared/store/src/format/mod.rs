@@ -19,6 +19,8 @@ pub(crate) mod wal;
 
 pub(crate) mod ledger;
 
+pub(crate) mod place;
+
 pub(crate) mod listing;
 
 pub(crate) mod manifest;

@@ -1,10 +1,7 @@
-//! Windows of time on four levels: hours, days, months, years, in UTC. Also where dots are cut into files, so that files
-//! are neither too many nor too large.
+//! Windows of time on four levels: hours, days, months, years, in UTC. Archives have them.
 //!
 //! Always true: a window of a finer level lies within one window of a coarser level, and every moment lies in one window
 //! of each level.
-
-use std::collections::BTreeMap;
 
 const HOUR: u64 = 3_600_000_000_000;
 const DAY: u64 = 24 * HOUR;
@@ -45,16 +42,6 @@ fn day_of(year: u64, month: u64) -> u64 {
 }
 
 impl WindowLevel {
-    /// The next finer level.
-    pub(crate) fn finer(self) -> Option<WindowLevel> {
-        match self {
-            WindowLevel::Hour => None,
-            WindowLevel::Day => Some(WindowLevel::Hour),
-            WindowLevel::Month => Some(WindowLevel::Day),
-            WindowLevel::Year => Some(WindowLevel::Month),
-        }
-    }
-
     /// The next coarser level.
     pub(crate) fn coarser(self) -> Option<WindowLevel> {
         match self {
@@ -89,115 +76,6 @@ impl WindowLevel {
                 day_of(year + (month == 11) as u64, (month + 1) % 12).checked_mul(DAY)
             }
             WindowLevel::Year => day_of(month_of(time / DAY).0 + 1, 0).checked_mul(DAY),
-        }
-    }
-}
-
-/// How many bytes lie in which window, on the finest level that keeps the number of windows bounded.
-pub(crate) struct Histogram {
-    level: WindowLevel,
-    weights: BTreeMap<u64, u64>,
-}
-
-/// The most windows of a histogram; with more it goes to the next coarser level.
-const WINDOWS_MAX: usize = 50_000;
-/// Over how many moments the bytes of one wide chunk are spread.
-const SPREAD: u64 = 32;
-
-impl Histogram {
-    pub(crate) fn new() -> Histogram {
-        Histogram { level: WindowLevel::Hour, weights: BTreeMap::new() }
-    }
-
-    /// Adds bytes that lie evenly between two moments, both included.
-    pub(crate) fn add(&mut self, first: u64, last: u64, bytes: u64) {
-        if self.level.start(first) == self.level.start(last) {
-            self.put(first, bytes);
-        } else {
-            let width = (last - first) / (SPREAD - 1);
-            (0..SPREAD).for_each(|place| self.put(first + width * place, bytes / SPREAD));
-        }
-    }
-
-    fn put(&mut self, time: u64, bytes: u64) {
-        *self.weights.entry(self.level.start(time)).or_default() += bytes;
-        while self.weights.len() > WINDOWS_MAX
-            && let Some(coarser) = self.level.coarser()
-        {
-            self.level = coarser;
-            for (start, bytes) in std::mem::take(&mut self.weights) {
-                *self.weights.entry(coarser.start(start)).or_default() += bytes;
-            }
-        }
-    }
-
-    /// The times at which another file begins, ascending.
-    ///
-    /// - `bytes_wanted`: a window that holds more is cut into windows of a finer level, if there is one
-    /// - `pieces_max`: at most one cut fewer
-    ///
-    /// A window that holds less than an eighth of what is wanted shares a file with its neighbours, so that not each
-    /// sparse hour gets a file of its own.
-    pub(crate) fn cuts(&self, bytes_wanted: u64, pieces_max: usize) -> Vec<u64> {
-        let mut windows = Vec::new();
-        let mut begin = self.weights.keys().next().copied();
-        while let Some(from) = begin {
-            let until = WindowLevel::Year.next(from);
-            self.split(WindowLevel::Year, from, until, bytes_wanted, &mut windows);
-            begin = until.and_then(|until| self.weights.range(until..).next()).map(|(start, _)| *start);
-        }
-        let mut bytes_least = bytes_wanted / 8;
-        loop {
-            let mut cuts = Vec::new();
-            let mut together = 0_u64;
-            for (index, (start, bytes)) in windows.iter().enumerate() {
-                let small = together < bytes_least || *bytes < bytes_least;
-                if index == 0 || small && together + bytes <= bytes_wanted.max(bytes_least * 2) {
-                    together += bytes;
-                } else {
-                    cuts.push(*start);
-                    together = *bytes;
-                }
-            }
-            if cuts.len() < pieces_max {
-                return cuts;
-            }
-            bytes_least = bytes_least.saturating_mul(2).max(1);
-        }
-    }
-
-    /// Adds the windows into which a window of `level` from `from` until `until` is cut, with their bytes.
-    fn split(
-        &self,
-        level: WindowLevel,
-        from: u64,
-        until: Option<u64>,
-        bytes_wanted: u64,
-        out: &mut Vec<(u64, u64)>,
-    ) {
-        let within = (
-            std::ops::Bound::Included(from),
-            until.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
-        );
-        let mut bytes = 0;
-        let mut first = None;
-        for (start, weight) in self.weights.range(within) {
-            first = first.or(Some(*start));
-            bytes += weight;
-        }
-        let Some(mut begin) = first else { return };
-        match level.finer().filter(|finer| bytes > bytes_wanted && *finer >= self.level) {
-            None => out.push((level.start(begin), bytes)),
-            Some(finer) => loop {
-                let next = finer.next(begin);
-                self.split(finer, finer.start(begin), next, bytes_wanted, out);
-                let following = next
-                    .and_then(|next| self.weights.range((std::ops::Bound::Included(next), within.1)).next());
-                match following {
-                    Some((start, _)) => begin = *start,
-                    None => return,
-                }
-            },
         }
     }
 }
@@ -247,43 +125,5 @@ mod tests {
                 inner = Some((start, next));
             }
         }
-
-        #[test]
-        fn cuts_ascend_lie_on_the_ladder_and_are_few(
-            chunks in prop::collection::vec((0..2_000_000_u64, 0..100_000_u64, 1..5_000_u64), 1..200),
-            wanted in 1_000..100_000_u64,
-            pieces_max in 1..20_usize,
-        ) {
-            let mut histogram = Histogram::new();
-            for (first, length, bytes) in &chunks {
-                histogram.add(first * 1_000_000_000_000, (first + length) * 1_000_000_000_000, *bytes);
-            }
-            let cuts = histogram.cuts(wanted, pieces_max);
-            prop_assert!(cuts.len() < pieces_max);
-            prop_assert!(cuts.is_sorted_by(|a, b| a < b));
-            prop_assert!(cuts.iter().all(|cut| cut % HOUR == 0));
-        }
-    }
-
-    #[test]
-    fn sparse_hours_share_a_file_and_full_ones_get_their_own() {
-        let hour = |n: u64| at("2026-11-20T00:00:00Z") + n * HOUR;
-        let mut sparse = Histogram::new();
-        (0..1000).for_each(|n| sparse.add(hour(n), hour(n) + 5, 10));
-        assert_eq!(sparse.cuts(1_000_000, 16), []);
-        let mut full = Histogram::new();
-        (0..3).for_each(|n| full.add(hour(n), hour(n) + 5, 900_000));
-        assert_eq!(full.cuts(1_000_000, 16), [hour(1), hour(2)]);
-        // A busy hour among years of little.
-        let mut mixed = Histogram::new();
-        (0..100).for_each(|n| mixed.add(hour(n * 200), hour(n * 200), 1_000));
-        mixed.add(hour(10), hour(10), 5_000_000);
-        let cuts = mixed.cuts(1_000_000, 16);
-        assert!(cuts.contains(&hour(10)) && cuts.len() <= 3, "{cuts:?}");
-        // Five hundred years with a dot each hour stay bounded.
-        let mut long = Histogram::new();
-        (0..4_000_000).for_each(|n| long.put(n * HOUR, 100));
-        assert!(long.weights.len() <= WINDOWS_MAX && long.level == WindowLevel::Month);
-        assert!(long.cuts(1_000_000, 16).len() < 16);
     }
 }

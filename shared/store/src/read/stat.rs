@@ -1,7 +1,9 @@
 //! How large a store is: counts that are known without reading dots.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::format::place::Place;
 use crate::read::snapshot::Snapshot;
 
 /// How large a store is.
@@ -29,6 +31,8 @@ pub struct Stat {
     pub names_bytes: u64,
     /// The segments of each level, lowest level first.
     pub levels: Vec<Level>,
+    /// The segments of each tier and window, from level 1 on.
+    pub places: Vec<Placed>,
     /// Deletes whose dots are not all removed yet.
     pub tombstones: u64,
     /// Number of the last edit of the list.
@@ -46,6 +50,19 @@ pub struct Stat {
 pub struct Level {
     /// How often their dots have been merged.
     pub level: u32,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Dots.
+    pub dots: u64,
+}
+
+/// The segments that lie in one tier and window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The tier and the window.
+    pub place: Place,
     /// Segments.
     pub segments: u64,
     /// Bytes.
@@ -74,6 +91,7 @@ impl Snapshot {
             damaged_chunks: inner.damage.chunks.load(Relaxed),
             ..Stat::default()
         };
+        let mut places: BTreeMap<Place, Placed> = BTreeMap::new();
         for segment in &inner.manifest.segments {
             stat.segment_bytes += segment.bytes;
             stat.segment_dots += segment.dots;
@@ -85,7 +103,14 @@ impl Snapshot {
             level.segments += 1;
             level.bytes += segment.bytes;
             level.dots += segment.dots;
+            if let Some(place) = segment.place {
+                let placed = places.entry(place).or_insert(Placed { place, segments: 0, bytes: 0, dots: 0 });
+                placed.segments += 1;
+                placed.bytes += segment.bytes;
+                placed.dots += segment.dots;
+            }
         }
+        stat.places = places.into_values().collect();
         stat.dots = stat.segment_dots + stat.wal_dots;
         stat
     }

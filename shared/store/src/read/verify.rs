@@ -7,9 +7,10 @@ use crate::disk::names::NamesFile;
 use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::names::NamesEntry;
+use crate::format::rules::Rules;
 use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
-use dotter_dot::Column;
+use dotter_dot::{Column, Timestamp};
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default)]
@@ -76,13 +77,18 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += file.bytes;
     }
+    let rules = Rules::read(dir);
+    let mark = rules.mark();
     let total = manifest.in_seg().map(|(_, bytes)| bytes).sum();
     let mut done = 0;
     for entry in manifest.files() {
         let path = layout.segment(&entry.name);
         let told = |bytes| progress(done + bytes, total);
-        let outcome =
-            Segment::open(&path, entry).and_then(|segment| verify_segment(&segment, &mut verified, &told));
+        // By other rules its tier cannot be told.
+        let tier = entry.place.filter(|place| place.rules == mark).map(|place| place.tier);
+        let tiers = |name: &str| tier.is_none_or(|tier| rules.tier(name) == tier);
+        let outcome = Segment::open(&path, entry)
+            .and_then(|segment| verify_segment(&segment, &path, &mut verified, &tiers, &told));
         done += entry.bytes;
         match outcome {
             // The segment was replaced and unlinked while this ran; the files of the list that was read are verified,
@@ -188,10 +194,18 @@ fn verify_names(
     Ok(())
 }
 
-fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)) -> Result<(), Error> {
+/// - `is_of_tier`: whether a series lies in the tier of the segment
+fn verify_segment(
+    segment: &Segment,
+    path: &Path,
+    verified: &mut Verified,
+    is_of_tier: &dyn Fn(&str) -> bool,
+    told: &dyn Fn(u64),
+) -> Result<(), Error> {
     let before = verified.damage.len();
     let mut run = Column::default();
     let mut bytes = 0;
+    let place = segment.entry().place;
     let mut series = segment.series("");
     while let Some(step) = series.next() {
         let mut chunks = Vec::new();
@@ -207,12 +221,27 @@ fn verify_segment(segment: &Segment, verified: &mut Verified, told: &dyn Fn(u64)
             }
             Err(error) => return Err(error),
         };
+        if !is_of_tier(name.as_str()) {
+            let place = place.unwrap_or_default();
+            verified.note(path.to_owned(), 0, format!("{name} lies in another tier than {place}"));
+        }
         for chunk in chunks {
             run.clear();
             bytes += chunk.bytes_alone();
             told(bytes);
             match segment.read(&chunk, &mut run) {
-                Ok(()) => verified.dots += run.len() as u64,
+                Ok(()) => {
+                    verified.dots += run.len() as u64;
+                    let ends = run.times().first().zip(run.times().last());
+                    let ends = ends.map(|(first, last)| [*first, *last].map(Timestamp::from_nanos));
+                    if let (Some(place), Some([first, last])) = (place, ends)
+                        && !place.holds(first, last)
+                    {
+                        let (first, last) = (first.nanos(), last.nanos());
+                        let what = format!("dots of {name} from {first} to {last} in a segment of {place}");
+                        verified.note(path.to_owned(), chunk.at as u64, what);
+                    }
+                }
                 Err(Error::Damaged { path, offset, what }) => {
                     verified.note(path, offset, format!("{what}, {} dots of {name}", chunk.dots));
                 }

@@ -215,6 +215,11 @@ impl SegmentWriter {
         self.flush_full()
     }
 
+    /// How many bytes of chunks it has so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.pending.len() as u64
+    }
+
     /// Whether any dot was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.dots == 0
@@ -246,6 +251,8 @@ impl SegmentWriter {
         // Nearly all bytes are synced before MANIFEST.lock is taken.
         let new = self.file.as_ref().expect("it was made above");
         self.layout.disk.sync_data(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
+        // Many finished segments may wait to be listed together.
+        self.pending = Vec::new();
         Ok(Unlisted { writer: self, keys_at, meta_at, top_at, meta })
     }
 

@@ -21,7 +21,7 @@ use crate::format::ledger::Totals;
 use crate::format::listing::{SegmentEntry, StoreId, words_and_number};
 use crate::format::log::header::LogKind;
 use crate::format::manifest::edit::deletes;
-use crate::format::manifest::{LedgerFile, Manifest};
+use crate::format::manifest::{LedgerFile, Manifest, by_order};
 use crate::format::names::{NamesEntry, Tail as NamesTail};
 use crate::format::segment::{Meta, Tail};
 
@@ -128,7 +128,7 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         manifest.tombstones.extend(deletes(payload));
     }
     manifest.tombstones.sort_by_key(|tombstone| tombstone.order);
-    manifest.segments.sort_by_key(|segment| segment.order);
+    manifest.segments.sort_by(by_order);
     manifest.obsolete.clear();
     // A segment that a lost edit listed keeps the number of that edit.
     manifest.generation = last;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use dotter_dot::{Incarnation, put_varint};
 
-use super::Manifest;
 use super::form::{put_files, take_files};
 use super::names::encode_names;
+use super::{Manifest, by_order};
 use crate::format::archive::Archive;
 use crate::format::bytes::Fields;
 use crate::format::clock::Clock;
@@ -266,16 +266,13 @@ impl Manifest {
                 self.decode(fields)?;
             }
             ADD => {
-                let before = self.segments.last().map(|entry| entry.order);
                 let from = self.segments.len();
                 for _ in 0..fields.count(10)? {
                     self.segments.push(SegmentEntry::decode(fields)?);
                 }
                 // New segments nearly always come last in the order.
-                let is_sorted = |new: &[SegmentEntry]| new.is_sorted_by_key(|entry| entry.order);
-                let new = &self.segments[from..];
-                if !is_sorted(new) || new.first().is_some_and(|first| Some(first.order) < before) {
-                    self.segments.sort_by_key(|entry| entry.order);
+                if !self.segments[from.saturating_sub(1)..].is_sorted_by(|a, b| by_order(a, b).is_le()) {
+                    self.segments.sort_by(by_order);
                 }
             }
             REMOVE => {

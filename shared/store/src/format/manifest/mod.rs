@@ -6,6 +6,8 @@ pub(crate) mod edit;
 pub(crate) mod form;
 pub(crate) mod names;
 
+use std::cmp::Ordering;
+
 use crate::format::archive::Archive;
 use crate::format::clock::Clock;
 use crate::format::ledger::Ledger;
@@ -58,6 +60,11 @@ pub(crate) struct Manifest {
     pub(crate) rebuilt: Option<String>,
 }
 
+/// How listings are sorted: by the order of their commits, those of one order by name.
+pub(crate) fn by_order(a: &SegmentEntry, b: &SegmentEntry) -> Ordering {
+    a.order.cmp(&b.order).then_with(|| a.name.cmp(&b.name))
+}
+
 /// What a list says of the log.
 type Log<'a> = (u64, Option<(u64, u64)>, u64, Option<&'a LedgerFile>);
 
@@ -78,7 +85,7 @@ impl Manifest {
 
     /// Puts segments and names files in their order.
     pub(crate) fn sort(&mut self) {
-        self.segments.sort_by_key(|segment| segment.order);
+        self.segments.sort_by(by_order);
         self.names.sort_by_key(NamesEntry::place);
     }
 

@@ -11,13 +11,14 @@ mod conf;
 mod keep;
 mod own;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::Regex;
 
 use crate::format::pattern::Pattern;
+use crate::format::place::Tier;
 use crate::format::rollup::Rollup;
 
 /// One step with one retention.
@@ -172,6 +173,39 @@ impl Rules {
             }
         }
         None
+    }
+
+    /// The tier that the dots of a series lie in as they came.
+    pub(crate) fn tier(&self, name: &str) -> Tier {
+        let Some(rule) = self.of(name) else { return Tier::default() };
+        let next_step = rule.archives.first().map_or(Duration::ZERO, |archive| archive.step);
+        Tier { step: Duration::ZERO, keep: rule.raw, next_step }
+    }
+
+    /// A number that differs where the rules put any series into another tier; it says nothing about how steps become
+    /// one number. Without rules it is 0.
+    ///
+    /// Source: FNV-1a, 64 bits.
+    pub(crate) fn mark(&self) -> u64 {
+        let mut text = String::new();
+        for entry in &self.rules {
+            let (meaning, rule) = match entry {
+                Entry::Rule(meaning, rule) => (Some(meaning), Some((rule.raw, &rule.archives))),
+                Entry::Skipped(meaning) => (meaning.as_ref(), None),
+            };
+            let meaning = match meaning {
+                Some(Meaning::Pattern(pattern)) => ("pattern", pattern.as_str()),
+                Some(Meaning::Regex(regex)) => ("regex", regex.as_str()),
+                None => ("unknown", ""),
+            };
+            // Writing to a string never fails.
+            let _ = writeln!(text, "{meaning:?} {rule:?}");
+        }
+        if text.is_empty() {
+            return 0;
+        }
+        text.bytes()
+            .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
     }
 
     /// How several numbers of a series become one, and which part of them must be known.

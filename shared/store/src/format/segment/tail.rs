@@ -10,6 +10,7 @@ use crate::format::archive::Archive;
 use crate::format::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::format::ledger::{Ledger, Totals};
 use crate::format::listing::{Order, SegmentEntry, StoreId};
+use crate::format::place::Place;
 use crate::format::segment::keys::Top;
 use crate::format::shapes::{put_shape, take_shape};
 
@@ -66,6 +67,8 @@ pub(crate) struct Meta {
     pub(crate) gone: Totals,
     /// The archive window that it holds; `None` for a segment of dots.
     pub(crate) archive: Option<Archive>,
+    /// The tier and the window that its dots lie in; `None` on level 0.
+    pub(crate) place: Option<Place>,
     /// In a sealed segment, the first live WAL file and the ledger as of its end.
     pub(crate) log: Option<(u64, Ledger)>,
 }
@@ -82,6 +85,7 @@ impl Meta {
         self.gone.encode(out);
         out.push(self.archive.is_some() as u8);
         self.archive.iter().for_each(|archive| archive.encode(out));
+        Place::encode(self.place.as_ref(), out);
         out.push(self.log.is_some() as u8);
         if let Some((wal_first, ledger)) = &self.log {
             put_varint(out, *wal_first);
@@ -102,6 +106,7 @@ impl Meta {
         if fields.byte()? == 1 {
             meta.archive = Some(Archive::decode(&mut fields)?);
         }
+        meta.place = Place::decode(&mut fields)?;
         if fields.byte()? == 1 {
             meta.log = Some((fields.varint()?, Ledger::decode(&mut fields)?));
         }
@@ -235,15 +240,28 @@ impl Tail {
             names: self.meta.names.clone(),
             top_bytes: self.bytes - TAIL_BYTES as u64 - self.top_at,
             checksum: self.checksum,
+            place: self.meta.place,
         }
     }
 
-    /// Checks that the file is the one that `listed` describes, and not a file of another store or of another time.
+    /// Checks that the file is the one that `listed` describes, and not a file of another store or of another time;
+    /// and that its dots lie where it says.
     pub(crate) fn compare(&self, listed: &SegmentEntry, path: &Path) -> Result<(), Error> {
-        let found = self.entry(&listed.name);
+        let mut found = self.entry(&listed.name);
+        // Where rules change and its tier does not, only the list notes the mark of the new ones.
+        if let (Some(found), Some(listed)) = (&mut found.place, &listed.place) {
+            found.rules = listed.rules;
+        }
+        let at = self.bytes - TAIL_BYTES as u64;
+        if let Some(place) = found.place.filter(|place| !place.holds(self.first_time, self.last_time)) {
+            let (first, last) = (self.first_time.nanos(), self.last_time.nanos());
+            let what = format!("dots from {first} to {last} in a segment of {place}");
+            return Err(Error::damaged(path, at, what));
+        }
         if found == *listed && self.number == listed.number() {
             return Ok(());
         }
+        let place = |of: &SegmentEntry| of.place.map_or_else(|| "none".to_owned(), |place| place.to_string());
         let fields = |of: &SegmentEntry, number: u64| {
             let order = format!("{}.{}", of.order.sequence, of.order.generation);
             [
@@ -261,6 +279,7 @@ impl Tail {
                 ("checksum", format!("{:08x}", of.checksum)),
                 ("first time", of.first_time.nanos().to_string()),
                 ("last time", of.last_time.nanos().to_string()),
+                ("place", place(of)),
             ]
         };
         let both = fields(&found, self.number).into_iter().zip(fields(listed, listed.number()));
@@ -269,7 +288,7 @@ impl Tail {
             .map(|((field, found), (_, expected))| format!("{field} {found}, expected {expected}"))
             .collect();
         let what = format!("another segment than the one listed: {}", differs.join("; "));
-        Err(Error::damaged(path, self.bytes - TAIL_BYTES as u64, what))
+        Err(Error::damaged(path, at, what))
     }
 }
 

@@ -7,6 +7,7 @@
 //!   status alone says too little
 //! - neither side waits for the other for ever: the command may write before it has read, or end without reading
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ChildStdin;
@@ -25,8 +26,10 @@ use crate::read::scan::Row;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot};
 use crate::write::compaction::command::{ASK, PIPE_BYTES, Pipe, Running, drain};
-use crate::write::compaction::rewrite::{self, Outputs, Series};
-use crate::write::compaction::{Compaction, LEVEL_TOP, OUTPUTS_MAX, bytes_wanted, chunk_dots, plan};
+use crate::write::compaction::cut::Cut;
+use crate::write::compaction::outputs::{Outputs, Series};
+use crate::write::compaction::plan::{LEVEL_TOP, View};
+use crate::write::compaction::{Compaction, chunk_dots};
 use crate::write::writer::Writer;
 
 /// How many pieces of output may wait to be parsed.
@@ -96,15 +99,18 @@ pub fn compact_filtered(
     let compaction = Compaction::begin(dir, cancel)?;
     let layout = &compaction.layout;
     let (manifest, first_live) = manifest::read_with(layout, |manifest| manifest.first_live(layout))?;
-    let inputs = plan::oldest(&manifest, first_live);
+    let (damaged, age) = (BTreeSet::new(), |_: &SegmentEntry| Duration::ZERO);
+    let view = View { manifest: &manifest, first_live, damaged: &damaged, mark: compaction.mark, age: &age };
+    let inputs = view.oldest();
     if inputs.is_empty() {
         return Ok(Filtered::default());
     }
     let open = |entry: &SegmentEntry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new);
     let segments = inputs.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
-    let cuts = rewrite::cuts(&segments, bytes_wanted(LEVEL_TOP), OUTPUTS_MAX, cancel)?;
+    // The times of what comes back are not known before, so it is a file of level 0, which the next compaction cuts.
+    let replaced = (inputs.iter().map(SegmentEntry::number).collect(), manifest.generation);
     let mut intake = Intake {
-        outputs: Outputs::new(layout, LEVEL_TOP, chunk_dots(LEVEL_TOP), cuts),
+        outputs: Outputs::new(layout, 0, chunk_dots(LEVEL_TOP), Cut::whole(None), replaced),
         series: None,
         run: Column::default(),
         lines: 0,
@@ -114,7 +120,6 @@ pub fn compact_filtered(
     let dots = |entries: &[SegmentEntry]| entries.iter().map(|entry| entry.dots).sum::<u64>();
     let total = dots(&inputs);
     let left = dots(&manifest.segments) - total;
-    let purged = manifest.generation;
     let snapshot = Snapshot { inner: Arc::new(Inner::of_segments(manifest, segments)) };
     let rows_out =
         pipe(command, &snapshot, write, cancel, &|rows| progress(rows.min(total), total), &mut |line| {
@@ -126,7 +131,7 @@ pub fn compact_filtered(
         return Err(Error::damaged(dir, 0, what));
     }
     let (rows_in, dots) = (intake.rows, intake.dots);
-    compaction.replace_filtered(&inputs, intake.outputs, dots, purged)?;
+    compaction.replace_filtered(&inputs, intake.outputs, dots)?;
     Ok(Filtered { rows_out, rows_in, left })
 }
 
@@ -300,7 +305,7 @@ fn take_lines(
 
 /// Takes rows of the command and writes them to segments.
 struct Intake {
-    outputs: Outputs,
+    outputs: Outputs<'static>,
     series: Option<Series>,
     /// Rows of the current series; the last one waits, since the next line may replace it, or come before it.
     run: Column,
@@ -334,7 +339,7 @@ impl Intake {
         };
         if !same {
             self.end()?;
-            self.series = Some(Series { name, cutoff: 0, latest: shape.clone() });
+            self.series = self.outputs.series(name, 0, shape.clone());
         }
         let series = self.series.as_mut().expect("it was just put there");
         let before = self.run.times().last().copied();

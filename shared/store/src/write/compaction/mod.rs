@@ -1,44 +1,50 @@
-//! Compaction: neighbours in the order of commits become fewer, larger segments. Dots that tombstones hide are
-//! removed, and dots that are too old where retention allows it.
+//! Compaction: many segments become fewer, larger ones. Dots that tombstones hide are removed, and dots that are too old
+//! where retention allows it.
 //!
 //! Always true:
 //!
-//! - only neighbours in the order of commits are merged, and only where no commit can get a place between them any
-//!   more
-//! - a dot is written four times in all, if 8 to 16 neighbours are merged at a time: at the seal, then once a level
-//! - memory does not depend on how many series or dots there are: it holds one series, and a chunk of each input
+//! - level 0 mixes everything; from level 1 on a segment lies in one tier and one window
+//! - segments are merged only where none that stays as it is has dots in common with them and an order between theirs,
+//!   and where no commit can get a place between them any more
+//! - a dot is written five times at most behind the seal: once a level, and once when its window is over
+//! - memory does not depend on how many series or dots there are: it holds one series, a chunk of each input, and the
+//!   buffers of a few outputs
+//! - room for what a merge writes is set aside first; where there is too little, a smaller merge is tried
 //! - nothing waits for it; it can be given up at any moment, and the files it replaces are unlinked by the next
 //!   commit
 
 mod command;
+mod cut;
 mod filtered;
+mod outputs;
 mod plan;
 mod rewrite;
+mod stale;
+mod walks;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use plan::Job;
-use rewrite::{Outputs, Rewrite};
+use cut::{Cut, Sorting};
+use dotter_dot::Timestamp;
+use outputs::Outputs;
+use plan::{Goal, Job, View, may_merge};
+use rewrite::Rewrite;
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
+use crate::disk::room::Room;
 use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
-use crate::format::segment::Meta;
+use crate::format::rules::Rules;
 use crate::read::segment::Segment;
 use crate::write::segment::{SegmentWriter, list};
 
 pub use filtered::{Filtered, FilteredRow, compact_filtered};
-
-/// The highest level, which is not merged any further.
-const LEVEL_TOP: u32 = 3;
-/// The most files that one merge makes; each has its own buffer while it is made.
-const OUTPUTS_MAX: usize = 12;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,11 +68,6 @@ fn chunk_dots(level: u32) -> usize {
     if level < 2 { 4096 } else { 8192 }
 }
 
-/// How many bytes a file of a level should have. Larger ones are cut at the ends of windows.
-fn bytes_wanted(level: u32) -> u64 {
-    (32 << 20) << (level.min(LEVEL_TOP) * 2)
-}
-
 /// One round of compaction.
 ///
 /// Returns `false` where nothing is to be done. `cancel` is asked before each chunk; when it says `true` the work
@@ -74,13 +75,14 @@ fn bytes_wanted(level: u32) -> u64 {
 ///
 /// # Errors
 ///
-/// [`Error::Locked`] while another process compacts; [`Error::GivenUp`] after `cancel`.
+/// [`Error::Locked`] while another process compacts; [`Error::GivenUp`] after `cancel`; the system's, where there is
+/// no room for the smallest merge.
 pub fn compact(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
     Compaction::begin(dir, cancel)?.minor(&|_, _| Ok(None))
 }
 
 /// Compacts everything into as few segments as windows and sizes allow, whatever was merged before, and purges
-/// all that is hidden.
+/// all that is hidden. It goes window by window, so that it needs room for the largest of them and not for the store.
 ///
 /// - `cancel`: as in [`compact`]
 /// - `progress`: called now and then with the bytes done and the bytes to do
@@ -99,6 +101,9 @@ pub fn compact_major(
 /// Holds COMPACT.lock as long as it lives, so that no other process compacts.
 pub(crate) struct Compaction<'a> {
     layout: Layout,
+    rules: Rules,
+    /// The mark of the rules.
+    mark: u64,
     cancel: &'a dyn Fn() -> bool,
     _lock: File,
 }
@@ -107,11 +112,10 @@ struct Round {
     compacted: Compacted,
     /// The names of the segments that it has made.
     made: Vec<String>,
-    is_last: bool,
 }
 
-/// Chooses the next merge, given the list, the first sequence that the live log may hold, and the damaged segments.
-type Choose<'a> = &'a dyn Fn(&Manifest, u64, &BTreeSet<String>) -> Option<Job>;
+/// Chooses the next merge.
+type Choose<'a> = &'a dyn Fn(&View<'_>) -> Option<Job>;
 
 /// Gives the moment before which dots of a series are too old and may be removed; zero where none may.
 pub(crate) type Cutoff<'a> = Box<dyn Fn(&str) -> u64 + 'a>;
@@ -125,7 +129,9 @@ impl<'a> Compaction<'a> {
         // Before any lock, which would be a file made where there is no store.
         manifest::stamp(&layout)?;
         let _lock = layout.try_lock("COMPACT.lock")?;
-        Ok(Compaction { layout, cancel, _lock })
+        let rules = Rules::read(dir);
+        let mark = rules.mark();
+        Ok(Compaction { layout, rules, mark, cancel, _lock })
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -138,17 +144,15 @@ impl<'a> Compaction<'a> {
 
     /// One round of [`compact`].
     pub(crate) fn minor(&self, expiry: Expiry<'_>) -> Result<bool, Error> {
-        Ok(self.round(&plan::minor, expiry, &|_, _| ())?.is_some())
+        Ok(self.round(&|view| view.minor(), expiry, &|_, _| ())?.is_some())
     }
 
     /// All of [`compact_major`].
     pub(crate) fn major(&self, expiry: Expiry<'_>, progress: &dyn Fn(u64, u64)) -> Result<Compacted, Error> {
         let mut compacted = Compacted::default();
-        // A segment that one round has made is not merged by the next, unless the work was too much for one round.
+        // A segment that one round has made is not written anew by the next unless others are merged with it.
         let done = std::cell::RefCell::new(BTreeSet::new());
-        let choose = |manifest: &Manifest, first_live, damaged: &BTreeSet<String>| {
-            plan::major(manifest, first_live, damaged, &done.borrow())
-        };
+        let choose = |view: &View<'_>| view.major(&done.borrow());
         while let Some(round) = self.round(&choose, expiry, progress)? {
             compacted.before += round.compacted.before;
             compacted.after += round.compacted.after;
@@ -156,9 +160,7 @@ impl<'a> Compaction<'a> {
             compacted.deleted += round.compacted.deleted;
             compacted.expired += round.compacted.expired;
             compacted.damaged += round.compacted.damaged;
-            if round.is_last {
-                done.borrow_mut().extend(round.made);
-            }
+            done.borrow_mut().extend(round.made);
         }
         Ok(compacted)
     }
@@ -172,10 +174,10 @@ impl<'a> Compaction<'a> {
         chunk_dots: usize,
         cutoff: &dyn Fn(&str) -> u64,
     ) -> Result<Option<SegmentWriter>, Error> {
-        let mut outputs = Outputs::new(&self.layout, 0, chunk_dots, Vec::new());
+        let mut outputs = Outputs::new(&self.layout, 0, chunk_dots, Cut::whole(None), (Vec::new(), 0));
         let (cancel, progress) = (self.cancel, &|_, _| ());
-        Rewrite { segments, tombstones: &[], cutoff, cancel, progress }.run(&mut outputs)?;
-        Ok(outputs.into_writers().pop())
+        Rewrite { segments, others: &[], tombstones: &[], cutoff, cancel, progress }.run(&mut outputs)?;
+        Ok(outputs.into_writer())
     }
 
     /// Writes a segment anew without dots that are too old; returns how many dots those were.
@@ -187,7 +189,12 @@ impl<'a> Compaction<'a> {
             Err(Error::Damaged { .. }) => return Ok(0),
             other => other?,
         };
-        let job = Job { inputs: vec![entry.clone()], level: entry.level, is_last: true };
+        let into = match entry.place {
+            None => Goal::Mixed,
+            Some(place) if place.rules == self.mark => Goal::Place(place),
+            Some(_) => Goal::Apart,
+        };
+        let job = Job { inputs: vec![entry.clone()], level: entry.level, into };
         self.run(&manifest, &job, &[segment], cutoff, &|_, _| ()).map(|round| round.compacted.expired)
     }
 
@@ -204,26 +211,47 @@ impl<'a> Compaction<'a> {
         expiry: Expiry<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Option<Round>, Error> {
-        let (manifest, first_live) =
-            manifest::read_with(&self.layout, |manifest| manifest.first_live(&self.layout))?;
         let mut damaged = BTreeSet::new();
-        loop {
-            let Some(job) = choose(&manifest, first_live, &damaged) else { return Ok(None) };
-            let mut segments = Vec::with_capacity(job.inputs.len());
-            for entry in &job.inputs {
-                match self.open(entry) {
-                    Ok(segment) => segments.push(segment),
-                    // A damaged segment may be restored from a backup; until then its neighbours are merged without
-                    // it.
-                    Err(Error::Damaged { .. }) => _ = damaged.insert(entry.name.clone()),
-                    Err(error) => return Err(error),
+        'choose: loop {
+            let (manifest, first_live) =
+                manifest::read_with(&self.layout, |manifest| manifest.first_live(&self.layout))?;
+            let age = |entry: &SegmentEntry| self.layout.segment_age(&entry.name);
+            let view =
+                View { manifest: &manifest, first_live, damaged: &damaged, mark: self.mark, age: &age };
+            let job = match self.stale(&view)? {
+                stale::Found::Job(job) => Some(job),
+                stale::Found::Tagged => continue,
+                stale::Found::Nothing => choose(&view),
+            };
+            let Some(mut job) = job else { return Ok(None) };
+            loop {
+                let Some(segments) = self.open_all(&job, &mut damaged)? else { continue 'choose };
+                let cutoff = expiry(&manifest, &job.inputs)?.unwrap_or_else(|| Box::new(|_| 0));
+                match self.run(&manifest, &job, &segments, &*cutoff, progress) {
+                    Err(error) if error.is_disk_full() => job = job.smaller().ok_or(error)?,
+                    other => return other.map(Some),
                 }
             }
-            if segments.len() == job.inputs.len() {
-                let cutoff = expiry(&manifest, &job.inputs)?.unwrap_or_else(|| Box::new(|_| 0));
-                return self.run(&manifest, &job, &segments, &*cutoff, progress).map(Some);
+        }
+    }
+
+    /// Opens the inputs of a merge; `None` where one is damaged, which is then named in `damaged`.
+    ///
+    /// A damaged segment may be restored from a backup; until then others are merged without it.
+    fn open_all(
+        &self,
+        job: &Job,
+        damaged: &mut BTreeSet<String>,
+    ) -> Result<Option<Vec<Arc<Segment>>>, Error> {
+        let mut segments = Vec::with_capacity(job.inputs.len());
+        for entry in &job.inputs {
+            match self.open(entry) {
+                Ok(segment) => segments.push(segment),
+                Err(Error::Damaged { .. }) => _ = damaged.insert(entry.name.clone()),
+                Err(error) => return Err(error),
             }
         }
+        Ok((segments.len() == job.inputs.len()).then_some(segments))
     }
 
     fn run(
@@ -234,12 +262,44 @@ impl<'a> Compaction<'a> {
         cutoff: &dyn Fn(&str) -> u64,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Round, Error> {
-        let cuts = rewrite::cuts(segments, bytes_wanted(job.level), OUTPUTS_MAX, self.cancel)?;
-        let mut outputs = Outputs::new(&self.layout, job.level, chunk_dots(job.level), cuts);
-        let tombstones = &manifest.tombstones;
-        let rewrite = Rewrite { segments, tombstones, cutoff, cancel: self.cancel, progress };
+        let bytes = job.inputs.iter().map(|entry| entry.bytes).sum();
+        let room = std::cell::RefCell::new(Room::set_aside(&self.layout, bytes)?);
+        let cut = match job.into {
+            Goal::Mixed => Cut::whole(None),
+            Goal::Place(place) => Cut::whole(Some(place)),
+            Goal::Apart => {
+                // What a change of rules puts into another tier is late where it was.
+                let now = match job.inputs.first().and_then(|entry| entry.place) {
+                    None => manifest.clock.now,
+                    Some(place) if place.is_late => place.window.from,
+                    Some(_) => Timestamp::MIN,
+                };
+                let sorting = Sorting { rules: &self.rules, mark: self.mark, now };
+                Cut::apart(segments, sorting, self.cancel)?
+            }
+        };
+        let numbers = job.inputs.iter().map(SegmentEntry::number).collect();
+        let replaced = (numbers, manifest.generation);
+        let mut outputs = Outputs::new(&self.layout, job.level, chunk_dots(job.level), cut, replaced);
+        let others = self.others(manifest, job)?;
+        // As much as is read is about what is written.
+        let told = |done: u64, total: u64| {
+            let left = bytes - (u128::from(bytes) * u128::from(done) / u128::from(total.max(1))) as u64;
+            // Where room cannot be given back, it is when the merge is done.
+            let _ = room.borrow_mut().leave(left);
+            progress(done, total);
+        };
+        let rewrite = Rewrite {
+            segments,
+            others: &others,
+            tombstones: &manifest.tombstones,
+            cutoff,
+            cancel: self.cancel,
+            progress: &told,
+        };
         let gone = rewrite.run(&mut outputs)?;
-        let made = self.replace(&job.inputs, outputs, gone, manifest.generation)?;
+        drop(room);
+        let made = self.replace(&job.inputs, outputs, gone)?;
         Ok(Round {
             compacted: Compacted {
                 before: job.inputs.len() as u64,
@@ -250,53 +310,63 @@ impl<'a> Compaction<'a> {
                 damaged: gone.damaged,
             },
             made,
-            is_last: job.is_last,
         })
+    }
+
+    /// Segments that may have dots of the same series as the inputs of a merge and an order between theirs.
+    fn others(&self, manifest: &Manifest, job: &Job) -> Result<Vec<Arc<Segment>>, Error> {
+        let (Some(first), Some(last)) = (job.inputs.first(), job.inputs.last()) else {
+            return Ok(Vec::new());
+        };
+        let tier = match job.into {
+            Goal::Place(place) => Some((place.tier, place.rules)),
+            _ => None,
+        };
+        let mut others = Vec::new();
+        for entry in plan::between(&manifest.segments, first.order, last.order) {
+            if plan::is_of_another_tier(tier, entry) || job.inputs.contains(entry) {
+                continue;
+            }
+            match Segment::open(&self.layout.segment(&entry.name), entry) {
+                Ok(segment) => others.push(Arc::new(segment)),
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(others)
     }
 
     /// As [`Compaction::replace`], and counts the dots that a filter command has removed or added.
     fn replace_filtered(
         &self,
         inputs: &[SegmentEntry],
-        outputs: Outputs,
+        outputs: Outputs<'_>,
         written: u64,
-        purged: u64,
     ) -> Result<Vec<String>, Error> {
         let before: u64 = inputs.iter().map(|entry| entry.dots).sum();
         let (deleted, stored_other) = (before.saturating_sub(written), written.saturating_sub(before));
         let gone = Totals { deleted, stored_other, ..Totals::default() };
-        self.replace(inputs, outputs, gone, purged)
+        self.replace(inputs, outputs, gone)
     }
 
     /// Replaces segments by others in one commit; returns the names of the new ones.
-    ///
-    /// - `purged`: tombstones up to this edit number have been applied
     fn replace(
         &self,
         inputs: &[SegmentEntry],
-        outputs: Outputs,
+        outputs: Outputs<'_>,
         gone: Totals,
-        purged: u64,
     ) -> Result<Vec<String>, Error> {
         let order = inputs.last().expect("a job has inputs").order;
-        let names: Vec<String> = inputs.iter().map(|entry| entry.name.clone()).collect();
-        let numbers: Vec<u64> = inputs.iter().map(SegmentEntry::number).collect();
-        let writers = outputs.into_writers();
-        let mut unlisted = Vec::with_capacity(writers.len());
-        for (index, writer) in writers.into_iter().enumerate() {
-            let gone = if index == 0 { gone } else { Totals::default() };
-            let meta = Meta { replaced: numbers.clone(), purged, gone, ..Meta::default() };
-            unlisted.push((writer.finish(&meta)?, order));
-            if (self.cancel)() {
-                return Err(Error::GivenUp);
-            }
-        }
+        let names: BTreeSet<&str> = inputs.iter().map(|entry| entry.name.as_str()).collect();
+        let unlisted = outputs.into_unlisted(gone, self.cancel)?;
+        let unlisted: Vec<_> = unlisted.into_iter().map(|segment| (segment, order)).collect();
         let (_, made) = manifest::change(&self.layout, |manifest| {
-            let listed = |name: &String| manifest.segments.iter().any(|segment| segment.name == *name);
-            if !names.iter().all(listed) {
+            let there = manifest.segments.iter().filter(|segment| names.contains(segment.name.as_str()));
+            // The list may have changed since the merge was chosen.
+            if there.count() < names.len() || !may_merge(inputs.iter(), &manifest.segments) {
                 return Err(Error::GivenUp);
             }
-            manifest.segments.retain(|segment| !names.contains(&segment.name));
+            manifest.segments.retain(|segment| !names.contains(segment.name.as_str()));
             manifest.obsolete.extend(names.iter().map(|name| format!("seg/{name}")));
             manifest.ledger.totals.add(&gone);
             let placed = list(manifest, unlisted)?;
@@ -305,5 +375,137 @@ impl<'a> Compaction<'a> {
             Ok(placed)
         })?;
         Ok(made.iter().map(|placed| placed.entry.name.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use dotter_dot::SeriesName;
+
+    use super::*;
+    use crate::disk;
+
+    /// A disk that syncs nothing: here no power is cut.
+    #[derive(Debug)]
+    struct Quick;
+
+    impl disk::Disk for Quick {
+        fn sync_data(&self, _: &File, _: &Path) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_all(&self, _: &File, _: &Path) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A disk that sets no more room aside than this, and notes the most that was asked for.
+    #[derive(Debug)]
+    struct Narrow(u64, AtomicU64);
+
+    impl disk::Disk for Narrow {
+        fn allocate(&self, _: &File, path: &Path, bytes: u64) -> std::io::Result<()> {
+            if !path.to_string_lossy().contains("/seg/room-") {
+                return Ok(());
+            }
+            self.1.fetch_max(bytes, Relaxed);
+            if bytes > self.0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    /// A commit of a thousand dots in each of some months.
+    fn fill(dir: &Path, months: std::ops::Range<u64>) {
+        for month in months {
+            let time = |n: u64| Timestamp::from_nanos((month * 30 * 86_400 + n * 10) * 1_000_000_000);
+            let name = SeriesName::new("a").unwrap();
+            let dots = (0..1000).map(|n| (name.clone(), time(n), (n * n % 7919) as f64 / 7.0));
+            crate::add(dir, dots.collect::<Vec<_>>()).unwrap();
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_a_merge_a_smaller_one_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), 600..608);
+        let list = || manifest::read(&Layout::new(dir.path())).unwrap().segments;
+        let each = list()[0].bytes;
+        let with_room =
+            |bytes| disk::on(Arc::new(Narrow(bytes, AtomicU64::new(0))), || compact(dir.path(), &|| false));
+        let refused = with_room(each / 2).unwrap_err();
+        assert!(refused.is_disk_full(), "{refused}");
+        assert_eq!(list().len(), 8);
+        assert!(with_room(each * 5).unwrap());
+        let (mixed, placed): (Vec<_>, Vec<_>) = list().into_iter().partition(|entry| entry.place.is_none());
+        assert_eq!((mixed.len(), placed.len()), (4, 4), "half of them, each in a window of its own");
+    }
+
+    #[test]
+    fn a_major_compaction_needs_room_for_a_window_and_not_for_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        // Windows of 64 days, of which each is an eighth of that: none are joined, small as they are.
+        let rule = "[[rule]]\npattern = \"%\"\nkeep = \"raw:512d\"\n";
+        std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
+        for _ in 0..3 {
+            fill(dir.path(), 600..610);
+            compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
+            let bytes: u64 = manifest::read(&Layout::new(dir.path()))
+                .unwrap()
+                .segments
+                .iter()
+                .map(|entry| entry.bytes)
+                .sum();
+            let disk = Arc::new(Narrow(u64::MAX, AtomicU64::new(0)));
+            disk::on(disk.clone(), || compact_major(dir.path(), &|| false, &|_, _| ())).unwrap();
+            let asked = disk.1.load(Relaxed);
+            assert!(asked > 0 && asked * 3 < bytes, "{asked} of {bytes}");
+        }
+    }
+
+    /// So many commits of a dot for each of four series over 96 hours; returns how often a dot was written again on
+    /// average, by the level that it was written on, and how many segments are left.
+    fn rewrites(commits: u64) -> (BTreeMap<u32, f64>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let rule = "[[rule]]\npattern = \"short%\"\nkeep = \"raw:2d\"\n";
+        std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
+        let names = ["a", "b", "short.a", "short.b"].map(|name| SeriesName::new(name).unwrap());
+        let layout = Layout::new(dir.path());
+        let mut known = BTreeSet::new();
+        let mut written: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut left = 0;
+        for commit in 0..commits {
+            let time = 1_710_460_800_000_000_000 + commit * (96 * 3_600_000_000_000 / commits);
+            let dots = names.iter().map(|name| (name.clone(), Timestamp::from_nanos(time), commit as f64));
+            crate::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+            if commit % 8 != 7 {
+                continue;
+            }
+            while compact(dir.path(), &|| false).unwrap() {
+                let listed = manifest::read(&layout).unwrap().segments;
+                left = listed.len();
+                for entry in listed.iter().filter(|entry| entry.place.is_some()) {
+                    if known.insert(entry.number()) {
+                        *written.entry(entry.level).or_default() += entry.dots;
+                    }
+                }
+            }
+        }
+        let dots = (commits * names.len() as u64) as f64;
+        (written.into_iter().map(|(level, written)| (level, written as f64 / dots)).collect(), left)
+    }
+
+    #[test]
+    fn small_commits_are_written_again_once_a_level_at_most() {
+        let (written, left) = disk::on(Arc::new(Quick), || rewrites(600));
+        assert!(written.values().all(|times| *times <= 1.0) && written.len() <= 5, "{written:?}");
+        assert!(written.contains_key(&3), "{written:?}");
+        assert!(left < 100, "{left} segments");
     }
 }

@@ -1,106 +1,329 @@
 //! Choosing the segments to merge next.
 //!
-//! Segments with the same order are the pieces of one merge, disjoint in time. All of them are merged together or
-//! none is.
+//! Level 0 mixes everything; its oldest files become level 1, cut apart by tier and window. From then on only segments
+//! of one tier and window are merged, so the order of commits has other segments between them. [`may_merge`] says
+//! where that is no harm.
+//!
+//! Segments of one place with the same order are the pieces of one merge. All of them are merged together or none is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use crate::format::listing::SegmentEntry;
+use dotter_dot::Timestamp;
+
+use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::Manifest;
-use crate::write::compaction::LEVEL_TOP;
+use crate::format::place::{Place, Tier, Window};
+use crate::write::compaction::outputs::LARGE_BYTES;
 
-/// How many neighbours of a level are merged at once.
+/// How many of a level are merged at once.
 const TOGETHER: RangeInclusive<usize> = 8..=16;
-/// The most orders merged at once by a major compaction, or where segments of lower levels lie between: each takes
-/// the memory of a chunk.
-const ORDERS_MAX: usize = 64;
-/// Files smaller than this are merged on the highest level too, since else many small commits would leave many of
-/// them.
+/// The most orders merged at once by a major compaction, where segments of lower levels lie between, or where windows
+/// are joined: each takes the memory of a chunk.
+pub(super) const ORDERS_MAX: usize = 64;
+/// Windows with fewer bytes than this are joined. Segments with fewer are merged on the highest level too, since else
+/// many small commits would leave many of them.
 const SMALL_BYTES: u64 = 4 << 20;
 /// From so many tombstones on they are purged where there is nothing else to do.
 const TOMBSTONES_LEFT: usize = 16;
+/// A file of level 0 waits for others no longer than this.
+const WAIT: Duration = Duration::from_secs(3600);
+
+/// The highest level that merges of one window lead to.
+pub(super) const LEVEL_TOP: u32 = 4;
+/// The level of what was put together once its window was over.
+const LEVEL_JOINED: u32 = LEVEL_TOP + 1;
 
 /// One merge that is to be done.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Neighbours, in the order of their commits.
+    /// In the order of their commits.
     pub(super) inputs: Vec<SegmentEntry>,
     /// The level of the new segments.
     pub(super) level: u32,
-    /// Whether the new segments are not merged again in the same compaction.
-    pub(super) is_last: bool,
+    pub(super) into: Goal,
 }
 
-/// Splits the list into runs of groups, each group of one order; within a run no commit can get a place between two
-/// groups any more.
+/// Where the dots of a merge go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// One segment that mixes everything.
+    Mixed,
+    /// A segment for each window of each tier.
+    Apart,
+    /// One place, which all inputs lie in.
+    Place(Place),
+}
+
+/// What is chosen from.
+pub(super) struct View<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// The first sequence that a later seal may have in its order.
+    pub(super) first_live: u64,
+    /// The names of segments that cannot be opened.
+    pub(super) damaged: &'a BTreeSet<String>,
+    /// The mark of the rules in force.
+    pub(super) mark: u64,
+    /// How long ago a segment was made.
+    pub(super) age: &'a dyn Fn(&SegmentEntry) -> Duration,
+}
+
+/// Segments of one order, and of one place or of level 0.
+type Group<'a> = Vec<&'a SegmentEntry>;
+
+/// Whether segments may be merged, which get the order of the last of them, with others that stay as they are.
 ///
-/// - `first_live`: the first sequence that a later seal may have in its order
-fn eras<'a>(
-    manifest: &'a Manifest,
-    first_live: u64,
-    damaged: &BTreeSet<String>,
-) -> Vec<Vec<&'a [SegmentEntry]>> {
-    let mut eras: Vec<Vec<&[SegmentEntry]>> = Vec::new();
-    let mut before: Option<&SegmentEntry> = None;
-    for group in manifest.segments.chunk_by(|a, b| a.order == b.order) {
-        if group.iter().any(|entry| damaged.contains(&entry.name)) {
-            before = None;
-            continue;
-        }
-        // A seal of the live log is split at each commit in it, so nothing comes between equal sequences.
-        let (sequence, apart) = (group[0].order.sequence, group[0].order.sequence >= first_live);
-        match (before, eras.last_mut()) {
-            (Some(before), Some(era)) if !apart || before.order.sequence == sequence => era.push(group),
-            _ => eras.push(vec![group]),
-        }
-        before = Some(&group[0]);
-    }
-    eras
+/// Another segment whose order lies between may have replaced dots of the earlier ones, or been replaced by the later
+/// ones. So it must have no dots in common with any: it lies in another stretch of time, or in another tier by the same
+/// rules.
+///
+/// - `listed`: in the order of their commits
+pub(super) fn may_merge<'a>(
+    inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
+    listed: &[SegmentEntry],
+) -> bool {
+    let Some(first) = inputs.clone().map(|entry| entry.order).min() else { return true };
+    let last = inputs.clone().map(|entry| entry.order).max().unwrap_or(first);
+    let from = inputs.clone().map(|entry| entry.first_time).min();
+    let until = inputs.clone().map(|entry| entry.last_time).max();
+    let mut tiers = inputs.clone().map(|entry| entry.place.map(|place| (place.tier, place.rules)));
+    let tier = tiers.next().flatten().filter(|tier| tiers.all(|other| other == Some(*tier)));
+    let numbers: HashSet<u64> = inputs.map(SegmentEntry::number).collect();
+    between(listed, first, last).iter().filter(|other| !numbers.contains(&other.number())).all(|other| {
+        let is_apart = Some(other.last_time) < from || until < Some(other.first_time);
+        is_apart || is_of_another_tier(tier, other)
+    })
 }
 
-fn level(group: &[SegmentEntry]) -> u32 {
+/// The segments behind one order, up to another.
+pub(super) fn between(listed: &[SegmentEntry], first: Order, last: Order) -> &[SegmentEntry] {
+    let place = |order: Order| listed.partition_point(|entry| entry.order <= order);
+    &listed[place(first)..place(last)]
+}
+
+/// Whether a segment has none of the series of a tier, given with the mark of its rules.
+pub(super) fn is_of_another_tier(tier: Option<(Tier, u64)>, other: &SegmentEntry) -> bool {
+    tier.zip(other.place).is_some_and(|((tier, rules), place)| place.rules == rules && place.tier != tier)
+}
+
+fn level(group: &[&SegmentEntry]) -> u32 {
     group.iter().map(|entry| entry.level).max().unwrap_or(0)
 }
 
-fn job(groups: &[&[SegmentEntry]], level: u32) -> Job {
-    Job { inputs: groups.concat(), level: level.min(LEVEL_TOP), is_last: true }
+fn bytes(group: &[&SegmentEntry]) -> u64 {
+    group.iter().map(|entry| entry.bytes).sum()
 }
 
-/// The neighbours to merge next: the oldest of the lowest level that has enough of them.
-///
-/// Segments of lower levels that lie between are merged too, since they would never become enough by themselves.
-pub(super) fn minor(manifest: &Manifest, first_live: u64, damaged: &BTreeSet<String>) -> Option<Job> {
-    let eras = eras(manifest, first_live, damaged);
-    for wanted in 0..LEVEL_TOP {
-        for run in eras.iter().flat_map(|era| era.split(|group| level(group) > wanted)) {
-            if let Some(groups) = enough(run, &|group| level(group) == wanted) {
-                return Some(job(groups, wanted + 1));
+fn job(groups: &[Group<'_>], level: u32, into: Goal) -> Job {
+    let mut inputs: Vec<SegmentEntry> = groups.iter().flatten().map(|entry| (*entry).clone()).collect();
+    inputs.sort_by_key(|entry| entry.order);
+    Job { inputs, level, into }
+}
+
+impl<'a> View<'a> {
+    /// What orders have in common between which no commit can get a place any more. A seal of the live log is split at
+    /// each commit in it, so nothing comes between equal sequences.
+    fn era(&self, entry: &SegmentEntry) -> u64 {
+        if entry.order.sequence < self.first_live { 0 } else { entry.order.sequence.saturating_add(1) }
+    }
+
+    /// Splits segments, sorted by order, into runs of groups that may be merged with each other, all of them together.
+    fn runs(&self, entries: &[&'a SegmentEntry]) -> Vec<Vec<Group<'a>>> {
+        let mut runs: Vec<Vec<Group<'a>>> = Vec::new();
+        let mut is_begun = false;
+        for group in entries.chunk_by(|a, b| a.order == b.order) {
+            if group.iter().any(|entry| self.damaged.contains(&entry.name)) {
+                is_begun = false;
+                continue;
+            }
+            let goes_on = is_begun
+                && runs.last().is_some_and(|run| {
+                    let all = || run.iter().flatten().chain(group).copied();
+                    run.len() < ORDERS_MAX
+                        && self.era(run[0][0]) == self.era(group[0])
+                        && may_merge(all(), &self.manifest.segments)
+                });
+            is_begun = true;
+            match runs.last_mut().filter(|_| goes_on) {
+                Some(run) => run.push(group.to_vec()),
+                None => runs.push(vec![group.to_vec()]),
             }
         }
+        runs
     }
-    let is_large = |group: &&[SegmentEntry]| group.iter().any(|entry| entry.bytes >= SMALL_BYTES);
-    for run in eras.iter().flat_map(|era| era.split(is_large)) {
-        if let Some(groups) = enough(run, &|group| level(group) == LEVEL_TOP) {
-            return Some(job(groups, LEVEL_TOP));
+
+    /// Runs of level 0.
+    fn mixed(&self) -> Vec<Vec<Group<'a>>> {
+        let mixed: Vec<_> = self.manifest.segments.iter().filter(|entry| entry.place.is_none()).collect();
+        self.runs(&mixed)
+    }
+
+    /// By place, runs of segments by the rules in force.
+    fn places(&self) -> Vec<(Place, Vec<Vec<Group<'a>>>)> {
+        let mut places: BTreeMap<Place, Vec<&SegmentEntry>> = BTreeMap::new();
+        for entry in &self.manifest.segments {
+            if let Some(place) = entry.place.filter(|place| place.rules == self.mark) {
+                places.entry(place).or_default().push(entry);
+            }
         }
+        places.into_iter().map(|(place, entries)| (place, self.runs(&entries))).collect()
     }
-    if manifest.tombstones.len() > TOMBSTONES_LEFT {
-        let concerned = |group: &&&[SegmentEntry]| {
-            let concerns = |entry: &SegmentEntry| manifest.tombstones.iter().any(|one| one.concerns(entry));
+
+    /// The time up to which windows count as over: the retention clock, or where it was never set, the newest dot.
+    fn now(&self) -> Timestamp {
+        let newest = || self.manifest.segments.iter().map(|entry| entry.last_time).max();
+        let clock = self.manifest.clock.now;
+        if clock > Timestamp::MIN { clock } else { newest().unwrap_or_default() }
+    }
+
+    /// The merge to do next in everyday work.
+    pub(super) fn minor(&self) -> Option<Job> {
+        if let Some(job) = self.mixed_enough() {
+            return Some(job);
+        }
+        let places = self.places();
+        for wanted in 1..LEVEL_TOP {
+            for (place, runs) in &places {
+                let is_done = |group: &Group<'_>| level(group) > wanted || bytes(group) >= LARGE_BYTES;
+                for run in runs.iter().flat_map(|run| run.split(is_done)) {
+                    if let Some(groups) = enough(run, &|group| level(group) == wanted) {
+                        return Some(job(groups, wanted + 1, Goal::Place(*place)));
+                    }
+                }
+            }
+        }
+        for (place, runs) in &places {
+            let is_large = |group: &Group<'_>| bytes(group) >= SMALL_BYTES || level(group) > LEVEL_TOP;
+            for run in runs.iter().flat_map(|run| run.split(is_large)) {
+                if let Some(groups) = enough(run, &|group| level(group) == LEVEL_TOP) {
+                    return Some(job(groups, LEVEL_TOP, Goal::Place(*place)));
+                }
+            }
+        }
+        self.join(&places, false).or_else(|| self.purge(&places))
+    }
+
+    /// The oldest files of level 0: as soon as there are enough, or one of them has waited long.
+    fn mixed_enough(&self) -> Option<Job> {
+        for run in self.mixed() {
+            let waited = || run.iter().flatten().any(|entry| (self.age)(entry) >= WAIT);
+            if run.len() >= *TOGETHER.start() || waited() {
+                let count = run.len().min(*TOGETHER.end());
+                return Some(job(&run[..count], 1, Goal::Apart));
+            }
+        }
+        None
+    }
+
+    /// Windows that are over and small, together with their neighbours in the same eighth.
+    ///
+    /// - `at_once`: two are enough; else of what is kept for ever, and where some are joined already, as many are
+    ///   needed as for any merge
+    fn join(&self, places: &[(Place, Vec<Vec<Group<'a>>>)], at_once: bool) -> Option<Job> {
+        let now = self.now();
+        let mut windows = places.iter().filter(|(place, _)| !place.is_late).peekable();
+        while let Some((first, _)) = windows.peek() {
+            let tier = first.tier;
+            let mut window = first.window;
+            let eighth = tier.eighth(&window);
+            let mut groups: Vec<Group<'a>> = Vec::new();
+            while let Some((place, runs)) = windows.peek() {
+                let new: Vec<&Group<'a>> = runs.iter().flatten().collect();
+                let new_bytes: u64 = new.iter().map(|group| bytes(group)).sum();
+                let all = || groups.iter().chain(new.iter().copied()).flatten().copied();
+                let fits = place.tier == tier
+                    && tier.eighth(&place.window) == eighth
+                    && place.window.last() < now
+                    && new_bytes < SMALL_BYTES
+                    && groups.len() + new.len() <= ORDERS_MAX
+                    && groups.iter().map(|group| bytes(group)).sum::<u64>() < SMALL_BYTES
+                    && !all().any(|entry| self.damaged.contains(&entry.name))
+                    && all().all(|entry| all().next().is_some_and(|one| self.era(one) == self.era(entry)))
+                    && may_merge(all(), &self.manifest.segments);
+                if !fits {
+                    break;
+                }
+                window = window.and(&place.window);
+                groups.extend(runs.iter().flatten().cloned());
+                windows.next();
+            }
+            let is_over = |number| at_once || tier.keep.is_zero() || tier.eighth_end(number) <= now;
+            let is_settled = eighth.is_some_and(is_over);
+            let is_joined = groups.iter().any(|group| level(group) > LEVEL_TOP);
+            let least = if !at_once && (is_joined || tier.keep.is_zero()) { *TOGETHER.start() } else { 2 };
+            if is_settled && groups.len() >= least {
+                let place = Place { tier, window, rules: self.mark, is_late: false };
+                return Some(job(&groups, LEVEL_JOINED, Goal::Place(place)));
+            }
+            if groups.is_empty() {
+                windows.next();
+            }
+        }
+        None
+    }
+
+    /// A segment that tombstones hide dots of, where there are many tombstones.
+    fn purge(&self, places: &[(Place, Vec<Vec<Group<'a>>>)]) -> Option<Job> {
+        let tombstones = &self.manifest.tombstones;
+        if tombstones.len() <= TOMBSTONES_LEFT {
+            return None;
+        }
+        let concerned = |group: &&Group<'a>| {
+            let concerns = |entry: &&SegmentEntry| tombstones.iter().any(|one| one.concerns(entry));
             group.iter().any(concerns)
         };
-        let group = eras.iter().flatten().find(concerned)?;
-        return Some(job(&[group], level(group)));
+        let mixed = self.mixed();
+        if let Some(group) = mixed.iter().flatten().find(concerned) {
+            return Some(job(std::slice::from_ref(group), level(group), Goal::Mixed));
+        }
+        places.iter().find_map(|(place, runs)| {
+            let group = runs.iter().flatten().find(concerned)?;
+            Some(job(std::slice::from_ref(group), level(group), Goal::Place(*place)))
+        })
     }
-    None
+
+    /// The merge to do next until everything is merged.
+    ///
+    /// - `done`: segments that need not be merged alone any more
+    pub(super) fn major(&self, done: &BTreeSet<String>) -> Option<Job> {
+        if let Some(run) = self.mixed().first() {
+            let count = run.len().min(*TOGETHER.end());
+            return Some(job(&run[..count], 1, Goal::Apart));
+        }
+        let places = self.places();
+        for (place, runs) in &places {
+            let is_one = |run: &&Vec<Group<'a>>| run.len() == 1;
+            let is_made =
+                |run: &&Vec<Group<'a>>| run.iter().flatten().all(|entry| done.contains(&entry.name));
+            let is_done = |run: &&Vec<Group<'a>>| is_one(run) && is_made(run);
+            if let Some(run) = runs.iter().find(|run| !is_done(run)) {
+                let level = run.iter().map(|group| level(group)).max().unwrap_or(1).max(LEVEL_TOP);
+                return Some(job(&run[..run.len().min(ORDERS_MAX)], level, Goal::Place(*place)));
+            }
+        }
+        self.join(&places, true)
+    }
+
+    /// All neighbours from the oldest on between which no commit can get a place any more.
+    pub(super) fn oldest(&self) -> Vec<SegmentEntry> {
+        let segments = &self.manifest.segments;
+        let Some(first) = segments.first() else { return Vec::new() };
+        segments.iter().take_while(|entry| self.era(entry) == self.era(first)).cloned().collect()
+    }
+
+    /// Segments that lie in a tier by other rules than those in force.
+    pub(super) fn stale(&self) -> impl Iterator<Item = &'a SegmentEntry> {
+        let is_stale = |entry: &&SegmentEntry| entry.place.is_some_and(|place| place.rules != self.mark);
+        let damaged = self.damaged;
+        self.manifest.segments.iter().filter(is_stale).filter(|entry| !damaged.contains(&entry.name))
+    }
 }
 
-/// The first neighbours of a run that hold enough groups that count; `None` where there are too few.
-fn enough<'a, 'b>(
-    run: &'a [&'b [SegmentEntry]],
-    counts: &dyn Fn(&[SegmentEntry]) -> bool,
-) -> Option<&'a [&'b [SegmentEntry]]> {
+/// The first groups of a run that hold enough that count; `None` where there are too few.
+///
+/// Segments of lower levels that lie between are merged too, since they would never become enough by themselves.
+fn enough<'a, 'b>(run: &'a [Group<'b>], counts: &dyn Fn(&Group<'b>) -> bool) -> Option<&'a [Group<'b>]> {
     let (mut count, mut end) = (0, 0);
     for (index, group) in run.iter().enumerate().take(ORDERS_MAX) {
         if counts(group) {
@@ -113,120 +336,27 @@ fn enough<'a, 'b>(
     (count >= *TOGETHER.start()).then_some(&run[..end])
 }
 
-/// The neighbours to merge next until everything is merged.
-///
-/// - `done`: segments that need not be merged any more
-pub(super) fn major(
-    manifest: &Manifest,
-    first_live: u64,
-    damaged: &BTreeSet<String>,
-    done: &BTreeSet<String>,
-) -> Option<Job> {
-    for era in eras(manifest, first_live, damaged) {
-        if era.iter().copied().flatten().all(|entry| done.contains(&entry.name)) {
-            continue;
-        }
-        let mut job = job(&era[..era.len().min(ORDERS_MAX)], LEVEL_TOP);
-        job.is_last = era.len() <= ORDERS_MAX;
-        return Some(job);
+impl Job {
+    /// The same with about half of the inputs, for a disk that has no room for all; `None` where that is not possible.
+    pub(super) fn smaller(&self) -> Option<Job> {
+        let orders: BTreeSet<_> = self.inputs.iter().map(|entry| entry.order).collect();
+        // A file of level 0 gets further by itself; another segment does not.
+        let least = if self.into == Goal::Apart { 1 } else { 2 };
+        let count = orders.len().div_ceil(2).max(least);
+        let last = *orders.iter().nth(count - 1).filter(|_| count < orders.len())?;
+        let inputs: Vec<_> = self.inputs.iter().filter(|entry| entry.order <= last).cloned().collect();
+        let into = match self.into {
+            // Of joined windows only some are left.
+            Goal::Place(place) => {
+                let windows = inputs.iter().filter_map(|entry| entry.place).map(|place| place.window);
+                let window = windows.reduce(|a: Window, b| a.and(&b)).unwrap_or(place.window);
+                Goal::Place(Place { window, ..place })
+            }
+            other => other,
+        };
+        Some(Job { inputs, level: self.level, into })
     }
-    None
-}
-
-/// All neighbours from the oldest on between which no commit can get a place any more.
-pub(super) fn oldest(manifest: &Manifest, first_live: u64) -> Vec<SegmentEntry> {
-    eras(manifest, first_live, &BTreeSet::new()).first().map_or_else(Vec::new, |era| era.concat())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::listing::Order;
-
-    /// Level, sequence, generation.
-    type Entry = (u32, u64, u64);
-
-    fn manifest(segments: &[Entry]) -> Manifest {
-        let entry = |(index, (level, sequence, generation)): (usize, &Entry)| SegmentEntry {
-            name: format!("{index}"),
-            bytes: SMALL_BYTES,
-            order: Order { sequence: *sequence, generation: *generation },
-            level: *level,
-            ..SegmentEntry::default()
-        };
-        Manifest { segments: segments.iter().enumerate().map(entry).collect(), ..Manifest::default() }
-    }
-
-    fn chosen(segments: &[Entry], first_live: u64) -> (Vec<u64>, u32) {
-        let job = minor(&manifest(segments), first_live, &BTreeSet::new());
-        job.map(|job| (job.inputs.iter().map(|entry| entry.order.sequence).collect(), job.level))
-            .unwrap_or_default()
-    }
-
-    #[test]
-    fn eight_neighbours_of_a_level_are_merged_and_at_most_sixteen() {
-        let sealed = |count: u64| (1..=count).map(|n| (0, n * 10, 0)).collect::<Vec<_>>();
-        assert_eq!(chosen(&sealed(7), 1000), (vec![], 0));
-        assert_eq!(chosen(&sealed(8), 1000).0.len(), 8);
-        assert_eq!(chosen(&sealed(40), 1000), ((1..=16).map(|n| n * 10).collect(), 1));
-    }
-
-    #[test]
-    fn a_commit_that_a_seal_may_still_come_before_is_left_alone() {
-        let mut segments: Vec<_> = (1..=7).map(|n| (0, n, 0)).collect();
-        segments.push((0, 50, 9));
-        assert_eq!(chosen(&segments, 20).0.len(), 0);
-        assert_eq!(chosen(&segments, 50).0.len(), 0);
-        assert_eq!(chosen(&segments, 51).0.len(), 8);
-        let same: Vec<_> = (1..=8).map(|n| (0, 50, n)).collect();
-        assert_eq!(chosen(&same, 20).0.len(), 8);
-    }
-
-    #[test]
-    fn pieces_of_one_merge_count_once_and_stay_together() {
-        let pieces: Vec<_> = (0..16).map(|n| (1, n / 2, 0)).collect();
-        assert_eq!(chosen(&pieces, 1000), ((0..16).map(|n| n / 2).collect(), 2));
-        assert_eq!(chosen(&pieces[..14], 1000).0.len(), 0);
-    }
-
-    #[test]
-    fn what_was_left_between_higher_levels_is_taken_along_and_younger_ones_wait() {
-        let mut segments: Vec<Entry> = (0..7).map(|n| (0, n, 0)).collect();
-        segments.extend((10..18).map(|n| (1, n, 0)));
-        segments.extend((20..25).map(|n| (0, n, 0)));
-        assert_eq!(chosen(&segments, 1000), ((0..7).chain(10..18).collect(), 2));
-    }
-
-    #[test]
-    fn the_highest_level_is_merged_only_while_it_is_small() {
-        let top: Vec<Entry> = (0..20).map(|n| (LEVEL_TOP, n, 0)).collect();
-        assert_eq!(chosen(&top, 1000).0.len(), 0);
-        let mut manifest = manifest(&top);
-        manifest.segments.iter_mut().for_each(|entry| entry.bytes = SMALL_BYTES - 1);
-        let job = minor(&manifest, 1000, &BTreeSet::new()).unwrap();
-        assert_eq!((job.inputs.len(), job.level), (16, LEVEL_TOP));
-        manifest.segments[10].bytes = SMALL_BYTES;
-        assert_eq!(minor(&manifest, 1000, &BTreeSet::new()).unwrap().inputs.len(), 10);
-    }
-
-    #[test]
-    fn nothing_is_merged_across_a_damaged_segment() {
-        let segments: Vec<Entry> = (0..12).map(|n| (0, n, 0)).collect();
-        let job = |damaged: &str| minor(&manifest(&segments), 1000, &BTreeSet::from([damaged.to_owned()]));
-        assert_eq!(job("3").unwrap().inputs.len(), 8);
-        assert_eq!(job("5").map(|job| job.inputs.len()), None);
-    }
-
-    #[test]
-    fn a_major_compaction_takes_everything_that_may_be_merged() {
-        let segments: Vec<Entry> = (0..100).map(|n| (n as u32 % 4, n, 0)).collect();
-        let none = BTreeSet::new();
-        let job = major(&manifest(&segments), 1000, &none, &none).unwrap();
-        assert_eq!((job.inputs.len(), job.is_last), (ORDERS_MAX, false));
-        let job = major(&manifest(&segments[..10]), 5, &none, &none).unwrap();
-        assert_eq!((job.inputs.len(), job.is_last), (5, true));
-        let done: BTreeSet<String> = (0..5).map(|n| n.to_string()).collect();
-        assert_eq!(major(&manifest(&segments[..6]), 5, &none, &done).unwrap().inputs.len(), 1);
-        assert!(major(&manifest(&segments[..5]), 5, &none, &done).is_none());
-    }
-}
+mod tests;

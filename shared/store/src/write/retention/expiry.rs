@@ -1,6 +1,7 @@
-//! Expiry: removing dots that are too old. A segment of which all is too old is removed from the list. A segment of
-//! which most is too old, or some has been so for long, is written anew without it. Merges leave out dots by the same
-//! rule.
+//! Expiry: removing dots that are too old. A segment of which all is too old is removed from the list: as all of a
+//! segment that lies in a window is kept equally long, such a segment goes once its window has been over for that long.
+//! A segment of which most is too old then, or some has been so for long, is written anew without it, since other dots
+//! may stay for other reasons; so is a file of level 0. Merges leave out dots by the same rule.
 //!
 //! Always true: no dot is removed before those that it has replaced.
 
@@ -32,10 +33,12 @@ pub(super) fn run(
     // In the order of their commits. A segment without series that stay is removed as a whole.
     let mut due: Vec<(SegmentEntry, Option<BTreeSet<String>>)> = Vec::new();
     let mut leaving = Leaving::default();
+    let mark = view.rules.mark();
     for segment in &snapshot.inner.segments {
         let entry = segment.entry();
         // Everything that is too old is announced, though archives may not have it before the next pass.
         if !is_any_old(view.rules, view.now, std::slice::from_ref(entry))
+            || pass == Pass::Remove && waits(entry, mark, view.now)
             || pass == Pass::Remove && !is_archived(entry, view, &|| compaction.is_cancelled())?
         {
             continue;
@@ -81,6 +84,13 @@ pub(super) fn run(
         retained.dots += compaction.expire(&entry, &cutoff)?;
     }
     remove(compaction, &gone, &old, retained)
+}
+
+/// Whether all of a segment will go at once, and not yet.
+///
+/// - `mark`: of the rules in force
+fn waits(entry: &SegmentEntry, mark: u64, now: Timestamp) -> bool {
+    entry.place.is_some_and(|place| !place.is_late && place.rules == mark && !place.is_over(now))
 }
 
 /// Removes whole segments and windows of archives from the list.

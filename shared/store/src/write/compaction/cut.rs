@@ -1,0 +1,237 @@
+//! Cutting the dots of a merge apart: by the tier of their series and the window of their time.
+//!
+//! Always true: a dot belongs to one slot, and the slots of a tier follow each other in time, that of late dots first.
+//! So of each tier the slots of one pass are one stretch of time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotter_dot::{Column, SeriesName, Timestamp};
+
+use crate::error::Error;
+use crate::format::place::{Place, Tier, Window};
+use crate::format::rules::Rules;
+use crate::read::segment::Segment;
+use crate::write::compaction::walks::Walks;
+
+/// The most slots of one merge. Where its dots lie in more windows, as wild stamps do, neighbours share a slot.
+const SLOTS_MAX: usize = 64;
+/// The most windows of a tier that are counted one by one.
+const WINDOWS_MAX: usize = 4096;
+
+/// By what dots are cut apart.
+#[derive(Clone, Copy)]
+pub(super) struct Sorting<'a> {
+    pub(super) rules: &'a Rules,
+    /// The mark of these rules.
+    pub(super) mark: u64,
+    /// What the retention clock shows; zero where it has never been set.
+    pub(super) now: Timestamp,
+}
+
+/// The slots of a tier: the time at which each begins, and its number among all slots. The first begins at zero.
+pub(super) type Slots = Arc<[(u64, usize)]>;
+
+/// Which slots a merge has, each of which becomes a segment, or several where it is large.
+pub(super) enum Cut<'a> {
+    /// One, for everything.
+    Whole(Option<Place>, Slots),
+    /// One for each window of each tier.
+    Apart(&'a Rules, BTreeMap<Tier, Slots>, Vec<Place>),
+}
+
+impl<'a> Cut<'a> {
+    /// Everything together.
+    ///
+    /// - `place`: where all of it lies; `None` where it mixes everything
+    pub(super) fn whole(place: Option<Place>) -> Cut<'a> {
+        Cut::Whole(place, Arc::new([(0, 0)]))
+    }
+
+    /// By tier and window. It looks at all chunks, and decodes those that reach over the end of a window.
+    pub(super) fn apart(
+        segments: &[Arc<Segment>],
+        sorting: Sorting<'a>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Cut<'a>, Error> {
+        let mut tiers: BTreeMap<Tier, Windows> = BTreeMap::new();
+        let mut walks = Walks::new(segments)?;
+        let (mut wide, mut run) = (Vec::new(), Column::default());
+        while let Some(name) = walks.name() {
+            if cancel() {
+                return Err(Error::GivenUp);
+            }
+            let tier = sorting.rules.tier(name.as_str());
+            let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, sorting.now));
+            for (index, segment) in segments.iter().enumerate() {
+                let Some(series) = walks.at(index, &name) else { continue };
+                series.chunks(|chunk| {
+                    if !windows.take(chunk.first.nanos(), chunk.last.nanos()) {
+                        wide.push(chunk);
+                    }
+                })?;
+                for chunk in wide.drain(..) {
+                    run.clear();
+                    match segment.read(&chunk, &mut run) {
+                        Ok(()) => run.times().iter().for_each(|time| _ = windows.take(*time, *time)),
+                        // The merge counts its dots as damaged and leaves them out, with the slot of the first.
+                        Err(Error::Damaged { .. }) => {
+                            windows.take(chunk.first.nanos(), chunk.first.nanos());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            walks.pass(&name)?;
+        }
+        bound(&mut tiers);
+        let mut places = Vec::new();
+        let slots = tiers.iter().map(|(tier, windows)| (*tier, windows.slots(tier, sorting, &mut places)));
+        let slots = slots.collect();
+        Ok(Cut::Apart(sorting.rules, slots, places))
+    }
+
+    /// How many slots.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Cut::Whole(..) => 1,
+            Cut::Apart(_, _, places) => places.len(),
+        }
+    }
+
+    /// Where the dots of a slot lie.
+    pub(super) fn place(&self, slot: usize) -> Option<Place> {
+        match self {
+            Cut::Whole(place, _) => *place,
+            Cut::Apart(_, _, places) => Some(places[slot]),
+        }
+    }
+
+    /// The slots of a series, of which it may have no dots in some.
+    pub(super) fn slots(&self, name: &SeriesName) -> Slots {
+        match self {
+            Cut::Whole(_, slots) => slots.clone(),
+            Cut::Apart(rules, tiers, _) => {
+                tiers.get(&rules.tier(name.as_str())).cloned().unwrap_or_else(|| Arc::new([]))
+            }
+        }
+    }
+}
+
+/// The windows of a tier that dots were seen in.
+struct Windows {
+    width: u64,
+    late_before: u64,
+    has_late: bool,
+    starts: BTreeSet<u64>,
+}
+
+impl Windows {
+    fn new(tier: &Tier, now: Timestamp) -> Windows {
+        let width = u64::try_from(tier.width().as_nanos()).unwrap_or(u64::MAX);
+        Windows { width, late_before: tier.late_before(now), has_late: false, starts: BTreeSet::new() }
+    }
+
+    fn start(&self, time: u64) -> u64 {
+        if self.width == u64::MAX { 0 } else { time / self.width * self.width }
+    }
+
+    /// Notes that there are dots at both times and none outside of them; `false` where a window ends between them.
+    fn take(&mut self, first: u64, last: u64) -> bool {
+        if last < self.late_before {
+            self.has_late = true;
+            return true;
+        }
+        let start = self.start(first);
+        let is_one = self.late_before <= first && start == self.start(last);
+        if is_one && self.starts.insert(start) && self.starts.len() > WINDOWS_MAX {
+            self.widen();
+        }
+        is_one
+    }
+
+    /// Puts two neighbouring windows together, and so on.
+    fn widen(&mut self) {
+        self.width = self.width.saturating_mul(2);
+        self.starts = std::mem::take(&mut self.starts).into_iter().map(|start| self.start(start)).collect();
+    }
+
+    fn len(&self) -> usize {
+        self.starts.len() + self.has_late as usize
+    }
+
+    fn slots(&self, tier: &Tier, sorting: Sorting<'_>, places: &mut Vec<Place>) -> Slots {
+        let mut slots = Vec::with_capacity(self.len());
+        let mut push = |from: u64, is_late: bool, window: Window| {
+            // Before the first slot there are no dots.
+            slots.push((if slots.is_empty() { 0 } else { from }, places.len()));
+            places.push(Place { tier: *tier, is_late, window, rules: sorting.mark });
+        };
+        if self.has_late {
+            push(0, true, tier.window(sorting.now));
+        }
+        for start in &self.starts {
+            let window =
+                Window { from: Timestamp::from_nanos(*start), width: Duration::from_nanos(self.width) };
+            push((*start).max(self.late_before), false, window);
+        }
+        slots.into()
+    }
+}
+
+/// Makes windows wider until all tiers together have few enough.
+fn bound(tiers: &mut BTreeMap<Tier, Windows>) {
+    while tiers.values().map(Windows::len).sum::<usize>() > SLOTS_MAX
+        && let Some(most) = tiers.values_mut().max_by_key(|windows| windows.starts.len())
+        && most.starts.len() > 1
+    {
+        most.widen();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn tier(keep: u64) -> Tier {
+        Tier { keep: Duration::from_nanos(keep), ..Tier::default() }
+    }
+
+    proptest! {
+        #[test]
+        fn every_dot_has_one_slot_that_holds_it(
+            near in prop::collection::vec(0..90 * 24 * HOUR, 0..40),
+            wild in prop::collection::vec(any::<u64>(), 0..300),
+            now in 0..90 * 24 * HOUR,
+        ) {
+            let rules = Rules::default();
+            let sorting = Sorting { rules: &rules, mark: 0, now: Timestamp::from_nanos(now) };
+            let times: Vec<u64> = near.into_iter().chain(wild).collect();
+            let mut tiers = BTreeMap::new();
+            for tier in [tier(0), tier(2 * HOUR), tier(30 * 24 * HOUR)] {
+                let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, sorting.now));
+                times.iter().for_each(|time| assert!(windows.take(*time, *time)));
+            }
+            bound(&mut tiers);
+            let mut places = Vec::new();
+            for (tier, windows) in &tiers {
+                let slots = windows.slots(tier, sorting, &mut places);
+                prop_assert!(slots.is_sorted_by(|a, b| a.0 < b.0 && a.1 + 1 == b.1));
+                prop_assert!(slots.first().is_none_or(|slot| slot.0 == 0));
+                for time in &times {
+                    let (_, slot) = slots[slots.partition_point(|slot| slot.0 <= *time) - 1];
+                    let (place, at) = (&places[slot], Timestamp::from_nanos(*time));
+                    prop_assert!(place.holds(at, at), "{time} {place:?}");
+                    prop_assert_eq!(place.is_late, *time < tier.late_before(sorting.now));
+                    prop_assert!(place.is_late || place.window.width >= tier.width());
+                }
+            }
+            prop_assert!(places.len() <= SLOTS_MAX, "{}", places.len());
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The new segments of a merge: one for each slot of its cut, several where a slot is large.
+//!
+//! Always true: at most [`OPEN_MAX`] segments are being written at a time, since each has buffers of its own. Where a
+//! cut has more slots, the merge makes several passes over its series, each for some of the slots.
+
+use std::ops::Range;
+
+use dotter_dot::{Column, SeriesName, Shape};
+
+use crate::disk::layout::Layout;
+use crate::error::Error;
+use crate::format::ledger::Totals;
+use crate::format::place::Place;
+use crate::format::segment::{ChunkRef, Meta};
+use crate::read::segment::Segment;
+use crate::write::compaction::cut::{Cut, Slots};
+use crate::write::segment::{SegmentWriter, Unlisted};
+
+/// The most segments that are being written at a time.
+const OPEN_MAX: usize = 12;
+/// A segment with a place that has so many bytes is ended before the next series.
+pub(super) const LARGE_BYTES: u64 = 1 << 30;
+
+/// The new segments.
+pub(super) struct Outputs<'a> {
+    layout: Layout,
+    level: u32,
+    pub(super) chunk_dots: usize,
+    cut: Cut<'a>,
+    /// The slots that are written in this pass.
+    pass: Range<usize>,
+    open: Vec<Option<Output>>,
+    done: Vec<Unlisted>,
+    /// The numbers of the segments that these replace, and the edit whose tombstones are applied.
+    replaced: (Vec<u64>, u64),
+    large_bytes: u64,
+    scratch: Column,
+}
+
+struct Output {
+    writer: SegmentWriter,
+    /// The series that was added last.
+    series: Option<SeriesName>,
+}
+
+/// The series that is being rewritten.
+pub(super) struct Series {
+    pub(super) name: SeriesName,
+    /// The moment before which its dots are too old.
+    pub(super) cutoff: u64,
+    /// The shape of its dot that was committed last.
+    pub(super) latest: Shape,
+    slots: Slots,
+    /// First and last moment of this pass, both included.
+    first: u64,
+    last: u64,
+}
+
+impl Series {
+    fn slot(&self, time: u64) -> usize {
+        self.slots[self.slots.partition_point(|(from, _)| *from <= time) - 1].1
+    }
+
+    /// The time at which the slot behind that of `time` begins; `None` where there is none.
+    fn next(&self, time: u64) -> Option<u64> {
+        self.slots.get(self.slots.partition_point(|(from, _)| *from <= time)).map(|(from, _)| *from)
+    }
+
+    /// Whether a moment belongs to this pass.
+    pub(super) fn is_now(&self, time: u64) -> bool {
+        (self.first..=self.last).contains(&time)
+    }
+
+    /// Whether any moment between two belongs to this pass.
+    pub(super) fn meets(&self, first: u64, last: u64) -> bool {
+        first <= self.last && self.first <= last
+    }
+
+    /// Whether everything between two moments belongs to one slot of this pass.
+    pub(super) fn is_one_slot(&self, first: u64, last: u64) -> bool {
+        self.is_now(first) && self.is_now(last) && self.slot(first) == self.slot(last)
+    }
+
+    /// The places of those sorted times that belong to this pass.
+    pub(super) fn now(&self, times: &[u64]) -> Range<usize> {
+        times.partition_point(|time| *time < self.first)..times.partition_point(|time| *time <= self.last)
+    }
+}
+
+impl<'a> Outputs<'a> {
+    /// - `level`: how often the dots of its segments have been merged
+    /// - `replaced`: the numbers of the segments that these replace, and the edit whose tombstones are applied
+    pub(super) fn new(
+        layout: &Layout,
+        level: u32,
+        chunk_dots: usize,
+        cut: Cut<'a>,
+        replaced: (Vec<u64>, u64),
+    ) -> Outputs<'a> {
+        let open = (0..cut.len()).map(|_| None).collect();
+        let pass = 0..cut.len().min(OPEN_MAX);
+        let (layout, done, large_bytes) = (layout.clone(), Vec::new(), LARGE_BYTES);
+        let scratch = Column::default();
+        Outputs { layout, level, chunk_dots, cut, pass, open, done, replaced, large_bytes, scratch }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_large(mut self, bytes: u64) -> Self {
+        self.large_bytes = bytes;
+        self
+    }
+
+    /// How many passes over all series it takes.
+    pub(super) fn passes(&self) -> usize {
+        self.cut.len().div_ceil(OPEN_MAX).max(1)
+    }
+
+    /// Ends a pass; `false` where it was the last one.
+    pub(super) fn next_pass(&mut self) -> Result<bool, Error> {
+        if self.pass.end == self.cut.len() {
+            return Ok(false);
+        }
+        for slot in self.pass.clone() {
+            if let Some(output) = self.open[slot].take() {
+                self.finish(output.writer, slot, Totals::default())?;
+            }
+        }
+        self.pass = self.pass.end..self.cut.len().min(self.pass.end + OPEN_MAX);
+        Ok(true)
+    }
+
+    /// A series to be written; `None` where none of it belongs to this pass.
+    ///
+    /// - `cutoff`: the moment before which its dots are too old
+    /// - `latest`: the shape of its dot that was committed last
+    pub(super) fn series(&self, name: SeriesName, cutoff: u64, latest: Shape) -> Option<Series> {
+        let slots = self.cut.slots(&name);
+        let mut now = slots.iter().filter(|(_, slot)| self.pass.contains(slot));
+        let first = now.next()?.0;
+        let next = slots.iter().find(|(_, slot)| *slot >= self.pass.end);
+        let last = next.map_or(u64::MAX, |(from, _)| from - 1);
+        Some(Series { name, cutoff, latest, slots, first, last })
+    }
+
+    /// The segment of a slot, with this series begun.
+    fn at(&mut self, slot: usize, series: &Series) -> Result<&mut SegmentWriter, Error> {
+        let is_full = |output: &Output| {
+            output.series.as_ref() != Some(&series.name) && output.writer.bytes() >= self.large_bytes
+        };
+        if self.cut.place(slot).is_some()
+            && let Some(full) = self.open[slot].take_if(|output| is_full(output))
+        {
+            self.finish(full.writer, slot, Totals::default())?;
+        }
+        let output = self.open[slot].get_or_insert_with(|| Output {
+            writer: SegmentWriter::new(&self.layout, self.level, self.chunk_dots).paced(),
+            series: None,
+        });
+        if output.series.as_ref() != Some(&series.name) {
+            output.writer.begin(series.name.clone(), series.latest.clone())?;
+            output.series = Some(series.name.clone());
+        }
+        output.writer.latest(&series.latest);
+        Ok(&mut output.writer)
+    }
+
+    /// Adds sorted dots. Series come in the order of their names, and of a series the dots with explicit times come
+    /// first.
+    pub(super) fn add(&mut self, series: &Series, dots: &Column, clock: bool) -> Result<(), Error> {
+        let mut start = 0;
+        while start < dots.len() {
+            let time = dots.times()[start];
+            let end = match series.next(time) {
+                Some(next) => start + dots.times()[start..].partition_point(|time| *time < next),
+                None => dots.len(),
+            };
+            let slot = series.slot(time);
+            if end - start == dots.len() {
+                return self.at(slot, series)?.add(dots, clock);
+            }
+            let mut part = std::mem::take(&mut self.scratch);
+            part.clear();
+            part.extend(dots, start..end);
+            self.at(slot, series)?.add(&part, clock)?;
+            self.scratch = part;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Copies a chunk unchanged, which lies in one slot.
+    pub(super) fn copy(&mut self, series: &Series, from: &Segment, chunk: &ChunkRef) -> Result<(), Error> {
+        let bytes = from.bytes(chunk)?;
+        let slot = series.slot(chunk.first.nanos());
+        self.at(slot, series)?.copy(&bytes, chunk, from.shape(chunk))
+    }
+
+    fn finish(&mut self, writer: SegmentWriter, slot: usize, gone: Totals) -> Result<(), Error> {
+        if writer.is_empty() {
+            return Ok(());
+        }
+        let meta = self.meta(self.cut.place(slot), gone);
+        self.done.push(writer.finish(&meta)?);
+        Ok(())
+    }
+
+    fn meta(&self, place: Option<Place>, gone: Totals) -> Meta {
+        let (replaced, purged) = (self.replaced.0.clone(), self.replaced.1);
+        Meta { replaced, purged, gone, place, ..Meta::default() }
+    }
+
+    /// Finishes all segments that have any dots.
+    ///
+    /// - `gone`: what has become of the other dots; the first segment that is finished here tells it
+    /// - `cancel`: asked after each
+    pub(super) fn into_unlisted(
+        mut self,
+        gone: Totals,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Vec<Unlisted>, Error> {
+        let mut gone = Some(gone);
+        for slot in 0..self.open.len() {
+            let Some(output) = self.open[slot].take().filter(|output| !output.writer.is_empty()) else {
+                continue;
+            };
+            self.finish(output.writer, slot, gone.take().unwrap_or_default())?;
+            if cancel() {
+                return Err(Error::GivenUp);
+            }
+        }
+        Ok(self.done)
+    }
+
+    /// The one segment of a merge that is not cut; `None` where it has no dots.
+    pub(super) fn into_writer(self) -> Option<SegmentWriter> {
+        let mut open = self.open.into_iter().flatten().map(|output| output.writer);
+        open.find(|writer| !writer.is_empty())
+    }
+}
