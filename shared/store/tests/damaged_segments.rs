@@ -40,6 +40,7 @@ fn a_segment_that_is_cut_short_while_it_is_read_ends_no_process() {
     assert!(!verified.damage.is_empty());
 }
 
+/// Shows P16.
 #[test]
 fn a_damaged_key_block_costs_its_own_series_and_a_damaged_shared_block_too() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,6 +77,7 @@ fn a_damaged_key_block_costs_its_own_series_and_a_damaged_shared_block_too() {
     }
 }
 
+/// Shows P34.
 #[test]
 fn a_merge_leaves_a_segment_whose_names_are_damaged_alone_until_it_is_restored() {
     let dir = tempfile::tempdir().unwrap();

@@ -133,6 +133,7 @@ fn replaced(dir: &Path) -> u64 {
     Reader::open(dir).unwrap().snapshot().ledger().totals.replaced
 }
 
+/// Shows P33.
 #[test]
 fn ten_thousand_lines_of_one_second_come_back_line_for_line() {
     type Commit = fn(&Path, &[(u64, String)]);
