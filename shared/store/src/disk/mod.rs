@@ -3,10 +3,14 @@
 pub(crate) mod steps;
 
 pub(crate) mod content;
+#[cfg(test)]
+pub(crate) mod quick;
+
 pub(crate) mod layout;
 pub(crate) mod map;
 
 pub(crate) mod room;
+pub(crate) mod immutable;
 pub(crate) mod segment;
 pub(crate) mod spill;
 

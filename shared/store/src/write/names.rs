@@ -1,14 +1,12 @@
 //! Making names files: the ids that sealed WAL files declare, and the merging of small names files of one epoch.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use dotter_dot::{SeriesName, Shape};
 
-use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
+use crate::disk::immutable;
+use crate::disk::layout::{Folder, Layout, NewFile};
 use crate::disk::names::NamesFile;
 use crate::error::Error;
-use crate::format::listing::words_and_number;
 use crate::format::manifest::Manifest;
 use crate::format::names::{Encoder, NamesEntry, TAIL_BYTES, Tail};
 use crate::format::wal::Names;
@@ -199,42 +197,17 @@ impl UnlistedNames {
     ///
     /// The system's, and one of kind `InvalidData` where another process has changed the file while it was made.
     pub(crate) fn place(self, layout: &Layout, manifest: &Manifest) -> Result<PlacedNames, Error> {
-        let UnlistedNames { mut new, written, tail } = self;
-        let disk = &layout.disk;
-        for _ in 0..TRIES_MAX {
-            new.check_length(written).map_err(Error::io("write", &new.path))?;
-            let tail = Tail { store: manifest.store, number: new.number, ..tail };
-            disk.write(&new.file, &new.path, &tail.encode(), written)
-                .map_err(Error::io("write", &new.path))?;
-            new.file
-                .set_permissions(Permissions::from_mode(0o400))
-                .map_err(Error::io("set the mode of", &new.path))?;
-            disk.sync_all(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
-            if new.is_there() {
-                layout.sync_dir(&layout.dir.join(Folder::Seg.name()))?;
-                // Where the commit fails, it may not be known whether the list names the file.
-                new.keep();
-                return Ok(PlacedNames { entry: tail.entry(new.name()), _file: new });
-            }
-            new = again(layout, &new, written)?;
-        }
-        Err(new.lost())
+        let UnlistedNames { new, written, tail } = self;
+        let mut tail = Tail { store: manifest.store, ..tail };
+        let mut new = immutable::finish(layout, new, written, |number| {
+            tail.number = number;
+            tail.encode().to_vec()
+        })?;
+        layout.sync_dir(&layout.dir.join(Folder::Seg.name()))?;
+        // Where the commit fails, it may not be known whether the list names the file.
+        new.keep();
+        Ok(PlacedNames { entry: tail.entry(new.name()), _file: new })
     }
-}
-
-/// Copies the first bytes of a file under another number, because its name was removed or means another file now.
-fn again(layout: &Layout, from: &NewFile, bytes: u64) -> Result<NewFile, Error> {
-    let words = words_and_number(from.name()).expect("it was made under such a name").0;
-    let new = layout.make(Folder::Seg, words)?;
-    let mut buffer = vec![0; WRITE_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let part = &mut buffer[..(bytes - at).min(WRITE_BYTES as u64) as usize];
-        from.file.read_exact_at(part, at).map_err(Error::io("read", &from.path))?;
-        layout.disk.write(&new.file, &new.path, part, at).map_err(Error::io("write", &new.path))?;
-        at += part.len() as u64;
-    }
-    Ok(new)
 }
 
 #[cfg(test)]

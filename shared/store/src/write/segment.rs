@@ -2,18 +2,17 @@
 //! order of commits is known.
 
 use std::collections::HashMap;
-use std::fs::Permissions;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use dotter_dot::{Column, SeriesName, Shape, Timestamp};
 
-use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
+use crate::disk::immutable;
+use crate::disk::layout::{Folder, Layout, NewFile};
 use crate::disk::spill::Spill;
 use crate::error::Error;
 use crate::format::chunk;
-use crate::format::listing::{Order, SegmentEntry, words_and_number};
+use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::Manifest;
 use crate::format::segment::entry::{ChunkRef, Entry, Listed};
 use crate::format::segment::keys::{KeyBlock, Top};
@@ -444,55 +443,31 @@ impl Unlisted {
         together: u32,
     ) -> Result<Placed, Error> {
         let Unlisted { writer, keys_at, meta_at, top_at, meta } = self;
-        let disk = &writer.layout.disk;
-        let mut new = writer.file.expect("a finished segment has a file");
-        for _ in 0..TRIES_MAX {
-            new.check_length(writer.written).map_err(Error::io("write", &new.path))?;
-            let tail = Tail {
-                level: writer.level,
-                store: manifest.store,
-                number: new.number,
-                edit: manifest.generation,
-                order,
-                keys_at,
-                meta_at,
-                top_at,
-                first_time: Timestamp::from_nanos(writer.first_time),
-                last_time: Timestamp::from_nanos(writer.last_time),
-                dots: writer.dots,
-                series: writer.series,
-                first_number: first_number.unwrap_or(new.number),
-                together,
-                checksum: writer.checksum,
-                meta: meta.clone(),
-                bytes: writer.written + TAIL_BYTES as u64,
-            };
-            disk.write(&new.file, &new.path, &tail.encode(), writer.written)
-                .map_err(Error::io("write", &new.path))?;
-            new.file
-                .set_permissions(Permissions::from_mode(0o400))
-                .map_err(Error::io("set the mode of", &new.path))?;
-            disk.sync_all(&new.file, &new.path).map_err(Error::io("sync", &new.path))?;
-            if new.is_there() {
-                return Ok(Placed { entry: tail.entry(new.name()), file: new });
-            }
-            new = copy(&writer.layout, &new, writer.written)?;
-        }
-        Err(new.lost())
+        let new = writer.file.expect("a finished segment has a file");
+        let number_of_first = |number| first_number.unwrap_or(number);
+        let mut tail = Tail {
+            level: writer.level,
+            store: manifest.store,
+            number: new.number,
+            edit: manifest.generation,
+            order,
+            keys_at,
+            meta_at,
+            top_at,
+            first_time: Timestamp::from_nanos(writer.first_time),
+            last_time: Timestamp::from_nanos(writer.last_time),
+            dots: writer.dots,
+            series: writer.series,
+            first_number: number_of_first(new.number),
+            together,
+            checksum: writer.checksum,
+            meta,
+            bytes: writer.written + TAIL_BYTES as u64,
+        };
+        let file = immutable::finish(&writer.layout, new, writer.written, |number| {
+            (tail.number, tail.first_number) = (number, number_of_first(number));
+            tail.encode().to_vec()
+        })?;
+        Ok(Placed { entry: tail.entry(file.name()), file })
     }
-}
-
-/// Copies the first bytes of a file under another number, because its name was removed or means another file now.
-fn copy(layout: &Layout, from: &NewFile, bytes: u64) -> Result<NewFile, Error> {
-    let words = words_and_number(from.name()).expect("it was made under such a name").0;
-    let new = layout.make(Folder::Seg, words)?;
-    let mut buffer = vec![0; WRITE_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let part = &mut buffer[..(bytes - at).min(WRITE_BYTES as u64) as usize];
-        from.file.read_exact_at(part, at).map_err(Error::io("read", &from.path))?;
-        layout.disk.write(&new.file, &new.path, part, at).map_err(Error::io("write", &new.path))?;
-        at += part.len() as u64;
-    }
-    Ok(new)
 }

@@ -310,26 +310,12 @@ mod tests {
     use std::fs;
     use std::fs::File;
     use std::os::unix::fs::FileExt;
-    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;
     use crate::disk;
+    use crate::disk::quick::Quick;
     use crate::format::tombstone::tests::tombstone;
-
-    /// A disk that syncs nothing: here no power is cut.
-    #[derive(Debug)]
-    struct Quick;
-
-    impl disk::Disk for Quick {
-        fn sync_data(&self, _: &File, _: &Path) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn sync_all(&self, _: &File, _: &Path) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn store() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
