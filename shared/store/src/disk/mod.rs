@@ -9,8 +9,8 @@ pub(crate) mod quick;
 pub(crate) mod layout;
 pub(crate) mod map;
 
-pub(crate) mod room;
 pub(crate) mod immutable;
+pub(crate) mod room;
 pub(crate) mod segment;
 pub(crate) mod spill;
 

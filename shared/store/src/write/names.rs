@@ -1,6 +1,5 @@
 //! Making names files: the ids that sealed WAL files declare, and the merging of small names files of one epoch.
 
-
 use dotter_dot::{SeriesName, Shape};
 
 use crate::disk::immutable;

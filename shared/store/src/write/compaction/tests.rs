@@ -30,7 +30,7 @@ fn fill(dir: &Path, months: std::ops::Range<u64>) {
         let time = |n: u64| Timestamp::from_nanos((month * 30 * 86_400 + n * 10) * 1_000_000_000);
         let name = SeriesName::new("a").unwrap();
         let dots = (0..1000).map(|n| (name.clone(), time(n), (n * n % 7919) as f64 / 7.0));
-        crate::add(dir, dots.collect::<Vec<_>>()).unwrap();
+        crate::write::add::add(dir, dots.collect::<Vec<_>>()).unwrap();
     }
 }
 
@@ -59,12 +59,8 @@ fn a_major_compaction_needs_room_for_a_window_and_not_for_the_store() {
     for _ in 0..3 {
         fill(dir.path(), 600..610);
         compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
-        let bytes: u64 = manifest::read(&Layout::new(dir.path()))
-            .unwrap()
-            .segments
-            .iter()
-            .map(|entry| entry.bytes)
-            .sum();
+        let bytes: u64 =
+            manifest::read(&Layout::new(dir.path())).unwrap().segments.iter().map(|entry| entry.bytes).sum();
         let disk = Arc::new(Narrow(u64::MAX, AtomicU64::new(0)));
         disk::on(disk.clone(), || compact_major(dir.path(), &|| false, &|_, _| ())).unwrap();
         let asked = disk.1.load(Relaxed);
@@ -86,7 +82,7 @@ fn rewrites(commits: u64) -> (BTreeMap<u32, f64>, usize) {
     for commit in 0..commits {
         let time = 1_710_460_800_000_000_000 + commit * (96 * 3_600_000_000_000 / commits);
         let dots = names.iter().map(|name| (name.clone(), Timestamp::from_nanos(time), commit as f64));
-        crate::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+        crate::write::add::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
         if commit % 8 != 7 {
             continue;
         }
