@@ -287,9 +287,12 @@ impl<'a> View<'a> {
     ///
     /// - `done`: segments that need not be merged alone any more
     pub(super) fn major(&self, done: &BTreeSet<String>) -> Option<Job> {
-        if let Some(run) = self.mixed().first() {
+        let mixed = self.mixed();
+        if let Some(run) = mixed.first() {
             let count = run.len().min(*TOGETHER.end());
-            return Some(job(&run[..count], 1, Goal::Apart));
+            // The last of level 0: what is alone in its window afterwards is not merged again.
+            let is_last = count == run.len() && mixed.len() == 1;
+            return Some(job(&run[..count], if is_last { LEVEL_TOP } else { 1 }, Goal::Apart));
         }
         let places = self.places();
         for (place, runs) in &places {
