@@ -175,3 +175,103 @@ fn another_segment_under_a_listed_name_is_damage_and_never_gives_its_rows() {
         assert_eq!(verify(spoiled.path()).unwrap().damage[0].path, path);
     }
 }
+
+/// A retention pass so many hours after 1970, on a machine whose clocks agree.
+fn pass(dir: &Path, hours: u64) -> dotter_store::Retained {
+    let since_boot = std::time::Duration::from_secs(hours * 3600);
+    let wall = Timestamp::from_secs(hours * 3600).unwrap();
+    dotter_store::retain(dir, &dotter_store::Machine { wall, boot: [1; 16], since_boot }, &|| false).unwrap()
+}
+
+#[test]
+fn a_segment_whose_names_are_damaged_holds_up_no_expiry_of_others_and_stays() {
+    for keep in ["raw:2h", "raw:2h, 10m:30d"] {
+        for is_shared in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let rule = format!("[[rule]]\npattern = \"%\"\nkeep = \"{keep}\"\n");
+            fs::write(dir.path().join("retention.toml"), rule).unwrap();
+            let name = SeriesName::new("a").unwrap();
+            let add = |hour: u64| {
+                let time = |minute: u64| Timestamp::from_secs(hour * 3600 + minute * 60).unwrap();
+                let dots = (0..60).map(|minute| (name.clone(), time(minute), minute as f64));
+                dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+            };
+            let segments =
+                || fs::read_dir(dir.path().join("seg")).unwrap().map(|entry| entry.unwrap().path());
+            (0..3).for_each(add);
+            let mut paths: Vec<_> = segments().collect();
+            paths.sort();
+            let path = &paths[1];
+            (3..12).for_each(add);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+            let whole = fs::read(path).unwrap();
+            let keys_at =
+                u64::from_le_bytes(whole[whole.len() - 80..whole.len() - 72].try_into().unwrap()) as usize;
+            let mut bytes = whole.clone();
+            bytes[if is_shared { 20 } else { keys_at + 3 }] ^= 1;
+            fs::write(path, &bytes).unwrap();
+            for hours in 0..4 {
+                pass(dir.path(), 12 + hours);
+            }
+            assert_eq!(fs::read(path).unwrap(), bytes, "what cannot be judged stays");
+            let times = |dir: &Path| Reader::open(dir).unwrap().snapshot().read("a", TimeRange::ALL).unwrap();
+            let first = times(dir.path())[0].time;
+            assert!(Timestamp::from_secs(9 * 3600).unwrap() <= first, "{keep} {is_shared}: {first}");
+            // Restored, it goes too.
+            fs::write(path, &whole).unwrap();
+            assert_eq!(times(dir.path())[0].time, Timestamp::from_secs(3600).unwrap());
+            for hours in 16..20 {
+                pass(dir.path(), hours);
+            }
+            let first = times(dir.path())[0].time;
+            assert!(Timestamp::from_secs(9 * 3600).unwrap() <= first, "{keep} {is_shared}: {first}");
+            assert!(verify(dir.path()).unwrap().damage.is_empty());
+        }
+    }
+}
+
+#[test]
+fn whichever_file_has_damaged_names_retention_goes_on_and_leaves_it_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = root.path().join("store");
+    let time = |minute: u64| Timestamp::from_secs(minute * 60).unwrap();
+    let add = |dir: &Path, series: &str, minutes: std::ops::Range<u64>| {
+        let name = SeriesName::new(series).unwrap();
+        let dots = minutes.map(|minute| (name.clone(), time(minute), minute as f64));
+        dotter_store::add(dir, dots.collect::<Vec<_>>()).unwrap();
+    };
+    fs::create_dir(&store).unwrap();
+    let rules = "[[rule]]\npattern = \"brief%\"\nkeep = \"raw:2h, 10m:6h\"\n\
+                 [[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 10m:30d\"\n";
+    fs::write(store.join("retention.toml"), rules).unwrap();
+    for hour in 0..12 {
+        add(&store, "a", hour * 60..hour * 60 + 60);
+        add(&store, "brief", hour * 60..hour * 60 + 60);
+    }
+    pass(&store, 12);
+    let mut paths: Vec<_> =
+        fs::read_dir(store.join("seg")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    paths.sort();
+    assert!(paths.len() > 30, "{} files", paths.len());
+    for name in paths {
+        let dir = root.path().join("copy");
+        copy(&store, &dir);
+        let path = dir.join("seg").join(&name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let at = u64::from_le_bytes(bytes[bytes.len() - 80..bytes.len() - 72].try_into().unwrap()) as usize;
+        bytes[at + 3] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        // Late dots, in windows of archives whose other dots may be gone by then; then time goes on.
+        for hour in 12..16 {
+            add(&dir, "late", (hour - 10) * 60..(hour - 9) * 60);
+            add(&dir, "a", hour * 60..hour * 60 + 60);
+            pass(&dir, hour + 1);
+            while dotter_store::compact(&dir, &|| false).unwrap() {}
+        }
+        assert!(fs::read(&path).is_ok_and(|now| now == bytes), "{name:?} is not what it was");
+        let damage = verify(&dir).unwrap().damage;
+        assert!(damage.iter().all(|damage| damage.path == path), "{damage:?}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

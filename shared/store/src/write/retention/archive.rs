@@ -27,7 +27,7 @@ use crate::format::tombstone::Spans;
 use crate::format::windows::WindowLevel;
 use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
-use crate::write::retention::{View, lacking, overdue};
+use crate::write::retention::{View, lacking, overdue, unless_damaged};
 use crate::write::segment::{SegmentWriter, Unlisted, place};
 
 /// The most steps of a chunk.
@@ -95,10 +95,15 @@ pub(super) fn make(compaction: &Compaction<'_>, view: &View<'_>) -> Result<u64, 
     // Also windows of steps that are in no rule any more: a delete must reach them too.
     let mut lacking = BTreeSet::new();
     for segment in &view.snapshot.inner.segments {
-        lacking.append(&mut lacking::lacking(view, segment.entry(), &cancel)?);
+        let of = unless_damaged(lacking::lacking(view, segment.entry(), &cancel))?;
+        lacking.append(&mut of.unwrap_or_default());
     }
     for window in &view.snapshot.inner.manifest.archives {
-        if lacking.contains(&(window.step, window.from)) || window.is_dirty(view, &cancel)? {
+        let is_due = lacking.contains(&(window.step, window.from)) || window.is_dirty(view, &cancel)?;
+        // Steps whose dots have gone are nowhere else: until their names can be read the window stays as it is.
+        let open = || view.snapshot.inner.archives.iter().find(|open| open.window == *window);
+        if is_due && open().map_or(Ok(Some(())), |open| unless_damaged(open.segment.check_index()))?.is_some()
+        {
             dirty.push(window.clone());
         }
     }
@@ -329,8 +334,11 @@ pub(super) fn thin(
                 let (Some(first), Some(last)) = (first, last) else { return Ok(false) };
                 Ok(last < cutoff || first < if exactly { cutoff } else { overdue(cutoff, keep) })
             };
-            let mut names = open.segment.names("");
-            if !names.try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name?)?))? {
+            // A window of which names cannot be read stays as it is.
+            let looked = open.segment.check_index().and_then(|()| {
+                open.segment.names("").try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name?)?))
+            });
+            if !unless_damaged(looked)?.unwrap_or(false) {
                 continue;
             }
             thinned += 1;
@@ -402,7 +410,10 @@ fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> 
     let segments = windows
         .iter()
         .filter_map(|window| window.segment.as_ref())
-        .map(|entry| Segment::open(&layout.segment(&entry.name), entry).map(Arc::new))
+        .map(|entry| {
+            let segment = Segment::open(&layout.segment(&entry.name), entry)?;
+            segment.check_index().map(|()| Arc::new(segment))
+        })
         .collect::<Result<Vec<_>, Error>>();
     let segments = match segments {
         // A window that was joined meanwhile, or is damaged, stays as it is.

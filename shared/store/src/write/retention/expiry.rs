@@ -3,7 +3,8 @@
 //! A segment of which most is too old then, or some has been so for long, is written anew without it, since other dots
 //! may stay for other reasons; so is a file of level 0. Merges leave out dots by the same rule.
 //!
-//! Always true: no dot is removed before those that it has replaced.
+//! Always true: no dot is removed before those that it has replaced. Where names of a segment cannot be read, or those
+//! of an archive of its time, it stays until they can be.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
 use crate::write::retention::lacking::lacking;
 use crate::write::retention::replaced::Leaving;
-use crate::write::retention::{Retained, View, overdue};
+use crate::write::retention::{Retained, View, overdue, unless_damaged};
 
 /// Removes what is too old, or counts what it would remove.
 pub(super) fn run(
@@ -39,20 +40,16 @@ pub(super) fn run(
         // Everything that is too old is announced, though archives may not have it before the next pass.
         if !is_any_old(view.rules, view.now, std::slice::from_ref(entry))
             || pass == Pass::Remove && waits(entry, mark, view.now)
-            || pass == Pass::Remove && !is_archived(entry, view, &|| compaction.is_cancelled())?
         {
             continue;
         }
-        let all = expired_dots(compaction, view, segment, &BTreeSet::new())?;
+        let looked = look(compaction, view, pass, segment, &leaving);
+        let Some((all, held)) = unless_damaged(looked)?.flatten() else { continue };
         let is_whole = all.surely == entry.dots;
         if pass == Pass::Report {
             retained.segments += is_whole as u64;
             retained.dots += all.about;
-        } else if all.is_due(entry.dots) {
-            let held = leaving.held(view, segment)?;
-            if !held.is_empty() && !expired_dots(compaction, view, segment, &held)?.is_due(entry.dots) {
-                continue;
-            }
+        } else {
             due.push((entry.clone(), if is_whole && held.is_empty() { None } else { Some(held.clone()) }));
             leaving.add(segment, held);
         }
@@ -84,6 +81,31 @@ pub(super) fn run(
         retained.dots += compaction.expire(&entry, &cutoff)?;
     }
     remove(compaction, &gone, &old, retained)
+}
+
+/// How many dots of a segment are too old, and the series that stay nevertheless; `None` where it stays as it is.
+fn look(
+    compaction: &Compaction<'_>,
+    view: &View<'_>,
+    pass: Pass,
+    segment: &Segment,
+    leaving: &Leaving,
+) -> Result<Option<(Expired, BTreeSet<String>)>, Error> {
+    let entry = segment.entry();
+    let nobody = BTreeSet::new();
+    if pass == Pass::Report {
+        return Ok(Some((expired_dots(compaction, view, segment, &nobody)?, nobody)));
+    }
+    if !is_archived(entry, view, &|| compaction.is_cancelled())? {
+        return Ok(None);
+    }
+    let all = expired_dots(compaction, view, segment, &nobody)?;
+    if !all.is_due(entry.dots) {
+        return Ok(None);
+    }
+    let held = leaving.held(view, segment)?;
+    let is_due = held.is_empty() || expired_dots(compaction, view, segment, &held)?.is_due(entry.dots);
+    Ok(is_due.then_some((all, held)))
 }
 
 /// Whether all of a segment will go at once, and not yet.
@@ -126,7 +148,7 @@ fn remove(
 pub(super) fn may_expire(view: &View<'_>, entries: &[SegmentEntry]) -> Result<bool, Error> {
     let mut may = is_any_old(view.rules, view.now, entries);
     for entry in entries {
-        may = may && is_archived(entry, view, &|| false)?;
+        may = may && unless_damaged(is_archived(entry, view, &|| false))?.unwrap_or(false);
     }
     Ok(may)
 }

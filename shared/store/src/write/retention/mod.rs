@@ -82,11 +82,13 @@ impl<'a> View<'a> {
             return Ok(known.clone());
         }
         let open = self.snapshot.inner.segments.iter().find(|segment| segment.entry().name == entry.name);
-        let occupied = Rc::new(match open {
-            Some(segment) => Occupied::of(segment, cancel)?,
-            // A segment that cannot be opened may have dots at any time from its first to its last.
-            None => Occupied::all(entry.first_time.nanos(), entry.last_time.nanos()),
-        });
+        let occupied = match open {
+            Some(segment) => unless_damaged(Occupied::of(segment, cancel))?,
+            None => None,
+        };
+        // A segment that cannot be read may have dots at any time from its first to its last.
+        let all = || Occupied::all(entry.first_time.nanos(), entry.last_time.nanos());
+        let occupied = Rc::new(occupied.unwrap_or_else(all));
         self.occupied.borrow_mut().insert(entry.name.clone(), occupied.clone());
         Ok(occupied)
     }
@@ -121,6 +123,15 @@ impl<'a> View<'a> {
 fn overdue(cutoff: u64, keep: Duration) -> u64 {
     const LEAST: Duration = Duration::from_secs(86_400);
     Timestamp::from_nanos(cutoff).saturating_sub(keep.max(LEAST)).nanos()
+}
+
+/// What was found; `None` where something that had to be read is damaged. What is judged by it stays as it is until that
+/// is restored, and holds up nothing else.
+fn unless_damaged<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(Error::Damaged { .. }) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// One retention pass by rules that were announced: computes the windows of archives that have closed or changed,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Error;
 use crate::format::listing::Order;
 use crate::read::segment::Segment;
-use crate::write::retention::View;
 use crate::write::retention::expiry::is_out_of_reach;
+use crate::write::retention::{View, unless_damaged};
 
 /// What this pass removes: by segment, the series whose dots stay in it.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Leaving {
             let cutoff = view.dots_cutoff(name.as_str(), rule);
             let Some((first, last)) = explicit(segment, name.as_str(), 0, cutoff)? else { continue };
             for before in before.iter().filter(|before| !self.takes(before, name.as_str())) {
-                if explicit(before, name.as_str(), first, last.saturating_add(1))?.is_some() {
+                if has_explicit(before, name.as_str(), first, last.saturating_add(1))? {
                     held.insert(name.as_str().to_owned());
                     break;
                 }
@@ -62,11 +62,16 @@ pub(super) fn may_replace(
     until: u64,
 ) -> Result<bool, Error> {
     for before in view.snapshot.inner.segments.iter().filter(|segment| segment.order() < order) {
-        if from <= before.entry().last_time.nanos() && explicit(before, name, from, until)?.is_some() {
+        if from <= before.entry().last_time.nanos() && has_explicit(before, name, from, until)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a segment has explicit times of a series in `from..until`. One whose names cannot be read may have.
+fn has_explicit(segment: &Segment, name: &str, from: u64, until: u64) -> Result<bool, Error> {
+    Ok(unless_damaged(explicit(segment, name, from, until))?.is_none_or(|found| found.is_some()))
 }
 
 /// First and last moment of the chunks with explicit times of a series that overlap `from..until`, the last moment
