@@ -212,23 +212,33 @@ impl<'a> Compaction<'a> {
         progress: &dyn Fn(u64, u64),
     ) -> Result<Option<Round>, Error> {
         let mut damaged = BTreeSet::new();
+        let mut full = None;
         'choose: loop {
             let (manifest, first_live) =
                 manifest::read_with(&self.layout, |manifest| manifest.first_live(&self.layout))?;
             let age = |entry: &SegmentEntry| self.layout.segment_age(&entry.name);
             let view =
                 View { manifest: &manifest, first_live, damaged: &damaged, mark: self.mark, age: &age };
-            let job = match self.stale(&view)? {
-                stale::Found::Job(job) => Some(job),
+            let (job, is_stale) = match self.stale(&view)? {
+                stale::Found::Job(job) => (Some(job), true),
                 stale::Found::Tagged => continue,
-                stale::Found::Nothing => choose(&view),
+                stale::Found::Nothing => (choose(&view), false),
             };
-            let Some(mut job) = job else { return Ok(None) };
+            let Some(mut job) = job else { return full.map_or(Ok(None), Err) };
             loop {
                 let Some(segments) = self.open_all(&job, &mut damaged)? else { continue 'choose };
                 let cutoff = expiry(&manifest, &job.inputs)?.unwrap_or_else(|| Box::new(|_| 0));
                 match self.run(&manifest, &job, &segments, &*cutoff, progress) {
-                    Err(error) if error.is_disk_full() => job = job.smaller().ok_or(error)?,
+                    Err(error) if error.is_disk_full() => match job.smaller() {
+                        Some(smaller) => job = smaller,
+                        // It cannot be made smaller, and no other merge has to wait for it.
+                        None if is_stale => {
+                            damaged.extend(job.inputs.into_iter().map(|entry| entry.name));
+                            full = Some(error);
+                            continue 'choose;
+                        }
+                        None => return Err(error),
+                    },
                     other => return other.map(Some),
                 }
             }
@@ -284,7 +294,8 @@ impl<'a> Compaction<'a> {
         let others = self.others(manifest, job)?;
         // As much as is read is about what is written.
         let told = |done: u64, total: u64| {
-            let left = bytes - (u128::from(bytes) * u128::from(done) / u128::from(total.max(1))) as u64;
+            let left = bytes
+                .saturating_sub((u128::from(bytes) * u128::from(done) / u128::from(total.max(1))) as u64);
             // Where room cannot be given back, it is when the merge is done.
             let _ = room.borrow_mut().leave(left);
             progress(done, total);

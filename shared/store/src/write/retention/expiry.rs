@@ -68,7 +68,18 @@ pub(super) fn run(
     // In the order of commits: wherever this pass is stopped, replaced dots were removed before the later ones.
     // Removing whole segments needs no room, so on a full disk the oldest make some.
     let mut gone = Vec::new();
+    // What there was no room to write anew: it may hold dots that later segments of the same time have replaced.
+    let mut left: Vec<SegmentEntry> = Vec::new();
+    let mut full = None;
     for (entry, held) in due {
+        let meets = |other: &SegmentEntry| {
+            let is_then = other.first_time <= entry.last_time && entry.first_time <= other.last_time;
+            is_then && other.names.0 <= entry.names.1 && entry.names.0 <= other.names.1
+        };
+        if left.iter().any(meets) {
+            left.push(entry);
+            continue;
+        }
         let Some(held) = held else {
             gone.push(entry);
             continue;
@@ -78,9 +89,16 @@ pub(super) fn run(
             Some(rule) if !held.contains(name) => view.dots_cutoff(name, rule),
             _ => 0,
         };
-        retained.dots += compaction.expire(&entry, &cutoff)?;
+        match compaction.expire(&entry, &cutoff) {
+            Err(error) if error.is_disk_full() => {
+                full.get_or_insert(error);
+                left.push(entry);
+            }
+            other => retained.dots += other?,
+        }
     }
-    remove(compaction, &gone, &old, retained)
+    remove(compaction, &gone, &old, retained)?;
+    full.map_or(Ok(()), Err)
 }
 
 /// How many dots of a segment are too old, and the series that stay nevertheless; `None` where it stays as it is.

@@ -170,11 +170,20 @@ fn run(
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
     let view = View::new(rules, &snapshot, now);
-    retained.archives_made = archive::make(&compaction, &view)?;
+    // Where there is no room for archives, their dots stay, and what is archived already makes some.
+    let made = archive::make(&compaction, &view);
+    let full = match made {
+        Err(error) if error.is_disk_full() => Some(error),
+        made => {
+            retained.archives_made = made?;
+            None
+        }
+    };
     // Read the store again, so that the windows just made are seen.
     let snapshot = Reader::open(dir)?.snapshot();
     let view = View::new(rules, &snapshot, now);
     expiry::run(&compaction, &view, pass, &mut retained)?;
+    full.map_or(Ok(()), Err)?;
     retained.archives_thinned = archive::thin(&compaction, &view, false, pass)?;
     if pass == Pass::Remove {
         // Read again, so that what was just removed does not come back in a wider window.
