@@ -275,3 +275,42 @@ fn whichever_file_has_damaged_names_retention_goes_on_and_leaves_it_alone() {
         fs::remove_dir_all(&dir).unwrap();
     }
 }
+
+#[test]
+fn where_an_archive_is_damaged_its_steps_are_read_from_dots() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("retention.toml"), "[[rule]]\npattern = \"%\"\nkeep = \"raw:30d, 10s:400d\"\n")
+        .unwrap();
+    let name = SeriesName::new("a").unwrap();
+    let time = |n: u64| Timestamp::from_secs(n * 10).unwrap();
+    // A day of steps, which are several chunks.
+    let dots = (0..8_640).map(|n| (name.clone(), time(n), (n * n % 7_919) as f64));
+    dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+    let segments = || -> BTreeSet<PathBuf> {
+        fs::read_dir(dir.path().join("seg")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = segments();
+    assert_eq!(pass(dir.path(), 48).archives_made, 1);
+    let path = segments().difference(&before).next().unwrap().clone();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let word = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap()) as usize;
+    let keys_at = word(whole.len() - 80);
+    let steps = |snapshot: &dotter_store::Snapshot| {
+        let rollups = snapshot.rollups("a", TimeRange::ALL, std::time::Duration::from_secs(10)).unwrap();
+        rollups.iter().map(|step| (step.time, step.count, step.last)).collect::<Vec<_>>()
+    };
+    let expected = steps(&Reader::open(dir.path()).unwrap().snapshot());
+    assert_eq!(expected.len(), 8_640);
+    // In the first chunk, in one in the middle, in the key block.
+    for at in [40, keys_at / 2, keys_at + 3] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+        let found = steps(&snapshot);
+        assert_eq!(found.len(), expected.len(), "{at} of {keys_at}");
+        assert_eq!(found, expected);
+        assert!(snapshot.stat().damaged_chunks > 0, "it is told");
+    }
+}

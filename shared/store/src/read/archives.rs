@@ -95,10 +95,14 @@ impl Snapshot {
         let OpenArchive { window, segment } = open;
         let hidden = tombstone::hidden(&self.inner.manifest.tombstones, name, window.order, 0);
         let mut rows = Column::default();
-        segment.chunks(name, None, |chunk| {
-            // Where a chunk is damaged, its steps are read from finer archives and from dots.
-            let _ = segment.read(&chunk, &mut rows);
-        })?;
+        // What is damaged is read from finer archives and from dots.
+        let mut damaged = Spans::default();
+        let listed = segment.chunks(name, None, |chunk| {
+            if let Ok(None) | Err(_) = self.inner.or_left_out(segment.read(&chunk, &mut rows)) {
+                damaged.add(chunk.first.nanos(), chunk.last.nanos().saturating_add(window.step - 1));
+            }
+        });
+        self.inner.or_left_out(listed)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -119,8 +123,10 @@ impl Snapshot {
         }
         // A step that the window does not have had no number, except for those that are now read from dots.
         for (first, until) in taken.gaps(window.from.max(from), window.until.min(until)) {
-            if !hidden.meets(first, until - 1) {
-                fresh.add(first, until - 1);
+            for (first, until) in damaged.gaps(first, until) {
+                if !hidden.meets(first, until - 1) {
+                    fresh.add(first, until - 1);
+                }
             }
         }
         fresh.each(|first, last| taken.add(first, last));
