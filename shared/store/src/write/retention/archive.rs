@@ -100,10 +100,7 @@ pub(super) fn make(compaction: &Compaction<'_>, view: &View<'_>) -> Result<u64, 
     }
     for window in &view.snapshot.inner.manifest.archives {
         let is_due = lacking.contains(&(window.step, window.from)) || window.is_dirty(view, &cancel)?;
-        // Steps whose dots have gone are nowhere else: until their names can be read the window stays as it is.
-        let open = || view.snapshot.inner.archives.iter().find(|open| open.window == *window);
-        if is_due && open().map_or(Ok(Some(())), |open| unless_damaged(open.segment.check_index()))?.is_some()
-        {
+        if is_due && is_whole(view, window)? {
             dirty.push(window.clone());
         }
     }
@@ -115,6 +112,16 @@ pub(super) fn make(compaction: &Compaction<'_>, view: &View<'_>) -> Result<u64, 
     let made = due.len() as u64;
     due.into_iter().try_for_each(|window| compute(compaction, view, window))?;
     Ok(made)
+}
+
+/// Whether a window can be written anew from what it has: steps whose dots have gone are nowhere else, so where its file
+/// is damaged it stays as it is until that is restored.
+fn is_whole(view: &View<'_>, window: &Archive) -> Result<bool, Error> {
+    let open = view.snapshot.inner.archives.iter().find(|open| open.window == *window);
+    match open {
+        Some(open) => Ok(unless_damaged(open.segment.check_all())?.is_some()),
+        None => Ok(window.segment.is_none()),
+    }
 }
 
 /// Chooses the windows that a pass computes: of the missing ones the newest, since no dots are removed before these
@@ -186,7 +193,7 @@ fn compute(compaction: &Compaction<'_>, view: &View<'_>, window: Archive) -> Res
     let old = match &window.segment {
         Some(entry) => match Segment::open(&layout.segment(&entry.name), entry) {
             Ok(segment) => Some(Arc::new(segment)),
-            Err(Error::Damaged { .. }) => None,
+            Err(Error::Damaged { .. }) => return Ok(()),
             Err(error) => return Err(error),
         },
         None => None,
@@ -263,7 +270,7 @@ fn keep_old(
     let mut all = Column::default();
     for chunk in old.all_chunks(name.as_str())? {
         match old.read(&chunk, &mut all) {
-            Ok(()) | Err(Error::Damaged { .. }) => {}
+            Ok(()) => {}
             Err(error) => return Err(error),
         }
     }
@@ -334,11 +341,9 @@ pub(super) fn thin(
                 let (Some(first), Some(last)) = (first, last) else { return Ok(false) };
                 Ok(last < cutoff || first < if exactly { cutoff } else { overdue(cutoff, keep) })
             };
-            // A window of which names cannot be read stays as it is.
-            let looked = open.segment.check_index().and_then(|()| {
-                open.segment.names("").try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name?)?))
-            });
-            if !unless_damaged(looked)?.unwrap_or(false) {
+            let looked =
+                open.segment.names("").try_fold(false, |due, name| Ok::<_, Error>(due || is_due(&name?)?));
+            if !unless_damaged(looked)?.unwrap_or(false) || !is_whole(view, &open.window)? {
                 continue;
             }
             thinned += 1;
@@ -412,7 +417,7 @@ fn join(compaction: &Compaction<'_>, windows: &[&Archive]) -> Result<(), Error> 
         .filter_map(|window| window.segment.as_ref())
         .map(|entry| {
             let segment = Segment::open(&layout.segment(&entry.name), entry)?;
-            segment.check_index().map(|()| Arc::new(segment))
+            segment.check_all().map(|()| Arc::new(segment))
         })
         .collect::<Result<Vec<_>, Error>>();
     let segments = match segments {
