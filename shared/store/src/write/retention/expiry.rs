@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::format::archive::Archive;
 use crate::format::clock::Pass;
 use crate::format::listing::SegmentEntry;
+use crate::format::place::Place;
 use crate::format::rules::{Rule, Rules};
 use crate::format::tombstone::Spans;
 use crate::read::segment::Segment;
@@ -130,7 +131,12 @@ fn look(
 ///
 /// - `mark`: of the rules in force
 fn waits(entry: &SegmentEntry, mark: u64, now: Timestamp) -> bool {
-    entry.place.is_some_and(|place| !place.is_late && place.rules == mark && !place.is_over(now))
+    // A window that wild stamps have made wide ends long after most of its dots are too old.
+    let is_wide =
+        |Place { tier, window, .. }: &Place| window.width > tier.width() && tier.eighth(window).is_none();
+    entry
+        .place
+        .is_some_and(|place| !place.is_late && place.rules == mark && !is_wide(&place) && !place.is_over(now))
 }
 
 /// Removes whole segments and windows of archives from the list.
