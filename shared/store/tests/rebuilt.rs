@@ -160,6 +160,77 @@ fn half_of_a_swap_that_listed_several_segments_is_not_listed_again() {
 }
 
 #[test]
+fn of_segments_that_were_listed_together_those_count_that_are_left_when_others_were_merged_or_grew_old() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    let rules =
+        |dir: &Path| fs::write(dir.join("retention.toml"), "[[rule]]\npattern = \"%\"\nkeep = \"raw:40d\"\n");
+    // Merged to a segment for each window; then those of the last window with others.
+    (0..8).for_each(|day| add_rows(&dir, "a", day * 4));
+    rules(&dir).unwrap();
+    assert!(dotter_store::compact(&dir, &|| false).unwrap());
+    let apart = segments(&dir).len();
+    assert!(apart > 2, "{apart} segments");
+    (0..8).for_each(|_| add_rows(&dir, "b", 28));
+    while dotter_store::compact(&dir, &|| false).unwrap() {}
+    // And the first window goes.
+    let pass = |day: u64| {
+        let wall = Timestamp::from_secs(0).unwrap().saturating_add(days(day));
+        dotter_store::retain(
+            &dir,
+            &dotter_store::Machine { wall, boot: [1; 16], since_boot: days(day) },
+            &|| false,
+        )
+    };
+    add_rows(&dir, "a", 50);
+    pass(50).unwrap();
+    assert!(pass(51).unwrap().segments > 0);
+    add_rows(&dir, "c", 50);
+    let before = (rows(&dir, "a"), rows(&dir, "b"), rows(&dir, "c"));
+    assert!(before.0 > 60, "{before:?}");
+    spoil_list(&dir);
+    for _ in 0..2 {
+        assert_eq!((rows(&dir, "a"), rows(&dir, "b"), rows(&dir, "c")), before);
+        drop(Writer::open(&dir).unwrap());
+    }
+}
+
+#[test]
+fn a_part_of_a_seal_counts_when_the_other_was_merged_and_the_log_is_gone() {
+    for is_first in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("store");
+        let mut writer = Writer::open(&dir).unwrap();
+        // A merge takes sixteen files of level 0, the last of them the first part of the seal.
+        (0..if is_first { 15 } else { 0 }).for_each(|day| add_rows(&dir, "before", day));
+        log(&mut writer, 0..10);
+        add_rows(&dir, "other", 1);
+        log(&mut writer, 10..20);
+        drop(writer);
+        drop(Writer::open(&dir).unwrap());
+        let before = segments(&dir);
+        seal_all(&dir, &|| false).unwrap();
+        let made: Vec<_> = segments(&dir).into_iter().filter(|path| !before.contains(path)).collect();
+        assert_eq!(made.len(), 2);
+        if is_first {
+            assert!(dotter_store::compact(&dir, &|| false).unwrap());
+        }
+        (2..4).for_each(|day| add_rows(&dir, "after", day));
+        let left = made.iter().filter(|path| path.exists()).count();
+        assert_eq!(left, if is_first { 1 } else { 2 });
+        let counts = || ["before", "log", "other", "after"].map(|name| rows(&dir, name));
+        let expected = counts();
+        assert_eq!((expected[1], expected[2]), (20, 40));
+        spoil_list(&dir);
+        for _ in 0..2 {
+            assert_eq!(counts(), expected);
+            drop(Writer::open(&dir).unwrap());
+        }
+    }
+}
+
+#[test]
 fn what_a_killed_merge_left_is_not_listed_beside_the_merge_that_came_after_it() {
     let root = tempfile::tempdir().unwrap();
     let (dir, killed) = (root.path().join("store"), root.path().join("killed"));

@@ -171,13 +171,23 @@ fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
     found.max_by_key(|(rings, _)| *rings).map(|(_, file)| file)
 }
 
+/// The first sequence that the WAL files which are there may hold; zero where one of them does not tell.
+fn oldest_sequence(layout: &Layout, store: StoreId) -> u64 {
+    let first = |path: PathBuf| match open(&path).and_then(|file| read_header(LogKind::Wal, &file, &path)) {
+        Ok(header) if header.store == store => Some(header.first_sequence),
+        // That of another store is passed over.
+        Ok(_) => None,
+        Err(_) => Some(0),
+    };
+    entries(&layout.dir.join("wal")).into_iter().filter_map(first).min().unwrap_or(u64::MAX)
+}
+
 /// Whether a later commit shows that this one never took effect. A segment is replaced once and a WAL file is sealed
 /// once, so a later commit that replaces or seals the same did not find this one in the list.
 fn was_never_listed(commit: &[Later], after: &[Later]) -> bool {
     let replaces = |number: &u64| after[0].meta.replaced.contains(number);
     let sealed = |commit: &[Later]| commit.iter().find_map(|later| Some(later.meta.log.as_ref()?.0));
     after[0].generation > commit[0].generation
-        && after.len() as u64 == after[0].together
         && (commit[0].meta.replaced.iter().any(replaces)
             || sealed(commit).is_some() && sealed(commit) == sealed(after))
 }
@@ -190,17 +200,33 @@ impl Manifest {
     ///
     /// - `later`: sorted by commit
     fn take_generation(&mut self, layout: &Layout, later: &[Later]) {
-        // A commit of several segments counts when all of them are there.
-        let whole = |commit: &&[Later]| commit.len() as u64 == commit[0].together;
-        let commits: Vec<_> = later.chunk_by(|a, b| a.commit == b.commit).filter(whole).collect();
-        let is_one = commits.len() == 1;
-        for later in commits.into_iter().flatten() {
-            // Of several commits with one number at most one was listed, and nothing says which. A segment that
-            // replaces others is not needed while those are there, and both might hold the same dots. A segment that
-            // replaces none may hold the only copy of a commit.
-            if is_one || !self.has_what_it_replaces(layout, &later.meta) {
-                self.take_over(later);
+        let is_whole = |commit: &[Later]| commit.len() as u64 == commit[0].together;
+        let commits: Vec<_> = later.chunk_by(|a, b| a.commit == b.commit).collect();
+        let is_one = commits.iter().filter(|commit| is_whole(commit)).count() == 1;
+        for commit in commits {
+            // Where some of several segments are not there, they were never made, or were merged or grew old since.
+            let counts = is_whole(commit) || self.is_made_from_what_is_gone(layout, commit);
+            for later in commit.iter().filter(|_| counts) {
+                // Of several commits with one number at most one was listed, and nothing says which. A segment that
+                // replaces others is not needed while those are there, and both might hold the same dots. A segment
+                // that replaces none may hold the only copy of a commit.
+                if !is_whole(commit) || is_one || !self.has_what_it_replaces(layout, &later.meta) {
+                    self.take_over(later);
+                }
             }
+        }
+    }
+
+    /// Whether what the segments of a commit were made from is no longer there: then the commit took effect.
+    fn is_made_from_what_is_gone(&self, layout: &Layout, commit: &[Later]) -> bool {
+        let made_from = |later: &&Later| later.meta.log.is_some() || !later.meta.replaced.is_empty();
+        match commit.iter().find(made_from) {
+            Some(later) => !self.has_what_it_replaces(layout, &later.meta),
+            // The last segment of a seal says what the log is now, and is not there.
+            None => commit.iter().all(|later| {
+                let order = later.entry.order;
+                order.generation == 0 && order.sequence < oldest_sequence(layout, self.store)
+            }),
         }
     }
 
