@@ -285,3 +285,21 @@ fn a_command_gets_and_gives_back_all_lines_of_one_time() {
     let expected = [&lines[..10_000], &lines[..5], &lines[10_000..]].concat();
     check(dir.path(), &expected);
 }
+
+#[test]
+fn raw_bytes_and_a_text_with_the_same_bytes_are_two_dots() {
+    let dir = tempfile::tempdir().unwrap();
+    let (text, bytes) = (text(), Shape::from(Format::new("b").unwrap()));
+    let time = Timestamp::from_nanos(SECOND);
+    let mut value = Vec::new();
+    put_row([Value::Bytes(b"a")], &mut value);
+    assert_eq!(value, row("a"), "only the format tells them apart");
+    for shape in [&text, &bytes, &text, &bytes] {
+        let mut addition = Addition::new(dir.path());
+        addition.push(&name("log"), shape, time, Cell::Row(&value)).unwrap();
+        addition.commit().unwrap();
+    }
+    let (as_text, as_bytes) = ((SECOND, "a".to_owned()), (SECOND, "0x61".to_owned()));
+    check(dir.path(), &[as_text, as_bytes]);
+    assert_eq!(replaced(dir.path()), 2);
+}

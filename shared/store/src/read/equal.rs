@@ -12,11 +12,12 @@
 //! Always true: dots that were settled may stand for one commit when they are settled with those of later commits. The
 //! result is the same in whatever steps neighbours are settled, so a seal and a compaction change nothing of what is read.
 //!
-//! Two texts are equal where their row bytes are, whatever their shapes say beside the format.
+//! Two texts are equal where their formats and their row bytes are, whatever else their shapes say.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use dotter_dot::Column;
+use dotter_dot::{Column, Format, Shape};
 
 /// Where in a column of dots in the order of their commits the texts of each commit begin: ascending.
 ///
@@ -49,7 +50,7 @@ impl Count {
 
 /// The texts of one time, from commits that come one after the other.
 #[derive(Default)]
-pub(crate) struct Seen(HashMap<Box<[u8]>, Count>);
+pub(crate) struct Seen(ByFormat<Box<[u8]>>);
 
 impl Seen {
     /// Goes on to another time.
@@ -60,11 +61,37 @@ impl Seen {
     /// Counts a text; says whether it is kept.
     ///
     /// - `commit`: the number of its commit; numbers do not descend
-    pub(crate) fn is_kept(&mut self, row: &[u8], commit: usize) -> bool {
-        if let Some(count) = self.0.get_mut(row) {
+    pub(crate) fn is_kept(&mut self, shape: &Shape, row: &[u8], commit: usize) -> bool {
+        let counts = self.0.of(shape.format());
+        if let Some(count) = counts.get_mut(row) {
             return count.another(commit);
         }
-        self.0.entry(row.into()).or_default().another(commit)
+        counts.entry(row.into()).or_default().another(commit)
+    }
+}
+
+/// Counts of texts by their row bytes, apart for each format: a series has few. The same bytes may be a text of one
+/// format and raw bytes of another.
+struct ByFormat<T>(Vec<(Format, HashMap<T, Count>)>);
+
+impl<T> Default for ByFormat<T> {
+    fn default() -> ByFormat<T> {
+        ByFormat(Vec::new())
+    }
+}
+
+impl<T: Hash + Eq> ByFormat<T> {
+    fn clear(&mut self) {
+        self.0.iter_mut().for_each(|(_, counts)| counts.clear());
+    }
+
+    fn of(&mut self, format: &Format) -> &mut HashMap<T, Count> {
+        let known = self.0.iter().position(|(of, _)| of == format);
+        let place = known.unwrap_or_else(|| {
+            self.0.push((format.clone(), HashMap::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
     }
 }
 
@@ -92,7 +119,7 @@ pub(crate) fn settle(column: &mut Column, commits: &[u32]) -> u64 {
     order.sort_by_key(|index| times[*index as usize]);
     let commit = |index: u32| commits.partition_point(|start| *start <= index);
     let mut kept: Vec<u32> = Vec::with_capacity(order.len());
-    let mut seen: HashMap<&[u8], Count> = HashMap::new();
+    let mut seen: ByFormat<&[u8]> = ByFormat::default();
     for equal in order.chunk_by(|a, b| times[*a as usize] == times[*b as usize]) {
         if let [index] = equal {
             kept.push(*index);
@@ -103,8 +130,9 @@ pub(crate) fn settle(column: &mut Column, commits: &[u32]) -> u64 {
         seen.clear();
         kept.extend(texts().filter(|index| {
             is_one || {
-                let row = column.row(*index as usize);
-                seen.entry(row).or_default().another(commit(*index))
+                let place = *index as usize;
+                let counts = seen.of(column.shape_at(place).format());
+                counts.entry(column.row(place)).or_default().another(commit(*index))
             }
         }));
         kept.extend(equal.iter().rev().find(|index| !is_text[**index as usize]));

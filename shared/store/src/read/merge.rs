@@ -128,8 +128,9 @@ impl Merged {
             self.time = Some(time);
             self.seen.clear();
         }
-        let is_text = head.piece.shape_at(place).is_text();
-        if is_text && !self.seen.is_kept(head.piece.row(place), head.rank) {
+        let shape = head.piece.shape_at(place);
+        let is_text = shape.is_text();
+        if is_text && !self.seen.is_kept(shape, head.piece.row(place), head.rank) {
             self.replaced += 1;
             return;
         }
