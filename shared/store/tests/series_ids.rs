@@ -434,7 +434,7 @@ fn whoever_reads_while_names_files_come_and_go_sees_every_commit() {
     let dir = tempfile::tempdir().unwrap();
     let mut random = Random::from_env();
     let mut writer = Writer::open_with(dir.path(), 2000).unwrap();
-    let done = AtomicBool::new(false);
+    let (done, mut follower) = (AtomicBool::new(false), Reader::open(dir.path()).unwrap());
     let mut expected: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -445,16 +445,15 @@ fn whoever_reads_while_names_files_come_and_go_sees_every_commit() {
             }
         });
         let following = scope.spawn(|| {
-            let mut reader = Reader::open(dir.path()).unwrap();
-            let (mut news, mut seen): (Vec<News>, usize) = (Vec::new(), 0);
+            let (mut news, mut seen) = (Vec::new(), 0);
             while !done.load(Relaxed) {
-                reader.refresh(Some(&mut news)).unwrap();
-                let now = reader.snapshot().stat().dots as usize;
+                follower.refresh(Some(&mut news)).unwrap();
+                let now = follower.snapshot().stat().dots as usize;
                 assert!(now >= seen, "{now} dots after {seen}");
                 seen = now;
             }
-            reader.refresh(Some(&mut news)).unwrap();
-            reader
+            follower.refresh(Some(&mut news)).unwrap();
+            (&follower, news)
         });
         let opening = scope.spawn(|| {
             let mut seen = 0;
@@ -476,10 +475,19 @@ fn whoever_reads_while_names_files_come_and_go_sees_every_commit() {
         }
         done.store(true, Relaxed);
         opening.join().unwrap();
-        let follower = following.join().unwrap();
+        let (follower, news) = following.join().unwrap();
         for (number, expected) in &expected {
-            assert_eq!(times(&follower, *number), *expected, "series {number}");
+            assert_eq!(times(follower, *number), *expected, "series {number}");
         }
+        // Each dot was news once; where a seal was faster than the reader, some were not.
+        let mut told: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (name, time, value) in news.iter().flat_map(|news| &news.dots) {
+            let number = (*value as u64 - time.nanos()) / 1000;
+            assert_eq!(*name, series(number));
+            told.entry(number).or_default().push(time.nanos());
+        }
+        assert!(told.values().all(|times| times.is_sorted_by(|a, b| a < b)), "{told:?}");
+        assert!(follower.snapshot().epoch() > 0 || told == expected);
     });
     seal(dir.path());
     let reader = Reader::open(dir.path()).unwrap();

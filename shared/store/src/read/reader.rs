@@ -357,8 +357,10 @@ fn try_load(
     let archives = open_archives(layout, &manifest, archives, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
     names.add_segments(&segments, old);
-    let files = wal::files(layout, manifest.log_start())?;
-    if files.first().is_some_and(|file| file.id != manifest.wal_first) && manifest::stamp(layout)? != stamp {
+    let (files, are_there) = wal::files_there(layout, manifest.log_start())?;
+    let begins = files.first().is_some_and(|file| file.id == manifest.wal_first);
+    // Only what a seal has unlisted is unlinked; its dots are in a segment that this list does not name.
+    if !(begins && are_there) && manifest::read(layout)?.wal_first != manifest.wal_first {
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
     }

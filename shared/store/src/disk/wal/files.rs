@@ -55,18 +55,29 @@ pub(crate) struct LogFile {
 /// or their content is lost. Were such a file taken for the last one, the file that is being written would look
 /// closed.
 pub(crate) fn files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
-    let mut files = all_files(layout, start)?;
+    files_there(layout, start).map(|(files, _)| files)
+}
+
+/// As [`files`]; also whether all that were listed could be opened. Files are unlinked in their order, so those behind
+/// one that was opened may be gone by then.
+pub(crate) fn files_there(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Error> {
+    let (mut files, are_there) = listed(layout, start)?;
     while let Some(last) = files.last()
         && last.header.is_none()
         && !last.has_frames()?
     {
         files.pop();
     }
-    Ok(files)
+    Ok((files, are_there))
 }
 
 /// As [`files`], with the files that hold nothing.
 pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Error> {
+    listed(layout, start).map(|(files, _)| files)
+}
+
+fn listed(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Error> {
+    let mut are_there = true;
     let dir = layout.dir.join("wal");
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
@@ -79,7 +90,10 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
     for (id, path) in found {
         let mut file = match LogFile::open(id, path, start.store) {
             // A seal has just unlinked it.
-            Err(error) if error.is_not_found() => continue,
+            Err(error) if error.is_not_found() => {
+                are_there = false;
+                continue;
+            }
             other => other?,
         };
         // A file that holds nothing may be between the two.
@@ -91,7 +105,7 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
         file.measured = start.fixed.filter(|(fixed, _)| *fixed == id).map(|(_, bytes)| bytes);
         files.push(file);
     }
-    Ok(files)
+    Ok((files, are_there))
 }
 
 /// Whether the header of a file names another store or another id than `id`.

@@ -12,5 +12,5 @@
 mod files;
 mod log;
 
-pub(crate) use files::{Counts, LogFile, LogStart, all_files, file_behind, files, is_foreign};
+pub(crate) use files::{Counts, LogFile, LogStart, all_files, file_behind, files, files_there, is_foreign};
 pub(crate) use log::{FILE_BYTES, Log, create};
