@@ -326,13 +326,16 @@ fn load(
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
     for tries in 1.. {
         let told = news.as_ref().map_or(0, |news| news.len());
-        match try_load(layout, before, names_files, news.as_deref_mut(), with_rows) {
+        let loaded = try_load(layout, before, names_files, news.as_deref_mut(), with_rows);
+        if loaded.is_err()
+            && let Some(news) = &mut news
+        {
+            // The view stays as it was, so they come again.
+            news.truncate(told);
+        }
+        match loaded {
             // What was listed has been replaced; the list that replaced it is there.
-            Err(error) if error.is_not_found() && tries < TRIES_MAX => {
-                if let Some(news) = &mut news {
-                    news.truncate(told);
-                }
-            }
+            Err(error) if error.is_not_found() && tries < TRIES_MAX => {}
             other => return other,
         }
     }
