@@ -106,6 +106,7 @@ impl Trial {
     }
 
     /// Syncs of files asked for so far.
+    #[allow(dead_code, reason = "not each test that uses this module counts them")]
     pub(crate) fn syncs(&self) -> u64 {
         self.state.lock().unwrap().syncs
     }
