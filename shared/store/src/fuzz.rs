@@ -1,11 +1,14 @@
 //! What the fuzz targets reach: everything that parses, behind its checksum.
 #![allow(missing_docs, reason = "only the fuzz targets see it")]
 
+use std::rc::Rc;
+
 use dotter_dot::{Column, Format, Shape, Timestamp};
 
 use crate::format::bytes::Fields;
 use crate::format::chunk;
-use crate::format::codec::Span;
+use crate::format::codec::{Span, times};
+use crate::format::earlier::{Front, Reference};
 use crate::format::ledger::{Finished, Ledger};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
@@ -28,7 +31,9 @@ pub fn chunk(bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         bytes.splice(0..0, crc32c::crc32c(&bytes).to_le_bytes());
         let mut run = Column::default();
-        if chunk::decode(&bytes, &shape, clock, Span::default(), &mut run).is_err() {
+        // The chunk itself as an earlier one, from any byte on.
+        let earlier = |reference: Reference, count| earlier(&bytes, reference, count);
+        if chunk::decode(&bytes, &shape, clock, Span::default(), &earlier, &mut run).is_err() {
             assert!(run.is_empty());
             continue;
         }
@@ -42,7 +47,7 @@ pub fn chunk(bytes: &[u8]) {
             let span = Span { from: *from, until: Some(*until) };
             let mut part = Column::default();
             // Around a part there may be what makes no sense, but not within it.
-            chunk::decode(&bytes, &shape, clock, span, &mut part).expect("a part of what decodes");
+            chunk::decode(&bytes, &shape, clock, span, &earlier, &mut part).expect("a part of what decodes");
             let (wanted, found) = (span.of(run.times()), span.of(part.times()));
             assert!(
                 part.times()[found.clone()] == run.times()[wanted.clone()]
@@ -53,11 +58,35 @@ pub fn chunk(bytes: &[u8]) {
             continue;
         }
         let mut again = Vec::new();
-        chunk::encode(&run, 0..run.len(), &shape, clock, &mut again);
-        let mut back = Column::default();
-        chunk::decode(&again, &shape, clock, Span::default(), &mut back).expect("what was encoded decodes");
-        assert_eq!(back, run);
+        let column = chunk::times_column(run.times());
+        let reference = Reference { distance: 7, checksum: crc32c::crc32c(&column) };
+        for times in [column.clone(), reference.column()] {
+            again.clear();
+            chunk::encode(&run, 0..run.len(), &shape, clock, &times, &mut again);
+            let front = Front::take(&again).expect("the front of a chunk");
+            assert_eq!(again[front.column..front.end], times);
+            let mut back = Column::default();
+            let earlier = |found, _| {
+                assert_eq!(found, reference);
+                Ok(Rc::new(run.times().to_vec()))
+            };
+            chunk::decode(&again, &shape, clock, Span::default(), &earlier, &mut back)
+                .expect("what was encoded decodes");
+            assert_eq!(back, run);
+        }
     }
+}
+
+/// The times of the chunk that begins so many bytes from the beginning on.
+fn earlier(bytes: &[u8], reference: Reference, count: usize) -> Result<Rc<Vec<u64>>, String> {
+    let chunk = usize::try_from(reference.distance).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let decode = || {
+        let front = Front::take(chunk).filter(|front| front.count == count)?;
+        let mut all = Vec::new();
+        times::decode(front.tag, chunk.get(front.bytes..front.end)?, count, Span::default(), &mut all)?;
+        Some(Rc::new(all))
+    };
+    decode().ok_or_else(|| "no chunk".to_owned())
 }
 
 /// Frames, each of whose payloads has a right checksum: the ledger stays balanced whatever they say.
@@ -174,7 +203,9 @@ pub fn segment(bytes: &[u8]) {
         for chunk in segment.all_chunks(name).unwrap_or_default() {
             run.clear();
             let _ = segment.read(&chunk, &mut run);
-            let _ = segment.bytes(&chunk);
+            if chunk.within.is_none() {
+                let _ = segment.copy(&chunk);
+            }
         }
     }
 }

@@ -4,11 +4,13 @@
 //! does not match its checksum, or that makes no sense, is an error. Bytes: FORMAT.md, "Segment".
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use dotter_dot::{Buffers, Column, Letter, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::codec::{self, Span, numbers, texts, times};
+use crate::format::earlier::{Front, Reference};
 
 /// The most dots a chunk has.
 pub(crate) const CHUNK_DOTS_MAX: usize = codec::DOTS_MAX;
@@ -37,19 +39,58 @@ pub(crate) fn fitting(run: &Column, part: Range<usize>, shape: &Shape, dots_max:
     (part.start..part.start + most).take_while(within).count().max(1)
 }
 
+/// Gives the times that a reference means, as many as the second argument says; an error says what is wrong.
+pub(crate) type Earlier<'a> = &'a dyn Fn(Reference, usize) -> Result<Rc<Vec<u64>>, String>;
+
+/// The times column of a chunk. Equal times have equal columns.
+pub(crate) fn times_column(times: &[u64]) -> Vec<u8> {
+    let mut column = Vec::new();
+    put_column(&mut column, false, |out| times::encode(times, out));
+    column
+}
+
+/// How many bytes a chunk of `count` dots has in front of its times column.
+pub(crate) fn front_bytes(count: usize) -> usize {
+    4 + varint_bytes(count) + 1
+}
+
 /// Appends one chunk.
 ///
 /// - `part`: dots of `shape`, sorted by time, as many as [`fitting`] allows
-pub(crate) fn encode(run: &Column, part: Range<usize>, shape: &Shape, clock: bool, out: &mut Vec<u8>) {
+/// - `times`: their [`times_column`], or a reference to one
+pub(crate) fn encode(
+    run: &Column,
+    part: Range<usize>,
+    shape: &Shape,
+    clock: bool,
+    times: &[u8],
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     put_varint(out, part.len() as u64);
     out.push(if clock { CLOCK } else { 0 });
-    put_column(out, false, |out| times::encode(&run.times()[part.clone()], out));
+    out.extend_from_slice(times);
     match shape.word() {
         Some(letter) => put_column(out, true, |out| numbers::encode(letter as u8, &run.words()[part], out)),
         None => encode_rows(run, part, shape, out),
     }
+    put_checksum(start, out);
+}
+
+/// Appends a chunk with another times column, which stands for the same times.
+///
+/// - `front`: that of the chunk
+pub(crate) fn encode_again(chunk: &[u8], front: &Front, times: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    for part in [&chunk[..front.column], times, &chunk[front.end..]] {
+        out.extend_from_slice(part);
+    }
+    put_checksum(start, out);
+}
+
+/// Writes the checksum of a chunk that begins at `start`.
+fn put_checksum(start: usize, out: &mut [u8]) {
     let checksum = crc32c::crc32c(&out[start + 4..]);
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -99,17 +140,33 @@ fn encode_rows(run: &Column, part: Range<usize>, shape: &Shape, out: &mut Vec<u8
 /// was.
 ///
 /// - `span`: dots outside of it may be left out
+/// - `earlier`: gives the times of an earlier chunk
 pub(crate) fn decode(
     bytes: &[u8],
     shape: &Shape,
     clock: bool,
     span: Span,
+    earlier: Earlier<'_>,
     out: &mut Column,
 ) -> Result<(), String> {
     let mut fields = Fields(check(bytes)?);
     out.append_with(shape, |out| {
-        decode_rest(&mut fields, shape, clock, span, out)
-            .ok_or_else(|| "a chunk whose fields make no sense".to_owned())
+        let senseless = || "a chunk whose fields make no sense".to_owned();
+        let (count, tag, bytes) = take_times(&mut fields, clock).ok_or_else(senseless)?;
+        // Rows are decoded whole.
+        let span = if shape.word().is_some() { span } else { Span::default() };
+        let wanted = if tag == times::EARLIER {
+            let times = earlier(Reference::take(bytes).ok_or_else(senseless)?, count)?;
+            if times.len() != count {
+                return Err(senseless());
+            }
+            let wanted = span.of(&times);
+            out.times.extend_from_slice(&times[wanted.clone()]);
+            wanted
+        } else {
+            decode_times(tag, bytes, count, span, out).ok_or_else(senseless)?
+        };
+        decode_values(&mut fields, shape, count, wanted, out).ok_or_else(senseless)
     })
 }
 
@@ -126,34 +183,37 @@ pub(crate) fn check(bytes: &[u8]) -> Result<&[u8], String> {
     Ok(rest)
 }
 
-fn decode_rest(
-    fields: &mut Fields<'_>,
-    shape: &Shape,
-    clock: bool,
-    span: Span,
-    out: &mut Buffers,
-) -> Option<()> {
+/// The count of dots, and tag and bytes of the times column.
+fn take_times<'a>(fields: &mut Fields<'a>, clock: bool) -> Option<(usize, u8, &'a [u8])> {
     let count: usize = fields.number()?;
     if !(1..=CHUNK_DOTS_MAX).contains(&count) || fields.byte()? != clock as u8 * CLOCK {
         return None;
     }
     let (tag, bytes) = take_column(fields, false)?;
+    Some((count, tag, bytes))
+}
+
+/// Appends the times within `span`, and gives the places that they have in the chunk.
+fn decode_times(tag: u8, bytes: &[u8], count: usize, span: Span, out: &mut Buffers) -> Option<Range<usize>> {
     let start = out.times.len();
-    match shape.word() {
-        Some(letter) => {
-            let first = times::decode(tag, bytes, count, span, &mut out.times)?;
-            let inside = span.of(&out.times[start..]);
-            out.times.truncate(start + inside.end);
-            out.times.drain(start..start + inside.start);
-            let (tag, bytes) = take_column(fields, true)?;
-            let wanted = first + inside.start..first + inside.end;
-            numbers::decode_part(letter as u8, tag, bytes, count, wanted, &mut out.words)
-        }
-        None => {
-            times::decode(tag, bytes, count, Span::default(), &mut out.times)?;
-            decode_rows(fields, shape, count, out)
-        }
-    }
+    let first = times::decode(tag, bytes, count, span, &mut out.times)?;
+    let inside = span.of(&out.times[start..]);
+    out.times.truncate(start + inside.end);
+    out.times.drain(start..start + inside.start);
+    Some(first + inside.start..first + inside.end)
+}
+
+/// Appends the values of the dots at the places `wanted`: of rows of all.
+fn decode_values(
+    fields: &mut Fields<'_>,
+    shape: &Shape,
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Buffers,
+) -> Option<()> {
+    let Some(letter) = shape.word() else { return decode_rows(fields, shape, count, out) };
+    let (tag, bytes) = take_column(fields, true)?;
+    numbers::decode_part(letter as u8, tag, bytes, count, wanted, &mut out.words)
 }
 
 pub(crate) fn take_column<'a>(fields: &mut Fields<'a>, last: bool) -> Option<(u8, &'a [u8])> {
@@ -255,13 +315,22 @@ mod tests {
     use super::*;
     use crate::trial::{SHAPES, push, shape};
 
+    /// Of a chunk that is no part of a segment.
+    fn none(_: Reference, _: usize) -> Result<Rc<Vec<u64>>, String> {
+        Err("no chunk is before this one".to_owned())
+    }
+
+    fn encode_whole(run: &Column, shape: &Shape, clock: bool, out: &mut Vec<u8>) {
+        encode(run, 0..run.len(), shape, clock, &times_column(run.times()), out);
+    }
+
     fn round_trip(run: &Column, shape: &Shape, clock: bool) -> usize {
         let mut bytes = vec![0xAA];
-        encode(run, 0..run.len(), shape, clock, &mut bytes);
+        encode_whole(run, shape, clock, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes[1..], shape, clock, Span::default(), &mut back).unwrap();
+        decode(&bytes[1..], shape, clock, Span::default(), &none, &mut back).unwrap();
         assert_eq!(&back, run);
-        assert!(decode(&bytes[1..], shape, !clock, Span::default(), &mut back).is_err());
+        assert!(decode(&bytes[1..], shape, !clock, Span::default(), &none, &mut back).is_err());
         assert_eq!(&back, run);
         bytes.len() - 1
     }
@@ -290,12 +359,13 @@ mod tests {
                 push(&mut run, number, time, bits);
             }
             let mut bytes = Vec::new();
-            encode(&run, 0..4, &shape(number), false, &mut bytes);
+            encode_whole(&run, &shape(number), false, &mut bytes);
             for bit in 0..bytes.len() * 8 {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(
-                    decode(&bytes, &shape(number), false, Span::default(), &mut Column::default()).is_err(),
+                    decode(&bytes, &shape(number), false, Span::default(), &none, &mut Column::default())
+                        .is_err(),
                     "bit {bit}"
                 );
             }
@@ -315,9 +385,10 @@ mod tests {
         let count = fitting(&run, 0..40, &shape, 4096);
         assert!((10..30).contains(&count), "{count}");
         let mut bytes = Vec::new();
-        encode(&run, 0..count, &shape, false, &mut bytes);
+        let times = times_column(&run.times()[..count]);
+        encode(&run, 0..count, &shape, false, &times, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes, &shape, false, Span::default(), &mut back).unwrap();
+        decode(&bytes, &shape, false, Span::default(), &none, &mut back).unwrap();
         run.truncate(count);
         assert_eq!(back, run);
     }
@@ -347,9 +418,10 @@ mod tests {
                 }
                 round_trip(&run, shape, false);
                 let mut encoded = Vec::new();
-                encode(&run, 0..run.len(), shape, false, &mut encoded);
+                encode_whole(&run, shape, false, &mut encoded);
                 assert!(
-                    decode(&encoded, as_texts, false, Span::default(), &mut Column::default()).is_err(),
+                    decode(&encoded, as_texts, false, Span::default(), &none, &mut Column::default())
+                        .is_err(),
                     "{kind} as texts"
                 );
             }
@@ -382,7 +454,7 @@ mod tests {
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
             let mut out = Column::default();
-            let _ = decode(&bytes, &shape(number), false, Span::default(), &mut out);
+            let _ = decode(&bytes, &shape(number), false, Span::default(), &none, &mut out);
             prop_assert_eq!(out.times().len(), out.words().len());
         }
     }

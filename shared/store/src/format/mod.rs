@@ -9,6 +9,7 @@ pub(crate) mod shapes;
 pub(crate) mod codec;
 
 pub(crate) mod chunk;
+pub(crate) mod earlier;
 
 pub(crate) mod summary;
 

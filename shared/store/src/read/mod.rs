@@ -3,6 +3,8 @@
 pub(crate) mod lately;
 pub(crate) mod segment;
 
+pub(crate) mod earlier;
+
 pub(crate) mod names;
 
 pub(crate) mod equal;

@@ -1,7 +1,8 @@
 //! An open segment.
 //!
 //! Opening it compares the file with its listing, and checks tail, meta and top index. A key block, a shared block and
-//! a chunk are each checked when they are read, so damage costs the series of that block or chunk and no other.
+//! a chunk are each checked when they are read, so damage costs the series of that block or chunk and no other, but for
+//! the times that chunks have in common: see `earlier`.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -162,17 +163,6 @@ impl Segment {
         &self.shapes[chunk.shape]
     }
 
-    /// The bytes of a chunk that is in no shared block.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] where its checksum does not match.
-    pub(crate) fn bytes(&self, chunk: &ChunkRef) -> Result<Bytes<'_>, Error> {
-        let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
-        chunk::check(&bytes).map_err(|what| self.damaged(chunk.at, what))?;
-        Ok(bytes)
-    }
-
     /// Appends the dots of one chunk.
     ///
     /// # Errors
@@ -199,7 +189,8 @@ impl Segment {
         }
         let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
         let before = out.len();
-        chunk::decode(&bytes, self.shape(chunk), chunk.clock, span, out)
+        let earlier = |reference, count| self.earlier_times(chunk.at, reference, count);
+        chunk::decode(&bytes, self.shape(chunk), chunk.clock, span, &earlier, out)
             .and_then(|()| self.check_again(|| chunk::check(&bytes).map(|_| ())))
             .map_err(|what| {
                 out.truncate(before);
@@ -209,7 +200,7 @@ impl Segment {
 
     /// A shared block that has dots of a series.
     fn shared(&self, part: &SharedRef) -> Result<Rc<Shared>, Error> {
-        lately::block((self.number, part.at), || {
+        lately::block(self.key(part.at), || {
             let bytes = self.get(part.at..part.at + part.bytes)?;
             Shared::decode(&bytes, &self.shapes[part.shape], part.clock)
                 .and_then(|block| self.check_again(|| chunk::check(&bytes).map(|_| ())).map(|()| block))
@@ -283,7 +274,7 @@ impl Segment {
     fn find(&self, name: &str) -> Result<Option<(usize, Bytes<'_>, Keyed)>, Error> {
         let Some(block) = self.top.find(name.as_bytes()) else { return Ok(None) };
         let bytes = self.block(block)?;
-        let keyed = lately::walk((self.number, block), |walk| {
+        let keyed = lately::walk(self.key(block), |walk| {
             if walk.has_passed(name.as_bytes()) {
                 walk.begin(&bytes, self.keys_at)?;
             }
@@ -338,7 +329,12 @@ impl Segment {
         Ok(&self.shapes[number.ok_or_else(|| self.senseless(block))?])
     }
 
-    fn get(&self, range: Range<usize>) -> Result<Bytes<'_>, Error> {
+    /// What `lately` knows a place of this open segment by.
+    pub(super) fn key(&self, place: usize) -> lately::Key {
+        (self.number, place)
+    }
+
+    pub(super) fn get(&self, range: Range<usize>) -> Result<Bytes<'_>, Error> {
         let at = range.start;
         self.content
             .get(range)
@@ -349,7 +345,7 @@ impl Segment {
         self.damaged(self.top.place(block).start, "a key block that makes no sense")
     }
 
-    fn damaged(&self, at: usize, what: impl Into<String>) -> Error {
+    pub(super) fn damaged(&self, at: usize, what: impl Into<String>) -> Error {
         Error::damaged(&self.path, at as u64, what)
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod segment;
 
+pub(crate) mod times;
+
 pub(crate) mod writer;
 
 pub(crate) mod aside;

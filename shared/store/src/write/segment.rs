@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use dotter_dot::{Column, SeriesName, Shape, Timestamp};
@@ -20,6 +21,8 @@ use crate::format::segment::shared::{SERIES_DOTS, SharedBlock, is_shared};
 use crate::format::segment::tail::{Meta, TAIL_BYTES, Tail, VERSION, put_top};
 use crate::format::shapes::Shapes;
 use crate::format::summary::Summary;
+use crate::read::earlier::Copied;
+use crate::write::times::TimesColumns;
 
 pub(crate) const MAGIC: &[u8; 8] = b"DOTTRSEG";
 /// How many bytes may wait for a sync where writing is paced.
@@ -42,6 +45,7 @@ pub(crate) struct SegmentWriter {
     pending: Vec<u8>,
     shapes: Shapes,
     keys: Keys,
+    times: TimesColumns,
     first_time: u64,
     last_time: u64,
     dots: u64,
@@ -105,6 +109,7 @@ impl SegmentWriter {
             pending,
             shapes: Shapes::default(),
             keys: Keys::new(layout),
+            times: TimesColumns::default(),
             first_time: u64::MAX,
             last_time: 0,
             dots: 0,
@@ -176,7 +181,8 @@ impl SegmentWriter {
                 let now = rest.start..rest.start + count;
                 rest.start = now.end;
                 let start = self.pending.len();
-                chunk::encode(dots, now.clone(), shape, clock, &mut self.pending);
+                let times = self.times(chunk::times_column(&dots.times()[now.clone()]), count)?;
+                chunk::encode(dots, now.clone(), shape, clock, &times, &mut self.pending);
                 let listed = Listed {
                     bytes: (self.pending.len() - start) as u64,
                     dots: count as u64,
@@ -193,22 +199,25 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Adds a chunk of another segment unchanged to the series that was begun; chunks come in the order of
+    /// Adds a chunk of another segment to the series that was begun, its values unchanged; chunks come in the order of
     /// [`Self::add`].
-    pub(crate) fn copy(&mut self, bytes: &[u8], chunk: &ChunkRef, shape: &Shape) -> Result<(), Error> {
+    pub(crate) fn copy(&mut self, copied: Copied, chunk: &ChunkRef, shape: &Shape) -> Result<(), Error> {
+        self.add_few(chunk.clock)?;
+        let start = self.pending.len();
+        let Copied { bytes, front, times } = copied;
+        let times = self.times(times, front.count)?;
+        chunk::encode_again(&bytes, &front, &times, &mut self.pending);
         let listed = Listed {
-            bytes: bytes.len() as u64,
+            bytes: (self.pending.len() - start) as u64,
             dots: chunk.dots,
             first: chunk.first.nanos(),
             last: chunk.last.nanos(),
             shape: self.shapes.number(shape),
             summary: chunk.summary,
         };
-        self.add_few(chunk.clock)?;
         self.first_time = self.first_time.min(listed.first);
         self.last_time = self.last_time.max(listed.last);
         self.dots += chunk.dots;
-        self.pending.extend_from_slice(bytes);
         let open = self.open.as_mut().expect("chunks are added to a series that was begun");
         open.entry.push(listed, chunk.clock);
         self.flush_full()
@@ -217,6 +226,20 @@ impl SegmentWriter {
     /// How many bytes of chunks it has so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.written + self.pending.len() as u64
+    }
+
+    /// The times column of the chunk that comes next: this one, or a reference to an equal one.
+    fn times(&mut self, column: Vec<u8>, count: usize) -> Result<Vec<u8>, Error> {
+        let SegmentWriter { times, file, written, pending, .. } = self;
+        times.of_next(column, count, *written + pending.len() as u64, |column, at| {
+            if let Some(at) = at.checked_sub(*written) {
+                return Ok(pending[at as usize..].starts_with(column));
+            }
+            let new = file.as_ref().expect("it was made before anything was written");
+            let mut found = vec![0; column.len()];
+            new.file.read_exact_at(&mut found, at).map_err(Error::io("read", &new.path))?;
+            Ok(found == column)
+        })
     }
 
     /// Whether any dot was added.

@@ -16,6 +16,8 @@ const GRID: u8 = 1;
 const DELTA: u8 = 2;
 const GRID_PCO: u8 = 3;
 const DELTA_PCO: u8 = 4;
+/// The times of an earlier chunk: only a chunk can have this tag, and here it is damage. See `earlier`.
+pub(crate) const EARLIER: u8 = 5;
 
 /// Appends the bytes of `times` (sorted, 1 to [`DOTS_MAX`] of them) and gives their tag.
 pub(crate) fn encode(times: &[u64], out: &mut Vec<u8>) -> u8 {

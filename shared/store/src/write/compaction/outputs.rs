@@ -188,11 +188,11 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Copies a chunk unchanged, which lies in one slot.
+    /// Copies a chunk, which lies in one slot; its values stay the bytes that they are.
     pub(super) fn copy(&mut self, series: &Series, from: &Segment, chunk: &ChunkRef) -> Result<(), Error> {
-        let bytes = from.bytes(chunk)?;
+        let copied = from.copy(chunk)?;
         let slot = series.slot(chunk.first.nanos());
-        self.at(slot, series)?.copy(&bytes, chunk, from.shape(chunk))
+        self.at(slot, series)?.copy(copied, chunk, from.shape(chunk))
     }
 
     fn finish(&mut self, writer: SegmentWriter, slot: usize, gone: Totals) -> Result<(), Error> {
