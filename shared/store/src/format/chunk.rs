@@ -450,11 +450,17 @@ mod tests {
         fn rubbish_with_a_right_checksum_never_panics(
             mut bytes in prop::collection::vec(any::<u8>(), 0..100),
             number in 0..SHAPES,
+            refers in any::<bool>(),
         ) {
+            if refers {
+                // The front of a chunk of 3 dots that refers to an earlier one.
+                bytes.splice(0..0, [3, 0, times::EARLIER, 5 + bytes.len() as u8 % 2]);
+            }
             let checksum = crc32c::crc32c(&bytes);
             bytes.splice(0..0, checksum.to_le_bytes());
             let mut out = Column::default();
-            let _ = decode(&bytes, &shape(number), false, Span::default(), &none, &mut out);
+            let earlier = |_, count: usize| Ok(Rc::new((0..count as u64).collect()));
+            let _ = decode(&bytes, &shape(number), false, Span::default(), &earlier, &mut out);
             prop_assert_eq!(out.times().len(), out.words().len());
         }
     }

@@ -70,3 +70,75 @@ impl Front {
         Some(Front { count, tag, column, bytes, end: bytes.checked_add(length)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use dotter_dot::Column;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::chunk::{decode, encode, encode_again, front_bytes, times_column};
+    use crate::format::codec::Span;
+    use crate::trial::{SHAPES, push, shape};
+
+    /// Of a chunk that is no part of a segment.
+    fn none(_: Reference, _: usize) -> Result<Rc<Vec<u64>>, String> {
+        Err("no chunk is before this one".to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn times_of_an_earlier_chunk_come_back_whole_and_in_parts(
+            mut times in prop::collection::vec(any::<u64>(), 1..200),
+            number in 0..SHAPES,
+            distance in any::<u64>(),
+            ends in any::<[prop::sample::Index; 2]>(),
+        ) {
+            times.sort_unstable();
+            let (mut run, column) = (Column::default(), times_column(&times));
+            times.iter().for_each(|time| push(&mut run, number, *time, time % 1000));
+            let reference = Reference { distance, checksum: crc32c::crc32c(&column) };
+            let mut whole = Vec::new();
+            encode(&run, 0..run.len(), &shape(number), true, &column, &mut whole);
+            let mut bytes = Vec::new();
+            encode(&run, 0..run.len(), &shape(number), true, &reference.column(), &mut bytes);
+            let earlier = |found, count| {
+                assert_eq!((found, count), (reference, times.len()));
+                Ok(Rc::new(times.clone()))
+            };
+            let [from, until] = ends.map(|end| times[end.index(times.len())]);
+            for span in [Span::default(), Span { from, until: None }, Span { from, until: Some(until) }] {
+                let [mut found, mut expected] = [Column::default(), Column::default()];
+                decode(&bytes, &shape(number), true, span, &earlier, &mut found).unwrap();
+                decode(&whole, &shape(number), true, span, &none, &mut expected).unwrap();
+                prop_assert_eq!(found, expected);
+            }
+            let mut out = Column::default();
+            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &none, &mut out).is_err());
+            let fewer = |_, count: usize| Ok(Rc::new(times[..count - 1].to_vec()));
+            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &fewer, &mut out).is_err());
+            prop_assert!(out.is_empty());
+            // And with its own times again.
+            let front = Front::take(&bytes).unwrap();
+            prop_assert_eq!(front_bytes(times.len()), front.column);
+            let mut again = Vec::new();
+            encode_again(&bytes, &front, &column, &mut again);
+            prop_assert_eq!(again, whole);
+        }
+
+        #[test]
+        fn rubbish_is_no_reference_and_no_front_or_one_of_the_same_bytes(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            if let Some(reference) = Reference::take(&bytes) {
+                prop_assert_eq!(Reference::take(&reference.column()[2..]), Some(reference));
+            }
+            if let Some(front) = Front::take(&bytes) {
+                prop_assert!(front.column < front.bytes && front.bytes <= front.end);
+                prop_assert!(front.bytes <= FRONT_BYTES.min(bytes.len()));
+            }
+        }
+    }
+}

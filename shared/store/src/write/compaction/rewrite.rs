@@ -13,7 +13,7 @@ use crate::read::segment::Segment;
 use crate::write::compaction::outputs::{Outputs, Series};
 use crate::write::compaction::walks::Walks;
 
-/// A chunk of so many bytes is copied unchanged, however few dots it has.
+/// A chunk of so many bytes is copied, however few dots it has.
 const LARGE_BYTES: u64 = 64 << 10;
 
 /// What is to be rewritten.
