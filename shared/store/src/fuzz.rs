@@ -33,7 +33,7 @@ pub fn chunk(bytes: &[u8]) {
         let mut run = Column::default();
         // The chunk itself as an earlier one, from any byte on.
         let earlier = |reference: Reference, count| earlier(&bytes, reference, count);
-        if chunk::decode(&bytes, &shape, clock, Span::default(), &earlier, &mut run).is_err() {
+        if chunk::decode(&bytes, &shape, clock, Span::default(), &earlier, None, &mut run).is_err() {
             assert!(run.is_empty());
             continue;
         }
@@ -47,7 +47,8 @@ pub fn chunk(bytes: &[u8]) {
             let span = Span { from: *from, until: Some(*until) };
             let mut part = Column::default();
             // Around a part there may be what makes no sense, but not within it.
-            chunk::decode(&bytes, &shape, clock, span, &earlier, &mut part).expect("a part of what decodes");
+            chunk::decode(&bytes, &shape, clock, span, &earlier, None, &mut part)
+                .expect("a part of what decodes");
             let (wanted, found) = (span.of(run.times()), span.of(part.times()));
             assert!(
                 part.times()[found.clone()] == run.times()[wanted.clone()]
@@ -70,7 +71,7 @@ pub fn chunk(bytes: &[u8]) {
                 assert_eq!(found, reference);
                 Ok(Rc::new(run.times().to_vec()))
             };
-            chunk::decode(&again, &shape, clock, Span::default(), &earlier, &mut back)
+            chunk::decode(&again, &shape, clock, Span::default(), &earlier, None, &mut back)
                 .expect("what was encoded decodes");
             assert_eq!(back, run);
         }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use dotter_dot::{Buffers, Column, Letter, ROW_BYTES_MAX, Rows, Shape, get_varint, put_varint};
 
 use crate::format::bytes::Fields;
-use crate::format::codec::{self, Span, numbers, texts, times};
+use crate::format::codec::{self, Span, TextTest, numbers, texts, times};
 use crate::format::earlier::{Front, Reference};
 
 /// The most dots a chunk has.
@@ -52,6 +52,11 @@ pub(crate) fn times_column(times: &[u64]) -> Vec<u8> {
 /// How many bytes a chunk of `count` dots has in front of its times column.
 pub(crate) fn front_bytes(count: usize) -> usize {
     4 + varint_bytes(count) + 1
+}
+
+/// How many bytes the varint of a value has.
+fn varint_bytes(value: usize) -> usize {
+    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// Appends one chunk.
@@ -141,12 +146,14 @@ fn encode_rows(run: &Column, part: Range<usize>, shape: &Shape, out: &mut Vec<u8
 ///
 /// - `span`: dots outside of it may be left out
 /// - `earlier`: gives the times of an earlier chunk
+/// - `test`: of rows that are one text, those that do not pass it may be there without their bytes
 pub(crate) fn decode(
     bytes: &[u8],
     shape: &Shape,
     clock: bool,
     span: Span,
     earlier: Earlier<'_>,
+    test: Option<TextTest<'_>>,
     out: &mut Column,
 ) -> Result<(), String> {
     let mut fields = Fields(check(bytes)?);
@@ -166,7 +173,7 @@ pub(crate) fn decode(
         } else {
             decode_times(tag, bytes, count, span, out).ok_or_else(senseless)?
         };
-        decode_values(&mut fields, shape, count, wanted, out).ok_or_else(senseless)
+        decode_values(&mut fields, shape, count, wanted, test, out).ok_or_else(senseless)
     })
 }
 
@@ -209,9 +216,10 @@ fn decode_values(
     shape: &Shape,
     count: usize,
     wanted: Range<usize>,
+    test: Option<TextTest<'_>>,
     out: &mut Buffers,
 ) -> Option<()> {
-    let Some(letter) = shape.word() else { return decode_rows(fields, shape, count, out) };
+    let Some(letter) = shape.word() else { return decode_rows(fields, shape, count, test, out) };
     let (tag, bytes) = take_column(fields, true)?;
     numbers::decode_part(letter as u8, tag, bytes, count, wanted, &mut out.words)
 }
@@ -231,17 +239,23 @@ enum Cells {
 /// Decodes rows that are a single text or raw bytes: the codec writes their row bytes directly.
 ///
 /// - `utf8`: whether they must be
-fn decode_texts(fields: &mut Fields<'_>, count: usize, utf8: bool, out: &mut Buffers) -> Option<()> {
+/// - `test`: which of them may be left out
+fn decode_texts(
+    fields: &mut Fields<'_>,
+    count: usize,
+    utf8: bool,
+    test: Option<TextTest<'_>>,
+    out: &mut Buffers,
+) -> Option<()> {
     let (tag, encoded) = take_column(fields, true)?;
     let mut lengths = Vec::with_capacity(count);
-    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, utf8, &mut lengths, rows);
+    let texts = |rows: &mut Vec<u8>| texts::decode_rows(tag, encoded, count, utf8, test, &mut lengths, rows);
     let (mut at, decoded) = out.rows.append_with(texts);
     decoded?;
     let mut bytes = 0;
     for length in lengths {
-        let length = length as usize;
-        let row = varint_bytes(length) + length;
-        bytes += length;
+        let row = length as usize;
+        bytes += row;
         if row > ROW_BYTES_MAX || bytes > ROW_BYTES_LIMIT {
             return None;
         }
@@ -251,16 +265,17 @@ fn decode_texts(fields: &mut Fields<'_>, count: usize, utf8: bool, out: &mut Buf
     Some(())
 }
 
-/// How many bytes the varint of a value has.
-fn varint_bytes(value: usize) -> usize {
-    (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-fn decode_rows(fields: &mut Fields<'_>, shape: &Shape, count: usize, out: &mut Buffers) -> Option<()> {
+fn decode_rows(
+    fields: &mut Fields<'_>,
+    shape: &Shape,
+    count: usize,
+    test: Option<TextTest<'_>>,
+    out: &mut Buffers,
+) -> Option<()> {
     let mut letters = shape.format().letters();
     let columns = letters.len();
     if columns == 1 {
-        return decode_texts(fields, count, letters.next() == Some(Letter::Text), out);
+        return decode_texts(fields, count, letters.next() == Some(Letter::Text), test, out);
     }
     let mut cells = Vec::with_capacity(columns);
     let mut bytes = 0;
@@ -328,9 +343,9 @@ mod tests {
         let mut bytes = vec![0xAA];
         encode_whole(run, shape, clock, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes[1..], shape, clock, Span::default(), &none, &mut back).unwrap();
+        decode(&bytes[1..], shape, clock, Span::default(), &none, None, &mut back).unwrap();
         assert_eq!(&back, run);
-        assert!(decode(&bytes[1..], shape, !clock, Span::default(), &none, &mut back).is_err());
+        assert!(decode(&bytes[1..], shape, !clock, Span::default(), &none, None, &mut back).is_err());
         assert_eq!(&back, run);
         bytes.len() - 1
     }
@@ -364,8 +379,16 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(
-                    decode(&bytes, &shape(number), false, Span::default(), &none, &mut Column::default())
-                        .is_err(),
+                    decode(
+                        &bytes,
+                        &shape(number),
+                        false,
+                        Span::default(),
+                        &none,
+                        None,
+                        &mut Column::default()
+                    )
+                    .is_err(),
                     "bit {bit}"
                 );
             }
@@ -388,7 +411,7 @@ mod tests {
         let times = times_column(&run.times()[..count]);
         encode(&run, 0..count, &shape, false, &times, &mut bytes);
         let mut back = Column::default();
-        decode(&bytes, &shape, false, Span::default(), &none, &mut back).unwrap();
+        decode(&bytes, &shape, false, Span::default(), &none, None, &mut back).unwrap();
         run.truncate(count);
         assert_eq!(back, run);
     }
@@ -420,7 +443,7 @@ mod tests {
                 let mut encoded = Vec::new();
                 encode_whole(&run, shape, false, &mut encoded);
                 assert!(
-                    decode(&encoded, as_texts, false, Span::default(), &none, &mut Column::default())
+                    decode(&encoded, as_texts, false, Span::default(), &none, None, &mut Column::default())
                         .is_err(),
                     "{kind} as texts"
                 );
@@ -460,7 +483,7 @@ mod tests {
             bytes.splice(0..0, checksum.to_le_bytes());
             let mut out = Column::default();
             let earlier = |_, count: usize| Ok(Rc::new((0..count as u64).collect()));
-            let _ = decode(&bytes, &shape(number), false, Span::default(), &earlier, &mut out);
+            let _ = decode(&bytes, &shape(number), false, Span::default(), &earlier, None, &mut out);
             prop_assert_eq!(out.times().len(), out.words().len());
         }
     }

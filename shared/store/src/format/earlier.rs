@@ -111,14 +111,14 @@ mod tests {
             let [from, until] = ends.map(|end| times[end.index(times.len())]);
             for span in [Span::default(), Span { from, until: None }, Span { from, until: Some(until) }] {
                 let [mut found, mut expected] = [Column::default(), Column::default()];
-                decode(&bytes, &shape(number), true, span, &earlier, &mut found).unwrap();
-                decode(&whole, &shape(number), true, span, &none, &mut expected).unwrap();
+                decode(&bytes, &shape(number), true, span, &earlier, None, &mut found).unwrap();
+                decode(&whole, &shape(number), true, span, &none, None, &mut expected).unwrap();
                 prop_assert_eq!(found, expected);
             }
             let mut out = Column::default();
-            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &none, &mut out).is_err());
+            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &none, None, &mut out).is_err());
             let fewer = |_, count: usize| Ok(Rc::new(times[..count - 1].to_vec()));
-            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &fewer, &mut out).is_err());
+            prop_assert!(decode(&bytes, &shape(number), true, Span::default(), &fewer, None, &mut out).is_err());
             prop_assert!(out.is_empty());
             // And with its own times again.
             let front = Front::take(&bytes).unwrap();

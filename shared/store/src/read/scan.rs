@@ -8,10 +8,10 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dotter_dot::{Cells, Column, Letter, Shape, TimeRange, Timestamp};
+use dotter_dot::{Cells, Column, Letter, Rows, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
-use crate::format::codec::Span;
+use crate::format::codec::{Span, TextTest};
 use crate::format::segment::ChunkRef;
 use crate::format::tombstone::Spans;
 use crate::read::equal::{self, Commits};
@@ -49,6 +49,9 @@ enum Place {
     Segment(Arc<Segment>),
     Head(Arc<HeadPart>),
 }
+
+/// Says whether texts of a shape and a template may be wanted; see [`TextTest`].
+pub(crate) type RowTest<'a> = &'a dyn Fn(&Shape, &[&[u8]]) -> bool;
 
 /// One dot with all its columns.
 #[derive(Clone, Copy)]
@@ -110,6 +113,11 @@ impl<'a> Row<'a> {
         if self.shape.word().is_some() { &[] } else { self.run.row(self.index) }
     }
 
+    /// Whether it is a text that did not pass the test of [`Scan::rows_tested`]: then it has no cells.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.shape.word().is_none() && Rows::length(self.run.words()[self.index]) == 0
+    }
+
     /// The f64 nearest to its first number; `None` where it has no number.
     pub fn number(&self) -> Option<f64> {
         self.cells().number()
@@ -146,9 +154,21 @@ impl Scan {
         &mut self,
         name: &str,
         range: TimeRange,
+        visit: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.rows_tested(name, range, None, visit)
+    }
+
+    /// As [`Scan::rows`]. Texts that do not pass `test` may come as rows without bytes, as many and at the same times:
+    /// see [`Row::is_left_out`].
+    pub(crate) fn rows_tested(
+        &mut self,
+        name: &str,
+        range: TimeRange,
+        test: Option<RowTest<'_>>,
         mut visit: impl FnMut(Row<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.pieces(name, range, |explicit, clock, until| {
+        self.pieces(name, range, test, |explicit, clock, until| {
             let mut left = Shaped::new(explicit);
             let mut right = Shaped::new(clock);
             while let (Some(at), is_clock) = earlier(left.time(), right.time(), until) {
@@ -173,7 +193,7 @@ impl Scan {
     ///
     /// The system's; numbers read by then have been appended. What is damaged is left out and counted.
     pub fn read(&mut self, name: &str, range: TimeRange, out: &mut Vec<Dot>) -> Result<(), Error> {
-        self.pieces(name, range, |explicit, clock, until| {
+        self.pieces(name, range, None, |explicit, clock, until| {
             let end = until.map_or(clock.len(), |until| clock.times().partition_point(|time| *time < until));
             let begun = out.len();
             append(explicit, explicit.len(), out);
@@ -195,6 +215,7 @@ impl Scan {
         &mut self,
         name: &str,
         range: TimeRange,
+        test: Option<RowTest<'_>>,
         mut each: impl FnMut(&Column, &Column, Option<u64>) -> ControlFlow<(), usize>,
     ) -> Result<(), Error> {
         self.list(name, range)?;
@@ -204,7 +225,7 @@ impl Scan {
         loop {
             let until = cuts.next();
             let piece = TimeRange::new(from, until.unwrap_or(range.until));
-            self.gather(name, piece)?;
+            self.gather(name, piece, test)?;
             let taken = match each(&self.explicit, &self.clock, until.map(Timestamp::nanos)) {
                 ControlFlow::Continue(taken) => taken,
                 ControlFlow::Break(()) => return Ok(()),
@@ -270,9 +291,23 @@ impl Scan {
         cuts
     }
 
+    /// Whether the dots of a piece come from one source.
+    fn is_of_one(&self, name: &str, piece: TimeRange) -> bool {
+        let meets = |chunk: &ChunkRef| piece.meets(chunk.first, chunk.last);
+        let mut segments = self.listed.iter().filter(|(_, chunk)| meets(chunk)).map(|(source, _)| source);
+        let first = segments.next();
+        segments.all(|source| Some(source) == first)
+            && !self.sources.iter().any(|source| match source {
+                Place::Segment(_) => false,
+                Place::Head(part) => part.get(name).is_some(),
+            })
+    }
+
     /// Fills both columns with the dots within `piece`, in order; clock stamps come behind those left from the piece
     /// before.
-    fn gather(&mut self, name: &str, piece: TimeRange) -> Result<(), Error> {
+    fn gather(&mut self, name: &str, piece: TimeRange, test: Option<RowTest<'_>>) -> Result<(), Error> {
+        // Whether two commits have the same text is seen in its bytes.
+        let test = test.filter(|_| self.is_of_one(name, piece));
         self.explicit.clear();
         self.commits.clear();
         let kept = self.clock.len();
@@ -296,7 +331,10 @@ impl Scan {
                             from: if piece.contains(chunk.first) { 0 } else { piece.from.nanos() },
                             until: (!piece.contains(chunk.last)).then_some(piece.until.nanos()),
                         };
-                        match segment.read_within(chunk, span, target) {
+                        let shape = segment.shape(chunk);
+                        let test = test.map(|test| move |pieces: &[&[u8]]| test(shape, pieces));
+                        let test = test.as_ref().map(|test| test as TextTest<'_>);
+                        match segment.read_within(chunk, span, test, target) {
                             Ok(()) if whole => {}
                             Ok(()) => {
                                 if let Some(hidden) = hidden {

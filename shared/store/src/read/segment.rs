@@ -17,7 +17,7 @@ use crate::disk::segment::{open, read_end};
 use crate::error::Error;
 use crate::format::bytes::Fields;
 use crate::format::chunk;
-use crate::format::codec::Span;
+use crate::format::codec::{Span, TextTest};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
 use crate::format::segment::keys::{self, Keyed, Top, Walk};
@@ -169,15 +169,22 @@ impl Segment {
     ///
     /// [`Error::Damaged`] where its checksum does not match; `out` is as before then.
     pub(crate) fn read(&self, chunk: &ChunkRef, out: &mut Column) -> Result<(), Error> {
-        self.read_within(chunk, Span::default(), out)
+        self.read_within(chunk, Span::default(), None, out)
     }
 
-    /// As [`Segment::read`], but dots outside of `span` may be left out.
+    /// As [`Segment::read`], but dots outside of `span` may be left out. So may texts that do not pass `test`: their
+    /// dots are there, but without row bytes.
     ///
     /// # Errors
     ///
     /// As [`Segment::read`].
-    pub(crate) fn read_within(&self, chunk: &ChunkRef, span: Span, out: &mut Column) -> Result<(), Error> {
+    pub(crate) fn read_within(
+        &self,
+        chunk: &ChunkRef,
+        span: Span,
+        test: Option<TextTest<'_>>,
+        out: &mut Column,
+    ) -> Result<(), Error> {
         #[cfg(test)]
         CHUNKS_DECODED.set(CHUNKS_DECODED.get() + 1);
         if let Some(Within { place, .. }) = chunk.within {
@@ -190,7 +197,7 @@ impl Segment {
         let bytes = self.get(chunk.at..chunk.at + chunk.bytes)?;
         let before = out.len();
         let earlier = |reference, count| self.earlier_times(chunk.at, reference, count);
-        chunk::decode(&bytes, self.shape(chunk), chunk.clock, span, &earlier, out)
+        chunk::decode(&bytes, self.shape(chunk), chunk.clock, span, &earlier, test, out)
             .and_then(|()| self.check_again(|| chunk::check(&bytes).map(|_| ())))
             .map_err(|what| {
                 out.truncate(before);

@@ -42,6 +42,10 @@ impl Span {
     }
 }
 
+/// Says whether texts of a template may be wanted: a template is fixed pieces, in their order, and between two of them one
+/// or more digits stand, whichever they are.
+pub(crate) type TextTest<'a> = &'a dyn Fn(&[&[u8]]) -> bool;
+
 /// Numbers between two places where decoding may begin.
 const GROUP: usize = 1024;
 

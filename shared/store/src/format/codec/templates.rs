@@ -10,7 +10,7 @@ use std::ops::Range;
 use dotter_dot::put_varint;
 
 use crate::format::bytes::Fields;
-use crate::format::codec::{DOTS_MAX, numbers, texts};
+use crate::format::codec::{DOTS_MAX, TextTest, numbers, texts};
 
 /// Stands in a template for a number without zeros in front.
 const NUMBER: u8 = 0;
@@ -143,6 +143,8 @@ struct Template {
     bytes_max: usize,
     /// How many texts it stands for.
     uses: usize,
+    /// Whether its texts are decoded.
+    is_wanted: bool,
 }
 
 /// Templates ready to be copied from.
@@ -155,14 +157,15 @@ struct Templates {
 
 impl Templates {
     /// - `utf8`: whether its texts must be
-    fn add(&mut self, template: &[u8], utf8: bool) -> Option<()> {
+    /// - `test`: says whether its texts are decoded
+    fn add(&mut self, template: &[u8], utf8: bool, test: Option<TextTest<'_>>) -> Option<()> {
         // What stands for numbers is ASCII itself, so that pieces are UTF-8 if all of it is, and with digits
         // between them still are.
         if utf8 && std::str::from_utf8(template).is_err() {
             return None;
         }
         let first = self.pieces.len();
-        let mut rest = template;
+        let (mut fixed, mut rest) = (Vec::new(), template);
         while let Some(end) = rest.iter().position(|byte| matches!(*byte, NUMBER | PADDED)) {
             let (text, after) = rest.split_at(end);
             let (digits_min, after) = match after {
@@ -175,11 +178,15 @@ impl Templates {
                 return None;
             }
             self.add_piece(text, Some(digits_min));
+            fixed.push(text);
             rest = after;
         }
         self.add_piece(rest, None);
+        fixed.push(rest);
         let pieces = first..self.pieces.len();
-        self.list.push(Template { bytes_max: template.len() + pieces.len() * NUMBER_BYTES, pieces, uses: 0 });
+        let bytes_max = template.len() + pieces.len() * NUMBER_BYTES;
+        let is_wanted = test.is_none_or(|test| test(&fixed));
+        self.list.push(Template { bytes_max, pieces, uses: 0, is_wanted });
         Some(())
     }
 
@@ -194,13 +201,23 @@ impl Templates {
     }
 }
 
-/// Appends the lengths and bytes of the `count` texts that `bytes` hold.
+/// How texts are decoded.
+#[derive(Clone, Copy)]
+pub(super) enum Form<'a> {
+    /// One behind the other.
+    Texts,
+    /// Each behind its length, as the row bytes of one text are; they must be UTF-8. A text that does not pass the
+    /// test of its template is left out: its row has no bytes.
+    Rows(Option<TextTest<'a>>),
+}
+
+/// Appends the `count` texts or rows that `bytes` hold, and how many bytes each of them has.
 ///
-/// - `rows`: whether each text begins with its length, as the row bytes of one text do, and must be UTF-8
+/// Where no text passes its test, the numbers are not looked at, nor whether they make sense.
 pub(super) fn get(
     bytes: &[u8],
     count: usize,
-    rows: bool,
+    form: Form<'_>,
     lens: &mut Vec<u32>,
     heap: &mut Vec<u8>,
 ) -> Option<()> {
@@ -224,15 +241,23 @@ pub(super) fn get(
     }
     let (mut list_lens, mut list_heap) = (Vec::new(), Vec::new());
     texts::get_heap(fields, list_count, &mut list_lens, &mut list_heap)?;
+    let (rows, test) = match form {
+        Form::Texts => (false, None),
+        Form::Rows(test) => (true, test),
+    };
     let mut templates = Templates::default();
     for template in texts::split(&list_lens, &list_heap) {
-        templates.add(template, rows)?;
+        templates.add(template, rows, test)?;
     }
     let Templates { mut list, pieces, blocks } = templates;
 
     let mut counts = [0_usize; COLUMNS_MAX];
     for place in &places {
         list.get_mut(usize::try_from(*place).ok()?)?.uses += 1;
+    }
+    if !list.iter().any(|template| template.uses > 0 && template.is_wanted) {
+        lens.extend(std::iter::repeat_n(0, count));
+        return Some(());
     }
     for template in list.iter().filter(|template| template.uses > 0) {
         let numbers = template.pieces.len() - 1;
@@ -247,6 +272,13 @@ pub(super) fn get(
     let (mut at, mut total) = (heap.len(), 0);
     for place in places {
         let template = &list[place as usize];
+        if !template.is_wanted {
+            for column in columns.get_mut(..template.pieces.len() - 1)? {
+                column.next()?;
+            }
+            lens.push(0);
+            continue;
+        }
         let until = at + LENGTH_BYTES_MAX + template.bytes_max + SLACK;
         if heap.len() < until {
             heap.resize(until + GROWTH_BYTES, 0);
@@ -271,10 +303,10 @@ pub(super) fn get(
         if total > texts::HEAP_BYTES_MAX {
             return None;
         }
-        lens.push(len as u32);
         if rows {
             end = put_length(len, text);
         }
+        lens.push(end as u32);
         at += end;
     }
     heap.truncate(at);
@@ -387,20 +419,51 @@ mod tests {
             let texts: Vec<String> = (0..64).map(|number| text(number * 1_003)).collect();
             let texts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
             let (mut bytes, mut expected) = (Vec::new(), b"before".to_vec());
+            let mut ends = Vec::new();
             put(&texts, &mut bytes).unwrap();
             for text in &texts {
                 put_varint(&mut expected, text.len() as u64);
                 expected.extend_from_slice(text);
+                ends.push(expected.len());
             }
             let (mut lens, mut heap) = (Vec::new(), b"before".to_vec());
-            get(&bytes, texts.len(), true, &mut lens, &mut heap).unwrap();
+            get(&bytes, texts.len(), Form::Rows(None), &mut lens, &mut heap).unwrap();
             assert_eq!(heap, expected);
-            assert!(lens.iter().zip(&texts).all(|(len, text)| *len as usize == text.len()));
+            let mut end = b"before".len();
+            for (len, expected) in lens.iter().zip(&ends) {
+                end += *len as usize;
+                assert_eq!(end, *expected);
+            }
         }
         let mut bytes = Vec::new();
         put(&[b"\xFF 1".as_slice(); 8], &mut bytes).unwrap();
-        assert!(get(&bytes, 8, false, &mut Vec::new(), &mut Vec::new()).is_some());
-        assert!(get(&bytes, 8, true, &mut Vec::new(), &mut Vec::new()).is_none());
+        assert!(get(&bytes, 8, Form::Texts, &mut Vec::new(), &mut Vec::new()).is_some());
+        assert!(get(&bytes, 8, Form::Rows(None), &mut Vec::new(), &mut Vec::new()).is_none());
+    }
+
+    #[test]
+    fn texts_that_do_not_pass_the_test_of_their_template_are_left_out() {
+        let line = |n: usize| format!("{} {n} ms", if n % 4 == 1 { "ERROR" } else { "INFO " });
+        let texts: Vec<String> = (0..64).map(line).collect();
+        let texts: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+        let mut bytes = Vec::new();
+        put(&texts, &mut bytes).unwrap();
+        let rows = |test: TextTest<'_>| {
+            let (mut lens, mut heap) = (Vec::new(), Vec::new());
+            get(&bytes, texts.len(), Form::Rows(Some(test)), &mut lens, &mut heap).unwrap();
+            (lens, heap)
+        };
+        let (lens, heap) = rows(&|pieces| pieces == [b"ERROR ".as_slice(), b" ms"]);
+        let mut expected = Vec::new();
+        for (number, (len, text)) in lens.iter().zip(&texts).enumerate() {
+            assert_eq!(*len as usize, if number % 4 == 1 { 1 + text.len() } else { 0 });
+            if *len > 0 {
+                put_varint(&mut expected, text.len() as u64);
+                expected.extend_from_slice(text);
+            }
+        }
+        assert_eq!(heap, expected);
+        assert_eq!(rows(&|_| false), (vec![0; 64], vec![]));
     }
 
     #[test]

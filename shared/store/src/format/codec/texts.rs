@@ -11,7 +11,8 @@ use dotter_dot::put_varint;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::format::bytes::Fields;
-use crate::format::codec::{DOTS_MAX, Part, frames, templates};
+use crate::format::codec::templates::{self, Form};
+use crate::format::codec::{DOTS_MAX, Part, TextTest, frames};
 
 /// The most bytes the texts of one chunk have together.
 pub(crate) const HEAP_BYTES_MAX: usize = 16 << 20;
@@ -184,20 +185,22 @@ pub(crate) fn decode(
 }
 
 /// Appends the `count` texts that `bytes` hold to `rows`, each behind a varint of its bytes, as the row bytes of one
-/// text are, and their lengths to `lens`; `None` where they make no sense.
+/// text are, and to `lens` how many bytes each row has; `None` where they make no sense.
 ///
 /// - `utf8`: whether they must be
+/// - `test`: texts that do not pass it may be left out; the row of such a text has no bytes
 pub(crate) fn decode_rows(
     tag: u8,
     bytes: &[u8],
     count: usize,
     utf8: bool,
+    test: Option<TextTest<'_>>,
     lens: &mut Vec<u32>,
     rows: &mut Vec<u8>,
 ) -> Option<()> {
     // Lines are texts: raw bytes of few templates are rare enough to take the longer way.
     if utf8 && tag == TEMPLATES && (1..=DOTS_MAX).contains(&count) {
-        return templates::get(bytes, count, true, lens, rows);
+        return templates::get(bytes, count, Form::Rows(test), lens, rows);
     }
     let (first, mut heap) = (lens.len(), Vec::new());
     decode(tag, bytes, count, lens, &mut heap)?;
@@ -205,9 +208,13 @@ pub(crate) fn decode_rows(
         return None;
     }
     rows.reserve(heap.len() + count * 2);
-    for text in split(&lens[first..], &heap) {
+    let mut rest = &heap[..];
+    for len in &mut lens[first..] {
+        let (text, after) = rest.split_at(*len as usize);
+        let start = rows.len();
         put_varint(rows, text.len() as u64);
         rows.extend_from_slice(text);
+        (*len, rest) = ((rows.len() - start) as u32, after);
     }
     Some(())
 }
@@ -243,7 +250,7 @@ fn decode_checked(
             Some(())
         }
         DICTIONARY => decode_dictionary(bytes, count, lens, heap),
-        TEMPLATES => templates::get(bytes, count, false, lens, heap),
+        TEMPLATES => templates::get(bytes, count, Form::Texts, lens, heap),
         _ => decode_heap(tag, Fields(bytes), count, lens, heap),
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use dotter_dot::{Shape, Timestamp};
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use regex::bytes::Regex;
 
 use crate::read::filter::number::Number;
@@ -103,6 +103,53 @@ impl StringCondition {
             StringCondition::Ends(end) => bytes.ends_with(end),
             StringCondition::Matches(regex) => regex.is_match(bytes),
             StringCondition::MatchesNot(regex) => !regex.is_match(bytes),
+        }
+    }
+}
+
+impl StringCondition {
+    /// Whether it can be true for texts of these pieces, with one or more digits between two of them, and whether it can
+    /// be false. What is not clear at once can be both.
+    ///
+    /// - `pieces`: at least one; they may have digits too
+    pub(super) fn possible(&self, pieces: &[&[u8]]) -> (bool, bool) {
+        let ([first, rest @ ..], [.., last]) = (pieces, pieces) else { return (true, true) };
+        if rest.is_empty() {
+            let matches = self.matches(first);
+            return (matches, !matches);
+        }
+        // A longer start goes on with a digit, and a longer end has one before the last piece.
+        let may_start = |start: &[u8]| match start.strip_prefix(*first) {
+            Some([next, ..]) => next.is_ascii_digit(),
+            _ => first.starts_with(start),
+        };
+        let may_end = |end: &[u8]| match end.strip_suffix(*last) {
+            Some([.., next]) => next.is_ascii_digit(),
+            _ => last.ends_with(end),
+        };
+        match self {
+            StringCondition::Compare(comparison, other) => {
+                let may_equal = other.len() > first.len() + last.len() && may_start(other) && may_end(other);
+                match comparison {
+                    Comparison::Equal => (may_equal, true),
+                    Comparison::Unequal => (true, may_equal),
+                    _ => (true, true),
+                }
+            }
+            StringCondition::Contains(finder) => {
+                let needle = finder.needle();
+                if pieces.iter().any(|piece| finder.find(piece).is_some()) {
+                    return (true, false);
+                }
+                // Of what stands between digits, each part is in one piece as a whole.
+                let may_contain =
+                    |part: &[u8]| pieces.iter().any(|piece| memmem::find(piece, part).is_some());
+                let has_digits = needle.iter().any(u8::is_ascii_digit);
+                (has_digits && needle.split(u8::is_ascii_digit).all(may_contain), true)
+            }
+            StringCondition::Starts(start) => (may_start(start), !first.starts_with(start)),
+            StringCondition::Ends(end) => (may_end(end), !last.ends_with(end)),
+            StringCondition::Matches(_) | StringCondition::MatchesNot(_) => (true, true),
         }
     }
 }

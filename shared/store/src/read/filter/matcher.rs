@@ -87,7 +87,7 @@ impl Matcher<'_> {
     pub fn matches(&self, row: &crate::read::scan::Row<'_>) -> bool {
         match row.word() {
             Some(word) => self.matches_word(row.time().nanos(), word),
-            None => self.matches_row(row.time().nanos(), row.row_bytes()),
+            None => !row.is_left_out() && self.matches_row(row.time().nanos(), row.row_bytes()),
         }
     }
 }

@@ -31,6 +31,9 @@ mod parser;
 mod search;
 mod tokens;
 
+#[cfg(test)]
+mod lines;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -98,7 +101,13 @@ impl Filter {
 
     /// Whether any row of that series could match, judged by its name alone.
     pub fn may_match(&self, name: &str) -> bool {
-        self.root.possible(name).0
+        self.root.possible(name, None).0
+    }
+
+    /// Whether any row of that series could match that is a text of `shape`, made of `pieces` with one or more digits
+    /// between two of them.
+    pub(crate) fn may_match_texts(&self, name: &str, shape: &Shape, pieces: &[&[u8]]) -> bool {
+        self.root.possible(name, Some(Texts { shape, pieces })).0
     }
 
     /// A range outside of which nothing matches.
@@ -107,26 +116,37 @@ impl Filter {
     }
 }
 
+/// Texts of one template: its pieces, with one or more digits between two of them.
+#[derive(Clone, Copy)]
+struct Texts<'a> {
+    shape: &'a Shape,
+    pieces: &'a [&'a [u8]],
+}
+
 impl Node {
-    /// Whether it can be true for rows of that series, and whether it can be false.
-    fn possible(&self, name: &str) -> (bool, bool) {
+    /// Whether it can be true for rows of that series, or for those `texts` of it, and whether it can be false.
+    fn possible(&self, name: &str, texts: Option<Texts<'_>>) -> (bool, bool) {
         match self {
             Node::All(nodes) => nodes.iter().fold((true, false), |(yes, no), node| {
-                let (can, cannot) = node.possible(name);
+                let (can, cannot) = node.possible(name, texts);
                 (yes && can, no || cannot)
             }),
             Node::Any(nodes) => nodes.iter().fold((false, true), |(yes, no), node| {
-                let (can, cannot) = node.possible(name);
+                let (can, cannot) = node.possible(name, texts);
                 (yes || can, no && cannot)
             }),
             Node::Not(node) => {
-                let (can, cannot) = node.possible(name);
+                let (can, cannot) = node.possible(name, texts);
                 (cannot, can)
             }
             Node::Condition(Condition::Text(Field::Key, test)) => {
                 let matches = test.matches(name.as_bytes());
                 (matches, !matches)
             }
+            Node::Condition(Condition::Text(Field::Column(column), test)) => match texts {
+                Some(texts) if column.place(texts.shape) == Some(0) => test.possible(texts.pieces),
+                _ => (true, true),
+            },
             Node::Condition(_) => (true, true),
         }
     }

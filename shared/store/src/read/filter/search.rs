@@ -15,7 +15,7 @@ use dotter_dot::{SeriesName, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::read::filter::{Filter, Matcher};
-use crate::read::scan::{Row, Scan};
+use crate::read::scan::{Row, RowTest, Scan};
 use crate::read::snapshot::{Chunk, Snapshot};
 
 /// Dots after which a task may end.
@@ -210,7 +210,11 @@ impl Search<'_> {
         for stretch in task {
             let name = &self.series[stretch.series];
             let mut matcher: Option<(Shape, Option<Matcher<'_>>)> = None;
-            scan.rows(name.as_str(), stretch.range, |row| {
+            let may_match = self.filter.map(|filter| {
+                |shape: &Shape, pieces: &[&[u8]]| filter.may_match_texts(name.as_str(), shape, pieces)
+            });
+            let test = may_match.as_ref().map(|test| test as RowTest<'_>);
+            scan.rows_tested(name.as_str(), stretch.range, test, |row| {
                 searched.rows += 1;
                 let shape = row.shape();
                 let asked = match &matcher {
