@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dotter_dot::{TimeRange, Timestamp, Value};
-use dotter_store::{Dot, Reader, Scan, Snapshot, Writer};
+use dotter_dot::{SeriesName, TimeRange, Timestamp, Value};
+use dotter_store::{Dot, Filter, Reader, Scan, Search, Snapshot, Writer};
 
 use crate::Failure;
 use crate::intake::{self, Intake, LOG};
@@ -217,6 +218,25 @@ fn read_lines(dir: &Path) -> Result<(), Failure> {
     }
     let spent = repeat(1, |_| find().map(drop))?;
     say(LINES_WORD, "scan", LINES as f64 / spent.as_secs_f64() / 1e6);
+    for (figure, needle, count) in [("found", NEEDLE, expected.lines), ("template", "FATAL", 0)] {
+        let filter = Filter::new(&format!("value contains '{needle}'"))?;
+        let (series, threads) = ([SeriesName::new(LOG)?], NonZero::new(1));
+        let search = Search {
+            snapshot: &snapshot,
+            series: &series,
+            range: TimeRange::ALL,
+            filter: Some(&filter),
+            threads,
+        };
+        let spent = repeat(1, |_| {
+            let searched = search.run(|_, _, _: &mut ()| {}, |()| Ok::<_, Failure>(()))?;
+            if (searched.rows, searched.found) != (LINES, count) {
+                return Err(format!("{searched:?} of {LINES} lines with '{needle}'").into());
+            }
+            Ok(())
+        })?;
+        say(LINES_WORD, figure, LINES as f64 / spent.as_secs_f64() / 1e6);
+    }
     Ok(())
 }
 

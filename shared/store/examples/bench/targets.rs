@@ -63,6 +63,8 @@ pub(crate) const TARGETS: &[Target] = &[
     told("compact-rate", "compaction, 100 k series, M dots/s"),
     target("lines-in", "text rows of 54 characters, durable, M rows/s", AtLeast(2.0)),
     target("lines-scan", "text rows, scanned, M rows/s", AtLeast(14.0)),
+    told("lines-found", "text rows, searched for a word that one of eight has, M rows/s"),
+    target("lines-template", "the same, for a word that no template has, M rows/s", AtLeast(80.0)),
     told("many-add-few", "a commit beside the log, 10 segments, nothing synced, ms"),
     told("many-add", "the same, 10,000 segments, ms"),
     target("many-add-times", "and how many times as long", AtMost(1.5)),
