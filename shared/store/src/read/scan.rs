@@ -115,7 +115,7 @@ impl<'a> Row<'a> {
 
     /// Whether it is a text that did not pass the test of [`Scan::rows_tested`]: then it has no cells.
     pub(crate) fn is_left_out(&self) -> bool {
-        self.shape.word().is_none() && Rows::length(self.run.words()[self.index]) == 0
+        Rows::length(self.run.words()[self.index]) == 0 && self.shape.word().is_none()
     }
 
     /// The f64 nearest to its first number; `None` where it has no number.

@@ -42,8 +42,8 @@ impl Span {
     }
 }
 
-/// Says whether texts of a template may be wanted: a template is fixed pieces, in their order, and between two of them one
-/// or more digits stand, whichever they are.
+/// Says whether texts of a template may be wanted. It is given the template's fixed pieces in their order; between two of
+/// them stand one or more digits, whichever they are.
 pub(crate) type TextTest<'a> = &'a dyn Fn(&[&[u8]]) -> bool;
 
 /// Numbers between two places where decoding may begin.
