@@ -14,7 +14,7 @@ use crate::format::segment::keys::Walk;
 use crate::format::segment::shared::Shared;
 
 /// As many blocks as a merge has inputs, and a few more.
-const BLOCKS_MAX: usize = 20;
+const BLOCKS_MAX: usize = 72;
 /// As many as a series may have chunks in the segments that a scan reads at once; 2 MiB.
 const TIMES_MAX: usize = 32;
 /// A scan has one for each segment that it reads.
