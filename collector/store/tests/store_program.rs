@@ -155,7 +155,10 @@ fn damage_is_named_and_told_by_the_exit_status() {
     let output = run(dir.path(), &["verify"], "");
     assert_eq!(output.status.code(), Some(3));
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("at byte 16: checksum") && told.contains("2 dots of a"), "{told}");
+    assert!(
+        told.contains("at byte 16: checksum") && told.contains("dots of a and of its neighbours"),
+        "{told}"
+    );
     let output = run(dir.path(), &["read", "%"], "");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
     let told = String::from_utf8(output.stderr).unwrap();

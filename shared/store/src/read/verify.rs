@@ -208,19 +208,15 @@ fn verify_segment(
     let place = segment.entry().place;
     let mut series = segment.series("");
     while let Some(step) = series.next() {
+        if let Err(error) = step {
+            verified.note_damage(error, "the series of a key block")?;
+            continue;
+        }
+        let name = series.name()?;
         let mut chunks = Vec::new();
-        let read = step.and_then(|()| {
-            series.chunks(|chunk| chunks.push(chunk))?;
-            series.name()
-        });
-        let name = match read {
-            Ok(name) => name,
-            Err(Error::Damaged { path, offset, what }) => {
-                verified.note(path, offset, what);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        if let Err(error) = series.chunks(|chunk| chunks.push(chunk)) {
+            verified.note_damage(error, &format!("dots of {name} and of its neighbours"))?;
+        }
         if !is_of_tier(name.as_str()) {
             let place = place.unwrap_or_default();
             verified.note(path.to_owned(), 0, format!("{name} lies in another tier than {place}"));
@@ -253,6 +249,20 @@ fn verify_segment(
 }
 
 impl Verified {
+    /// Notes what an error says is damaged, once for each place: a shared block has dots of many series.
+    ///
+    /// # Errors
+    ///
+    /// Any error that is not [`Error::Damaged`].
+    fn note_damage(&mut self, error: Error, of: &str) -> Result<(), Error> {
+        let Error::Damaged { path, offset, what } = error else { return Err(error) };
+        let is_noted = |last: &Damage| (&last.path, last.offset) == (&path, offset);
+        if !self.damage.last().is_some_and(is_noted) {
+            self.note(path, offset, format!("{what}, {of}"));
+        }
+        Ok(())
+    }
+
     fn note(&mut self, path: PathBuf, offset: u64, what: String) {
         self.damage.push(Damage { path, offset, what });
     }
