@@ -166,8 +166,8 @@ pub(crate) struct AddOptions {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) columns: Vec<String>,
 
-    /// One transaction for so many rows, as they come, instead of one for all; equal texts at one time that come in several
-    /// of them are kept as often as the one has them that has most
+    /// One transaction for so many rows, as they come, instead of one for all; an equal text at one time is kept as
+    /// often as the one transaction has it that has it most often
     #[arg(long, value_name = "ROWS")]
     pub(crate) each: Option<NonZero<u64>>,
 }

@@ -44,10 +44,10 @@ pub struct Window {
 pub struct Place {
     /// The tier of every series in it.
     pub tier: Tier,
-    /// Whether its dots are late: their own windows had gone when they were merged first. The window is the one in
-    /// which that was.
+    /// Whether its dots are late: when they were merged first, their own windows had been over already for as long as
+    /// they are kept. Then the window is the one in which they were merged.
     pub is_late: bool,
-    /// The window that every dot lies in, of late ones the window of their arrival.
+    /// The window that every dot lies in, or, of late dots, the one in which they were merged first.
     pub window: Window,
     /// The mark of the rules by which the tier was found.
     pub rules: u64,

@@ -1,7 +1,7 @@
 //! Times of a chunk that stand in an earlier chunk of its segment.
 //!
 //! Only the times column of the earlier chunk is read, and compared with the checksum in the reference: damage of its
-//! values costs nobody else, and damage of its times costs each chunk that refers to them, never gives wrong times.
+//! values costs no other chunk. Damage of its times costs each chunk that refers to them; wrong times are never given.
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ impl Segment {
         let is_right =
             |front: &Front| front.count == count && front.tag != times::EARLIER && front.end <= at - start;
         let front = front.filter(is_right).ok_or_else(|| {
-            format!("times in the chunk at {start}, where no chunk with {count} times of its own is")
+            format!("its times are those of the chunk at {start}, but no chunk with {count} times of its own is there")
         })?;
         let column = self.get(start + front.column..start + front.end).map_err(unread)?.to_vec();
         let found = crc32c::crc32c(&column);
@@ -91,9 +91,9 @@ impl Segment {
 fn start(at: usize, reference: Reference) -> Result<usize, String> {
     let distance = usize::try_from(reference.distance).ok();
     let start = distance.and_then(|distance| at.checked_sub(distance));
-    start
-        .filter(|start| (HEADER_BYTES..at).contains(start))
-        .ok_or_else(|| format!("times in a chunk {} bytes before, where no chunk is", reference.distance))
+    start.filter(|start| (HEADER_BYTES..at).contains(start)).ok_or_else(|| {
+        format!("its times are those of a chunk {} bytes before, where no chunk is", reference.distance)
+    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //!
 //! - of other dots the one that was committed last is kept
 //! - equal texts of one commit are numbered. The n-th of them is the same dot as the n-th of any other commit: it is
-//!   kept once, where the first of these commits has it. So a text is kept as often as the one commit has it that has
-//!   it most often, and a commit that is made twice changes nothing
+//!   kept once, with the place that it has in the first of these commits. So a text is kept as often as the one commit
+//!   has it that has it most often. A commit that is made twice changes nothing
 //! - texts come first, in the order of the commits they are kept from and within a commit as it has them; then the
 //!   other dot
 //!

@@ -9,7 +9,7 @@ use crate::read::head::{HeadPart, HeadSeries};
 /// name is looked up once for each part.
 #[derive(Default)]
 pub(crate) struct FrameFold {
-    /// By series id, how many dots are still to come: with explicit times, and clock stamps.
+    /// By series id, how many dots are still to come: with explicit times, and those that are all kept.
     counts: ById<[u32; 2]>,
     /// By series id, the place of the series in the part.
     places: ById<u32>,
@@ -22,7 +22,7 @@ pub(crate) struct Taken<'a> {
     pub(crate) clock: bool,
     /// The series, in which these dots come last.
     pub(crate) series: &'a HeadSeries,
-    /// How many dots of this kind (explicit times or clock stamps) it had before.
+    /// How many dots of this kind (explicit times, or all kept) it had before.
     pub(crate) before: usize,
     /// Whether the part had no dot of the series before.
     pub(crate) is_new: bool,

@@ -63,13 +63,13 @@ impl HeadSeries {
         [(before, false)].into_iter().chain(parts).filter(|(part, _)| !part.is_empty())
     }
 
-    /// Its dots with explicit times, with where the texts of each commit begin among them; its clock stamps; and the shape
-    /// of the dot committed last.
+    /// Its dots with explicit times, with where the texts of each commit begin among them; its dots that are all kept;
+    /// and the shape of the dot committed last.
     pub(crate) fn into_columns(self) -> ((Column, Commits), Column, Shape) {
         ((self.explicit, self.commits), self.clock, self.latest)
     }
 
-    /// Reserves memory for so many further dots: with explicit times, and clock stamps.
+    /// Reserves memory for so many further dots: with explicit times, and those that are all kept.
     pub(crate) fn reserve(&mut self, counts: [u32; 2]) {
         self.explicit.reserve(counts[0] as usize);
         self.clock.reserve(counts[1] as usize);

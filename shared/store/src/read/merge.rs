@@ -1,6 +1,7 @@
 //! Merging sorted dots of several commits.
 //!
-//! Of dots with equal series and explicit time those are kept that `read/equal.rs` says; clock stamps are all kept.
+//! Dots that the clock stamped and texts of a ring are all kept. Of other dots of one series at one time,
+//! `read/equal.rs` says which are kept.
 
 use std::ops::Range;
 

@@ -200,17 +200,17 @@ impl Scan {
             let middle = out.len();
             append(clock, end, out);
             if begun < middle && middle < out.len() {
-                // Each kind is sorted already. The sort is stable, so an explicit dot comes before a clock stamp of
-                // its time.
+                // Each kind is sorted already. The sort is stable, so a dot with an explicit time comes before one that
+                // is kept of the same time.
                 out[begun..].sort_by_key(|dot| dot.time);
             }
             ControlFlow::Continue(end)
         })
     }
 
-    /// Calls `each` with the dots of a series piece by piece: those with explicit times, clock stamps, and the end of
-    /// the piece where another follows. It returns how many of the clock stamps it has used; the others are in the
-    /// next piece.
+    /// Calls `each` with the dots of a series piece by piece: those with explicit times, those that are all kept, and
+    /// the end of the piece where another follows. It returns how many of those that are all kept it has used; the
+    /// others are in the next piece.
     fn pieces(
         &mut self,
         name: &str,
@@ -303,8 +303,8 @@ impl Scan {
             })
     }
 
-    /// Fills both columns with the dots within `piece`, in order; clock stamps come behind those left from the piece
-    /// before.
+    /// Fills both columns with the dots within `piece`, in order; those that are all kept come behind such dots left
+    /// from the piece before.
     fn gather(&mut self, name: &str, piece: TimeRange, test: Option<RowTest<'_>>) -> Result<(), Error> {
         // Whether two commits have the same text is seen in its bytes.
         let test = test.filter(|_| self.is_of_one(name, piece));
@@ -426,8 +426,8 @@ impl<'a> Shaped<'a> {
     }
 }
 
-/// The earlier of an explicit time and a clock stamp, and whether it is the stamp; `None` where no explicit time is
-/// left and the stamp is not before `until`.
+/// The earlier of an explicit time and the time of a dot that is kept, and whether it is the latter; `None` where no
+/// explicit time is left and the kept dot is not before `until`.
 fn earlier(explicit: Option<u64>, clock: Option<u64>, until: Option<u64>) -> (Option<u64>, bool) {
     let clock = clock.filter(|time| until.is_none_or(|until| *time < until));
     match (explicit, clock) {

@@ -1,8 +1,8 @@
 //! An open segment.
 //!
 //! Opening it compares the file with its listing, and checks tail, meta and top index. A key block, a shared block and
-//! a chunk are each checked when they are read, so damage costs the series of that block or chunk and no other, but for
-//! the times that chunks have in common: see `earlier`.
+//! a chunk are each checked when they are read, so damage costs the series of that block or chunk and no other. Only
+//! damaged times cost the chunks that refer to them too: see `earlier`.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

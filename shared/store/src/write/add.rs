@@ -36,8 +36,8 @@ const FILES_MAX: usize = 64;
 ///   number) are all kept, in the given order. For plain numbers a list of (series, time, number) will do. For more dots
 ///   than memory holds there is [`Addition`].
 ///
-/// Of texts that other transactions have at the same time, these are those that are more than any of them has: a text
-/// is kept as often as the one transaction has it that has it most often. So adding the same lines again adds nothing.
+/// Where other transactions have the same text at the same time, it is kept as often as the one transaction has it that
+/// has it most often. So adding the same lines again adds nothing.
 ///
 /// Makes the store where there is none. Returns how many dots are stored; they are fewer than given where some
 /// replaced others.

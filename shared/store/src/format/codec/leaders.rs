@@ -1,7 +1,8 @@
-//! Values before each group, where a number is the distance to the value before: so that decoding may begin there.
+//! Leaders: the value before each group, where a number is the distance to the value before. With it decoding may begin
+//! at any group.
 //!
-//! A column has a leader for each group but the first, before which the first value stands. Leaders are the truth: what
-//! the group before comes to is not compared with them. Bytes: FORMAT.md, "Leaders".
+//! A column has a leader for each group but the first, before which the first value stands. A group is decoded from its
+//! leader alone: what the group before comes to is not compared with it. Bytes: FORMAT.md, "Leaders".
 
 use dotter_dot::{put_varint, zigzag};
 

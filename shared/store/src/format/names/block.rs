@@ -1,7 +1,7 @@
 //! Blocks of a names file: ids in ascending order, each with its name and the number of its shape.
 //!
-//! A name stands as how many bytes it shares with the name before, and the further ones. The first name of a block shares
-//! none, so a block is read by itself.
+//! A name is stored as the count of bytes that it shares with the name before, and the further bytes. The first name of
+//! a block shares none, so a block is read by itself.
 
 use dotter_dot::{SeriesName, Shape, put_varint};
 

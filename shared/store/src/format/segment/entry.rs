@@ -1,6 +1,7 @@
 //! The entry of one series in a key block: its shapes, and where its dots are.
 //!
-//! The dots with explicit times, and the clock stamps, are each in chunks of their own or are a part of a shared
+//! Dots are of two kinds: those that are all kept (`clock` in code; see FORMAT.md, "Equal times"), and the others,
+//! which are called those with explicit times. The dots of a kind are in chunks of their own or a part of a shared
 //! block. Chunks are listed in groups, so that a reader who wants a part of a long series skips the rest of its entry.
 
 use dotter_dot::{TimeRange, Timestamp, put_varint};
@@ -16,7 +17,7 @@ const LISTED_BYTES_MIN: usize = 5;
 /// An entry that is being made.
 #[derive(Default)]
 pub(crate) struct Entry {
-    /// Where the dots with explicit times are, and the clock stamps.
+    /// Where the dots with explicit times are, and those that are all kept.
     kinds: [Kept; 2],
     /// The numbers of the shapes, each once.
     shapes: Vec<u32>,
@@ -434,7 +435,7 @@ mod tests {
         entry.share(70, 4, false);
         let (mut explicit, mut both) = (Vec::new(), Vec::new());
         entry.encode(4, &mut explicit);
-        assert_eq!(explicit.len(), 4, "shape, two bytes of the index, no clock stamps");
+        assert_eq!(explicit.len(), 4, "shape, two bytes of the index, no dots that are all kept");
         entry.share(2, 5, true);
         entry.encode(4, &mut both);
         let head = Head { own_bytes: 0, shared: [Some(70), Some(2)] };

@@ -1,8 +1,8 @@
 //! Key blocks: the names of a segment's series in order, each with its entry.
 //!
-//! A name is written as what it shares with the name before and the rest, so a block is read from its front. A block
-//! also says where the dots of its series are: their chunks follow each other without a gap, and behind them the
-//! shared blocks. Bytes: FORMAT.md, "Segment".
+//! A name is stored as the count of bytes that it shares with the name before, and the further bytes. So a block is
+//! read from its front. A block also says where the dots of its series are: their chunks follow each other without a
+//! gap, and behind them the shared blocks. Bytes: FORMAT.md, "Segment".
 
 use std::ops::Range;
 

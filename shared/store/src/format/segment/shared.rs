@@ -1,7 +1,7 @@
 //! Shared blocks: the dots of neighbouring series that have few each, encoded together.
 //!
-//! All series of a block have one shape, and all its dots are clock stamps or none is. Series that have dots at the
-//! very same times share one list of times. Bytes: FORMAT.md, "Segment".
+//! All series of a block have one shape, and all its dots are kept or none is (`clock` in code; see FORMAT.md, "Equal
+//! times"). Series that have dots at the very same times share one list of times. Bytes: FORMAT.md, "Segment".
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -133,7 +133,7 @@ fn put(words: &[u64], out: &mut Vec<u8>) {
 
 /// A hash of times; equal lists have equal ones.
 fn hash_of(times: &[u64]) -> u64 {
-    // Fowler, Noll and Vo's, over words: lists that differ are compared anyway.
+    // The hash of Fowler, Noll and Vo, over words. Lists with equal hashes are compared.
     times.iter().fold(0xcbf2_9ce4_8422_2325, |hash, time| (hash ^ time).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -170,7 +170,7 @@ impl Shared {
     /// Reads a block; where it is damaged, says what is wrong.
     ///
     /// - `shape`: the shape of its series
-    /// - `clock`: whether its dots are clock stamps
+    /// - `clock`: whether its dots are all kept
     pub(crate) fn decode(bytes: &[u8], shape: &Shape, clock: bool) -> Result<Shared, String> {
         let mut fields = Fields(check(bytes)?);
         let letter = shape.word().map(|letter| letter as u8);

@@ -25,8 +25,8 @@ pub(crate) fn frames<'a>(items: &mut Items<'a>, names: &mut Names) -> Vec<Frame<
 /// The least bytes of a dot in a frame: a row of one byte, with its time and its length.
 const DOT_BYTES_MIN: u64 = 3;
 
-/// How many dots each series has in these frames: those with explicit times, and clock stamps. A frame that claims
-/// more dots than its bytes can hold counts as empty, so memory for the dots is bounded by the bytes read.
+/// How many dots each series has in these frames: those with explicit times, and those that are all kept. A frame
+/// that claims more dots than its bytes can hold counts as empty, so memory for the dots is bounded by the bytes read.
 pub(crate) fn count_by_id(frames: &[Frame<'_>]) -> ById<[u32; 2]> {
     let mut counts: ById<[u32; 2]> = ById::default();
     for frame in frames.iter().filter(|frame| frame.kind == FrameKind::Dots) {

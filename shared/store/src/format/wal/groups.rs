@@ -41,7 +41,7 @@ struct Grouped {
 /// - `siblings`: gives for the id of a series whose name has several a number that all of them share, else `None`: the
 ///   dots of all series of one name must stay in order
 /// - `mixed`: whether any name has several series
-/// - `keeps`: whether all dots of a series of this id are kept, clock stamps or not
+/// - `keeps`: whether all dots of a series of this id are kept, even those that the clock did not stamp
 pub(crate) fn encode_dots(
     dots: &Dots,
     siblings: impl Fn(u32) -> Option<u32>,

@@ -1,4 +1,4 @@
-//! Tests of filters on lines of few templates: what a template decides is what each of its lines says.
+//! Tests of filters on lines of few templates: where a template decides, each of its lines gives the same answer.
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use crate::format::rules::Rules;
 use crate::read::segment::Segment;
 use crate::write::compaction::walks::Walks;
 
-/// The most slots of one merge. Where its dots lie in more windows, as wild stamps do, neighbours share a slot.
+/// The most slots of one merge. Where its dots lie in more windows, as wrong times do, windows are made wider.
 const SLOTS_MAX: usize = 64;
 /// The most windows of a tier that are counted one by one.
 const WINDOWS_MAX: usize = 4096;

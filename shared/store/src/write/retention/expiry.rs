@@ -1,7 +1,8 @@
-//! Expiry: removing dots that are too old. A segment of which all is too old is removed from the list: as all of a
-//! segment that lies in a window is kept equally long, such a segment goes once its window has been over for that long.
-//! A segment of which most is too old then, or some has been so for long, is written anew without it, since other dots
-//! may stay for other reasons; so is a file of level 0. Merges leave out dots by the same rule.
+//! Expiry: removing dots that are too old. A segment whose dots are all too old is removed from the list. All dots of a
+//! segment that lies in a window are kept equally long, so such a segment goes once its window has been over for that
+//! long. Some of its dots may have to stay for another reason: then the segment is written anew without the others,
+//! once these are most of it or have been too old for long. So is a segment of level 0. Merges leave out dots by the
+//! same rule.
 //!
 //! Always true: no dot is removed before those that it has replaced. Where names of a segment cannot be read, or those
 //! of an archive of its time, it stays until they can be.
