@@ -48,7 +48,7 @@ impl HeadSeries {
         (self.explicit.len() + self.clock.len()) as u64
     }
 
-    /// The dots that are all kept (clock stamps, and texts of rings), or the others.
+    /// The dots that are all kept (those that the clock stamped, and texts of rings), or the others.
     pub(crate) fn run(&self, clock: bool) -> &Column {
         if clock { &self.clock } else { &self.explicit }
     }

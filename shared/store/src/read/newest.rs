@@ -27,7 +27,7 @@ impl Snapshot {
         if count == 0 || !self.contains(name) {
             return Ok(Vec::new());
         }
-        // Dots without numbers count too: they move others.
+        // Texts count too, though they move no dot: so `reach` may be later than it need be, never too early.
         let mut places = self.inner.places(name, true)?;
         places.sort_unstable_by_key(|place| std::cmp::Reverse(place.last));
         let mut wanted = count as u64;

@@ -92,7 +92,7 @@ pub(crate) struct Place {
     pub(crate) last: u64,
     /// How many dots have numbers, as far as that is known without decoding them.
     pub(crate) numbers: u64,
-    /// How many dots are kept as clock stamps are, with numbers or without.
+    /// How many dots are of the kind that is all kept, with numbers or without.
     pub(crate) stamps: u64,
 }
 

@@ -123,7 +123,7 @@ impl Rewrite<'_> {
         }
     }
 
-    /// - `pieces`: chunks of one kind, explicit times or clock stamps, sorted by their first time
+    /// - `pieces`: chunks of one kind, explicit times or all kept, sorted by their first time
     fn series(
         &self,
         series: &Series,
@@ -257,8 +257,8 @@ fn overlapping(pieces: &[Piece<'_>]) -> usize {
     let mut is_one = true;
     while let Some(next) = pieces.get(count).filter(|next| next.chunk.first <= last) {
         if is_one && next.rank == rank {
-            // Chunks of one commit have no more than one time in common, that of texts or of clock stamps, and replace
-            // none of each other's dots. So they stay apart unless another commit has dots of that time.
+            // Chunks of one commit have no more than one time in common, that of texts or of dots that are all kept,
+            // and replace none of each other's dots. So they stay apart unless another commit has dots of that time.
             let mut equal = pieces[count..].iter().take_while(|piece| piece.chunk.first <= last);
             if equal.all(|piece| piece.rank == rank) {
                 return count;
