@@ -57,7 +57,7 @@ fn a_major_compaction_needs_room_for_a_window_and_not_for_the_store() {
     let rule = "[[rule]]\npattern = \"%\"\nkeep = \"raw:512d\"\n";
     std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
     for _ in 0..3 {
-        fill(dir.path(), 600..610);
+        fill(dir.path(), 600..620);
         compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
         let bytes: u64 =
             manifest::read(&Layout::new(dir.path())).unwrap().segments.iter().map(|entry| entry.bytes).sum();
