@@ -124,21 +124,26 @@ fn a_rebuilt_list_is_told_of_and_nothing_is_swept_until_somebody_has_looked() {
     }
 }
 
+/// A WAL file with a commit of another process in its middle: its seal makes two segments, listed together.
+fn seal_in_two(dir: &Path) -> Vec<PathBuf> {
+    let mut writer = Writer::open(dir).unwrap();
+    log(&mut writer, 0..10);
+    add_rows(dir, "other", 1);
+    log(&mut writer, 10..20);
+    drop(writer);
+    drop(Writer::open(dir).unwrap());
+    let before = segments(dir);
+    seal_all(dir, &|| false).unwrap();
+    let made: Vec<_> = segments(dir).into_iter().filter(|path| !before.contains(path)).collect();
+    assert_eq!(made.len(), 2);
+    made
+}
+
 #[test]
 fn half_of_a_swap_that_listed_several_segments_is_not_listed_again() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("store");
-    let mut writer = Writer::open(&dir).unwrap();
-    log(&mut writer, 0..10);
-    // A commit of another process in the middle of the file: its seal makes two segments, listed together.
-    add_rows(&dir, "other", 1);
-    log(&mut writer, 10..20);
-    drop(writer);
-    drop(Writer::open(&dir).unwrap());
-    let before = segments(&dir);
-    seal_all(&dir, &|| false).unwrap();
-    let made: Vec<_> = segments(&dir).into_iter().filter(|path| !before.contains(path)).collect();
-    assert_eq!(made.len(), 2);
+    let made = seal_in_two(&dir);
     let ledger = Reader::open(&dir).unwrap().snapshot().ledger().clone();
     for lost in &made {
         let spoiled = root.path().join(lost.file_name().unwrap());
@@ -201,18 +206,10 @@ fn a_part_of_a_seal_counts_when_the_other_was_merged_and_the_log_is_gone() {
     for is_first in [false, true] {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("store");
-        let mut writer = Writer::open(&dir).unwrap();
+        drop(Writer::open(&dir).unwrap());
         // A merge takes sixteen files of level 0, the last of them the first part of the seal.
         (0..if is_first { 15 } else { 0 }).for_each(|day| add_rows(&dir, "before", day));
-        log(&mut writer, 0..10);
-        add_rows(&dir, "other", 1);
-        log(&mut writer, 10..20);
-        drop(writer);
-        drop(Writer::open(&dir).unwrap());
-        let before = segments(&dir);
-        seal_all(&dir, &|| false).unwrap();
-        let made: Vec<_> = segments(&dir).into_iter().filter(|path| !before.contains(path)).collect();
-        assert_eq!(made.len(), 2);
+        let made = seal_in_two(&dir);
         if is_first {
             assert!(dotter_store::compact(&dir, &|| false).unwrap());
         }
