@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dotter_dot::{NAME_BYTES_MAX, TimeRange};
+use dotter_dot::{NAME_BYTES_MAX, TimeRange, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
@@ -50,15 +50,17 @@ pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
     };
     manifest::change(&layout, |manifest| {
         let order = manifest.next_order(&layout)?;
-        let tombstone = Tombstone {
+        let mut tombstone = Tombstone {
             order,
             pattern: pattern.clone(),
             first_key: first_key.clone().unwrap_or_default(),
             last_key: last_key.clone(),
             first: range.from.nanos(),
             last,
+            purge: false,
+            made: Timestamp::now(),
         };
-        manifest.tombstones.retain(|before| !tombstone.says_all_of(before));
+        tombstone.join(&mut manifest.tombstones);
         if manifest.tombstones.len() >= TOMBSTONES_MAX {
             return Err(Error::TooManyDeletions { count: manifest.tombstones.len() });
         }
