@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dotter_dot::{Dots, Incarnation, Kind, Reason, SeriesName, Shape, TimeRange, Timestamp};
 use dotter_store::{
-    COUNTERS_BYTES_MAX, Error, LaneRecords, Ledger, Lost, Reader, RingPart, Transaction, Writer, seal_all,
-    verify,
+    COUNTERS_BYTES_MAX, Error, LaneRecords, Ledger, Lost, Machine, Reader, RingPart, Transaction, Writer,
+    seal_all, verify,
 };
 use support::{copy, flip, machine, published};
 
@@ -248,6 +248,27 @@ fn a_wall_clock_that_jumps_makes_no_ring_old() {
         jumped.since_boot += Duration::from_secs(60 * minute);
         while dotter_store::tidy(dir.path(), &jumped).unwrap() {}
         assert_eq!(count(&read(dir.path())), (50, 0));
+    }
+}
+
+#[test]
+fn thirty_days_are_running_time_whatever_the_wall_clock_shows() {
+    let at = |days: u64, wall: u64| {
+        let of = machine(start().saturating_add(DAY * days as u32));
+        Machine { wall: Timestamp::from_nanos(wall), ..of }
+    };
+    let right = |days: u32| start().saturating_add(DAY * days).nanos();
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = old_store(dir.path());
+    for (told_apart, machine) in [
+        (50, at(29, 0)),
+        (50, at(29, u64::MAX)),
+        // Another machine, which has been on for two months, has the store from the eleventh day on.
+        (50, Machine { boot: [2; 16], ..at(60, right(11)) }),
+        (30, at(30, 0)),
+    ] {
+        while dotter_store::tidy(dir.path(), &machine).unwrap() {}
+        assert_eq!(count(&read(dir.path())).0, told_apart, "{machine:?}");
     }
 }
 

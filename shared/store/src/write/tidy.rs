@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotter_dot::{Incarnation, Timestamp};
+use dotter_dot::Incarnation;
 
 use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
 use crate::disk::wal::LogStart;
@@ -20,16 +20,18 @@ use crate::format::listing::StoreId;
 use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::wal::{HEADER_BYTES, Items, Names, frames as whole_frames};
 
-/// How long a finished ring has an account of its own after the account moved to the file of finished rings.
+/// How long a finished ring has an account of its own after the account moved to the file of finished rings, in
+/// running time.
 const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Does what has to be done without other commits: removes litter, unlinks the files that the last commit replaced,
-/// moves the accounts of finished rings to their file, and adds accounts that have been there for 30 days to their
-/// applications.
+/// moves the accounts of finished rings to their file, and adds accounts that have been there for 30 days of running
+/// time to their applications.
 ///
 /// Call it about once a minute, and after the last of several commits. Returns whether there was anything to do.
 ///
-/// - `machine`: what the clocks show, [`Machine::now`]; age is judged by a clock like that of [`crate::retain`]
+/// - `machine`: what the clocks show, [`Machine::now`]; age is judged by running time alone, so a wall clock that
+///   is set wrong makes no account old
 ///
 /// # Errors
 ///
@@ -57,13 +59,16 @@ fn move_finished(
         return Ok(None);
     }
     let mut records = ledger.finished.records().clone();
-    records.clock.advance(machine);
-    let at = records.clock.now;
+    let told_apart_since = told_apart_since(&records.clock, machine);
+    let at = records.clock.running_at(machine);
+    records.clock.read(machine);
     // The live log may still change the account of a ring that it mentions.
     let live = live_incarnations(layout, start)?;
     let is_over =
         |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
-    records.fold(told_apart_since(&records.clock), is_over);
+    if let Some(until) = told_apart_since {
+        records.fold(until, is_over);
+    }
     let finished = |_: &_, account: &mut Account| account.finished.is_some();
     let moved = ledger.accounts.extract_if(.., finished);
     records.accounts.extend(moved.map(|(incarnation, account)| (incarnation, Moved { account, at })));
@@ -105,9 +110,10 @@ fn write_finished(
     }
 }
 
-/// The moment before which an account must have moved to be added to its application.
-fn told_apart_since(clock: &Clock) -> Timestamp {
-    clock.now.saturating_sub(TOLD_APART)
+/// The running time at which an account must have moved, or before, to be added to its application; `None` where the
+/// clock has not run for so long.
+fn told_apart_since(clock: &Clock, machine: &Machine) -> Option<Duration> {
+    clock.running_at(machine).checked_sub(TOLD_APART)
 }
 
 /// Incarnations that the live log mentions.
@@ -128,9 +134,8 @@ impl Ledger {
     fn is_due(&self, machine: &Machine) -> bool {
         let waits = || self.accounts.values().any(|account| account.finished.is_some());
         let is_old = || {
-            let mut clock = self.finished.clock();
-            clock.advance(machine);
-            self.finished.first_moved().is_some_and(|first| first <= told_apart_since(&clock))
+            let since = told_apart_since(&self.finished.clock(), machine);
+            self.finished.first_moved().is_some_and(|first| since.is_some_and(|since| first <= since))
         };
         // A damaged file stays as it is, so that a person can look what is left of it.
         (waits() || is_old()) && self.finished.damage().is_empty()

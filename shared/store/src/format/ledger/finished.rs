@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use dotter_dot::{Incarnation, Reason, Timestamp, put_varint};
 
@@ -15,7 +16,7 @@ use crate::format::ledger::account::{Account, counts, put_counts, total};
 use crate::format::listing::StoreId;
 
 const MAGIC: &[u8; 8] = b"DOTTRLED";
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Bytes of the file's header.
 const HEADER_BYTES: usize = 48;
 const RECORD_BYTES: usize = 16;
@@ -57,16 +58,17 @@ pub(crate) struct Finished {
     records: OnceLock<Records>,
 }
 
-/// An account, and what the clock of the file showed when the account came into it.
+/// An account, and the running time, by the clock of the file, at which it came into the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) account: Account,
-    pub(crate) at: Timestamp,
+    pub(crate) at: Duration,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// The clock by which the age of accounts is judged; it advances when a file is written.
+    /// The clock by whose running time the age of accounts is judged. It is read when a file is written. No wall clock
+    /// has a say, so one that is set wrong makes no account old.
     pub(crate) clock: Clock,
     pub(crate) accounts: BTreeMap<Incarnation, Moved>,
     pub(crate) applications: BTreeMap<String, Application>,
@@ -123,7 +125,7 @@ impl Finished {
             .fold(records.accounts.len() as u64, |sum, of| sum.saturating_add(of.rings))
     }
 
-    /// What its clock showed when it was written.
+    /// Its clock as of when it was written.
     pub(crate) fn clock(&self) -> Clock {
         // The clock is the first record of each file. Where it is missing, the file is damaged, or there is none.
         let record = record_at(&self.bytes, HEADER_BYTES);
@@ -132,11 +134,11 @@ impl Finished {
             .map_or(Clock::NEVER, |bytes| Clock::decode(&mut Fields(bytes)).unwrap_or(Clock::NEVER))
     }
 
-    /// When the oldest of its accounts came into the file.
-    pub(crate) fn first_moved(&self) -> Option<Timestamp> {
+    /// When the oldest of its accounts came into the file, in running time.
+    pub(crate) fn first_moved(&self) -> Option<Duration> {
         // A damaged header is not used.
         version(&self.bytes)?;
-        Some(Timestamp::from_nanos(u64_at(&self.bytes, 40))).filter(|time| *time < Timestamp::MAX)
+        Some(u64_at(&self.bytes, 40)).filter(|at| *at < u64::MAX).map(Duration::from_nanos)
     }
 
     /// Its number; `None` where the header is damaged.
@@ -161,15 +163,15 @@ impl Finished {
         for (incarnation, moved) in &records.accounts {
             payload.push(ACCOUNT);
             moved.account.encode(*incarnation, &mut payload);
-            put_varint(&mut payload, moved.at.nanos());
+            put_varint(&mut payload, nanos(moved.at));
             push_record(&mut payload, &mut out);
         }
-        let first = records.accounts.values().map(|moved| moved.at).min();
+        let first = records.accounts.values().map(|moved| nanos(moved.at)).min();
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[16..32].copy_from_slice(&store.0);
         out[32..40].copy_from_slice(&number.to_le_bytes());
-        out[40..48].copy_from_slice(&first.unwrap_or(Timestamp::MAX).nanos().to_le_bytes());
+        out[40..48].copy_from_slice(&first.unwrap_or(u64::MAX).to_le_bytes());
         let checksum = checksum(&out);
         out[12..16].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -234,7 +236,7 @@ impl Records {
             ACCOUNT => {
                 let incarnation = Incarnation(fields.array()?);
                 let account = Account::decode(&mut fields)?;
-                let at = Timestamp::from_nanos(fields.varint()?);
+                let at = Duration::from_nanos(fields.varint()?);
                 self.accounts.insert(incarnation, Moved { account, at });
             }
             CLOCK => self.clock = Clock::decode(&mut fields)?,
@@ -243,8 +245,8 @@ impl Records {
         fields.0.is_empty().then_some(())
     }
 
-    /// Adds the accounts that came before `until` and for which `is_old` holds to the sums of their applications.
-    pub(crate) fn fold(&mut self, until: Timestamp, is_old: impl Fn(&Incarnation) -> bool) {
+    /// Adds the accounts that came at `until` or before, in running time, and for which `is_old` holds to the sums of their applications.
+    pub(crate) fn fold(&mut self, until: Duration, is_old: impl Fn(&Incarnation) -> bool) {
         let old = |of: &Incarnation, moved: &mut Moved| moved.at <= until && is_old(of);
         for (_, Moved { account, .. }) in self.accounts.extract_if(.., old) {
             self.applications.entry(account.application.clone()).or_default().add(&account);
@@ -320,6 +322,11 @@ pub(crate) fn version(bytes: &[u8]) -> Option<u32> {
     (&header[..8] == MAGIC && checksum(bytes) == u32_at(header, 12)).then(|| u32_at(header, 8))
 }
 
+/// Running time in nanoseconds; the most that fits says that there is none.
+fn nanos(at: Duration) -> u64 {
+    u64::try_from(at.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1)
+}
+
 /// The checksum of the header, without the checksum's own bytes.
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..HEADER_BYTES])
@@ -349,6 +356,7 @@ fn record_at(bytes: &[u8], place: usize) -> Option<&[u8]> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::format::clock::Machine;
     use crate::format::ledger::LaneAccount;
 
     fn lane(number: u8) -> LaneAccount {
@@ -366,11 +374,15 @@ pub(crate) mod tests {
                 lanes: [(3, lane(number))].into(),
                 ..Account::default()
             };
-            let at = Timestamp::from_nanos(2000 + u64::from(number));
+            let at = Duration::from_nanos(2000 + u64::from(number));
             records.accounts.insert(Incarnation([number; 16]), Moved { account, at });
         }
-        records.clock = Clock::decode(&mut Fields(&[&[7; 17][..], &[9, 0]].concat())).unwrap();
-        records.fold(Timestamp::from_nanos(2019), |_| true);
+        records.clock.read(&Machine {
+            wall: Timestamp::from_nanos(7),
+            boot: [7; 16],
+            since_boot: Duration::from_nanos(9),
+        });
+        records.fold(Duration::from_nanos(2019), |_| true);
         records
     }
 
@@ -386,7 +398,7 @@ pub(crate) mod tests {
         let file = Finished::of(Finished::encode(&records, StoreId([3; 16]), 5));
         assert_eq!(file.number(), Some(5));
         assert_eq!(*file.records(), records);
-        assert_eq!(file.first_moved(), Some(Timestamp::from_nanos(2020)));
+        assert_eq!(file.first_moved(), Some(Duration::from_nanos(2020)));
         assert_eq!(file.clock(), records.clock);
         assert!(file.damage().is_empty());
     }

@@ -70,7 +70,7 @@ impl Edit {
         let new = after.tombstones.iter().filter(|tombstone| !before.tombstones.contains(tombstone));
         push_some(&mut changes, new.cloned().collect(), Change::Delete);
         if before.clock != after.clock {
-            changes.push(Change::Reading(after.clock));
+            changes.push(Change::Reading(after.clock.clone()));
         }
         windows(before, after, &mut changes);
         if let Some((gone, new)) = after.names_since(before) {
@@ -332,10 +332,13 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use dotter_dot::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::clock::Machine;
     use crate::format::listing::{StoreId, numbered_name};
     use crate::format::manifest::LedgerFile;
     use crate::format::tombstone::tests::tombstone;
@@ -393,7 +396,8 @@ mod tests {
                         Some(LedgerFile { name: numbered_name("20261120", *number), bytes: 300 })
                             .filter(|_| number % 8 > 3);
                     list.ledger.totals.replaced = *number;
-                    list.clock.now = Timestamp::from_nanos(*number);
+                    let wall = Timestamp::from_nanos(*number);
+                    list.clock.read(&Machine { wall, boot: [*number as u8; 16], since_boot: Duration::ZERO });
                 }
             }
         }

@@ -11,12 +11,12 @@ use dotter_dot::Timestamp;
 
 use crate::disk::rules::Stamps;
 use crate::error::Error;
-use crate::format::clock::{Machine, Pass};
+use crate::format::clock::Machine;
 use crate::format::listing::SegmentEntry;
 use crate::format::rules::Rules;
 use crate::read::reader::Reader;
 use crate::write::compaction::{Compacted, Compaction, Cutoff};
-use crate::write::retention::{Retained, View, archive, expiry, replaced, run};
+use crate::write::retention::{Pass, Retained, View, archive, expiry, replaced, run};
 
 /// Retention of one store by one process, pass after pass.
 #[derive(Debug, Default)]

@@ -18,7 +18,6 @@ use dotter_dot::{Column, SeriesName, TimeRange, Timestamp};
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::archive::Archive;
-use crate::format::clock::Pass;
 use crate::format::manifest::Manifest;
 use crate::format::rollup::{Fold, Rollup};
 use crate::format::rules::Rule;
@@ -27,7 +26,7 @@ use crate::format::tombstone::Spans;
 use crate::format::windows::WindowLevel;
 use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
-use crate::write::retention::{View, lacking, overdue, unless_damaged};
+use crate::write::retention::{Pass, View, lacking, overdue, unless_damaged};
 use crate::write::segment::{SegmentWriter, Unlisted, place};
 
 /// The most steps of a chunk.

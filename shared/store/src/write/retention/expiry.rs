@@ -14,7 +14,6 @@ use dotter_dot::Timestamp;
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::archive::Archive;
-use crate::format::clock::Pass;
 use crate::format::listing::SegmentEntry;
 use crate::format::place::Place;
 use crate::format::rules::{Rule, Rules};
@@ -23,7 +22,7 @@ use crate::read::segment::Segment;
 use crate::write::compaction::Compaction;
 use crate::write::retention::lacking::lacking;
 use crate::write::retention::replaced::Leaving;
-use crate::write::retention::{Retained, View, overdue, unless_damaged};
+use crate::write::retention::{Pass, Retained, View, overdue, unless_damaged};
 
 /// Removes what is too old, or counts what it would remove.
 pub(super) fn run(

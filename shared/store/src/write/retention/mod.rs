@@ -27,7 +27,7 @@ use occupied::Occupied;
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
 use crate::error::Error;
-use crate::format::clock::{Machine, Pass};
+use crate::format::clock::Machine;
 use crate::format::listing::SegmentEntry;
 use crate::format::rules::{Rule, Rules};
 use crate::read::reader::Reader;
@@ -35,6 +35,13 @@ use crate::read::snapshot::Snapshot;
 use crate::write::compaction::Compaction;
 
 pub use announced::Retention;
+
+/// Whether a retention pass may remove what is too old, or only reports what it would remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Remove,
+    Report,
+}
 
 /// What a retention pass did, or would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,12 +168,11 @@ fn run(
     }
     let compaction = Compaction::begin(dir, cancel)?;
     let mut clock = manifest::read(compaction.layout())?.clock;
-    let announced = announced(clock.now);
-    let pass = match clock.advance(machine) {
-        Pass::Remove if announced => Pass::Remove,
-        _ => Pass::Report,
-    };
-    let now = clock.now;
+    const DAY: Duration = Duration::from_secs(86_400);
+    let announced = announced(clock.believed(DAY));
+    clock.read(machine);
+    let now = clock.believed(DAY);
+    let pass = if announced && now > Timestamp::MIN { Pass::Remove } else { Pass::Report };
     let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
     let snapshot = Reader::open(dir)?.snapshot();
     let view = View::new(rules, &snapshot, now);
@@ -192,7 +198,7 @@ fn run(
     }
     // The clock is committed last: a pass that was given up has announced nothing.
     manifest::change(compaction.layout(), |manifest| {
-        manifest.clock = clock;
+        manifest.clock = clock.clone();
         Ok(())
     })?;
     Ok(retained)
