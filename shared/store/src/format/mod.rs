@@ -37,3 +37,6 @@ pub(crate) mod rules;
 
 pub(crate) mod archive;
 pub(crate) mod rollup;
+// Nothing uses it yet.
+#[allow(dead_code, unreachable_pub, unused_imports)]
+pub(crate) mod step;
