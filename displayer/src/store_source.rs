@@ -66,9 +66,10 @@ impl StoreSource {
     fn steps(&self, name: &str, range: TimeRange, step: Duration) -> Result<Vec<Rollup>, SourceError> {
         let one = self.rules.one_number(name);
         let rollup = |rollup: dotter_store::Rollup| {
+            let possible = one.possible(&rollup).map_or(0, |possible| possible.round() as u64);
             let method = one.of(&rollup).map(method);
             let dotter_store::Rollup { time, min, max, sum, count, last, steps, .. } = rollup;
-            Rollup { time, numbers: Numbers { count, min, max, sum }, last, steps, method }
+            Rollup { time, numbers: Numbers { count, min, max, sum }, last, steps, possible, method }
         };
         Ok(self.snapshot.rollups(name, range, step)?.into_iter().map(rollup).collect())
     }
@@ -141,6 +142,9 @@ fn method(aggregation: Aggregation) -> Method {
         Aggregation::Sum => Method::Sum,
         Aggregation::Last => Method::Last,
         Aggregation::Count => Method::Count,
+        Aggregation::AverageZero => Method::AverageZero,
+        Aggregation::AbsMax => Method::AbsMax,
+        Aggregation::AbsMin => Method::AbsMin,
     }
 }
 

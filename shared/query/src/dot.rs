@@ -51,6 +51,8 @@ pub struct Rollup {
     pub last: f64,
     /// Of how many steps, as they are kept, this one is put together; at least one.
     pub steps: u64,
+    /// How many numbers could be in it; 0 where that is not known.
+    pub possible: u64,
     /// How one number is made of it; `None` where too little of it is known for one.
     pub method: Option<Method>,
 }
@@ -70,6 +72,13 @@ pub enum Method {
     Last,
     /// How many.
     Count,
+    /// Their mean, where each that is missing of those that could be there counts as zero.
+    AverageZero,
+    /// The one that is farthest from zero.
+    AbsMax,
+    /// The one that is nearest to zero. Of numbers on both sides of zero only the least, the greatest and the latest are
+    /// known, so it is the nearest of these.
+    AbsMin,
 }
 
 impl Rollup {
@@ -83,18 +92,26 @@ impl Rollup {
             Method::Sum => sum,
             Method::Last => self.last,
             Method::Count => count as f64,
+            Method::AverageZero => sum / count.max(self.possible) as f64,
+            Method::AbsMax if min.abs() > max.abs() => min,
+            Method::AbsMax => max,
+            Method::AbsMin => {
+                let nearer = |a: f64, b: f64| if b.abs() < a.abs() { b } else { a };
+                nearer(nearer(min, max), self.last)
+            }
         };
         Some(one)
     }
 
     /// What it adds to the average of a point: a sum, and of how many. As Graphite has it the numbers of steps are
-    /// averaged, but for the dots of averages, which count as often as they are.
+    /// averaged, but for the dots of averages, which count as often as they are, or could be.
     pub(crate) fn share(&self) -> Option<(f64, u64)> {
         let one = self.one()?;
         Some(match self.method? {
             Method::Average => (self.numbers.sum, self.numbers.count),
+            Method::AverageZero => (self.numbers.sum, self.numbers.count.max(self.possible)),
             Method::Sum | Method::Count => (one, self.steps.max(1)),
-            Method::Min | Method::Max | Method::Last => (one, 1),
+            Method::Min | Method::Max | Method::Last | Method::AbsMax | Method::AbsMin => (one, 1),
         })
     }
 }
@@ -106,7 +123,8 @@ mod tests {
     #[test]
     fn a_step_is_one_number_as_its_method_says() {
         let numbers = Numbers { count: 6, min: -1.0, max: 9.0, sum: 30.0 };
-        let step = |method| Rollup { time: Timestamp::MIN, numbers, last: 2.0, steps: 3, method };
+        let step =
+            |method| Rollup { time: Timestamp::MIN, numbers, last: 2.0, steps: 3, possible: 10, method };
         for (method, one, share) in [
             (Method::Average, 5.0, (30.0, 6)),
             (Method::Min, -1.0, (-1.0, 1)),
@@ -114,10 +132,22 @@ mod tests {
             (Method::Sum, 30.0, (30.0, 3)),
             (Method::Last, 2.0, (2.0, 1)),
             (Method::Count, 6.0, (6.0, 3)),
+            (Method::AverageZero, 3.0, (30.0, 10)),
+            (Method::AbsMax, 9.0, (9.0, 1)),
+            (Method::AbsMin, -1.0, (-1.0, 1)),
         ] {
             let step = step(Some(method));
             assert_eq!((step.one(), step.share()), (Some(one), Some(share)), "{method:?}");
         }
+        let unknown = Rollup { possible: 0, ..step(Some(Method::AverageZero)) };
+        assert_eq!((unknown.one(), unknown.share()), (Some(5.0), Some((30.0, 6))));
+        let of = |min, max, last, method| {
+            let numbers = Numbers { min, max, ..numbers };
+            Rollup { numbers, last, ..step(Some(method)) }.one()
+        };
+        assert_eq!(of(-9.0, 4.0, 2.0, Method::AbsMax), Some(-9.0));
+        assert_eq!(of(-9.0, -4.0, -5.0, Method::AbsMin), Some(-4.0));
+        assert_eq!(of(-9.0, 4.0, 2.0, Method::AbsMin), Some(2.0));
         assert_eq!((step(None).one(), step(None).share()), (None, None));
         let empty = Rollup { numbers: Numbers::NONE, ..step(Some(Method::Sum)) };
         assert_eq!((empty.one(), empty.share()), (None, None));

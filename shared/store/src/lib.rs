@@ -34,7 +34,7 @@ pub use format::listing::StoreId;
 pub use format::pattern::Pattern;
 pub use format::place::{Place, Tier, Window};
 pub use format::rollup::Rollup;
-pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule};
+pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule, Slot};
 pub use format::summary::Summary;
 pub use format::tombstone::TOMBSTONES_MAX;
 pub use read::filter::{

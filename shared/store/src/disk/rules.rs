@@ -174,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::rules::{Aggregation, ArchiveRule};
+    use crate::format::rules::{Aggregation, ArchiveRule, Slot};
 
     #[test]
     fn rules_are_read_when_their_files_change_and_not_else() {
@@ -243,6 +243,37 @@ mod tests {
             (SCHEMAS, "[a]\npattern = a\nretentions =\n", "line 3: '' is no retention"),
             (SCHEMAS, "[a]\nretentions = 1s:1d\npattern = ^(?!carbon\\.)", "line 3: '^(?!carbon"),
             (SCHEMAS, "[a]\npattern = a\n retentions = 1s:1d", "line 2: the pattern of [a] goes on"),
+            (
+                RULES,
+                "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\nslot = \"max\"",
+                "line 4: 'max' is no slot: last and",
+            ),
+            (RULES, "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\nslot = 1", "line 4: slot is a text"),
+            (
+                RULES,
+                "[[rule]]\npattern = \"a\"\ncondense = \"2h\"\nkeep = \"1s:1d\"",
+                "line 3: '2h' is no step to condense by, which lies between 1s and 1h",
+            ),
+            (
+                RULES,
+                "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\ncondense = \"0s\"",
+                "line 4: '0s' is no step to condense by",
+            ),
+            (
+                RULES,
+                "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\ncondense = \"soon\"",
+                "line 4: 'soon' is no length of time",
+            ),
+            (
+                RULES,
+                "[[rule]]\npattern = \"a\"\nkeep = \"1s:1d\"\ncondense = 10",
+                "line 4: condense is a text",
+            ),
+            (
+                AGGREGATION,
+                "[a]\npattern = .\naggregationMethod = p95",
+                "line 3: 'p95' is no aggregation: average, min, max, sum, last, count, avg_zero, absmax and absmin are",
+            ),
             (AGGREGATION, "[a]\npattern = .\nxFilesFactor = 2", "line 3: '2' is no x-files-factor"),
             (AGGREGATION, "[a]\npattern = .\naggregationMethod = best", "line 3: 'best' is no aggregation"),
         ] {
@@ -263,6 +294,7 @@ mod tests {
             "[a]\r\npattern = .*\r\nretentions =\r\n\t10s:6h\r\n\t,1m:7d\r\n",
             "[a]\npriority = 1\npattern = .*\nretentions = 10s:6h\n\n # both\n ,1m:7d\n[b]\npattern = b\nretentions = 1s:1d\n",
             "[a]\n  pattern = .*\n  retentions = 10s:6h, 1m:7d\n",
+            "[a] ; the first\npattern = .*\nretentions = 10s:6h, 1m:7d\n",
         ] {
             let rules = read(SCHEMAS, text);
             assert_eq!(rules.skipped(), [], "{text}");
@@ -279,6 +311,36 @@ mod tests {
         assert!(own.skipped().is_empty() && own.of("x").is_some());
         let array = read(RULES, "rule = [{ pattern = \"%\", keep = \"1s:1d\" }]\n");
         assert!(array.skipped().is_empty() && array.of("x").is_some());
+    }
+
+    #[test]
+    fn a_rule_says_what_a_slot_is_and_what_is_condensed() {
+        let own = |rest: &str| {
+            let rules = read(RULES, &format!("[[rule]]\npattern = \"%\"\nkeep = \"10s:1d\"\n{rest}"));
+            assert_eq!(rules.skipped(), []);
+            let rule = rules.of("x").unwrap();
+            (rule.slot, rule.condense.map(|step| step.as_secs()))
+        };
+        assert_eq!(own(""), (Slot::Last, None));
+        assert_eq!(own("slot = \"last\"\ncondense = \"1s\"\n"), (Slot::Last, Some(1)));
+        assert_eq!(own("slot = \"average\"\ncondense = \"1h\"\n"), (Slot::Average, Some(3_600)));
+    }
+
+    #[test]
+    fn whispers_methods_are_known_and_a_section_with_another_spoils_none_beside_it() {
+        let text = "\u{feff}[zero]\npattern = ^zero$\naggregationMethod = avg_zero\n\
+            [p]\npattern = ^p$\naggregationMethod = p95\n\
+            [ahead]\npattern = ^(?!carbon)\naggregationMethod = sum\n\
+            [max]\npattern = ^max$\naggregationMethod = absmax\nxFilesFactor = 0\n\
+            [min]\npattern = ^min$\naggregationMethod =\n  absmin\n";
+        let rules = read(AGGREGATION, text);
+        let lines: Vec<usize> = rules.skipped().iter().map(|skipped| skipped.line).collect();
+        assert_eq!(lines, [6, 8]);
+        assert_eq!(rules.aggregation("zero"), (Aggregation::AverageZero, 0.5));
+        assert_eq!(rules.aggregation("max"), (Aggregation::AbsMax, 0.0));
+        assert_eq!(rules.aggregation("min"), (Aggregation::AbsMin, 0.5));
+        assert_eq!(rules.aggregation("p"), (Aggregation::Average, 0.5));
+        assert!(rules.is_empty(), "nothing is kept because of it");
     }
 
     #[test]

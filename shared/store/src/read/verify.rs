@@ -86,7 +86,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         let told = |bytes| progress(done + bytes, total);
         // By other rules its tier cannot be told.
         let tier = entry.place.filter(|place| place.rules == mark).map(|place| place.tier);
-        let tiers = |name: &str| tier.is_none_or(|tier| rules.tier(name) == tier);
+        let tiers = |name: &str| tier.is_none_or(|tier| rules.tier(name, tier.step) == tier);
         let outcome = Segment::open(&path, entry)
             .and_then(|segment| verify_segment(&segment, &path, &mut verified, &tiers, &told));
         done += entry.bytes;

@@ -114,7 +114,8 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
             continue;
         }
         if let Some(rest) = line.strip_prefix('[') {
-            let name = rest.strip_suffix(']');
+            // configparser takes all up to the last bracket and does not look at what follows.
+            let name = rest.rsplit_once(']').map(|(name, _)| name);
             let wrong = name.is_none().then(|| wrong("a section ends with ]"));
             let name = name.unwrap_or(rest).to_owned();
             sections.push(Section { name, line: number, keys: Vec::new(), wrong });

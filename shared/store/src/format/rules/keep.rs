@@ -1,5 +1,6 @@
 //! Retentions as text: `10s:1d, 1m:30d, 1h:5y`, each a step and how long it is kept.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::format::rules::ArchiveRule;
@@ -63,6 +64,33 @@ pub(super) fn retentions(text: &str) -> Result<Kept, String> {
     }
     let first = found.remove(0);
     Ok(Kept { interval, raw: first.keep, archives: found })
+}
+
+/// The steps in which observations of histograms may be put together.
+pub(super) const CONDENSE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// Reads the step of `condense`.
+pub(super) fn condense(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no step to condense by, which lies between 1s and 1h");
+    Some(duration(text)?).filter(|step| CONDENSE.contains(step)).ok_or_else(wrong)
+}
+
+/// Whether these could have been read from a text by [`retentions`].
+pub(super) fn is_sound(kept: &Kept) -> bool {
+    let Kept { interval, raw, archives } = kept;
+    let step = interval.unwrap_or(Duration::from_nanos(1));
+    let mut before = ArchiveRule { step, keep: *raw };
+    let is_first_sound = !step.is_zero() && *raw >= step && *raw <= LONGEST;
+    is_first_sound
+        && archives.len() < ARCHIVES_MAX
+        && archives.iter().all(|archive| {
+            let finer = std::mem::replace(&mut before, *archive);
+            archive.step > finer.step
+                && archive.step.as_nanos().is_multiple_of(finer.step.as_nanos())
+                && archive.keep > finer.keep
+                && archive.keep >= archive.step
+                && archive.keep <= LONGEST
+        })
 }
 
 /// The longest time that can be kept.
@@ -131,7 +159,9 @@ mod tests {
         #[test]
         fn whatever_is_read_keeps_whispers_demands(parts in prop::collection::vec((0..5_000_u64, 0..100_000_u64), 1..6)) {
             let text: Vec<String> = parts.iter().map(|(step, keep)| format!("{step}s:{keep}s")).collect();
-            if let Ok(Kept { raw, archives, .. }) = retentions(&text.join(",")) {
+            if let Ok(kept) = retentions(&text.join(",")) {
+                prop_assert!(is_sound(&kept));
+                let Kept { raw, archives, .. } = kept;
                 let mut kept = raw;
                 for archive in archives {
                     prop_assert!(archive.keep > kept && !archive.step.is_zero());

@@ -8,8 +8,11 @@
 //! cannot be read either, nothing is removed of any series that no rule before it matches.
 
 mod conf;
+mod dated;
 mod keep;
 mod own;
+mod stored;
+mod tiers;
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +21,6 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::format::pattern::Pattern;
-use crate::format::place::Tier;
 use crate::format::rollup::Rollup;
 
 /// One step with one retention.
@@ -43,12 +45,35 @@ pub struct Rule {
     pub aggregation: Aggregation,
     /// The part of a step, 0 to 1, that must be known for that number.
     pub x_files_factor: f64,
+    /// How the dots within one `interval` become the one value that they count as.
+    pub slot: Slot,
+    /// The step in which observations of histograms are put together as they are stored; `None` where they are kept
+    /// one by one.
+    pub condense: Option<Duration>,
+}
+
+/// How the dots within the step of the first retention become one value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slot {
+    /// The latest counts, as in Whisper.
+    #[default]
+    Last,
+    /// Their mean counts.
+    Average,
 }
 
 impl Rule {
     fn new(kept: keep::Kept) -> Rule {
         let keep::Kept { interval, raw, archives } = kept;
-        Rule { interval, raw, archives, aggregation: Aggregation::Average, x_files_factor: 0.5 }
+        Rule {
+            interval,
+            raw,
+            archives,
+            aggregation: Aggregation::Average,
+            x_files_factor: 0.5,
+            slot: Slot::Last,
+            condense: None,
+        }
     }
 
     /// How long steps of that many nanoseconds are kept; `None` where it has no such archive.
@@ -74,6 +99,12 @@ pub enum Aggregation {
     Last,
     /// How many.
     Count,
+    /// Their mean, where a value that is missing counts as zero.
+    AverageZero,
+    /// The one that is farthest from zero.
+    AbsMax,
+    /// The one that is nearest to zero.
+    AbsMin,
 }
 
 /// Which number stands for a step of a series.
@@ -88,23 +119,37 @@ impl OneNumber {
     /// How the number is made; `None` where less of the step is known than the rule wants. The rule's time between
     /// dots tells how many dots make a whole step; without one a single dot is enough.
     pub fn of(&self, step: &Rollup) -> Option<Aggregation> {
-        let possible =
-            self.interval.map_or(1.0, |interval| step.width.as_secs_f64() / interval.as_secs_f64());
+        let possible = self.possible(step).unwrap_or(1.0);
         (step.count as f64 / possible >= self.factor).then_some(self.aggregation)
+    }
+
+    /// How many dots make a whole step; `None` where the rule does not say how often they come.
+    pub fn possible(&self, step: &Rollup) -> Option<f64> {
+        self.interval.map(|interval| step.width.as_secs_f64() / interval.as_secs_f64())
     }
 }
 
 /// All rules of a store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     rules: Vec<Entry>,
     aggregations: Vec<(Meaning, Option<Aggregation>, Option<f64>)>,
     skipped: Vec<SkippedRule>,
+    /// Running time, in nanoseconds, since which the series that no rule means have had none; 0 where that never
+    /// changed.
+    none_since: u64,
 }
 
 /// A rule, or a rule that was skipped, in its place.
-#[derive(Clone, Debug)]
-enum Entry {
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    what: What,
+    /// Running time, in nanoseconds, at which it last changed which rule its series have; 0 where it never did.
+    since: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
     Rule(Meaning, Rule),
     /// A rule that cannot be read, and the series that it is for, if that can be read.
     Skipped(Option<Meaning>),
@@ -142,6 +187,17 @@ impl Meaning {
     }
 }
 
+/// Two that are written alike.
+impl PartialEq for Meaning {
+    fn eq(&self, other: &Meaning) -> bool {
+        match (self, other) {
+            (Meaning::Pattern(a), Meaning::Pattern(b)) => a == b,
+            (Meaning::Regex(a), Meaning::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+
 /// What is wrong with a file of rules.
 #[derive(Debug)]
 struct Wrong {
@@ -163,35 +219,30 @@ impl Rules {
     /// The rule of a series; `None` where the series is kept for ever, and where the rule that matches it, or may
     /// match it, cannot be read.
     pub fn of(&self, name: &str) -> Option<&Rule> {
-        for entry in &self.rules {
-            match entry {
-                Entry::Rule(meaning, rule) if meaning.matches(name) => return Some(rule),
-                Entry::Skipped(meaning) if meaning.as_ref().is_none_or(|meaning| meaning.matches(name)) => {
-                    return None;
-                }
-                _ => {}
-            }
+        match &self.deciding(name)?.what {
+            What::Rule(_, rule) => Some(rule),
+            What::Skipped(_) => None,
         }
-        None
     }
 
-    /// The tier that the dots of a series lie in as they came.
-    pub(crate) fn tier(&self, name: &str) -> Tier {
-        let Some(rule) = self.of(name) else { return Tier::default() };
-        let next_step = rule.archives.first().map_or(Duration::ZERO, |archive| archive.step);
-        Tier { step: Duration::ZERO, keep: rule.raw, next_step }
+    /// The first rule, read or skipped, that means a series or may mean it.
+    fn deciding(&self, name: &str) -> Option<&Entry> {
+        self.rules.iter().find(|entry| match &entry.what {
+            What::Rule(meaning, _) => meaning.matches(name),
+            What::Skipped(meaning) => meaning.as_ref().is_none_or(|meaning| meaning.matches(name)),
+        })
     }
 
     /// A number that differs where the rules put any series into another tier; it says nothing about how steps become
-    /// one number. Without rules it is 0.
+    /// one number, nor about when a rule changed. Without rules it is 0.
     ///
     /// Source: FNV-1a, 64 bits.
     pub(crate) fn mark(&self) -> u64 {
         let mut text = String::new();
         for entry in &self.rules {
-            let (meaning, rule) = match entry {
-                Entry::Rule(meaning, rule) => (Some(meaning), Some((rule.raw, &rule.archives))),
-                Entry::Skipped(meaning) => (meaning.as_ref(), None),
+            let (meaning, rule) = match &entry.what {
+                What::Rule(meaning, rule) => (Some(meaning), Some((rule.raw, &rule.archives))),
+                What::Skipped(meaning) => (meaning.as_ref(), None),
             };
             let meaning = match meaning {
                 Some(Meaning::Pattern(pattern)) => ("pattern", pattern.as_str()),
@@ -224,9 +275,9 @@ impl Rules {
 
     /// Every rule that can be read.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter_map(|entry| match entry {
-            Entry::Rule(_, rule) => Some(rule),
-            Entry::Skipped(_) => None,
+        self.rules.iter().filter_map(|entry| match &entry.what {
+            What::Rule(_, rule) => Some(rule),
+            What::Skipped(_) => None,
         })
     }
 
@@ -236,7 +287,13 @@ impl Rules {
     ///   read
     pub(crate) fn skip_file(&mut self, path: &Path, what: String, keeps: bool) {
         self.skip(path, Wrong { line: 1, what });
-        self.rules.extend(keeps.then_some(Entry::Skipped(None)));
+        if keeps {
+            self.push(What::Skipped(None));
+        }
+    }
+
+    fn push(&mut self, what: What) {
+        self.rules.push(Entry { what, since: 0 });
     }
 
     fn skip(&mut self, path: &Path, wrong: Wrong) {
@@ -246,10 +303,10 @@ impl Rules {
     pub(crate) fn take_own(&mut self, path: &Path, text: &str) {
         for rule in own::rules(text) {
             match rule {
-                Ok((meaning, rule)) => self.rules.push(Entry::Rule(meaning, rule)),
+                Ok((meaning, rule)) => self.push(What::Rule(meaning, rule)),
                 Err((meaning, wrong)) => {
                     self.skip(path, wrong);
-                    self.rules.push(Entry::Skipped(meaning));
+                    self.push(What::Skipped(meaning));
                 }
             }
         }
@@ -258,10 +315,10 @@ impl Rules {
     pub(crate) fn take_schemas(&mut self, path: &Path, text: &str) {
         for section in conf::sections(text) {
             match section.schema() {
-                Ok((meaning, rule)) => self.rules.push(Entry::Rule(meaning, rule)),
+                Ok((meaning, rule)) => self.push(What::Rule(meaning, rule)),
                 Err(wrong) => {
                     self.skip(path, wrong);
-                    self.rules.push(Entry::Skipped(section.meaning().ok()));
+                    self.push(What::Skipped(section.meaning().ok()));
                 }
             }
         }
@@ -293,8 +350,13 @@ fn aggregation(text: &str) -> Result<Aggregation, String> {
         "sum" => Aggregation::Sum,
         "last" => Aggregation::Last,
         "count" => Aggregation::Count,
+        "avg_zero" => Aggregation::AverageZero,
+        "absmax" => Aggregation::AbsMax,
+        "absmin" => Aggregation::AbsMin,
         other => {
-            return Err(format!("'{other}' is no aggregation: average, min, max, sum, last and count are"));
+            return Err(format!(
+                "'{other}' is no aggregation: average, min, max, sum, last, count, avg_zero, absmax and absmin are"
+            ));
         }
     })
 }

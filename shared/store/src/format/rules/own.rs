@@ -2,7 +2,7 @@
 //! rule.
 
 use crate::format::pattern::Pattern;
-use crate::format::rules::{Meaning, Rule, Wrong, aggregation, factor, keep, regex};
+use crate::format::rules::{Meaning, Rule, Slot, Wrong, aggregation, factor, keep, regex};
 
 /// A rule, or what is wrong with it; then also which series it is for, if that can be known for sure.
 pub(super) type Read = Result<(Meaning, Rule), (Option<Meaning>, Wrong)>;
@@ -95,6 +95,7 @@ fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, Stri
 /// Reads a rule. An error is what is wrong, and the key that it is about.
 fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, String)> {
     let (mut kept, mut method, mut known_min) = (None, None, None);
+    let (mut slot, mut condense) = (None, None);
     for (key, value) in table {
         let wrong = |what: String| (Some(key.clone()), what);
         let text = || value.as_str().ok_or_else(|| wrong(format!("{key} is a text")));
@@ -107,9 +108,18 @@ fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, St
                 known_min =
                     Some(factor(number, value.as_str().unwrap_or("what stands there")).map_err(wrong)?);
             }
+            "slot" => {
+                slot = Some(match text()? {
+                    "last" => Slot::Last,
+                    "average" => Slot::Average,
+                    other => return Err(wrong(format!("'{other}' is no slot: last and average are"))),
+                });
+            }
+            "condense" => condense = Some(keep::condense(text()?).map_err(wrong)?),
             other => {
                 return Err(wrong(format!(
-                    "'{other}' is not known: pattern, regex, keep, aggregation and x-files-factor are"
+                    "'{other}' is not known: pattern, regex, keep, aggregation, x-files-factor, slot and condense \
+                     are"
                 )));
             }
         }
@@ -119,5 +129,7 @@ fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, St
     let mut rule = Rule::new(kept);
     rule.aggregation = method.unwrap_or(rule.aggregation);
     rule.x_files_factor = known_min.unwrap_or(rule.x_files_factor);
+    rule.slot = slot.unwrap_or(rule.slot);
+    rule.condense = condense;
     Ok((meaning, rule))
 }

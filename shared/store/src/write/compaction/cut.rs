@@ -62,7 +62,7 @@ impl<'a> Cut<'a> {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            let tier = sorting.rules.tier(name.as_str());
+            let tier = sorting.rules.tier(name.as_str(), Duration::ZERO);
             let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, sorting.now));
             for (index, segment) in segments.iter().enumerate() {
                 let Some(series) = walks.at(index, &name) else { continue };
@@ -113,7 +113,7 @@ impl<'a> Cut<'a> {
         match self {
             Cut::Whole(_, slots) => slots.clone(),
             Cut::Apart(rules, tiers, _) => {
-                tiers.get(&rules.tier(name.as_str())).cloned().unwrap_or_else(|| Arc::new([]))
+                tiers.get(&rules.tier(name.as_str(), Duration::ZERO)).cloned().unwrap_or_else(|| Arc::new([]))
             }
         }
     }

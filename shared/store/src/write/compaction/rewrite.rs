@@ -357,7 +357,7 @@ mod tests {
             for segment in open(&after) {
                 let place = segment.entry().place.unwrap();
                 for name in segment.names("") {
-                    assert_eq!(rules.tier(name.unwrap().as_str()), place.tier);
+                    assert_eq!(rules.tier(name.unwrap().as_str(), std::time::Duration::ZERO), place.tier);
                     // A segment that is large at once has a series.
                     assert!(large_bytes > 1 || segment.entry().series == 1);
                 }

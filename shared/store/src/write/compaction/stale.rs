@@ -35,7 +35,7 @@ impl Compaction<'_> {
                 if (self.cancel)() {
                     return Err(Error::GivenUp);
                 }
-                is_same = self.rules.tier(name?.as_str()) == place.tier;
+                is_same = self.rules.tier(name?.as_str(), place.tier.step) == place.tier;
                 if !is_same {
                     break;
                 }

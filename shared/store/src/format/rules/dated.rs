@@ -1,0 +1,134 @@
+//! When a rule changed which rule its series have, in running time. After a change nothing of those series goes for a
+//! while.
+//!
+//! Always true: a series whose rule is another one than before has the time of the change. Some whose rule is the same
+//! may have it too.
+
+use crate::format::rules::Rules;
+
+impl Rules {
+    /// Gives these rules the times of those that held before, and the time now where that cannot be.
+    ///
+    /// A rule that held before keeps its time as long as every rule in front of it is still there in the same order;
+    /// new ones may have come between. From the first one on that is gone or stands elsewhere, what it meant may be
+    /// any later rule's, so those have the time now.
+    ///
+    /// - `before`: `None` where the store is new; then nothing has changed
+    /// - `running`: running time now, in nanoseconds
+    // Nothing in this crate calls it yet.
+    #[allow(dead_code)]
+    pub(crate) fn dated(mut self, before: Option<&Rules>, running: u64) -> Rules {
+        self.none_since = before.map_or(0, |before| before.none_since);
+        let since = if before.is_some() { running } else { 0 };
+        self.rules.iter_mut().for_each(|entry| entry.since = since);
+        let mut from = 0;
+        for old in before.iter().flat_map(|before| &before.rules) {
+            let Some(further) = self.rules[from..].iter().position(|entry| entry.what == old.what) else {
+                self.none_since = running;
+                break;
+            };
+            self.rules[from + further].since = old.since;
+            from += further + 1;
+        }
+        self
+    }
+
+    /// Running time, in nanoseconds, since which a series has had its rule, or none; 0 where that never changed.
+    // Nothing in this crate calls it yet.
+    #[allow(dead_code)]
+    pub(crate) fn since(&self, name: &str) -> u64 {
+        self.deciding(name).map_or(self.none_since, |entry| entry.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rules for these series, each with what it keeps; the series `?` stands for a rule of which nothing can be read.
+    fn rules(of: &[(&str, u64)]) -> Rules {
+        let mut rules = Rules::default();
+        for (name, days) in of {
+            match *name {
+                "?" => rules.skip_file(Path::new("retention.toml"), format!("{days}"), true),
+                name => {
+                    let text = format!("[[rule]]\npattern = \"{name}\"\nkeep = \"raw:{days}d\"\n");
+                    rules.take_own(Path::new("retention.toml"), &text);
+                }
+            }
+        }
+        rules
+    }
+
+    fn check(before: &[(&str, u64)], after: &[(&str, u64)], expected: &[u64]) {
+        // The rules before are from 1, 2 and so on, and from 100 on no rule was the others'.
+        let mut before = rules(before);
+        before.rules.iter_mut().zip(1..).for_each(|(entry, since)| entry.since = since);
+        before.none_since = 100;
+        let after = rules(after).dated(Some(&before), 500);
+        let found: Vec<u64> = after.rules.iter().map(|entry| entry.since).chain([after.none_since]).collect();
+        assert_eq!(found, expected, "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn a_rule_keeps_its_time_as_long_as_none_in_front_of_it_goes() {
+        let (a, b, c, x) = (("a", 1), ("b", 1), ("c", 1), ("x", 1));
+        check(&[], &[], &[100]);
+        check(&[a, b, c], &[a, b, c], &[1, 2, 3, 100]);
+        // A new one anywhere takes series from others and gives them none.
+        check(&[a, b, c], &[x, a, b, c], &[500, 1, 2, 3, 100]);
+        check(&[a, b, c], &[a, x, x, b, c], &[1, 500, 500, 2, 3, 100]);
+        check(&[a, b, c], &[a, b, c, x], &[1, 2, 3, 500, 100]);
+        check(&[], &[x], &[500, 100]);
+        // One that is gone or changed may leave its series to any behind it.
+        check(&[a, b, c], &[a, b], &[1, 2, 500]);
+        check(&[a, b, c], &[a, c], &[1, 500, 500]);
+        check(&[a, b, c], &[a, ("b", 2), c], &[1, 500, 500, 500]);
+        check(&[a, b, c], &[], &[500]);
+        // One that moved forward takes from those it passed, and leaves to those behind its old place.
+        check(&[a, b, c], &[b, a, c], &[500, 1, 500, 500]);
+        check(&[a, b, c], &[a, c, b], &[1, 500, 2, 500]);
+        check(&[a, b, c], &[b, c, a], &[500, 500, 1, 500]);
+        // Skipped ones are rules like others.
+        check(&[a, ("?", 1), c], &[a, ("?", 2), c], &[1, 2, 3, 100]);
+        check(&[a, ("?", 1), c], &[a, c], &[1, 500, 500]);
+    }
+
+    #[test]
+    fn in_a_new_store_nothing_has_changed() {
+        let new = rules(&[("a", 1), ("?", 1)]).dated(None, 500);
+        assert_eq!((new.since("a"), new.since("b"), Rules::default().dated(None, 500).since("b")), (0, 0, 0));
+        assert_eq!(new, rules(&[("a", 1), ("?", 1)]));
+        assert_eq!(new.dated(Some(&rules(&[])), 7).since("b"), 7);
+    }
+
+    proptest! {
+        #[test]
+        fn a_series_whose_rule_is_another_has_the_time_of_the_change(
+            lists in prop::collection::vec(prop::collection::vec(("[ab%]{1,2}|\\?", 1..4_u64), 0..6), 1..5),
+        ) {
+            let mut before: Option<Rules> = None;
+            for (list, running) in lists.iter().zip(1..) {
+                let list: Vec<_> = list.iter().map(|(name, days)| (name.as_str(), *days)).collect();
+                let after = rules(&list).dated(before.as_ref(), running);
+                prop_assert_eq!(after.mark(), rules(&list).mark());
+                for name in ["a", "b", "aa", "ab", "ba", "bb", "c"] {
+                    match &before {
+                        None => prop_assert_eq!(after.since(name), 0),
+                        Some(before) if before.of(name) != after.of(name) => {
+                            prop_assert_eq!(after.since(name), running);
+                        }
+                        Some(before) => prop_assert!([before.since(name), running].contains(&after.since(name))),
+                    }
+                }
+                // What has not changed at all keeps every time.
+                prop_assert_eq!(&rules(&list).dated(Some(&after), running + 1), &after);
+                before = Some(after);
+            }
+        }
+    }
+}
