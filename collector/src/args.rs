@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use dotter_collector::{Error, Options};
+use dotter_daemon::{bytes_arg, store_bytes_arg};
 use dotter_http::Token;
 
 const EXAMPLES: &str = "\
@@ -74,6 +75,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", env = "DOTTER_COLLECTOR_MAX_SERIES", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_series: u32,
+
+    /// Percent of the file system, from 0 to 50, that are kept free: while less is free, what would add rows is answered
+    /// 507. 0 for none
+    #[arg(long, value_name = "PERCENT", env = "DOTTER_COLLECTOR_DISK_RESERVE", default_value = "5")]
+    #[arg(value_parser = percent)]
+    disk_reserve: f64,
+
+    /// Bytes that the store may have, such as 500M, 20G or 1TiB: above that its oldest windows go. Without it, as many
+    /// as come
+    #[arg(long, value_name = "SIZE", env = "DOTTER_COLLECTOR_MAX_BYTES")]
+    #[arg(value_parser = store_bytes_arg)]
+    max_bytes: Option<u64>,
 }
 
 /// Where lines are taken, if at all.
@@ -98,6 +111,8 @@ impl Args {
             hosts: self.hosts,
             body_bytes_max: self.max_body,
             series_max: self.max_series as usize,
+            disk_reserve_percent: self.disk_reserve,
+            max_bytes: self.max_bytes,
             ..Options::new(self.data)
         })
     }
@@ -113,23 +128,16 @@ fn graphite(text: &str) -> Result<Lines, String> {
 
 /// From a kilobyte to what the front door may hold for one client.
 fn body_bytes(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, usize); 8] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("KB", 1000),
-        ("kB", 1000),
-        ("MB", 1_000_000),
-        ("K", 1000),
-        ("M", 1_000_000),
-        ("B", 1),
-    ];
-    let (digits, unit) = UNITS
-        .iter()
-        .find_map(|(unit, bytes)| text.strip_suffix(unit).map(|digits| (digits, *bytes)))
-        .unwrap_or((text, 1));
-    let wrong = || format!("'{text}' is no size from 1KB to 64MiB, such as 4MB or 512KiB");
-    let bytes = digits.trim_end().parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
-    bytes.filter(|bytes| (1000..=64 << 20).contains(bytes)).ok_or_else(wrong)
+    let bytes = bytes_arg(text).filter(|bytes| (1000..=64 << 20).contains(bytes));
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| format!("'{text}' is no size from 1KB to 64MiB, such as 4MB or 512KiB"))
+}
+
+/// From 0 to 50, with or without digits behind a point.
+fn percent(text: &str) -> Result<f64, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let percent = text.parse().ok().filter(|percent| is_plain && (0.0..=50.0).contains(percent));
+    percent.ok_or_else(|| format!("'{text}' is no percentage from 0 to 50, such as 5 or 0.5"))
 }
 
 #[cfg(test)]
@@ -156,6 +164,18 @@ mod tests {
         {
             assert_eq!(body_bytes(text), Ok(bytes), "{text}");
         }
+        for (text, bytes) in
+            [("20G", 20_000_000_000), ("500M", 500_000_000), ("1TiB", 1 << 40), ("1M", 1_000_000)]
+        {
+            assert_eq!(store_bytes_arg(text), Ok(bytes), "{text}");
+        }
+        for (text, expected) in [("0", 0.0), ("5", 5.0), ("0.5", 0.5), ("50", 50.0)] {
+            assert_eq!(percent(text), Ok(expected), "{text}");
+        }
+        let wrong = percent("5 %").unwrap_err();
+        assert_eq!(wrong, "'5 %' is no percentage from 0 to 50, such as 5 or 0.5");
+        let wrong = store_bytes_arg("20 gigs").unwrap_err();
+        assert!(wrong.starts_with("'20 gigs' is no size from 1M on, such as 500M, 20G"), "{wrong}");
         assert_eq!(graphite("off"), Ok(Lines::Off));
         assert_eq!(graphite("[::1]:0"), Ok(Lines::At("[::1]:0".parse().unwrap())));
         let args = parse(&["--data", "d", "--host", "a", "--host", "b,c"]).unwrap();
@@ -172,6 +192,14 @@ mod tests {
             &["--data", "d", "--max-body", "1"],
             &["--data", "d", "--max-body", "65MiB"],
             &["--data", "d", "--max-body", "99999999999999999999MB"],
+            &["--data", "d", "--disk-reserve", "50.1"],
+            &["--data", "d", "--disk-reserve", "-0"],
+            &["--data", "d", "--disk-reserve", "nan"],
+            &["--data", "d", "--disk-reserve", ""],
+            &["--data", "d", "--max-bytes", "0"],
+            &["--data", "d", "--max-bytes", "999999"],
+            &["--data", "d", "--max-bytes", "-1G"],
+            &["--data", "d", "--max-bytes", "99999999T"],
             &["--data", "d", "--max-series", "0"],
             &["--data", "d", "--max-series", "-1"],
             &["--data", "d", "--max-graphite-connections", "0"],

@@ -10,8 +10,8 @@ use dotter_dot::{
 use dotter_store::{Account, Error, LaneRecords, Lost, Refused, RingPart, Transaction, Writer};
 use dotter_wire::{Answer, Batch, Finish, LaneBatch, Message, RefusalTotals, SeriesEntry};
 
-use crate::metrics::Tally;
 use crate::series_limit::SeriesLimit;
+use crate::tally::Tally;
 
 /// Lanes a ring may have; who names others is no broker of ours, and what the ledger holds is kept for long.
 const LANES_LIMIT: u32 = 4096;

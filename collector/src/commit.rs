@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::group::{Group, Serving};
 use crate::ingest::{Jobs, NotNow, Outcome};
 use crate::metrics::Metrics;
+use crate::reserve::Reserve;
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -26,6 +27,8 @@ pub(crate) struct Commit {
     pub(crate) dir: PathBuf,
     /// So many series that are new to the store may be made.
     pub(crate) series_max: usize,
+    /// What the disk keeps free.
+    pub(crate) reserve: Reserve,
     pub(crate) jobs: Jobs,
     /// Nothing is ever sent: once the other end is dropped, nothing more will be queued.
     pub(crate) last: Receiver<()>,
@@ -94,6 +97,8 @@ impl Commit {
         let until = Instant::now() + pause;
         loop {
             self.metrics.see();
+            // What /metrics and /-/ready show goes on changing.
+            self.reserve.short(Instant::now());
             let left = until.saturating_duration_since(Instant::now());
             select! {
                 recv(self.jobs.posts) -> post => match post {

@@ -22,6 +22,9 @@ pub(crate) const PAGES: &str =
 /// Whoever starts and watches the collector asks here, without the token.
 pub(crate) const HEALTH_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
 
+/// `dotter-store delete --purge` asks for it here.
+const CLOSE_FILE_PATH: &str = "/-/close-file";
+
 /// Dots that a read gives out where nothing was said of how many, and at most.
 const LAST: usize = 500;
 const DOTS_MAX: usize = 200_000;
@@ -56,6 +59,8 @@ impl Site {
             "/data" if request.method == Method::Post => self.post(request),
             "/data" if reads => self.read_in_turn(|| self.read(request)),
             "/data" => only("GET, HEAD, POST"),
+            CLOSE_FILE_PATH if request.method == Method::Post => self.close_file(request),
+            CLOSE_FILE_PATH => only("POST"),
             "/-/healthy" | "/-/ready" | "/metrics" if !reads => only("GET, HEAD"),
             path @ ("/-/healthy" | "/-/ready" | "/metrics") => match parameters::check(&request.query, &[]) {
                 Ok(()) => self.state(path),
@@ -93,12 +98,28 @@ impl Site {
     /// A page about the collector itself.
     fn state(&self, path: &str) -> Response {
         match path {
-            "/-/healthy" => state(self.metrics.health()),
+            "/-/healthy" => match (self.metrics.health(), self.metrics.short()) {
+                // A restart would make no room.
+                (Ok(()), Some(short)) => Response::text(200, format!("ok\nwarning: {short}\n")),
+                (health, _) => state(health),
+            },
             "/-/ready" => state(self.metrics.ready()),
             _ => {
                 let text = self.metrics.text(self.queue.len(), &self.door.snapshot());
                 Response::new(200, Exposition::CONTENT_TYPE, text)
             }
+        }
+    }
+
+    /// The log goes on in a new file, so that whoever asks can seal what is there.
+    fn close_file(&self, request: &Request) -> Response {
+        if let Err(text) = parameters::check(&request.query, &[]) {
+            return wrong(&text);
+        }
+        match self.queue.post(Work::CloseFile) {
+            Outcome::Closed => Response::text(200, "closed\n"),
+            Outcome::NotNow(why) => not_now(&why),
+            other => unreachable!("a file is closed or not: {other:?}"),
         }
     }
 
@@ -131,8 +152,11 @@ impl Site {
             Outcome::Ack(answer) => Response::json(200, answer.to_json()),
             Outcome::Conflict(answer) => Response::json(409, answer.to_json()),
             Outcome::NotNow(why) => not_now(&why),
-            other
-            @ (Outcome::Stored(_) | Outcome::TooBig(_) | Outcome::SeriesLimit(_) | Outcome::Dropped) => {
+            other @ (Outcome::Stored(_)
+            | Outcome::Closed
+            | Outcome::TooBig(_)
+            | Outcome::SeriesLimit(_)
+            | Outcome::Dropped) => {
                 unreachable!("a message is acknowledged or in conflict: {other:?}")
             }
         }
@@ -201,7 +225,7 @@ impl Site {
                 "nothing stored: the claim is gone, so the sender has gone another way or has ended\n",
             ),
             Outcome::NotNow(why) => not_now(&why),
-            other @ (Outcome::Ack(_) | Outcome::Conflict(_)) => {
+            other @ (Outcome::Ack(_) | Outcome::Conflict(_) | Outcome::Closed) => {
                 unreachable!("rows are stored or not: {other:?}")
             }
         }
@@ -300,7 +324,7 @@ pub(crate) fn not_now(why: &NotNow) -> Response {
         NotNow::QueueFull | NotNow::Reads => (429, "1"),
         // Sealing takes a fraction of a second; who posts has a pause of its own.
         NotNow::Unsealed => (429, "0"),
-        NotNow::DiskFull(_) => (507, "1"),
+        NotNow::DiskFull(_) | NotNow::Reserve(_) => (507, "1"),
         NotNow::Stopping | NotNow::Slow | NotNow::Failed(_) | NotNow::Claim(_) => (503, "1"),
     };
     Response::text(status, format!("{why}\n")).header("Retry-After", seconds)

@@ -7,6 +7,8 @@
 //! - a sync comes when no post waits, or at [`GROUP_BYTES`], [`GROUP_DOTS`] or [`GROUP_AGE`] after the first append
 //! - a claim is taken just before the append of its rows, and rows whose claim is gone are dropped
 //! - lines wait at most [`GROUP_AGE`] for company, and are kept until they are synced
+//! - while the disk has less free than its reserve no rows are appended but those that were taken before, and at the end
+//!   lines that are queued: they were read, and nobody else has them
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,13 +17,14 @@ use crossbeam_channel::{TryRecvError, never, select};
 use dotter_daemon::chain;
 use dotter_dot::{Dots, NamedDots, Timestamp};
 use dotter_store::{ClaimName, Error, Transaction, Writer, take_claim};
+use dotter_wire::Message;
 
 use crate::bad_line::BadLine;
 use crate::batch::{self, Columns};
 use crate::commit::{Commit, not_now};
 use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
-use crate::metrics::Tally;
 use crate::series_limit::SeriesLimit;
+use crate::tally::Tally;
 
 const GROUP_BYTES: usize = 1_000_000;
 const GROUP_DOTS: u64 = 10_000;
@@ -175,6 +178,9 @@ impl<'a> Serving<'a> {
             until = until.min(now + UNSEALED_LOOK);
             lines = &nothing;
         }
+        if self.is_short() {
+            lines = &nothing;
+        }
         select! {
             recv(jobs.posts) -> post => post.map_or(Step::Last, Step::Post),
             recv(lines) -> rows => rows.map_or(Step::Last, Step::Lines),
@@ -191,7 +197,16 @@ impl<'a> Serving<'a> {
     }
 
     fn post(&mut self, Post { work, ticket }: Post) -> Result<(), Error> {
-        let writes = !matches!(&work, Work::Message(dotter_wire::Message::Question(_), _));
+        if matches!(work, Work::CloseFile) {
+            return self.close_file(ticket);
+        }
+        let adds_rows = matches!(&work, Work::Rows(..) | Work::Message(Message::Batch(_), _));
+        if let Some(short) = self.with.reserve.short(Instant::now()).filter(|_| adds_rows) {
+            self.with.metrics.disk_refused.fetch_add(1, Relaxed);
+            ticket.answer(Outcome::NotNow(NotNow::Reserve(short)));
+            return Ok(());
+        }
+        let writes = !matches!(&work, Work::Message(Message::Question(_), _));
         if writes && !self.wait_for_seal()? {
             self.with.metrics.held_back.fetch_add(1, Relaxed);
             ticket.answer(Outcome::NotNow(NotNow::Unsealed));
@@ -202,6 +217,7 @@ impl<'a> Serving<'a> {
             Ok(
                 outcome @ (Outcome::TooBig(_)
                 | Outcome::SeriesLimit(_)
+                | Outcome::Closed
                 | Outcome::Dropped
                 | Outcome::NotNow(_)),
             ) => ticket.answer(outcome),
@@ -222,6 +238,8 @@ impl<'a> Serving<'a> {
     fn append(&mut self, work: Work) -> Result<Outcome, Error> {
         self.limit.begin();
         match work {
+            // It appends nothing: `post` has seen to it.
+            Work::CloseFile => Ok(Outcome::Closed),
             Work::Rows(rows, claim) => self.append_rows(rows, claim),
             Work::Message(message, names) => {
                 let (limit, columns, now) = (&mut self.limit, &mut self.columns, Timestamp::now());
@@ -296,7 +314,7 @@ impl<'a> Serving<'a> {
     fn sync(&mut self) -> Result<(), Error> {
         // Where posts keep coming, this is when lines have their turn.
         let mut taken = self.line_dots.len() as u64;
-        while !self.is_held_back() && taken < GROUP_DOTS {
+        while !self.is_held_back() && !self.is_short() && taken < GROUP_DOTS {
             let Ok(rows) = self.with.jobs.lines.try_recv() else { break };
             // Those that are refused count too: whoever keeps sending them would be all that is heard.
             taken += rows.len() as u64;
@@ -327,6 +345,19 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
+    /// Syncs, and goes on in a new file of the log, also where much waits to be sealed: that becomes no more by it.
+    fn close_file(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let closed = self.sync().and_then(|()| self.writer.close_file());
+        ticket.answer(match &closed {
+            Ok(()) => Outcome::Closed,
+            Err(error) => Outcome::NotNow(not_now(error)),
+        });
+        if closed.is_ok() {
+            self.look();
+        }
+        closed
+    }
+
     /// Sees how much waits to be sealed, and wakes who does that where a file has been added.
     fn look(&mut self) {
         let unsealed = self.writer.unsealed();
@@ -347,6 +378,11 @@ impl<'a> Serving<'a> {
         self.held_back.is_some()
     }
 
+    /// Whether the disk has less free than its reserve.
+    fn is_short(&self) -> bool {
+        self.with.reserve.short(Instant::now()).is_some()
+    }
+
     /// Waits until the log has room, for a while; says whether it has.
     fn wait_for_seal(&mut self) -> Result<bool, Error> {
         if self.is_held_back() && !self.group.waiting.is_empty() {
@@ -364,6 +400,10 @@ impl<'a> Serving<'a> {
     /// Puts the collector's own numbers among the lines.
     fn beat(&mut self) {
         self.next_beat = Instant::now() + BEAT;
+        // They are rows like all others; the gap shows since when none are taken.
+        if self.is_short() {
+            return;
+        }
         let rows = self.with.metrics.rows(self.writer.ledger(), Timestamp::now());
         self.take_lines(rows);
     }

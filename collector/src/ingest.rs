@@ -15,6 +15,8 @@ use dotter_dot::{NameError, NamedDots, SeriesName};
 use dotter_store::ClaimName;
 use dotter_wire::{Answer, Message};
 
+use crate::reserve::Short;
+
 /// Posts under way at once.
 const PLACES: usize = 8;
 /// Requests that read under way at once.
@@ -57,6 +59,8 @@ pub(crate) enum Work {
     Message(Message, Vec<Result<SeriesName, NameError>>),
     /// With a claim: to be dropped where that is gone, see [`dotter_store::take_claim`].
     Rows(NamedDots, Option<ClaimName>),
+    /// Everything so far is synced, and the log goes on in a new file: so all of it can be sealed.
+    CloseFile,
 }
 
 /// The way back to whoever posted.
@@ -74,6 +78,8 @@ pub(crate) enum Outcome {
     Conflict(Answer),
     /// Rows are durable; how many dots.
     Stored(u64),
+    /// The log goes on in a new file.
+    Closed,
     /// Too much for a frame of the log; nothing has happened, but that the claim of the rows is taken.
     TooBig(Box<NamedDots>),
     /// Never: more series than are allowed; how many.
@@ -85,7 +91,7 @@ pub(crate) enum Outcome {
 }
 
 /// Why a post should come again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum NotNow {
     /// Too many posts wait.
     QueueFull,
@@ -99,6 +105,8 @@ pub(crate) enum NotNow {
     Slow,
     /// The disk is full; what the store said.
     DiskFull(String),
+    /// The disk has less free than its reserve.
+    Reserve(Short),
     /// The log failed; what the store said.
     Failed(String),
     /// The claim of the rows cannot be taken; what the store said.
@@ -120,6 +128,11 @@ impl fmt::Display for NotNow {
                 )
             }
             NotNow::DiskFull(what) => write!(f, "the disk is full: {what}"),
+            NotNow::Reserve(short) => write!(
+                f,
+                "{short}; nothing of this request was stored; deletes, expiry and reading go on; the sender keeps its \
+                 rows and sends them again once there is room"
+            ),
             NotNow::Failed(what) => write!(f, "the log failed: {what}"),
             NotNow::Claim(what) => write!(f, "the claim was not taken: {what}; nothing stored"),
         }

@@ -12,6 +12,8 @@
 //!   for the sync of all that number rests on
 //! - one thread decides and appends, so two posts of the same records store them once
 //! - what waits is bounded: posts by places, lines by a queue behind which sockets are not read
+//! - while the file system has less free than its reserve, nothing is taken that adds rows: posts are told so, lines wait
+//!   in their sender
 //! - reads run in a few threads of the front door, and have no part in the others
 //! - an error of the log costs its writer and nothing else: all that waited are told to come again, a new writer
 //!   is opened, lines that were taken are kept for it
@@ -28,9 +30,11 @@ mod history;
 mod ingest;
 mod metrics;
 mod parameters;
+mod reserve;
 mod row_pages;
 mod run;
 mod series_limit;
+mod tally;
 mod thread;
 mod upkeep;
 

@@ -14,6 +14,7 @@ use dotter_store::{Ledger, Unsealed};
 
 use crate::bad_line::BadLine;
 use crate::foreign::Foreign;
+use crate::tally::Tally;
 
 /// The thread that commits shows itself far more often; after this long it hangs.
 const BEAT_MAX: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     /// When the thread that commits was last seen at the top of its loop, in ms since the start.
     seen_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
+    /// How far the disk is below its reserve.
+    short: Mutex<Option<String>>,
     pub(crate) batches: AtomicU64,
     pub(crate) conflicts: AtomicU64,
     pub(crate) dots: AtomicU64,
@@ -53,6 +56,17 @@ pub(crate) struct Metrics {
     pub(crate) sealed: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) retention_bad_rules: AtomicU64,
+    pub(crate) disk_free_bytes: AtomicU64,
+    pub(crate) disk_reserve_bytes: AtomicU64,
+    pub(crate) disk_refused: AtomicU64,
+    /// Bytes that the store may have; 0 where that is not limited.
+    pub(crate) max_bytes: AtomicU64,
+    /// Bytes of the store above that, after the last retention pass.
+    pub(crate) above_max_bytes: AtomicU64,
+    /// Segments whose time is over and that could not go at the last retention pass.
+    pub(crate) retention_waiting: AtomicU64,
+    /// Dots whose time is over and that a change of the rules holds.
+    pub(crate) retention_held_dots: AtomicU64,
     pub(crate) lines: AtomicU64,
     bad_lines: [AtomicU64; BadLine::ALL.len()],
     foreign: [AtomicU64; Foreign::ALL.len()],
@@ -61,61 +75,6 @@ pub(crate) struct Metrics {
     pub(crate) line_connections_full: AtomicU64,
     pub(crate) line_connections_evicted: AtomicU64,
     pub(crate) line_places: AtomicU64,
-}
-
-/// What a group of commits adds up to; counted once it is durable.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) batches: u64,
-    /// Of rings.
-    pub(crate) dots: u64,
-    /// From every other way in.
-    pub(crate) rows: u64,
-    pub(crate) lost: BTreeMap<Reason, u64>,
-    pub(crate) refused: BTreeMap<Reason, u64>,
-}
-
-impl Tally {
-    /// What a ledger has booked for rings, from the first day on.
-    pub(crate) fn of(ledger: &Ledger) -> Tally {
-        let mut tally = Tally::default();
-        for (_, account) in ledger.iter() {
-            let lost = account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect();
-            let refused = account.refused.clone();
-            tally.add(Tally { dots: account.stored(), lost, refused, ..Tally::default() });
-        }
-        for (_, application) in ledger.applications() {
-            let (lost, refused) = (application.lost.clone(), application.refused.clone());
-            tally.add(Tally { dots: application.stored, lost, refused, ..Tally::default() });
-        }
-        tally
-    }
-
-    /// What this has more than `before`.
-    pub(crate) fn since(&self, before: &Tally) -> Tally {
-        let more = |counts: &BTreeMap<Reason, u64>, before: &BTreeMap<Reason, u64>| {
-            let known = |reason| before.get(reason).copied().unwrap_or(0);
-            counts.iter().map(|(reason, count)| (*reason, count.saturating_sub(known(reason)))).collect()
-        };
-        Tally {
-            batches: self.batches.saturating_sub(before.batches),
-            dots: self.dots.saturating_sub(before.dots),
-            rows: self.rows.saturating_sub(before.rows),
-            lost: more(&self.lost, &before.lost),
-            refused: more(&self.refused, &before.refused),
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: Tally) {
-        self.batches += other.batches;
-        self.dots += other.dots;
-        self.rows += other.rows;
-        for (sum, counts) in [(&mut self.lost, other.lost), (&mut self.refused, other.refused)] {
-            for (reason, count) in counts {
-                *sum.entry(reason).or_default() += count;
-            }
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -147,6 +106,7 @@ impl Metrics {
             started: Instant::now(),
             seen_ms: zero(),
             trouble: Mutex::new(Some("the store is not open yet".into())),
+            short: Mutex::default(),
             batches: zero(),
             conflicts: zero(),
             dots: zero(),
@@ -166,6 +126,13 @@ impl Metrics {
             sealed: zero(),
             compactions: zero(),
             retention_bad_rules: zero(),
+            disk_free_bytes: zero(),
+            disk_reserve_bytes: zero(),
+            disk_refused: zero(),
+            max_bytes: zero(),
+            above_max_bytes: zero(),
+            retention_waiting: zero(),
+            retention_held_dots: zero(),
             lines: zero(),
             bad_lines: [const { AtomicU64::new(0) }; BadLine::ALL.len()],
             foreign: [const { AtomicU64::new(0) }; Foreign::ALL.len()],
@@ -187,11 +154,21 @@ impl Metrics {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// How far the disk is below its reserve; `None` where it is not.
+    pub(crate) fn set_short(&self, short: Option<String>) {
+        *self.short.lock().unwrap_or_else(PoisonError::into_inner) = short;
+    }
+
+    /// As [`Metrics::set_short`] was told.
+    pub(crate) fn short(&self) -> Option<String> {
+        self.short.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// # Errors
     ///
     /// What is wrong: the log fails, or the thread that commits has not been seen for too long, as when a sync hangs.
     pub(crate) fn health(&self) -> Result<(), String> {
-        self.ready()?;
+        self.trouble()?;
         let unseen = self.started.elapsed().saturating_sub(Duration::from_millis(self.seen_ms.load(Relaxed)));
         if unseen > BEAT_MAX {
             return Err(format!(
@@ -205,8 +182,19 @@ impl Metrics {
 
     /// # Errors
     ///
-    /// What stands in the way of commits.
+    /// Why no rows are taken: the log fails, or the disk has less free than its reserve.
     pub(crate) fn ready(&self) -> Result<(), String> {
+        self.trouble()?;
+        match self.short() {
+            Some(short) => Err(format!("{short}; no rows are taken; deletes, expiry and reading go on")),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// What stands in the way of commits.
+    fn trouble(&self) -> Result<(), String> {
         match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(trouble) => Err(trouble.clone()),
             None => Ok(()),
@@ -293,6 +281,11 @@ impl Metrics {
             &self.held_back,
         );
         counter(
+            "collector_disk_refused_total",
+            "Posts refused because the disk has less free than its reserve.",
+            &self.disk_refused,
+        );
+        counter(
             "collector_claims_gone_total",
             "Transactions dropped because their sender had gone another way, or had ended.",
             &self.claims_gone,
@@ -346,6 +339,36 @@ impl Metrics {
             "collector_retention_bad_rules",
             "Retention rules that cannot be read and are skipped.",
             now(&self.retention_bad_rules),
+        );
+        text.gauge(
+            "collector_disk_free_bytes",
+            "Bytes free in the file system of the store.",
+            now(&self.disk_free_bytes),
+        );
+        text.gauge(
+            "collector_disk_reserve_bytes",
+            "Bytes that have to be free for rows to be taken, see --disk-reserve.",
+            now(&self.disk_reserve_bytes),
+        );
+        text.gauge(
+            "collector_max_bytes",
+            "Bytes that the store may have, see --max-bytes; 0 where that is not limited.",
+            now(&self.max_bytes),
+        );
+        text.gauge(
+            "collector_above_max_bytes",
+            "Bytes of the store above --max-bytes after the last look at what is old.",
+            now(&self.above_max_bytes),
+        );
+        text.gauge(
+            "collector_retention_waiting",
+            "Segments whose time is over and that stay: damaged, or behind an older one of their time.",
+            now(&self.retention_waiting),
+        );
+        text.gauge(
+            "collector_retention_held_dots",
+            "Dots whose time is over and that stay for a day, since the rules have changed.",
+            now(&self.retention_held_dots),
         );
         text.gauge("collector_series", "Series known to the log.", now(&self.series));
         text.gauge(
@@ -425,19 +448,11 @@ mod tests {
         metrics.started -= BEAT_MAX * 2;
         assert!(metrics.health().unwrap_err().contains("not moved"));
         metrics.ready().unwrap();
-    }
-
-    #[test]
-    fn a_tally_is_what_one_ledger_has_more_than_another() {
-        let lost = |count| [(Reason::LAPPED, count)].into();
-        let mut before = Tally { dots: 5, lost: lost(2), ..Tally::default() };
-        let refused = [(Reason::NAME, 4)].into();
-        let after = Tally { batches: 1, dots: 9, rows: 2, lost: lost(3), refused };
-        let more = after.since(&before);
-        assert_eq!((more.dots, more.rows), (4, 2));
-        assert_eq!((more.lost[&Reason::LAPPED], more.refused[&Reason::NAME]), (1, 4));
-        before.add(more);
-        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+        // A restart would not help.
+        metrics.set_short(Some("too little".into()));
+        metrics.see();
+        metrics.health().unwrap();
+        assert!(metrics.ready().unwrap_err().starts_with("too little; no rows are taken"));
     }
 
     #[test]

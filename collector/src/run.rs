@@ -18,6 +18,7 @@ use crate::graphite::{Graphite, Limits};
 use crate::history::History;
 use crate::ingest::{self, Places, Queue, READS};
 use crate::metrics::Metrics;
+use crate::reserve::Reserve;
 use crate::row_pages::ANSWERS_AT_ONCE;
 use crate::thread::spawn_core;
 use crate::upkeep::Upkeep;
@@ -61,6 +62,10 @@ pub struct Options {
     pub body_bytes_max: usize,
     /// Series taken that are new to the store, from one start to the next.
     pub series_max: usize,
+    /// Percent of the file system that are kept free: below that no rows are taken. 0 for none.
+    pub disk_reserve_percent: f64,
+    /// Bytes that the store may have; above that its oldest dots go. `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
 impl Options {
@@ -76,6 +81,8 @@ impl Options {
             hosts: Vec::new(),
             body_bytes_max: 4_000_000,
             series_max: 1_000_000,
+            disk_reserve_percent: 5.0,
+            max_bytes: None,
         }
     }
 }
@@ -103,9 +110,11 @@ impl Collector {
     /// Opens the doors.
     ///
     /// - `writer`: of the store, or what it said where the disk was too full to open it
+    /// - `hangup`: see [`Upkeep::start`]
     fn start(
         options: Options,
         writer: Result<Writer, dotter_store::Error>,
+        hangup: Receiver<()>,
         log: &Log,
     ) -> Result<Collector, Error> {
         let dir = options.data.clone();
@@ -115,15 +124,19 @@ impl Collector {
             // Before the doors open: whoever asks first is told that all is well.
             metrics.set_trouble(None);
         }
+        let ask = Box::new(dotter_store::free_room);
+        let percent = options.disk_reserve_percent;
+        let reserve = Reserve::new(&dir, percent, ask, metrics.clone(), log.clone());
         let history = Arc::new(History::new(dir.clone()));
         let (queue, jobs) = ingest::queue();
         let (seal, wake) = bounded(1);
         let (last, last_seen) = bounded(0);
         let (done, committed) = bounded::<()>(0);
-        let upkeep = Upkeep::start(&dir, wake, history.clone(), &stop, &metrics, log)?;
+        let upkeep = Upkeep::start(&options, wake, hangup, history.clone(), &stop, &metrics, log)?;
         let commit = Commit {
             dir,
             series_max: options.series_max,
+            reserve,
             jobs,
             last: last_seen,
             seal,
@@ -208,7 +221,7 @@ impl Doors {
     }
 }
 
-/// Runs until `stop` is set.
+/// Runs until `stop` is set. Takes SIGHUP, after which the retention rules are read anew.
 ///
 /// # Errors
 ///
@@ -217,6 +230,11 @@ impl Doors {
 pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     // The store is for its owner and, where the owner says so later, for others: nothing is made readable by chance.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    // Before anything takes long: without this SIGHUP is the end.
+    let (ask, hangup) = bounded(1);
+    // Full where it has been asked and has not yet looked.
+    dotter_daemon::on_hangup(move || _ = ask.try_send(()))
+        .map_err(|source| Error::Resources { what: "a signal handler", source })?;
     // A segment that the disk cannot give is an error from here on; without this it would be the end.
     if let Err(error) = dotter_store::survive_truncation() {
         log.info(&format!("cannot guard against segments that are cut short: {error}"));
@@ -224,7 +242,7 @@ pub fn run(options: Options, stop: &StopFlag, log: &Log) -> Result<(), Error> {
     // A reader of many segments keeps a file open for each.
     dotter_store::allow_many_files();
     let Some(writer) = open(&options.data, stop, log)? else { return Ok(()) };
-    let collector = Collector::start(options, writer, log)?;
+    let collector = Collector::start(options, writer, hangup, log)?;
     log.info(&format!("listening on http://{}", collector.doors.server.local_addr()));
     if let Some(graphite) = &collector.doors.graphite {
         log.info(&format!("graphite lines on {}", graphite.addr()));
@@ -296,6 +314,13 @@ mod tests {
         let commit = Commit {
             dir: dir.path().to_owned(),
             series_max: 100,
+            reserve: Reserve::new(
+                dir.path(),
+                0.0,
+                Box::new(dotter_store::free_room),
+                metrics.clone(),
+                log.clone(),
+            ),
             jobs,
             last: last_seen,
             seal,

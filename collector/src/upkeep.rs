@@ -1,27 +1,27 @@
 //! What keeps the store small and quick, beside the thread that commits and never in its way: closed files of the
 //! log become segments, many segments become few, and what its rule no longer keeps goes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select};
 use dotter_daemon::{Log, StopFlag, chain};
-use dotter_store::{Machine, Retained, Retention, WatchedRules};
+use dotter_store::{Limits, Machine, Retained, Taken};
 
-use crate::Error;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::thread::spawn_core;
+use crate::{Error, Options};
 
 /// Where nobody calls, there may be work all the same: of an earlier process, or of another one.
 const SELDOM: Duration = Duration::from_secs(5);
 /// After an error; whoever holds a lock or fills the disk is given time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often retention looks at what has grown old.
-const RETENTION: Duration = Duration::from_secs(3600);
+/// How often retention reads the clocks and the rules, and looks at what has grown old.
+const RETENTION: Duration = Duration::from_secs(1800);
 /// The first time is soon: a process may live for less than an hour.
 const RETENTION_FIRST: Duration = Duration::from_secs(60);
 /// How often the files that were replaced last are unlinked, and finished rings moved out of the list.
@@ -40,6 +40,8 @@ pub(crate) struct Upkeep {
 #[derive(Clone)]
 struct Worker {
     dir: PathBuf,
+    /// Bytes that the store may have, where that is limited.
+    max_bytes: Option<u64>,
     stop: StopFlag,
     metrics: Arc<Metrics>,
     log: Log,
@@ -47,11 +49,22 @@ struct Worker {
     _done: Sender<()>,
 }
 
+/// Why the thread that compacts goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// There may be something to do.
+    Work,
+    /// Somebody asks by SIGHUP that the rules are read.
+    Hangup,
+}
+
 impl Upkeep {
     /// - `wake`: something may wait to be sealed
+    /// - `hangup`: the rules are to be read now
     pub(crate) fn start(
-        dir: &Path,
+        options: &Options,
         wake: Receiver<()>,
+        hangup: Receiver<()>,
         history: Arc<History>,
         stop: &StopFlag,
         metrics: &Arc<Metrics>,
@@ -59,17 +72,20 @@ impl Upkeep {
     ) -> Result<Upkeep, Error> {
         let (_done, done) = bounded(0);
         let worker = Worker {
-            dir: dir.to_owned(),
+            dir: options.data.clone(),
+            max_bytes: options.max_bytes,
             stop: stop.clone(),
             metrics: metrics.clone(),
             log: log.clone(),
             _done,
         };
+        // Before anything is committed: in a store that has nothing yet, no rule is a change.
+        worker.take_rules();
         let (compact, sealed) = bounded(1);
         let seal = worker.clone();
         let threads = vec![
             spawn_core("seal", move || seal.seal(&wake, &compact, &history))?,
-            spawn_core("compact", move || worker.compact(&sealed))?,
+            spawn_core("compact", move || worker.compact(&sealed, hangup))?,
         ];
         Ok(Upkeep { threads, done })
     }
@@ -102,19 +118,21 @@ impl Worker {
         }
     }
 
-    fn compact(&self, wake: &Receiver<()>) {
+    fn compact(&self, wake: &Receiver<()>, mut hangup: Receiver<()>) {
         // On Linux this is about the calling thread alone. Where it is not allowed, all share alike.
         let _ = rustix::process::setpriority_process(None, NICE);
-        let mut rules = WatchedRules::new(&self.dir);
-        self.look_at(&mut rules);
-        let mut retention = Retention::default();
+        self.metrics.max_bytes.store(self.max_bytes.unwrap_or(0), Relaxed);
         let mut retain = Instant::now() + RETENTION_FIRST;
         let mut tidy = Instant::now() + TIDY;
         let mut has_told = self.tell_rebuilt();
-        while self.wait(wake) {
-            self.look_at(&mut rules);
+        while let Some(woken) = self.wait_for_either(wake, &mut hangup) {
+            if woken == Woken::Hangup {
+                let skipped = self.take_rules();
+                self.log.info(&format!("SIGHUP: the retention rules were read again, {skipped} are skipped"));
+            }
             if Instant::now() >= retain {
-                self.retain(&mut retention);
+                self.take_rules();
+                self.retain();
                 retain = Instant::now() + RETENTION;
             }
             if Instant::now() >= tidy {
@@ -125,8 +143,9 @@ impl Worker {
                 has_told = has_told || self.tell_rebuilt();
                 tidy = Instant::now() + TIDY;
             }
-            while !self.stop.is_set() {
-                match retention.compact(&self.dir, &|| self.stop.is_set()) {
+            // One round may take long; whoever asks for the rules waits for no second.
+            while !self.stop.is_set() && hangup.is_empty() {
+                match dotter_store::compact(&self.dir, &|| self.stop.is_set()) {
                     Ok(true) => _ = self.metrics.compactions.fetch_add(1, Relaxed),
                     Ok(false) => break,
                     // Another process is at it.
@@ -149,12 +168,15 @@ impl Worker {
         rebuilt.is_some()
     }
 
-    /// Names the rules that cannot be read, at the start and when their files have changed.
-    fn look_at(&self, rules: &mut WatchedRules) {
-        if !rules.look() {
-            return;
-        }
-        let skipped = rules.rules().skipped();
+    /// Gives the store the rules that its files say, and names those that cannot be read; returns how many those are.
+    fn take_rules(&self) -> usize {
+        let Taken { changed, skipped } = match dotter_store::take_rules(&self.dir) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.note("take the retention rules", &error, RETENTION);
+                return 0;
+            }
+        };
         for rule in skipped.iter().take(NAMED_MAX) {
             self.log.info(&format!(
                 "warning: retention rules: {rule}; skipped: nothing is removed of series that it means, or may mean"
@@ -164,31 +186,77 @@ impl Worker {
             self.log
                 .info(&format!("warning: retention rules: {} more are skipped", skipped.len() - NAMED_MAX));
         }
+        if changed {
+            self.log.info(
+                "the retention rules have changed: for a day of running time nothing goes of what they keep \
+                 otherwise than before; 'dotter-store retain --dry-run' tells what will",
+            );
+        }
         self.metrics.retention_bad_rules.store(skipped.len() as u64, Relaxed);
+        skipped.len()
     }
 
-    fn retain(&self, retention: &mut Retention) {
-        let outcome =
-            Machine::now().and_then(|machine| retention.pass(&self.dir, &machine, &|| self.stop.is_set()));
+    fn retain(&self) {
+        let limits = Limits { max_bytes: self.max_bytes };
+        let outcome = Machine::now()
+            .and_then(|machine| dotter_store::retain(&self.dir, &machine, &limits, &|| self.stop.is_set()));
         match outcome {
             // Another process is at it.
             Err(dotter_store::Error::Locked(_)) => {}
             Err(error) => self.note("retain", &error, RETENTION),
-            Ok(Retained { segments: 0, dots: 0, archives_gone: 0, archives_thinned: 0, .. }) => {}
-            Ok(retained) => {
-                let Retained { clock, only_reported, segments, dots, archives_gone, .. } = retained;
-                let thinned = retained.archives_thinned;
-                let (told, why) = match only_reported {
-                    true => (
-                        "would remove",
-                        ", and waits for the next look, in an hour: it is the first by these rules, or the clock has jumped",
-                    ),
-                    false => ("removed", ""),
-                };
-                self.log.info(&format!(
-                    "retention as of {clock} {told} {dots} dots, {segments} segments as a whole, {archives_gone} archive windows, parts of {thinned}{why}"
-                ));
-            }
+            Ok(retained) => self.tell(&retained),
+        }
+    }
+
+    /// Says what a retention pass did, and what it will do.
+    fn tell(&self, retained: &Retained) {
+        let Retained { clock, segments, dots, steps, for_size, waiting, held, held_dots, .. } = *retained;
+        self.metrics.retention_held_dots.store(held_dots, Relaxed);
+        self.metrics.retention_waiting.store(waiting, Relaxed);
+        self.metrics.above_max_bytes.store(retained.above_limit, Relaxed);
+        if let Some((is_ahead, by)) = retained.jumped {
+            let way = if is_ahead { "ahead" } else { "back" };
+            self.log.warn(
+                "clock",
+                &format!(
+                    "the wall clock has jumped {way} by {by:?}: retention believes it after a day of running time"
+                ),
+            );
+        }
+        if segments > 0 {
+            let size = match for_size {
+                0 => String::new(),
+                count => format!(", {count} of them before their time, since the store is above --max-bytes"),
+            };
+            self.log.info(&format!(
+                "retention as of {clock}: {segments} segments went{size}; {dots} dots expired, {steps} steps went or \
+                 became coarser"
+            ));
+        }
+        if held > 0 {
+            self.log.info(&format!(
+                "retention: the time of {held} segments with {held_dots} rows is over by rules that have changed; they \
+                 go when the machine has run for a day since"
+            ));
+        }
+        if waiting > 0 {
+            self.log.warn(
+                "retention",
+                &format!(
+                    "{waiting} segments stay though their time is over: they are damaged, which dotter-store verify \
+                     tells, or an older one of their time has to go first"
+                ),
+            );
+        }
+        if retained.above_limit > 0 {
+            self.log.warn(
+                "max-bytes",
+                &format!(
+                    "the store is {} bytes above --max-bytes: what is left is the newest of each tier, or not \
+                     compacted yet",
+                    retained.above_limit
+                ),
+            );
         }
     }
 
@@ -199,6 +267,27 @@ impl Worker {
             // Whoever wakes is gone, which is at the end.
             Err(RecvTimeoutError::Disconnected) => !self.stop.wait(SELDOM),
         }
+    }
+
+    /// As [`Worker::wait`], for work or a SIGHUP; `None` says not to go on.
+    fn wait_for_either(&self, wake: &Receiver<()>, hangup: &mut Receiver<()>) -> Option<Woken> {
+        let woken = select! {
+            recv(hangup) -> asked => {
+                if asked.is_err() {
+                    // Nobody can ask any more; without this it would be woken over and over.
+                    *hangup = never();
+                }
+                if asked.is_ok() { Woken::Hangup } else { Woken::Work }
+            }
+            recv(wake) -> sealed => {
+                if sealed.is_err() && self.stop.wait(SELDOM) {
+                    return None;
+                }
+                Woken::Work
+            }
+            default(SELDOM) => Woken::Work,
+        };
+        (!self.stop.is_set()).then_some(woken)
     }
 
     /// - `next`: when it is tried again

@@ -306,5 +306,66 @@ fn a_retention_rule_that_cannot_be_read_is_named_at_the_start_and_counted() {
     let named = "retention.toml line 6: '1h' is no retention";
     until("it is named", || collector.said().contains(named));
     rules("raw:30d, 1m:1y");
+    nix::sys::signal::kill(collector.pid(), nix::sys::signal::SIGHUP).unwrap();
     until("it is well again", || collector.metric("retention_bad_rules") == 0.0);
+}
+
+#[test]
+fn sighup_has_the_rules_read_at_once_and_ends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = |keep: &str| {
+        let text = format!("[[rule]]\npattern = \"a\"\nkeep = \"{keep}\"\n");
+        std::fs::write(dir.path().join("retention.toml"), text).unwrap();
+    };
+    let hangup = |collector: &Collector| {
+        nix::sys::signal::kill(collector.pid(), nix::sys::signal::SIGHUP).unwrap();
+    };
+    rules("raw:30d");
+    let collector = Collector::start(dir.path());
+    until("the rules are read", || {
+        hangup(&collector);
+        collector.said().contains("SIGHUP: the retention rules were read again, 0 are skipped")
+    });
+    rules("never");
+    hangup(&collector);
+    let named = "retention.toml line 3: 'never' is no retention";
+    let again = "SIGHUP: the retention rules were read again, 1 are skipped";
+    until("they are read again", || collector.said().contains(again));
+    assert!(collector.said().contains(named), "{}", collector.said());
+    assert_eq!(collector.metric("retention_bad_rules"), 1.0);
+    // No file has changed, and yet whoever asks is told.
+    let told = collector.said().matches(named).count();
+    hangup(&collector);
+    until("it is named once more", || collector.said().matches(named).count() > told);
+    assert_eq!(collector.post_json("[[1, 2]]").0, 200);
+    assert!(collector.terminate().0.success());
+}
+
+#[test]
+fn sighup_does_not_end_a_collector_that_waits_for_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = dotter_store::Writer::open(dir.path()).unwrap();
+    let mut child = command(dir.path()).args(["--graphite", "off"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.next().unwrap_or_default();
+    assert!(said.contains("waiting up to 10s: "), "{said}");
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGHUP).unwrap();
+    drop(writer);
+    let listens = lines.any(|line| line.contains("listening on http://"));
+    if !listens {
+        panic!("it ended before it listened: {:?}", child.wait());
+    }
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_limit_of_bytes_is_a_number_of_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::with(dir.path(), &["--graphite", "off", "--max-bytes", "20G"]);
+    until("it is shown", || collector.metric("max_bytes") == 20e9);
+    let (code, text) = run(dir.path(), &["--max-bytes", "20 gigs"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("'20 gigs' is no size from 1M on, such as 500M, 20G or 1TiB"), "{text}");
 }

@@ -4,6 +4,8 @@
 //! stamp, by as many nanoseconds as it has stamps at most. As far as that a chunk *reaches*; one that begins before
 //! that is pushed on, by no more than its own stamps.
 
+use std::time::Duration;
+
 use dotter_dot::{TimeRange, Timestamp};
 use dotter_query::{Numbers, Stretch};
 use dotter_store::Chunk;
@@ -58,6 +60,27 @@ pub(crate) fn pieces(range: TimeRange, chunks: &[Chunk]) -> Vec<(TimeRange, u64)
     pieces
 }
 
+/// Steps that are put together at once.
+const STEPS_AT_ONCE: u64 = 64 << 10;
+
+/// Ranges that together are `range`, each of so few steps that these are read at once. None cuts a step.
+///
+/// - `step`: above zero
+pub(crate) fn step_pieces(range: TimeRange, step: Duration) -> impl Iterator<Item = TimeRange> {
+    let piece = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1).saturating_mul(STEPS_AT_ONCE);
+    let mut from = range.from;
+    std::iter::from_fn(move || {
+        if range.until <= from {
+            return None;
+        }
+        let end = (from.nanos() / piece).checked_add(1).and_then(|pieces| pieces.checked_mul(piece));
+        let until = end.map_or(range.until, Timestamp::from_nanos).min(range.until);
+        let piece = TimeRange::new(from, until);
+        from = until;
+        Some(piece)
+    })
+}
+
 /// What is known of chunks, those that reach into each other taken together.
 ///
 /// - `chunks`: those that meet `range`, by their first times
@@ -90,7 +113,9 @@ fn numbers(chunk: &Chunk) -> Option<Numbers> {
         // The shape of a part of the live log is only that of its last dot.
         return (chunk.bytes > 0).then_some(Numbers::NONE);
     }
-    let summary = chunk.summary.filter(|summary| summary.count == chunk.dots && summary.sum.is_finite())?;
+    // Of weighted rows there is a summary only where all are finite.
+    let is_whole = |count: u64| count == chunk.dots || chunk.shape.is_weighted();
+    let summary = chunk.summary.filter(|summary| is_whole(summary.count) && summary.sum.is_finite())?;
     let dotter_store::Summary { count, min, max, sum, .. } = summary;
     Some(Numbers { count, min, max, sum })
 }
@@ -98,7 +123,7 @@ fn numbers(chunk: &Chunk) -> Option<Numbers> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dotter_dot::{Format, Shape};
+    use dotter_dot::{Format, Kind, Shape};
     use dotter_store::Summary;
 
     fn at(nanos: u64) -> Timestamp {
@@ -142,6 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_read_so_many_at_a_time_and_none_is_cut() {
+        let piece = 10 * STEPS_AT_ONCE;
+        let check = |from: u64, until: u64, expected: &[(u64, u64)]| {
+            let found: Vec<_> = step_pieces(range(from, until), Duration::from_nanos(10)).collect();
+            let expected: Vec<_> = expected.iter().map(|(from, until)| range(*from, *until)).collect();
+            assert_eq!(found, expected);
+        };
+        check(5, 95, &[(5, 95)]);
+        check(95, 95, &[]);
+        check(95, 5, &[]);
+        check(5, 2 * piece + 3, &[(5, piece), (piece, 2 * piece), (2 * piece, 2 * piece + 3)]);
+        check(u64::MAX - 3, u64::MAX, &[(u64::MAX - 3, u64::MAX)]);
+        let all: Vec<_> = step_pieces(TimeRange::ALL, Duration::MAX).collect();
+        assert_eq!(all, [TimeRange::ALL]);
+    }
+
+    #[test]
     fn what_reaches_into_another_is_one_stretch_of_which_nothing_is_known() {
         let clock = |chunk: Chunk| Chunk { is_clock: true, ..chunk };
         // Twenty equal stamps at 100 are given out up to 119, and push five more up to 124.
@@ -180,6 +222,9 @@ mod tests {
         assert_eq!(numbers(&Chunk { dots: 10, ..whole.clone() }), None);
         assert_eq!(numbers(&Chunk { is_alone: false, ..whole.clone() }), None);
         assert_eq!(numbers(&Chunk { summary: None, ..whole.clone() }), None);
+        let weighted = Shape::from(Format::new("FU").unwrap()).with_kind(Kind::Histogram);
+        let weighted = Chunk { dots: 4, shape: weighted, ..whole.clone() };
+        assert_eq!(numbers(&weighted).map(|numbers| numbers.count), Some(9), "as many as were observed");
         let text = Chunk { shape: Shape::from(Format::new("s").unwrap()), summary: None, ..whole };
         assert_eq!(numbers(&text), Some(Numbers::NONE));
         assert_eq!(numbers(&Chunk { bytes: 0, ..text }), None);

@@ -62,6 +62,7 @@ fn json(view: &View, steps: &Mutex<Steps>, form: &Form, targets: Vec<Target>) ->
     let request = Render {
         targets,
         window: form.window(&clock)?,
+        now: clock.now,
         // As the reference: what is no whole number is as good as none.
         points_max: form.get("maxDataPoints").and_then(|text| text.parse().ok()),
         known_min,

@@ -3,16 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dotter_query::Catalogue;
-use dotter_store::{Reader, Snapshot, WatchedRules};
+use dotter_store::{Reader, Snapshot};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
 use crate::store_source::StoreSource;
-
-/// How often the files of the retention rules are looked at.
-const RULES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A store directory, which may not be there yet.
 pub struct StoreFeed {
@@ -26,17 +22,11 @@ pub struct StoreFeed {
     catalogue: Catalogue,
     generation: u64,
     sequence: u64,
-    /// They say how one number is made of a step of an archive. What cannot be read of them is left out; the collector
-    /// names it.
-    rules: WatchedRules,
-    /// When they were looked at; `None` before the first time.
-    looked: Option<Instant>,
 }
 
 impl StoreFeed {
     /// Opens nothing yet.
     pub fn new(dir: PathBuf) -> StoreFeed {
-        let rules = WatchedRules::new(&dir);
         StoreFeed {
             dir,
             reader: None,
@@ -45,19 +35,9 @@ impl StoreFeed {
             catalogue: Catalogue::default(),
             generation: 0,
             sequence: 0,
-            rules,
-            looked: None,
         }
     }
 
-    /// Whether the rules have changed.
-    fn look_at_rules(&mut self) -> bool {
-        if self.looked.is_some_and(|looked| looked.elapsed() < RULES_INTERVAL) {
-            return false;
-        }
-        self.looked = Some(Instant::now());
-        self.rules.look()
-    }
     /// Brings the names up to date.
     ///
     /// - `starts`: whether the last view may have been another store's
@@ -93,7 +73,7 @@ impl Feed for StoreFeed {
             None => Reader::open(&self.dir)?,
         };
         let mut committed = Vec::new();
-        let changed = reader.refresh(Some(&mut committed))? | self.look_at_rules();
+        let changed = reader.refresh(Some(&mut committed))?;
         let snapshot = reader.snapshot();
         self.reader = Some(reader);
         let starts = opened || snapshot.epoch() != self.lost;
@@ -109,7 +89,7 @@ impl Feed for StoreFeed {
         self.take_names(&snapshot, starts || snapshot.sequence() < self.sequence, &news[before..]);
         self.generation = snapshot.generation();
         self.sequence = snapshot.sequence();
-        let source = StoreSource::new(snapshot.clone(), self.rules.rules().clone(), self.catalogue.clone());
+        let source = StoreSource::new(snapshot.clone(), self.catalogue.clone());
         Ok(Some(View {
             source: Arc::new(source),
             catalogue: self.catalogue.clone(),
@@ -167,6 +147,8 @@ fn losses(snapshot: &Snapshot) -> BTreeMap<String, ApplicationLosses> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use dotter_dot::{
         Cell, Dots, Format, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row,
     };

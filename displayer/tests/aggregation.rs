@@ -5,8 +5,7 @@ mod support;
 use std::time::Duration;
 
 use dotter_dot::{SeriesName, Timestamp};
-use dotter_store::Machine;
-use support::Displayer;
+use support::{Displayer, live_through};
 
 const HOUR: u64 = 3600;
 
@@ -32,8 +31,11 @@ fn one_number_of_a_step_is_made_as_the_rules_say() {
         )
     };
     write("storage-aggregation.conf", &aggregation("sum"));
+    drop(dotter_store::Writer::open(dir.path()).unwrap());
+    let skipped = dotter_store::take_rules(dir.path()).unwrap().skipped;
+    assert_eq!(skipped.len(), 1, "{skipped:?}");
     let now = Timestamp::now();
-    let begin = now.nanos() / 1_000_000_000 / HOUR * HOUR - 4 * HOUR;
+    let begin = now.nanos() / 1_000_000_000 / HOUR * HOUR - 8 * HOUR;
     let mut rows = Vec::new();
     let mut push = |name: &str, seconds: u64, value: f64| {
         rows.push((SeriesName::new(name).unwrap(), Timestamp::from_secs(begin + seconds).unwrap(), value));
@@ -49,21 +51,23 @@ fn one_number_of_a_step_is_made_as_the_rules_say() {
         }
     }
     dotter_store::add(dir.path(), rows).unwrap();
-    for seconds in [0, 60] {
-        let length = Duration::from_secs(seconds);
-        let machine = Machine { wall: now.saturating_add(length), boot: [1; 16], since_boot: length };
-        dotter_store::retain(dir.path(), &machine, &|| false).unwrap();
-    }
+    dotter_store::compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
+    // The clock has to run for a day after the rules have changed.
+    let switched_on = now.saturating_sub(Duration::from_secs(26 * HOUR));
+    live_through(dir.path(), switched_on, 0..53);
     let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
-    let live = snapshot.span("load.avg").unwrap().0;
-    assert_eq!(live, Timestamp::from_secs(begin + 2 * HOUR - 60).unwrap(), "two hours have expired");
+    assert_eq!(
+        (snapshot.span("load.avg"), snapshot.series().count()),
+        (None, 6),
+        "all dots have become steps"
+    );
 
     let displayer = Displayer::start(dir.path());
     displayer.wait_for("the store", |displayer| displayer.get("/-/ready").0 == 200);
     let window = format!("from={begin}&until={}", begin + 1800);
     let values = |name: &str, rest: &str| values(&displayer, name, &format!("{window}{rest}"));
     let all = |count: usize, value: f64| vec![value; count];
-    // The series' own slots are of ten seconds: there a minute stands where it begins.
+    // The window reaches further back than dots are kept, so the slots are those of the archive.
     for step in ["", "&step=60"] {
         let name = |name: &str| values(name, step);
         assert_eq!(name("web.hits.count"), all(30, 30.0), "{step}");
@@ -83,6 +87,9 @@ fn one_number_of_a_step_is_made_as_the_rules_say() {
     assert!(is_all(merged("web.time.upper"), 5.0), "{:?}", merged("web.time.upper"));
     assert!(is_all(merged("load.avg"), 2.5), "{:?}", merged("load.avg"));
 
+    // What has been folded keeps the method it was folded with; coarser steps of it are made by the new one.
     write("storage-aggregation.conf", &aggregation("average"));
-    displayer.wait_for("the new rules", |_| is_all(values("web.hits.count", "&step=60"), 5.0));
+    assert!(dotter_store::take_rules(dir.path()).unwrap().changed);
+    displayer.wait_for("the new rules", |_| is_all(values("web.hits.count", "&step=300"), 30.0));
+    assert_eq!(values("web.hits.count", ""), all(30, 30.0));
 }

@@ -1,5 +1,7 @@
 //! Zoomed-out answers come from what chunks are known to hold; on random stores they are those of the dots.
 
+mod support;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,10 +9,11 @@ use std::time::Duration;
 use dotter_displayer::{Feed, StoreFeed};
 use dotter_dot::{Cell, Dots, Format, NamedDots, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
 use dotter_query::{
-    Budget, Dot, Error, Known, Node, Piece, Precision, Render, Report, Sink, Source, SourceError, Stretch,
-    Target, Want, What, Window, envelope, render,
+    Budget, Dot, Error, Known, Node, Piece, Precision, Render, Report, Sink, Source, SourceError, Stepped,
+    Stretch, Target, Want, What, Window, envelope, render,
 };
-use dotter_store::{Deletion, Machine, Pattern, Transaction, Writer};
+use dotter_store::{Deletion, Pattern, Transaction, Writer};
+use support::live_through;
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_710_460_800 * SECOND;
@@ -59,14 +62,13 @@ impl Source for Blind {
     }
 
     fn fetch(&self, wants: &[Want<'_>], mut sink: Sink<'_>) -> Result<Report, SourceError> {
-        // Queries never want stretches or steps together with anything else.
+        // Queries never want stretches together with anything else.
         match wants {
             [Want { what: What::Stretches(range), .. }] => {
                 let unread = Stretch { range: *range, dots: 0, numbers: None };
                 sink.put(0, Piece::Stretches(&[unread]));
                 Ok(sink.report())
             }
-            [Want { what: What::Steps(..), .. }] => Ok(sink.report()),
             _ => self.0.fetch(wants, sink),
         }
     }
@@ -199,6 +201,7 @@ fn what_is_known_of_chunks_answers_as_their_dots_do() {
             let request = Render {
                 targets: vec![Target::new(NAME).unwrap()],
                 window: Window { from: range.from, until: range.until },
+                now: range.until,
                 points_max: Some(1 + random.below(100)),
                 known_min: [0.0, 0.0, 0.3][random.below(3) as usize],
                 precision: Precision::Seconds,
@@ -226,7 +229,7 @@ fn what_is_known_of_chunks_answers_as_their_dots_do() {
 }
 
 #[test]
-fn what_has_expired_is_answered_from_archives() {
+fn what_has_expired_is_answered_from_steps() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("retention.toml"),
@@ -235,8 +238,10 @@ fn what_has_expired_is_answered_from_archives() {
     .unwrap();
     let name = SeriesName::new(NAME).unwrap();
     let minute = |minute: u64| at(START + minute * 60 * SECOND);
+    let late = 60..70;
     for hour in 0..12 {
-        let dots = (hour * 60..hour * 60 + 60).map(|n| (name.clone(), minute(n), n as f64));
+        let minutes = (hour * 60..hour * 60 + 60).filter(|n| !late.contains(n));
+        let dots = minutes.map(|n| (name.clone(), minute(n), n as f64));
         dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
     }
     let range = TimeRange::new(minute(0), minute(12 * 60));
@@ -251,6 +256,7 @@ fn what_has_expired_is_answered_from_archives() {
         let request = Render {
             targets: vec![Target::new(NAME).unwrap()],
             window: Window { from: minute(0), until: minute(12 * 60 - 1) },
+            now: minute(12 * 60),
             points_max: Some(12),
             known_min: 0.0,
             precision: Precision::Seconds,
@@ -259,23 +265,44 @@ fn what_has_expired_is_answered_from_archives() {
         let series = render(&*open(dir.path()), &request, &Mutex::default(), &mut budget()).unwrap();
         series[0].1.values.clone()
     };
+    dotter_store::take_rules(dir.path()).unwrap();
     let before = averages();
-    assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
-    // The first pass only says what it would do.
-    for seconds in [0, 60] {
-        let seconds = 12 * 3600 + seconds;
-        let wall = at(START + seconds * SECOND);
-        let machine = Machine { wall, boot: [1; 16], since_boot: Duration::from_secs(seconds) };
-        dotter_store::retain(dir.path(), &machine, &never).unwrap();
-    }
+    assert_eq!(extremes(12), (710, 0.0, 719.0));
+    dotter_store::compact_major(dir.path(), &never, &|_, _| ()).unwrap();
+    assert_eq!(averages(), before);
+    // The clock runs for more than a day, up to five in the afternoon, and believes that it is eleven.
+    let switched_on = minute(17 * 60).saturating_sub(Duration::from_secs(26 * 3600));
+    live_through(dir.path(), switched_on, 0..53);
     let known = open(dir.path()).known(&[NAME]).unwrap();
-    assert!(known[0].span.unwrap().0 > minute(0), "dots have expired");
-    assert_eq!(extremes(12), (12 * 60, 0.0, 719.0));
+    let stepped =
+        Stepped { step: Duration::from_secs(600), range: TimeRange::new(minute(0), minute(5 * 60)) };
+    assert_eq!((known[0].span.unwrap().0, &known[0].stepped), (minute(5 * 60), &vec![stepped]));
+    assert_eq!(extremes(12), (710, 0.0, 719.0));
+    // It is there in a time of which only steps are left.
+    let finds = |range: TimeRange| {
+        let (pattern, mut found) = (dotter_query::Pattern::new(NAME).unwrap(), 0);
+        let mut count = |_: Node| -> Result<(), Error> {
+            found += 1;
+            Ok(())
+        };
+        open(dir.path()).find(&pattern, Some(range), &budget(), &mut count).unwrap();
+        found
+    };
+    assert_eq!(
+        (finds(TimeRange::new(minute(9), minute(10))), finds(TimeRange::new(at(0), minute(0)))),
+        (1, 0)
+    );
     // Steps of ten minutes are all there is left for columns of one; the dots begin where a step does.
-    assert_eq!(extremes(720), (12 * 60, 0.0, 719.0));
+    assert_eq!(extremes(720), (710, 0.0, 719.0));
+    // The window reaches further back than dots are kept: all points are of steps, before and after.
+    assert_eq!(averages(), before);
+    // Dots that come late lie before the end of the steps, and count as all others do.
+    let dots = late.clone().map(|n| (name.clone(), minute(n), 1_000.0));
+    dotter_store::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+    assert_eq!(open(dir.path()).known(&[NAME]).unwrap()[0].span.unwrap().0, minute(late.start));
+    for columns in [12, 720] {
+        assert_eq!(extremes(columns), (720, 0.0, 1_000.0), "{columns}");
+    }
     let after = averages();
-    assert_eq!(after.len(), before.len());
-    // A point begins one slot before its moment, as Graphite has it; a step of an archive counts where it begins.
-    let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 10.0;
-    assert!(after.iter().zip(&before).all(near), "{after:?} {before:?}");
+    assert!(after[0] > before[0] + 100.0 && after[1..] == before[1..], "{after:?} {before:?}");
 }

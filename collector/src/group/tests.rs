@@ -2,25 +2,36 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
 use dotter_daemon::Log;
 use dotter_dot::{Incarnation, Reason, SeriesName, TimeRange};
-use dotter_wire::{Batch, LaneBatch, LossRange, Message, Question, Run, Sender as Broker, SeriesEntry};
+use dotter_store::Free;
+use dotter_wire::{
+    Batch, Finish, LaneBatch, LossRange, Message, Question, Run, Sender as Broker, SeriesEntry,
+};
 
 use super::*;
 use crate::ingest::{Queue, queue};
 use crate::metrics::Metrics;
+use crate::reserve::{Ask, Reserve};
 
 const RING: Incarnation = Incarnation([3; 16]);
 
 fn commit(dir: PathBuf) -> (Commit, Queue, Sender<()>) {
+    commit_with(dir, Box::new(dotter_store::free_room), 0.0)
+}
+
+/// - `ask`, `percent`: see [`Reserve::new`]
+fn commit_with(dir: PathBuf, ask: Ask, percent: f64) -> (Commit, Queue, Sender<()>) {
     let (queue, jobs) = queue();
     let (seal, _) = bounded(1);
     let (last, last_seen) = bounded(0);
     let (metrics, log) = (Arc::new(Metrics::new()), Log::new("test"));
-    (Commit { dir, series_max: 100, jobs, last: last_seen, seal, metrics, log }, queue, last)
+    let reserve = Reserve::new(&dir, percent, ask, metrics.clone(), log.clone());
+    (Commit { dir, series_max: 100, reserve, jobs, last: last_seen, seal, metrics, log }, queue, last)
 }
 
 fn sender() -> Broker {
@@ -164,4 +175,77 @@ fn whoever_waits_when_the_log_fails_is_told_and_lines_are_kept() {
     let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
     assert_eq!(snapshot.read("line", TimeRange::ALL).unwrap().len(), 1);
     assert_eq!(group.lines_len(), 0);
+}
+
+fn line(name: &str) -> NamedDots {
+    let mut rows = NamedDots::default();
+    rows.push_number(&SeriesName::new(name).unwrap(), Timestamp::from_nanos(7), 1.0);
+    rows
+}
+
+/// A store in a file system of 1,000 bytes, of which 100 are the reserve.
+#[test]
+fn below_the_reserve_nothing_adds_rows_and_above_it_everything_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Arc::new(AtomicU64::new(99));
+    let free_bytes = told.clone();
+    let ask = move |_: &std::path::Path| Ok(Free { free_bytes: free_bytes.load(Relaxed), all_bytes: 1_000 });
+    let (with, queue, _last) = commit_with(dir.path().to_owned(), Box::new(ask), 10.0);
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let mut group = Group::default();
+    let mut serving = Serving::new(&with, &mut writer, &mut group);
+    let claim = dotter_store::Claim::make(dir.path()).unwrap();
+    let refused = [batch(5), Work::Rows(line("row"), None), Work::Rows(line("row"), Some(claim.name()))];
+    for work in refused {
+        let (post, thread) = post(&queue, &with, work);
+        serving.post(post).unwrap();
+        let Outcome::NotNow(why @ NotNow::Reserve(_)) = thread.join().unwrap() else { panic!("refused") };
+        let text = why.to_string();
+        assert!(text.contains("found 99 bytes (9.9 %) free, expected 100 (10 %)"), "{text}");
+        assert!(text.contains("nothing of this request was stored"), "{text}");
+    }
+    assert!(claim.withdraw().unwrap(), "it was not taken");
+    assert_eq!(with.metrics.disk_refused.load(Relaxed), 3);
+    // The broker learns what it may forget, and a ring that has ended is let go.
+    let finish = Finish { sender: sender(), ..Finish::default() };
+    for work in [question(), Work::Message(Message::Finish(finish), Vec::new())] {
+        let (post, thread) = post(&queue, &with, work);
+        serving.post(post).unwrap();
+        serving.sync().unwrap();
+        let outcome = thread.join().unwrap();
+        assert!(matches!(outcome, Outcome::Ack(_) | Outcome::Conflict(_)), "{outcome:?}");
+    }
+    // Lines stay where they are, and its own numbers are not written either.
+    queue.lines(line("line"), Duration::ZERO).unwrap();
+    serving.sync().unwrap();
+    serving.beat();
+    assert!(matches!(serving.next_step(), Step::Nothing));
+    assert_eq!((queue.len().1, serving.group.lines_len()), (1, 0));
+
+    told.store(105, Relaxed);
+    with.reserve.forget();
+    assert!(matches!(serving.next_step(), Step::Lines(rows) if rows.len() == 1));
+    for work in [batch(5), Work::Rows(line("row"), None)] {
+        let (post, thread) = post(&queue, &with, work);
+        serving.post(post).unwrap();
+        serving.sync().unwrap();
+        let outcome = thread.join().unwrap();
+        assert!(matches!(outcome, Outcome::Ack(_) | Outcome::Stored(1)), "{outcome:?}");
+    }
+    let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
+    let count = |name: &str| snapshot.read(name, TimeRange::ALL).unwrap().len();
+    assert_eq!((count("a"), count("row"), count("dotter.collector.dots")), (5, 1, 0));
+}
+
+#[test]
+fn lines_that_were_read_are_written_at_the_end_though_the_disk_is_below_its_reserve() {
+    let dir = tempfile::tempdir().unwrap();
+    let ask = |_: &std::path::Path| Ok(Free { free_bytes: 0, all_bytes: 1_000 });
+    let (with, queue, last) = commit_with(dir.path().to_owned(), Box::new(ask), 10.0);
+    queue.lines(line("line"), Duration::ZERO).unwrap();
+    drop(last);
+    let (mut writer, mut group) = (Writer::open(dir.path()).unwrap(), Group::default());
+    Serving::new(&with, &mut writer, &mut group).run().unwrap();
+    let snapshot = dotter_store::Reader::open(dir.path()).unwrap().snapshot();
+    assert_eq!(snapshot.read("line", TimeRange::ALL).unwrap().len(), 1);
 }

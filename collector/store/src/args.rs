@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use dotter_dot::{Format, Timestamp};
+use dotter_dot::{Format, SeriesName, Timestamp};
 use dotter_intake::row_text::{self, TimeFormat, parse_time};
 use dotter_store::{Filter, FilterError};
 
@@ -19,6 +19,7 @@ Examples:
   dotter-store -d DIR read web.log --follow
   echo 'room.temperature 2026-03-15T12:00:00Z 21.5' | dotter-store -d DIR add
   dotter-store -d DIR delete 'test.%' --before 2026-01-01
+  dotter-store -d DIR rename web.hits shop.hits
   dotter-store -d DIR import --whisper /opt/graphite/storage/whisper
   dotter-store -d DIR ledger                                           what became of every dot
   dotter-store -d DIR verify                                           read every checksum
@@ -59,8 +60,12 @@ pub(crate) enum Command {
     Read(ReadOptions),
     /// Hide rows from now on; the next compaction removes them
     Delete(DeleteOptions),
+    /// Give the rows of a series another name
+    Rename(RenameOptions),
     /// Merge small segments into larger ones
     Compact(CompactOptions),
+    /// Let go what is older than its rule keeps it, or only tell what would go
+    Retain(RetainOptions),
     /// Print how large the store is
     Stat {
         /// As one JSON object
@@ -254,6 +259,31 @@ pub(crate) struct ReadOptions {
 pub(crate) struct DeleteOptions {
     #[command(flatten)]
     pub(crate) chosen: Chosen,
+
+    /// Return only when no file of the store has the rows any more; of archives also steps that are only partly meant go
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+/// Options of `retain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetainOptions {
+    /// Only print the rule of each series, and what would go and when
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Above so many bytes the oldest windows go before their time, never the newest of a tier: 20G, 500M
+    #[arg(long, value_name = "SIZE", value_parser = dotter_daemon::store_bytes_arg)]
+    pub(crate) max_bytes: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenameOptions {
+    /// The series; its exact name, in which % is a character like any other
+    pub(crate) old: SeriesName,
+
+    /// The name that its rows get; where it has rows already, they stay, and the renamed ones join them
+    pub(crate) new: SeriesName,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use dotter_daemon::stop_on_signals;
-use dotter_store::{Compacted, Machine, Reader, Retention, Rules, Writer};
+use dotter_store::{Compacted, Limits, Machine, Reader, Writer};
 
 use crate::args::CompactOptions;
 use crate::error::Error;
 use crate::filtered;
 use crate::progress::Progress;
+use crate::retain;
 
 pub(crate) fn run(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     compact(dir, options)?;
@@ -32,12 +33,14 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
         return filtered::run(dir, command, options.timestamp_format.as_ref(), &cancel, &progress);
     }
     close_log(dir)?;
+    retain::take_rules(dir)?;
+    dotter_store::read_clock(dir, &Machine::now()?)?;
     if options.major {
         dotter_store::seal_all(dir, &cancel)?;
-        let (retention, removed) = grow_old(dir, &cancel)?;
-        let Compacted { before, after, replaced, deleted, expired, damaged } =
-            retention.compact_major(dir, &cancel, &progress)?;
-        let expired = expired + removed;
+        let Compacted { before, after, replaced, deleted, damaged } =
+            dotter_store::compact_major(dir, &cancel, &progress)?;
+        // What lies in its window now may have been over for as long as it is kept.
+        let expired = grow_old(dir, &cancel)?;
         drop(line);
         eprintln!(
             "{before} segments became {after}: {replaced} dots replaced, {deleted} deleted, {expired} expired, \
@@ -54,31 +57,13 @@ fn compact(dir: &Path, options: &CompactOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs retention passes until all windows of archives are computed. Where the rules were not announced before, it
-/// prints what they would remove, and removes nothing. Returns how many dots they removed, too.
-fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<(Retention, u64), Error> {
-    for rule in Rules::read(dir).skipped() {
-        eprintln!(
-            "retention rules: {rule}; skipped: nothing is removed of series that it means, or may mean"
-        );
+/// One retention pass; returns how many dots expired.
+fn grow_old(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
+    let retained = dotter_store::retain(dir, &Machine::now()?, &Limits::default(), cancel)?;
+    if retained.held > 0 {
+        retain::say(&retained);
     }
-    let mut retention = Retention::default();
-    let mut removed = 0;
-    loop {
-        let retained = retention.pass(dir, &Machine::now()?, cancel)?;
-        removed += if retained.only_reported { 0 } else { retained.dots };
-        if retained.only_reported && retained.dots + retained.archives_gone + retained.archives_thinned > 0 {
-            eprintln!(
-                "{} dots, {} archive windows and parts of {} are older than they are kept, by rules that no look has \
-                 announced before this one, or by a clock that has jumped: they stay, and go the next time",
-                retained.dots, retained.archives_gone, retained.archives_thinned
-            );
-        }
-        // A second pass in the same run would find the rules announced before a person has read what they remove.
-        if retained.only_reported || retained.archives_made == 0 {
-            return Ok((retention, removed));
-        }
-    }
+    Ok(retained.dots)
 }
 
 /// Closes the last WAL file where no process writes the log, so that it can be sealed with the others.

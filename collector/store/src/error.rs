@@ -30,6 +30,8 @@ pub(crate) enum Error {
     },
     /// The collector has taken the rows, and did not say what became of them.
     OutcomeUnknown(String),
+    /// Rows are deleted, and files of the store may still have them; why.
+    NotPurged(String),
     /// The directory holds a Sonnerie database.
     Sonnerie(PathBuf),
     /// What was asked for makes no sense.
@@ -84,6 +86,11 @@ impl fmt::Display for Error {
             Error::OutcomeUnknown(why) => {
                 write!(f, "handed over, outcome unknown: {why}; all of the rows are stored, or none")
             }
+            Error::NotPurged(why) => write!(
+                f,
+                "the rows are deleted and nobody can read them, but their bytes are not all gone: {why}; repeat this \
+                 command to go on. A compaction removes them within a day"
+            ),
             Error::Sonnerie(dir) => write!(
                 f,
                 "{} is a Sonnerie database, not a store of Dotter's; to import it into another directory: sonnerie -d \
@@ -110,6 +117,7 @@ impl std::error::Error for Error {
             Error::Line { .. }
             | Error::Refused { .. }
             | Error::OutcomeUnknown(_)
+            | Error::NotPurged(_)
             | Error::Sonnerie(_)
             | Error::Usage(_) => None,
         }

@@ -1,4 +1,5 @@
-//! Handing a transaction to the running collector, through its socket file.
+//! What the running collector is asked to do, through its socket file: to store a transaction, or to close the log's
+//! file.
 //!
 //! The collector may be stopped, or its disk slow, so that it does not read the request. A claim goes with the
 //! request, and the collector takes the claim just before it appends. Always true:
@@ -45,11 +46,27 @@ impl Collector {
         Some(Collector { dir: dir.to_owned(), socket })
     }
 
+    /// Asks the collector to go on in a new file of the log, so that everything before it can be sealed.
+    pub(crate) fn close_file(self) -> Closed {
+        let mut exchange = Exchange { socket: self.socket, answer: Vec::new() };
+        match exchange.ask("POST /-/close-file", "", &[], Instant::now() + ANSWER_WITHIN) {
+            Ok((200, _)) => Closed::Yes,
+            Ok((status @ 400..=499, text)) if status != 408 && status != 429 => Closed::Never(format!(
+                "the collector cannot close the log's file, it answered {status}: {text}"
+            )),
+            Ok((status, text)) => Closed::NotNow(format!("the collector answered {status}: {text}")),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Closed::NotNow(format!("the collector did not answer within {} s", ANSWER_WITHIN.as_secs()))
+            }
+            Err(error) => Closed::NotNow(format!("no answer from the collector: {error}")),
+        }
+    }
+
     /// Hands rows to the collector, as lines of text. `true`: it has stored them. `false`: it never will.
     ///
     /// # Errors
     ///
-    /// - [`Error::Refused`] where the collector refuses the rows for good
+    /// - [`Error::Refused`] where the collector refuses the rows for good, or its disk has no room for them
     /// - [`Error::OutcomeUnknown`] where the collector has taken the claim and no answer says what became of the rows
     pub(crate) fn hand_over(self, rows: &[u8]) -> Result<bool, Error> {
         // Where no claim can be made, the next way fails too and says what is wrong.
@@ -63,6 +80,8 @@ impl Collector {
             _ => {}
         }
         match (claim.withdraw(), answer) {
+            // The disk has no room, or its reserve is reached: another way would write to the same disk.
+            (Ok(true), Ok((507, text))) => Err(Error::Refused { status: 507, text }),
             // The collector cannot store the rows now, or does not answer: take the next way.
             (Ok(true), Ok((408 | 411 | 413 | 429 | 500..=599, _)) | Err(_)) => Ok(false),
             (Ok(true), Ok((status, text))) => Err(Error::Refused { status, text }),
@@ -73,6 +92,15 @@ impl Collector {
             (Err(error), _) => Err(Error::OutcomeUnknown(chain(&error))),
         }
     }
+}
+
+/// Whether the collector has closed the file of the log.
+pub(crate) enum Closed {
+    Yes,
+    /// It may the next time; why it has not.
+    NotNow(String),
+    /// It never will, as a collector of an earlier version; what it says.
+    Never(String),
 }
 
 /// The outcome that an answer tells, where the claim is taken.
@@ -104,19 +132,30 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Sends rows and reads the answer: its status and its text.
+    /// Sends rows with their claim and reads the answer.
     ///
     /// # Errors
     ///
     /// As [`Exchange::answer`].
     fn put(&mut self, claim: ClaimName, rows: &[u8], until: Instant) -> io::Result<(u16, String)> {
+        self.ask("PUT /", &format!("Content-Type: text/plain\r\nDotter-Claim: {claim}\r\n"), rows, until)
+    }
+
+    /// Sends a request and reads the answer: its status and its text.
+    ///
+    /// - `what`: method and path
+    /// - `headers`: further header lines, each with its end
+    ///
+    /// # Errors
+    ///
+    /// As [`Exchange::answer`].
+    fn ask(&mut self, what: &str, headers: &str, body: &[u8], until: Instant) -> io::Result<(u16, String)> {
         let head = format!(
-            "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nDotter-Claim: {claim}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
-            rows.len()
+            "{what} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
         );
         // A collector that refuses a request may answer before it has read all of it.
-        let sent = self.send(head.as_bytes(), until).and_then(|()| self.send(rows, until));
+        let sent = self.send(head.as_bytes(), until).and_then(|()| self.send(body, until));
         self.answer(until).map_err(|error| sent.err().unwrap_or(error))
     }
 

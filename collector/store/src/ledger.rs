@@ -30,11 +30,12 @@ fn print(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     for (name, application) in ledger.applications() {
         print_application(name, application, out)?;
     }
-    let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
+    let Totals { stored_other, replaced, deleted, expired, damaged, condensed, renamed } = ledger.totals;
     writeln!(
         out,
-        "all: {stored_other} stored over other ways than rings; of all stored, {replaced} replaced, {deleted} deleted, \
-         {expired} expired, {damaged} damaged"
+        "all: {stored_other} stored over other ways than rings, {renamed} once more under a new name; of all stored, \
+         {replaced} replaced, {deleted} deleted, {expired} expired, {damaged} damaged, {condensed} condensed into rows \
+         that stand for several"
     )
 }
 
@@ -110,14 +111,14 @@ fn to_json(store: &str, ledger: &Ledger) -> Value {
     let rings: Vec<Value> = ledger.iter().map(|(incarnation, account)| ring(incarnation, account)).collect();
     let applications: Vec<Value> =
         ledger.applications().map(|(name, application)| long_ago(name, application)).collect();
-    let Totals { stored_other, replaced, deleted, expired, damaged } = ledger.totals;
+    let Totals { stored_other, replaced, deleted, expired, damaged, condensed, renamed } = ledger.totals;
     json!({
         "store": store,
         "rings": rings,
         "applications": applications,
         "totals": {
             "stored_other": stored_other, "replaced": replaced, "deleted": deleted, "expired": expired,
-            "damaged": damaged,
+            "damaged": damaged, "condensed": condensed, "renamed": renamed,
         },
     })
 }

@@ -23,6 +23,8 @@ mod page;
 mod parquet;
 mod progress;
 mod read;
+mod rename;
+mod retain;
 mod selection;
 mod sonnerie;
 mod stat;
@@ -90,8 +92,16 @@ fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
             delete::run(dir, options)?;
             true
         }
+        Command::Rename(options) => {
+            rename::run(dir, options)?;
+            true
+        }
         Command::Compact(options) => {
             compact::run(dir, options)?;
+            true
+        }
+        Command::Retain(options) => {
+            retain::run(dir, options, out)?;
             true
         }
         Command::Stat { json } => {

@@ -464,24 +464,6 @@ fn help_and_wrong_usage_have_their_exit_status() {
     }
 }
 
-#[test]
-fn a_major_compaction_removes_what_is_too_old_once_one_before_has_said_so() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("retention.toml"), "[[rule]]\npattern = \"short\"\nkeep = \"raw:1h\"\n")
-        .unwrap();
-    let now = Timestamp::now().nanos();
-    let hour = 3_600_000_000_000;
-    let rows = (0..8).map(|hours| format!("short {} 1\nlong {0} 1\n", now - hours * hour));
-    told(dir.path(), &["add"], &rows.collect::<String>());
-    let said = told(dir.path(), &["compact", "--major"], "");
-    assert!(said.contains("6 dots") && said.contains("they stay, and go the next time"), "{said}");
-    assert_eq!(printed(dir.path(), &["read", "%"]).lines().count(), 16);
-    let said = told(dir.path(), &["compact", "--major"], "");
-    assert!(said.contains("6 expired"), "{said}");
-    assert_eq!(printed(dir.path(), &["read", "short"]).lines().count(), 2);
-    assert_eq!(printed(dir.path(), &["read", "long"]).lines().count(), 8);
-}
-
 #[cfg(feature = "parquet")]
 #[test]
 fn an_export_replaces_a_regular_file_and_nothing_else() {

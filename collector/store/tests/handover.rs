@@ -85,12 +85,15 @@ fn rows_whose_claim_is_taken_go_no_other_way() {
 #[test]
 fn rows_whose_claim_is_withdrawn_go_another_way_or_are_refused() {
     for status in
-        ["408 Request Timeout", "413 Content Too Large", "429 Too Many Requests", "507 Full", "410 Gone"]
+        ["408 Request Timeout", "413 Content Too Large", "429 Too Many Requests", "503 Failed", "410 Gone"]
     {
         check(false, &answer(status, ""), 0, "stored 1 dots", true);
     }
     check(false, "", 0, "stored 1 dots", true);
     check(false, &answer("422 No", "too many"), 1, "status 422: too many; nothing was stored", false);
+    // A segment would go to the same disk.
+    let says = "status 507: below the disk reserve; nothing was stored";
+    check(false, &answer("507 Insufficient Storage", "below the disk reserve\n"), 1, says, false);
 }
 
 /// The collector took the claim, and its disk is slow: the answer comes after the time in which rows go another way.
@@ -130,4 +133,56 @@ fn rows_go_another_way_where_no_connection_comes_about() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(printed(data, &["read", "a"]).lines().count(), 1);
     assert!(!data.join("claim").exists(), "nothing was handed over");
+}
+
+/// A purge beside a process that writes the log, whose collector answers so.
+#[track_caller]
+fn purge(answer: &str) -> std::process::Output {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path();
+    assert!(run(data, &["add"], "a 1 1\n").status.success());
+    let listener = UnixListener::bind(data.join("collector.sock")).unwrap();
+    let mut writer = dotter_store::Writer::open(data).unwrap();
+    let key = writer.series(&dotter_dot::SeriesName::new("a").unwrap(), &dotter_dot::Shape::number());
+    let mut dots = dotter_dot::Dots::default();
+    dots.push_number(key, false, dotter_dot::Timestamp::from_nanos(2), 2.0);
+    let transaction = dotter_store::Transaction { ring: None, lanes: &[], dots: &dots };
+    writer.append(&transaction).unwrap();
+    writer.sync().unwrap();
+    let output = std::thread::scope(|scope| {
+        let purging = scope.spawn(|| run(data, &["delete", "a", "--purge"], ""));
+        let (mut socket, _) = listener.accept().unwrap();
+        let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let count = socket.read(&mut piece).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&bytes));
+            bytes.extend_from_slice(&piece[..count]);
+        }
+        assert!(bytes.starts_with(b"POST /-/close-file HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&bytes));
+        if answer.contains("200") {
+            writer.close_file().unwrap();
+        }
+        socket.write_all(answer.as_bytes()).unwrap();
+        drop(socket);
+        purging.join().unwrap()
+    });
+    assert_eq!(printed(data, &["read", "a"]), "", "the rows are hidden in any case");
+    output
+}
+
+#[test]
+fn a_purge_has_the_log_closed_by_the_process_that_writes_it_or_says_that_bytes_are_left() {
+    let output = purge(&answer("200 OK", "closed\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("2 rows removed"), "{said}");
+
+    let output = purge(&answer("404 Not Found", "no such page\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in
+        ["nobody can read them, but their bytes are not all gone", "answered 404: no such page", "repeat"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
 }

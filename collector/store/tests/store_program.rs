@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Output;
 use std::time::Duration;
 
-use dotter_dot::{Dots, Incarnation, Reason, SeriesName, Shape, Timestamp};
+use dotter_dot::{Dots, Incarnation, Kind, Reason, SeriesName, Shape, Timestamp};
 use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
 use support::{printed, run};
 
@@ -73,6 +73,27 @@ fn the_ledger_tells_what_another_store_keeps_and_whose_a_ring_is() {
     let ring = &json["rings"][0];
     assert_eq!((&ring["elsewhere"], &ring["lanes"][0]["elsewhere"]), (&3.into(), &3.into()));
     assert_eq!((&ring["balanced"], &ring["owner_uid"]), (&true.into(), &1000.into()));
+}
+
+#[test]
+fn the_ledger_tells_how_many_observations_were_condensed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path()).unwrap();
+    let rule = "[[rule]]\npattern = \"took\"\nkeep = \"raw:400y\"\ncondense = \"10s\"\n";
+    std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
+    let shape = Shape::number().with_kind(Kind::Histogram);
+    let key = writer.series(&SeriesName::new("took").unwrap(), &shape);
+    let mut dots = Dots::default();
+    (0..70).for_each(|n| dots.push_number(key, true, Timestamp::from_nanos(n), 64.5));
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    assert!(run(dir.path(), &["compact"], "").status.success());
+    assert_eq!(printed(dir.path(), &["read", "took", "--times", "nanos"]), "took\t0\tFU\t64.5 70\n");
+    let ledger = printed(dir.path(), &["ledger"]);
+    assert!(ledger.ends_with("0 damaged, 69 condensed into rows that stand for several\n"), "{ledger}");
+    let json: serde_json::Value = serde_json::from_str(&printed(dir.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!((&json["totals"]["condensed"], &json["totals"]["stored_other"]), (&69.into(), &70.into()));
 }
 
 /// Shows P18.
@@ -203,4 +224,39 @@ fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_l
     std::fs::remove_file(dir.path().join("MANIFEST.damaged")).unwrap();
     assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), rows);
     assert_eq!(run(dir.path(), &["verify"], "").status.code(), Some(0));
+}
+
+#[test]
+fn a_series_gets_another_name_and_the_ledger_tells_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(run(dir, &["add", "--unit", "B"], "a 1 1\na 2 2\n100% 1 1\nb 2 7\n").status.success());
+    let renamed = run(dir, &["rename", "a", "b"], "");
+    let told = String::from_utf8(renamed.stderr).unwrap();
+    assert_eq!(
+        told,
+        "2 rows have the name b now, in 1 segments; whoever publishes a goes on under that name\n"
+    );
+    assert!(run(dir, &["rename", "100%", "all of it"], "").status.success());
+    let all = printed(dir, &["read", "%", "--times", "nanos"]);
+    assert_eq!(all, "all\\ of\\ it\t1\t1\nb\t1\t1\nb\t2\t2\n");
+    assert!(
+        printed(dir, &["ledger"])
+            .contains("4 stored over other ways than rings, 3 once more under a new name;")
+    );
+    let json: serde_json::Value = serde_json::from_str(&printed(dir, &["ledger", "--json"])).unwrap();
+    assert_eq!(json["totals"]["renamed"], 3);
+    let long = "x".repeat(dotter_dot::NAME_BYTES_MAX + 1);
+    for (arguments, code, says) in [
+        (["rename", "b", "b"], 2, "series b has this name already"),
+        (["rename", "a", "c"], 1, "there is no row of series a"),
+        (["rename", "", "c"], 2, "series name is empty"),
+        (["rename", "b", &long], 2, "invalid value"),
+    ] {
+        let output = run(dir, &arguments, "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+    assert_eq!(printed(dir, &["read", "%", "--times", "nanos"]), all);
 }

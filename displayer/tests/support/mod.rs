@@ -1,4 +1,4 @@
-//! What the tests of the program share: one that runs, and what it answers.
+//! What the tests of the program share: one that runs, what it answers, and a store that grows old.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dotter_dot::Timestamp;
+use dotter_store::{Limits, Machine, Retained, retain};
 use serde_json::Value;
 
 /// The program under test; killed when dropped.
@@ -72,4 +74,18 @@ impl Drop for Displayer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Retention passes on a machine whose clocks agree; the result of the last one.
+///
+/// - `begin`: when the machine was switched on
+/// - `passes`: how many half hours later each is
+pub fn live_through(dir: &Path, begin: Timestamp, passes: impl IntoIterator<Item = u64>) -> Retained {
+    let mut last = Retained::default();
+    for pass in passes {
+        let since_boot = Duration::from_secs(pass * 1_800);
+        let machine = Machine { wall: begin.saturating_add(since_boot), boot: [1; 16], since_boot };
+        last = retain(dir, &machine, &Limits::default(), &|| false).unwrap();
+    }
+    last
 }

@@ -242,6 +242,16 @@ impl Column {
         self.cell(index, shape).values(shape.format())
     }
 
+    /// How many observations a dot is, whose shape is `shape`: one, or what a weighted row says
+    /// ([`Shape::is_weighted`]), which may be none.
+    #[inline]
+    pub fn weight(&self, index: usize, shape: &Shape) -> u64 {
+        if !shape.is_weighted() {
+            return 1;
+        }
+        weighted(self.row(index)).map_or(1, |(_, weight)| weight)
+    }
+
     /// Calls `each` with the time and the number of every dot of `range` that has one: the nearest f64, of a row
     /// that of its first number column.
     pub fn numbers(&self, range: Range<usize>, mut each: impl FnMut(u64, f64)) {
@@ -265,6 +275,21 @@ impl Column {
                             each(times[index], number);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// As [`Column::numbers`], with how many observations each dot is, as [`Column::weight`] says.
+    pub fn observations(&self, range: Range<usize>, mut each: impl FnMut(u64, f64, u64)) {
+        for (part, shape) in self.parts(range) {
+            if !shape.is_weighted() {
+                self.numbers(part, |time, number| each(time, number, 1));
+                continue;
+            }
+            for index in part {
+                if let Some((number, weight)) = weighted(self.row(index)) {
+                    each(self.dots.times[index], number, weight);
                 }
             }
         }
@@ -389,4 +414,11 @@ impl PartialEq for Column {
     fn eq(&self, other: &Column) -> bool {
         self.len() == other.len() && self.iter().eq(other.iter())
     }
+}
+
+/// The value of a weighted row, and how many observations of it there were; `None` of bytes that are no such row.
+#[inline]
+fn weighted(row: &[u8]) -> Option<(f64, u64)> {
+    let (value, weight) = row.split_first_chunk()?;
+    Some((f64::from_le_bytes(*value), u64::from_le_bytes(*weight.first_chunk()?)))
 }

@@ -98,6 +98,12 @@ impl Shape {
         self.0.format.is_text()
     }
 
+    /// Whether every dot is some observations of one value: rows of a value and how many, `FU`, of a histogram.
+    #[inline]
+    pub fn is_weighted(&self) -> bool {
+        self.kind() == Kind::Histogram && self.0.format.as_str() == "FU"
+    }
+
     /// Unit of the values; empty where it is not known.
     pub fn unit(&self) -> &str {
         &self.0.unit
@@ -189,6 +195,24 @@ mod tests {
         assert!(Shape::number().with_kind(Kind::Unsaid).is(&Shape::number()), "nothing is made");
         assert_eq!(Shape::number().with_kind(Kind::Gauge).kind(), Kind::Gauge);
         assert_eq!(Shape::number().kind(), Kind::Unsaid, "the plain number stays what it was");
+    }
+
+    #[test]
+    fn a_value_and_how_often_of_a_histogram_is_weighted() {
+        let check = |letters: &str, kind: Kind| {
+            Shape::new(Format::new(letters).unwrap(), "s", &[""; 0]).unwrap().with_kind(kind).is_weighted()
+        };
+        assert!(check("FU", Kind::Histogram));
+        for (letters, kind) in [
+            ("FU", Kind::Unsaid),
+            ("FU", Kind::Gauge),
+            ("F", Kind::Histogram),
+            ("fU", Kind::Histogram),
+            ("Fu", Kind::Histogram),
+            ("FUU", Kind::Histogram),
+        ] {
+            assert!(!check(letters, kind), "{letters} {kind}");
+        }
     }
 
     #[test]

@@ -70,7 +70,17 @@ proptest! {
         };
         let mut numbers = Vec::new();
         found.numbers(0..found.len(), |time, number| numbers.push((time, number.to_bits())));
-        prop_assert_eq!(numbers, found.iter().filter_map(number).collect::<Vec<_>>());
+        prop_assert_eq!(&numbers, &found.iter().filter_map(number).collect::<Vec<_>>());
+        // Observations are the same numbers, each as often as a weighted row says.
+        let weight = |(number, _, bits): &(u8, u64, u64)| if *number == 8 { *bits % 1000 } else { 1 };
+        let mut observed = Vec::new();
+        found.observations(0..found.len(), |time, number, weight| observed.push((time, number.to_bits(), weight)));
+        let weights: Vec<u64> = dots.iter().map(weight).collect();
+        let told: Vec<u64> = (0..found.len()).map(|index| found.weight(index, found.shape_at(index))).collect();
+        prop_assert_eq!(&told, &weights);
+        let is_text = |number: u8| shape(number).is_text();
+        let weights: Vec<u64> = dots.iter().zip(weights).filter(|((n, ..), _)| !is_text(*n)).map(|(_, w)| w).collect();
+        prop_assert_eq!(observed, numbers.iter().zip(weights).map(|((t, n), w)| (*t, *n, w)).collect::<Vec<_>>());
     }
 
     #[test]

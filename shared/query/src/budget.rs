@@ -10,7 +10,7 @@ pub struct Budget {
     /// Series a request may name or match.
     pub series_max: usize,
     /// Dots looked at, whether or not they come out: those of chunks that are decoded, replaced ones too. A chunk
-    /// that need not be decoded and a step of an archive count as one.
+    /// that need not be decoded and a step count as one.
     pub dots_max: u64,
     /// Points in the answer, nulls included.
     pub points_max: u64,

@@ -120,17 +120,12 @@ impl Drawing {
         }
     }
 
-    /// From point to point.
-    pub(crate) fn width(&self) -> Duration {
+    /// Width of a slot.
+    pub(crate) fn step(&self) -> Duration {
         match self {
             Drawing::Plain(slots) => slots.step,
-            Drawing::Merged(averages) => averages.merge.step,
+            Drawing::Merged(averages) => averages.slots.step,
         }
-    }
-
-    /// Whether a slot each is a point.
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self, Drawing::Plain(_))
     }
 
     /// Takes out the numbers of those stretches that must be read.
@@ -150,7 +145,17 @@ impl Drawing {
     pub(crate) fn add(&mut self, dots: &[Dot]) {
         match self {
             Drawing::Plain(slots) => slots.add(dots),
-            Drawing::Merged(averages) => averages.add(dots),
+            Drawing::Merged(averages) => averages.add(dots, |_| 1),
+        }
+    }
+
+    /// As [`Drawing::add`] of dots that stand for some observations each.
+    pub(crate) fn add_observations(&mut self, dots: &[Dot], weights: &[u64]) {
+        match self {
+            Drawing::Plain(slots) => slots.add_observations(dots, weights),
+            Drawing::Merged(averages) => {
+                averages.add(dots, |index| weights.get(index).copied().unwrap_or_default());
+            }
         }
     }
 
@@ -160,16 +165,14 @@ impl Drawing {
         match self {
             Drawing::Plain(_) if count == 0 => {}
             Drawing::Plain(slots) => slots.add(&[Dot { time, value: sum / count as f64 }]),
-            Drawing::Merged(averages) => averages.add_share(time, (sum, count), count),
+            Drawing::Merged(averages) => averages.add_sum(time, sum, count),
         }
     }
 
-    /// Adds a step of an archive, where it has a number.
-    pub(crate) fn add_rollup(&mut self, rollup: &Rollup) {
-        let (Some(value), Some(share)) = (rollup.one(), rollup.share()) else { return };
-        match self {
-            Drawing::Plain(slots) => slots.add(&[Dot { time: rollup.time, value }]),
-            Drawing::Merged(averages) => averages.add_share(rollup.time, share, rollup.numbers.count),
+    /// Adds a step, where it has a number: it counts as one dot where the step begins.
+    pub(crate) fn add_step(&mut self, step: &Rollup) {
+        if let Some(value) = step.value {
+            self.add(&[Dot { time: step.time, value }]);
         }
     }
 
@@ -219,38 +222,42 @@ impl Averages {
         self.known_min == 0.0 && point(range.from).is_some() && point(range.from) == point(last)
     }
 
-    fn add(&mut self, mut dots: &[Dot]) {
-        while let Some(first) = dots.first() {
+    /// - `weight`: of the dot with that index, how many observations it stands for
+    fn add(&mut self, dots: &[Dot], weight: impl Fn(usize) -> u64) {
+        let mut done = 0;
+        while let Some(first) = dots.get(done) {
             let Some((slot, point)) = self.place(first.time) else {
-                dots = &dots[1..];
+                done += 1;
                 continue;
             };
+            let rest = &dots[done..];
             let end = nanos(self.slots.step).saturating_mul(slot + 1);
             let end = self.slots.start.nanos().saturating_add(end);
-            let own = dots.iter().position(|dot| dot.time.nanos() >= end).unwrap_or(dots.len()).max(1);
+            let own = rest.iter().position(|dot| dot.time.nanos() >= end).unwrap_or(rest.len()).max(1);
             let average = &mut self.points[point];
             let before = average.count;
-            for dot in dots[..own].iter().filter(|dot| !dot.value.is_nan()) {
-                average.sum += dot.value;
-                average.count += 1;
+            for (index, dot) in (done..).zip(&rest[..own]).filter(|(_, dot)| !dot.value.is_nan()) {
+                let weight = weight(index);
+                if weight > 0 {
+                    average.sum += dot.value * weight as f64;
+                    average.count = average.count.saturating_add(weight);
+                }
             }
             if average.count > before && self.last_slot != Some(slot) {
                 average.slots += 1;
                 self.last_slot = Some(slot);
             }
-            dots = &dots[own..];
+            done += own;
         }
     }
 
-    /// - `share`: a sum, and of how many numbers
-    /// - `dots`: how many there were
-    fn add_share(&mut self, time: Timestamp, share: (f64, u64), dots: u64) {
-        let Some((slot, point)) = self.place(time).filter(|_| share.1 > 0) else { return };
+    fn add_sum(&mut self, time: Timestamp, sum: f64, count: u64) {
+        let Some((slot, point)) = self.place(time).filter(|_| count > 0) else { return };
         let average = &mut self.points[point];
-        average.sum += share.0;
-        average.count += share.1;
-        // As many as there are dots, at most: of a step of an archive no one knows better.
-        average.slots += dots.min(self.merge.slots_per_point);
+        average.sum += sum;
+        average.count = average.count.saturating_add(count);
+        // As many as there are dots, at most.
+        average.slots += count.min(self.merge.slots_per_point);
         self.last_slot = Some(slot);
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dotter_dot::{TimeRange, Timestamp};
 
-use crate::fetch::{Part, fetch_expired, fetch_parts, fetch_stretches};
+use crate::archive::stages;
+use crate::fetch::{Part, fetch_parts, fetch_steps, fetch_stretches, known};
 use crate::{Budget, Dot, Error, Numbers, Source, Stretch};
 
 /// What is left of dots when each column of a drawing keeps its first, its smallest, its largest and its last.
@@ -35,8 +36,8 @@ struct Column {
 /// The envelope of a series, the same as that of all its dots inside `range`, though only those are read that may be
 /// seen in it: of the stretches within a column that of its first, its smallest, its largest and its last.
 ///
-/// Where dots have expired the steps of archives are there in their stead: smallest, largest and last, all at the
-/// moment the step begins.
+/// As far as there are steps instead of dots, each step is there with its smallest, largest and last, all at the moment
+/// the step begins.
 ///
 /// # Errors
 ///
@@ -49,9 +50,8 @@ pub fn envelope(
     budget: &mut Budget,
 ) -> Result<Envelope, Error> {
     let mut envelope = Envelope::new(range, columns);
-    let width = range.until.since(range.from) / columns.max(1);
-    let (rollups, live) = fetch_expired(source, name, range, width, false, budget)?;
-    for rollup in rollups {
+    let (stages, live) = stages(&known(source, name)?.stepped, range, None, false);
+    fetch_steps(source, name, &stages, budget, |rollup| {
         let time = rollup.time.max(range.from);
         let Numbers { count, min, max, .. } = rollup.numbers;
         let before = envelope.count;
@@ -61,7 +61,7 @@ pub fn envelope(
         }
         envelope.add(&[Dot { time, value: rollup.last }]);
         envelope.count = before + count;
-    }
+    })?;
     let range = TimeRange::new(live, range.until);
     if range.is_empty() {
         return Ok(envelope);
@@ -70,6 +70,7 @@ pub fn envelope(
     envelope.choose(&mut stretches);
     fetch_parts(source, name, &stretches, budget, |part| match part {
         Part::Dots(dots) => envelope.add(dots),
+        Part::Observations(dots, weights) => envelope.add_observations(dots, weights),
         Part::Known(_, numbers) => envelope.skip(numbers.count),
     })?;
     Ok(envelope)
@@ -94,9 +95,16 @@ impl Envelope {
         }
     }
 
+    /// As [`Envelope::add`] of dots that stand for some observations each, which are what is counted.
+    fn add_observations(&mut self, dots: &[Dot], weights: &[u64]) {
+        let before = self.count;
+        self.add(dots);
+        self.count = weights.iter().fold(before, |count, weight| count.saturating_add(*weight));
+    }
+
     /// Passes over dots that neither begin nor end their column nor are an extreme of it.
     fn skip(&mut self, count: u64) {
-        self.count += count;
+        self.count = self.count.saturating_add(count);
         if count > 0 && self.is_exact {
             self.spill();
         }
@@ -104,9 +112,10 @@ impl Envelope {
 
     /// Takes out the numbers of those stretches that must be read, the others being nowhere seen.
     fn choose(&self, stretches: &mut [Stretch]) {
-        let known = stretches.iter().filter_map(|stretch| stretch.numbers).map(|numbers| numbers.count);
-        // Else all dots might have to be kept as they are.
-        let are_many = known.sum::<u64>() > self.columns * 4;
+        let has_numbers = |stretch: &&Stretch| stretch.numbers.is_some_and(|numbers| numbers.count > 0);
+        let known = stretches.iter().filter(has_numbers).map(|stretch| stretch.dots);
+        // Else all dots might have to be kept as they are. A dot may stand for many numbers.
+        let are_many = known.fold(0, u64::saturating_add) > self.columns * 4;
         let last = |stretch: &Stretch| stretch.range.until.saturating_sub(Duration::from_nanos(1));
         let column = |stretch: &Stretch| {
             let (from, until) = (self.index(stretch.range.from), self.index(last(stretch)));
@@ -149,7 +158,7 @@ impl Envelope {
         }
     }
 
-    /// How many dots were added.
+    /// How many dots were added; of a histogram how many observations.
     pub fn count(&self) -> u64 {
         self.count
     }

@@ -1,10 +1,12 @@
-//! Reading from a source within a budget: only those dots that must be read, and of expired ones what archives have.
+//! Reading from a source within a budget: steps, and only those dots that must be read.
 
 use std::time::Duration;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{SeriesName, TimeRange};
 
-use crate::{Budget, Dot, Error, Node, Numbers, Pattern, Piece, Rollup, Sink, Source, Stretch, Want, What};
+use crate::{
+    Budget, Dot, Error, Known, Node, Numbers, Pattern, Piece, Rollup, Sink, Source, Stretch, Want, What,
+};
 
 /// Asks for `wants` and counts in the budget what was looked at.
 fn fetch(
@@ -75,6 +77,8 @@ pub(crate) fn fetch_stretches(
 pub(crate) enum Part<'a> {
     /// Dots, oldest first.
     Dots(&'a [Dot]),
+    /// Observations, oldest first: dots, and how many each stands for.
+    Observations(&'a [Dot], &'a [u64]),
     /// A stretch that was not read.
     Known(TimeRange, Numbers),
 }
@@ -112,8 +116,10 @@ pub(crate) fn fetch_parts(
             while let Some((_, range, numbers)) = known.next_if(|(before, ..)| *before <= want) {
                 visit(Part::Known(range, numbers));
             }
-            if let Piece::Dots(dots) = piece {
-                visit(Part::Dots(dots));
+            match piece {
+                Piece::Dots(dots) => visit(Part::Dots(dots)),
+                Piece::Observations(dots, weights) => visit(Part::Observations(dots, weights)),
+                Piece::Stretches(_) | Piece::Steps(_) => {}
             }
         })?;
     }
@@ -121,65 +127,38 @@ pub(crate) fn fetch_parts(
     budget.time()
 }
 
-/// Steps asked of archives: most steps that people give an archive divide one of these.
-const STEPS_SECS: [u64; 9] = [1, 10, 60, 300, 600, 1_800, 3_600, 21_600, 86_400];
-
-/// What archives have of a series inside `range` where its dots have expired, oldest first, and from when on the
-/// dots themselves are to be read.
+/// Shows the steps of some parts of a series, oldest first. Every step counts in the budget, and every dot that one is
+/// made of.
 ///
-/// - `width`: of a column or a point; the coarsest step within it that archives can give is taken, else the finest
-///   beyond it
-/// - `exactly`: whether steps of that very width are wanted first
-pub(crate) fn fetch_expired(
+/// - `stages`: as [`crate::archive::stages`] makes them
+pub(crate) fn fetch_steps(
     source: &dyn Source,
     name: &str,
-    range: TimeRange,
-    width: Duration,
-    exactly: bool,
+    stages: &[(TimeRange, Duration)],
     budget: &mut Budget,
-) -> Result<(Vec<Rollup>, Timestamp), Error> {
-    let known = source.known(&[name])?;
-    let live = known.first().and_then(|known| known.span).map_or(Timestamp::MAX, |(first, _)| first);
-    if range.from >= live {
-        return Ok((Vec::new(), range.from));
+    mut visit: impl FnMut(&Rollup),
+) -> Result<(), Error> {
+    if stages.is_empty() {
+        return Ok(());
     }
-    let fitting = STEPS_SECS.partition_point(|secs| *secs <= width.as_secs()).saturating_sub(1);
-    let own = Some(width.as_secs()).filter(|secs| exactly && width == Duration::from_secs(*secs));
-    for secs in own.into_iter().chain(STEPS_SECS[fitting..].iter().copied()) {
-        budget.time()?;
-        let (step, nanos) = (Duration::from_secs(secs), secs * 1_000_000_000);
-        let begun = Timestamp::from_nanos(live.nanos() / nanos * nanos);
-        let expired = TimeRange::new(range.from, range.until.min(begun));
-        if expired.is_empty() {
-            break;
+    let wants: Vec<Want<'_>> =
+        stages.iter().map(|(range, step)| Want { name, what: What::Steps(*range, *step) }).collect();
+    fetch(source, &wants, budget, |_, piece| {
+        if let Piece::Steps(steps) = piece {
+            steps.iter().for_each(&mut visit);
         }
-        let mut rollups = Vec::new();
-        let mut more = |range: TimeRange, budget: &mut Budget| {
-            fetch(source, &[Want { name, what: What::Steps(range, step) }], budget, |_, piece| {
-                if let Piece::Steps(steps) = piece {
-                    rollups.extend_from_slice(steps);
-                }
-            })?;
-            Ok::<usize, Error>(rollups.len())
-        };
-        if more(expired, budget)? == 0 {
-            continue;
-        }
-        let mut until = expired.until;
-        if begun < live && live < range.until {
-            // The step in which the dots begin is whole in the archive alone. Within a column it takes their place;
-            // a wider one would hide too many of them and stands beside them.
-            let end = begun.saturating_add(step);
-            more(TimeRange::new(begun, end), budget)?;
-            until = if step <= width { end } else { live };
-        }
-        return Ok((rollups, until));
-    }
-    Ok((Vec::new(), range.from))
+    })
+}
+
+/// What is known of one series.
+pub(crate) fn known(source: &dyn Source, name: &str) -> Result<Known, Error> {
+    Ok(source.known(&[name])?.pop().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use dotter_dot::Timestamp;
+
     use super::*;
     use crate::fixture::Memory;
 
@@ -247,7 +226,7 @@ mod tests {
         let mut parts = Vec::new();
         let mut budget = Budget::start();
         fetch_parts(&source(), "a.a", &stretches, &mut budget, |part| match part {
-            Part::Dots(dots) => parts.extend(dots.iter().map(|dot| dot.time)),
+            Part::Dots(dots) | Part::Observations(dots, _) => parts.extend(dots.iter().map(|dot| dot.time)),
             Part::Known(range, _) => parts.push(range.until),
         })
         .unwrap();

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 
+use crate::slots::nanos;
 use crate::{
-    Budget, Catalogue, Dot, Error, Known, Node, Pattern, Piece, Report, Sink, Source, SourceError, Stretch,
-    Want, What,
+    Budget, Catalogue, Dot, Error, Known, Node, Numbers, Pattern, Piece, Report, Rollup, Rule, Sink, Source,
+    SourceError, Stretch, Want, What,
 };
 
-/// Series in memory.
+/// Series in memory. Nothing expires here.
 #[derive(Default)]
 pub(crate) struct Memory {
     series: BTreeMap<String, Vec<Dot>>,
+    rule: Option<Rule>,
     catalogue: Catalogue,
 }
 
@@ -30,6 +33,32 @@ impl Memory {
 }
 
 impl Memory {
+    /// A rule for all series.
+    pub(crate) fn ruled(self, rule: Rule) -> Memory {
+        Memory { rule: Some(rule), ..self }
+    }
+
+    /// Steps that are the averages of their dots.
+    fn steps(&self, name: &str, range: TimeRange, step: Duration) -> Vec<Rollup> {
+        let step = nanos(step);
+        let mut steps: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        let whole = TimeRange::new(
+            Timestamp::from_nanos(range.from.nanos() / step * step),
+            Timestamp::from_nanos(range.until.nanos().next_multiple_of(step)),
+        );
+        for dot in self.dots(name).iter().filter(|dot| whole.contains(dot.time)) {
+            steps.entry(dot.time.nanos() / step * step).or_default().push(dot.value);
+        }
+        let rollup = |(time, values): (u64, Vec<f64>)| {
+            let (count, sum) = (values.len() as u64, values.iter().sum::<f64>());
+            let extreme = |of: fn(f64, f64) -> f64| values.iter().copied().reduce(of).unwrap();
+            let numbers = Numbers { count, min: extreme(f64::min), max: extreme(f64::max), sum };
+            let value = Some(sum / count as f64);
+            Rollup { time: Timestamp::from_nanos(time), numbers, last: values[values.len() - 1], value }
+        };
+        steps.into_iter().map(rollup).collect()
+    }
+
     fn dots(&self, name: &str) -> &[Dot] {
         self.series.get(name).map_or(&[], |dots| dots)
     }
@@ -55,7 +84,8 @@ impl Source for Memory {
             let dots = self.dots(name);
             Some((dots.first()?.time, dots.last()?.time))
         };
-        Ok(names.iter().map(|name| Known { span: span(name), ..Known::default() }).collect())
+        let known = |name| Known { span: span(name), rule: self.rule.clone(), ..Known::default() };
+        Ok(names.iter().map(known).collect())
     }
 
     fn fetch(&self, wants: &[Want<'_>], mut sink: Sink<'_>) -> Result<Report, SourceError> {
@@ -76,8 +106,13 @@ impl Source for Memory {
                     let unread = Stretch { range, dots: dots.len() as u64, numbers: None };
                     sink.put(index, Piece::Stretches(&[unread]));
                 }
-                // Nothing expires here.
-                What::Steps(..) => {}
+                What::Steps(range, step) => {
+                    let steps = self.steps(want.name, range, step);
+                    if sink.look_at(index, steps.len() as u64).is_break() {
+                        return Ok(sink.report());
+                    }
+                    sink.put(index, Piece::Steps(&steps));
+                }
                 What::Newest(count) => {
                     sink.put(index, Piece::Dots(&dots[dots.len().saturating_sub(count)..]))
                 }

@@ -8,6 +8,7 @@
 //! Always true of an answer: at most as many series, dots and points as the [`Budget`] allows went into it
 //! and came out of it; past one the answer is [`Error::OverBudget`], which names it.
 
+mod archive;
 mod budget;
 mod catalogue;
 mod consolidate;
@@ -40,7 +41,9 @@ pub use json::{write_json, write_number, write_seconds, write_string};
 pub use pattern::{Pattern, PatternError};
 pub use render::{Render, render};
 pub use slots::Slots;
-pub use source::{Archive, Known, Missing, Node, Piece, Report, Rule, Sink, Source, SourceError, Want, What};
+pub use source::{
+    Archive, Known, Missing, Node, Piece, Report, Rule, Sink, Source, SourceError, Stepped, Want, What,
+};
 pub use step::{Precision, Steps, gap_after, median_gap, step_for};
 pub use target::Target;
 pub use time::{Clock, TimeFormError, Window, Zone, parse_time};

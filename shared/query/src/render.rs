@@ -3,14 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, TimeRange};
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
 
+use crate::archive::{Chosen, choose, stages};
 use crate::consolidate::{Drawing, Merge, Points};
-use crate::fetch::{Part, fetch_expired, fetch_parts, fetch_stretches, newest, series};
-use crate::step::SAMPLE_DOTS;
-use crate::{Budget, Error, Precision, Slots, Source, Steps, Target, Window};
+use crate::fetch::{Part, fetch_parts, fetch_steps, fetch_stretches, newest, series};
+use crate::step::{SAMPLE_DOTS, UNKNOWN};
+use crate::{Budget, Error, Precision, Slots, Source, Stepped, Steps, Target, Window};
 
-/// Series whose samples are in memory at a time.
+/// Series of which it is asked at a time what is known, and whose samples are in memory.
 const SAMPLES_AT_ONCE: usize = 64;
 
 /// What `/render` was asked for.
@@ -20,6 +21,9 @@ pub struct Render {
     pub targets: Vec<Target>,
     /// Over which time.
     pub window: Window,
+    /// When it is asked: how far the window reaches back from here decides which archive of its rule a series is read
+    /// from.
+    pub now: Timestamp,
     /// Merge slots until there are no more points a series than this.
     pub points_max: Option<u64>,
     /// Share of a merged point's slots that must hold a number.
@@ -51,28 +55,78 @@ pub fn render(
         names.extend(series(source, &target.pattern, budget)?);
         budget.series(names.len())?;
     }
-    let widths = match request.step {
-        Some(step) => vec![step; names.len()],
-        None => own_steps(source, &names, request.precision, steps, budget)?,
-    };
-    let slots: Vec<Slots> = widths.into_iter().map(|step| Slots::new(request.window, step)).collect();
+    let planned = plan(source, names, request, steps, budget)?;
+    let slots: Vec<Slots> = planned.iter().map(|planned| Slots::new(planned.window, planned.step)).collect();
     let Some(start) = slots.iter().map(|slots| slots.start).min() else { return Ok(Vec::new()) };
     let end = slots.iter().map(Slots::end).max().unwrap_or(start);
     let merges: Vec<Merge> =
         slots.iter().map(|slots| Merge::new(slots, (start, end), request.points_max)).collect();
     budget.points(merges.iter().fold(0, |sum: u64, merge| sum.saturating_add(merge.count)))?;
-    let mut drawn = Vec::with_capacity(names.len());
-    for ((name, slots), merge) in names.into_iter().zip(slots).zip(merges) {
-        let drawing = draw(source, name.as_str(), Drawing::new(slots, merge, request.known_min), budget)?;
-        drawn.push((name, drawing.finish()));
+    let mut drawn = Vec::with_capacity(planned.len());
+    for ((planned, slots), merge) in planned.into_iter().zip(slots).zip(merges) {
+        let drawing = draw(source, &planned, Drawing::new(slots, merge, request.known_min), budget)?;
+        drawn.push((planned.name, drawing.finish()));
     }
     Ok(drawn)
 }
 
-/// Fills in a series' points: from archives what has expired, of the rest what must be read.
+/// How a series is drawn.
+struct Planned {
+    name: SeriesName,
+    /// Width of a slot.
+    step: Duration,
+    window: Window,
+    /// Whether all of the window is read in steps, those of an archive.
+    is_archive: bool,
+    stepped: Vec<Stepped>,
+}
+
+/// Chooses for each series what it is read from, and how wide its slots are. Those of which all of the window is older
+/// than what is kept are left out.
+fn plan(
+    source: &dyn Source,
+    names: Vec<SeriesName>,
+    request: &Render,
+    steps: &Mutex<Steps>,
+    budget: &mut Budget,
+) -> Result<Vec<Planned>, Error> {
+    let window = request.window;
+    let mut planned = Vec::with_capacity(names.len());
+    for names in names.chunks(SAMPLES_AT_ONCE) {
+        budget.time()?;
+        let texts: Vec<&str> = names.iter().map(SeriesName::as_str).collect();
+        let known = source.known(&texts)?;
+        // Those that have no step yet are as wide as their dots say.
+        let (mut chosen, mut own) = (Vec::with_capacity(names.len()), Vec::new());
+        for (name, known) in names.iter().zip(known) {
+            let choice = match request.step {
+                Some(_) => Chosen::Dots,
+                None => choose(&known, window, request.now),
+            };
+            if request.step.is_none() && choice == Chosen::Dots {
+                own.push(name.clone());
+            }
+            chosen.push((name, known.stepped, choice));
+        }
+        let mut own = own_steps(source, &own, request.precision, steps, budget)?.into_iter();
+        for (name, stepped, choice) in chosen {
+            let (step, window, is_archive) = match choice {
+                Chosen::Nothing => continue,
+                Chosen::Steps(step, window) => (Some(step), window, true),
+                Chosen::Dots => (request.step.or_else(|| own.next()), window, false),
+            };
+            let step = step.unwrap_or(UNKNOWN);
+            planned.push(Planned { name: name.clone(), step, window, is_archive, stepped });
+        }
+    }
+    Ok(planned)
+}
+
+/// Fills in a series' points: from steps what is no longer there as dots, of the rest what must be read. From an archive
+/// all of it is steps.
 fn draw(
     source: &dyn Source,
-    name: &str,
+    planned: &Planned,
     mut drawing: Drawing,
     budget: &mut Budget,
 ) -> Result<Drawing, Error> {
@@ -80,8 +134,9 @@ fn draw(
     if range.is_empty() {
         return Ok(drawing);
     }
-    let (rollups, live) = fetch_expired(source, name, range, drawing.width(), drawing.is_plain(), budget)?;
-    rollups.iter().for_each(|rollup| drawing.add_rollup(rollup));
+    let name = planned.name.as_str();
+    let (stages, live) = stages(&planned.stepped, range, Some(drawing.step()), planned.is_archive);
+    fetch_steps(source, name, &stages, budget, |step| drawing.add_step(step))?;
     let range = TimeRange::new(live, range.until);
     if range.is_empty() {
         return Ok(drawing);
@@ -90,6 +145,7 @@ fn draw(
     drawing.choose(&mut stretches);
     fetch_parts(source, name, &stretches, budget, |part| match part {
         Part::Dots(dots) => drawing.add(dots),
+        Part::Observations(dots, weights) => drawing.add_observations(dots, weights),
         Part::Known(range, numbers) => drawing.add_numbers(range.from, numbers),
     })?;
     Ok(drawing)
@@ -132,7 +188,7 @@ fn own_steps(
 mod tests {
     use super::*;
     use crate::fixture::Memory;
-    use dotter_dot::Timestamp;
+    use crate::{Archive, Method, Rule};
 
     fn source() -> Memory {
         let regular = |step: f64, count: usize| -> Vec<(f64, f64)> {
@@ -151,6 +207,7 @@ mod tests {
                 from: Timestamp::from_secs(from).unwrap(),
                 until: Timestamp::from_secs(until).unwrap(),
             },
+            now: Timestamp::from_secs(until).unwrap(),
             points_max: None,
             known_min: 0.0,
             precision: Precision::Seconds,
@@ -180,6 +237,38 @@ mod tests {
         assert!(series[0].1.values.iter().all(|value| value.is_nan()));
         assert!(answer(&ask("nosuch", 100, 130), &mut Budget::start()).unwrap().is_empty());
         assert!(answer(&ask("a.slow", 1030, 1000), &mut Budget::start()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_window_that_reaches_further_back_than_dots_are_kept_is_answered_in_steps() {
+        let archive =
+            |step, keep| Archive { step: Duration::from_secs(step), keep: Duration::from_secs(keep) };
+        let rule = Rule {
+            interval: None,
+            raw: Duration::from_secs(100),
+            archives: vec![archive(20, 500), archive(60, 2_000)],
+            method: Method::Average,
+            x_files_factor: 0.0,
+        };
+        let source = source().ruled(rule);
+        // Dots every ten seconds from 1,000 on, their values 0, 1, 2 and so on.
+        let check = |from: u64, until: u64, now: u64, step: Option<u64>, expected: (u64, u64, &[f64])| {
+            let step = step.map(Duration::from_secs);
+            let request =
+                Render { now: Timestamp::from_secs(now).unwrap(), step, ..ask("a.slow", from, until) };
+            let mut found = render(&source, &request, &Mutex::default(), &mut Budget::start()).unwrap();
+            let points = found.remove(0).1;
+            let (start, step) = (points.start.nanos() / 1_000_000_000, points.step.as_secs());
+            assert_eq!((start, step, &points.values[..]), expected, "({from}, {until}] at {now}");
+        };
+        check(1_100, 1_130, 1_200, None, (1_110, 10, &[11.0, 12.0, 13.0]));
+        check(1_099, 1_160, 1_200, None, (1_100, 20, &[10.5, 12.5, 14.5, 16.5]));
+        check(1_100, 1_200, 1_601, None, (1_140, 60, &[16.5, 20.0 + 2.5]));
+        check(1_099, 1_130, 1_200, Some(10), (1_100, 10, &[10.0, 11.0, 12.0, 13.0]));
+        // All is older than what is kept, but there from 1,000 on.
+        check(0, 1_070, 9_000, None, (1_020, 60, &[4.5]));
+        let gone = Render { now: Timestamp::from_secs(9_000).unwrap(), ..ask("a.slow", 0, 999) };
+        assert!(render(&source, &gone, &Mutex::default(), &mut Budget::start()).unwrap().is_empty());
     }
 
     #[test]

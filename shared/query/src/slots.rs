@@ -7,7 +7,7 @@ use dotter_dot::{TimeRange, Timestamp};
 use crate::{Dot, Window};
 
 /// The slots of one series over one window: the dot at `t` belongs to slot `t - t % step`, and of several in
-/// one slot the latest wins. Only slots with a number are held, so that a year of nothing costs nothing.
+/// one slot the latest wins, but for observations, which are averaged. Only slots with a number are held, so that a year of nothing costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slots {
     /// The moment of the first slot.
@@ -18,6 +18,8 @@ pub struct Slots {
     pub count: u64,
     /// (slot index, value), by index.
     filled: Vec<(u64, f64)>,
+    /// The last slot that holds observations: its index, their sum, and how many they are.
+    observed: Option<(u64, f64, u64)>,
 }
 
 impl Slots {
@@ -30,7 +32,7 @@ impl Slots {
         let floor = |time: Timestamp| time.nanos() - time.nanos() % width;
         let start = floor(window.from).saturating_add(width);
         let count = (floor(window.until).saturating_sub(start) / width + 1).max(1);
-        Slots { start: Timestamp::from_nanos(start), step, count, filled: Vec::new() }
+        Slots { start: Timestamp::from_nanos(start), step, count, filled: Vec::new(), observed: None }
     }
 
     /// The dots that belong into these slots.
@@ -46,17 +48,40 @@ impl Slots {
 
     /// Adds dots sorted by time, none earlier than those added before. NaN counts as nothing measured.
     pub fn add(&mut self, dots: &[Dot]) {
-        let width = nanos(self.step);
         for dot in dots {
-            let Some(offset) = dot.time.nanos().checked_sub(self.start.nanos()) else { continue };
-            let index = offset / width;
-            if index >= self.count {
+            if let Some(index) = self.index(dot.time) {
+                self.put(index, dot.value);
+            }
+        }
+    }
+
+    /// Adds observations of a histogram, sorted by time, none earlier than what was added before. A slot's value is
+    /// the average of those in it. NaN counts as nothing measured.
+    ///
+    /// - `weights`: how many observations each dot stands for
+    pub fn add_observations(&mut self, dots: &[Dot], weights: &[u64]) {
+        for (dot, weight) in dots.iter().zip(weights) {
+            let Some(index) = self.index(dot.time).filter(|_| *weight > 0 && !dot.value.is_nan()) else {
                 continue;
-            }
-            match self.filled.last_mut() {
-                Some((last, value)) if *last == index => *value = dot.value,
-                _ => self.filled.push((index, dot.value)),
-            }
+            };
+            let before = self.observed.filter(|(of, ..)| *of == index);
+            let (_, sum, count) = before.unwrap_or((index, 0.0, 0));
+            let (sum, count) = (sum + dot.value * *weight as f64, count.saturating_add(*weight));
+            self.observed = Some((index, sum, count));
+            self.put(index, sum / count as f64);
+        }
+    }
+
+    /// The slot of a moment.
+    fn index(&self, time: Timestamp) -> Option<u64> {
+        let index = time.nanos().checked_sub(self.start.nanos())? / nanos(self.step);
+        (index < self.count).then_some(index)
+    }
+
+    fn put(&mut self, index: u64, number: f64) {
+        match self.filled.last_mut() {
+            Some((last, value)) if *last == index => *value = number,
+            _ => self.filled.push((index, number)),
         }
     }
 
@@ -95,6 +120,22 @@ mod tests {
         check(0, 60, 60, 60, 1);
         let last = Slots::new(Window { from: at(0), until: Timestamp::MAX }, Duration::from_secs(1));
         assert!(last.end() <= Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_slot_of_observations_is_their_average_however_they_come() {
+        let dots: Vec<Dot> =
+            [(105, 9.0), (110, 1.0), (110, 4.0), (115, 7.0), (119, f64::NAN), (125, 8.0), (130, 2.0)]
+                .map(|(seconds, value)| Dot { time: at(seconds), value })
+                .to_vec();
+        let weights = [1, 3, 2, 1, 5, 0, 7];
+        for pieces in 1..=dots.len() {
+            let mut slots = slots(100, 130, 10);
+            dots.chunks(pieces).zip(weights.chunks(pieces)).for_each(|(dots, weights)| {
+                slots.add_observations(dots, weights);
+            });
+            assert_eq!(slots.filled().collect::<Vec<_>>(), [(0, 3.0), (2, 2.0)]);
+        }
     }
 
     #[test]

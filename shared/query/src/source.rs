@@ -82,12 +82,23 @@ impl Node {
 /// What is known of a series without reading its dots.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
-    /// The first and the last moment of its numbers; `None` where it has none, or all have expired.
+    /// The first and the last moment of its dots with numbers; `None` where it has none, or only steps are left.
     pub span: Option<(Timestamp, Timestamp)>,
     /// What its dots look like; of several shapes that of the dot committed last.
     pub shape: Option<Shape>,
     /// How long it is kept; `None` where it has no rule and is kept for ever.
     pub rule: Option<Rule>,
+    /// The steps that there are instead of dots, each width once. Where they lie there may be dots too.
+    pub stepped: Vec<Stepped>,
+}
+
+/// Steps of one width that a series has instead of dots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stepped {
+    /// Their width.
+    pub step: Duration,
+    /// From where the first of them begins to where the last of them ends.
+    pub range: TimeRange,
 }
 
 /// What becomes of a series as it grows old.
@@ -97,7 +108,7 @@ pub struct Rule {
     pub interval: Option<Duration>,
     /// How long dots are kept as they came.
     pub raw: Duration,
-    /// What is computed from them, finest first.
+    /// The steps that they become then, finest first.
     pub archives: Vec<Archive>,
     /// How one number is made of a step.
     pub method: Method,
@@ -131,8 +142,8 @@ pub enum What {
     /// What is known of the dots inside a range without reading them: no dot lies outside of all stretches, and no two
     /// stretches meet.
     Stretches(TimeRange),
-    /// What the numbers inside a range come to per step of that width, for every step with any; of expired dots as far
-    /// as the width is a multiple of what is kept of them.
+    /// What the numbers inside a range come to per step of that width, for every step with any: those of the dots, and
+    /// those of kept steps as far as the width is a multiple of theirs. The range is rounded outwards to whole steps.
     Steps(TimeRange, Duration),
     /// The newest dots of all time, at most so many.
     Newest(usize),
@@ -143,6 +154,8 @@ pub enum What {
 pub enum Piece<'a> {
     /// Of [`What::Dots`] and [`What::Newest`].
     Dots(&'a [Dot]),
+    /// Of [`What::Dots`] of a histogram: how many observations each dot stands for comes beside it.
+    Observations(&'a [Dot], &'a [u64]),
     /// Of [`What::Stretches`].
     Stretches(&'a [Stretch]),
     /// Of [`What::Steps`].
@@ -164,7 +177,8 @@ impl<'a> Sink<'a> {
     }
 
     /// Asked before so many dots are looked at for the want with that index: those that come out, and those that were
-    /// replaced, deleted or texts. A step of an archive counts as a dot; stretches and the newest dots count as none.
+    /// replaced, deleted or texts. A step counts as a dot, beside the dots that it is made of; stretches and the newest
+    /// dots count as none.
     /// Where it breaks, the source ends.
     pub fn look_at(&mut self, want: usize, dots: u64) -> ControlFlow<()> {
         self.report.looked_at = self.report.looked_at.saturating_add(dots);

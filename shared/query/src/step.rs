@@ -16,7 +16,7 @@ pub enum Precision {
 }
 
 /// Slots of a series that has too few dots to tell.
-const UNKNOWN: Duration = Duration::from_secs(60);
+pub(crate) const UNKNOWN: Duration = Duration::from_secs(60);
 
 /// Dots looked at: enough to tell, few enough to read at every request.
 pub(crate) const SAMPLE_DOTS: usize = 512;

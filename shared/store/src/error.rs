@@ -93,6 +93,12 @@ pub enum Error {
         /// How many wait.
         count: usize,
     },
+    /// There is no row of a series.
+    NoSeries(SeriesName),
+    /// A series cannot be renamed to its own name.
+    SameName(SeriesName),
+    /// The list of the store in this directory was rebuilt, so files that it does not name are kept.
+    Rebuilt(PathBuf),
     /// A filter command that did not end with 0; nothing has changed.
     Command {
         /// How it ended.
@@ -197,6 +203,15 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{count} deletes wait to be purged and no more are kept; compact the store, then delete again"
+                )
+            }
+            Error::NoSeries(name) => write!(f, "there is no row of series {name}"),
+            Error::SameName(name) => write!(f, "series {name} has this name already"),
+            Error::Rebuilt(dir) => {
+                write!(
+                    f,
+                    "the list of {} was rebuilt: files that it does not name are kept, and may have rows of any time",
+                    dir.display()
                 )
             }
             Error::Command { status } => {

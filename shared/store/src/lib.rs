@@ -22,7 +22,7 @@ mod trial;
 
 pub use disk::content::allow_many_files;
 pub use disk::manifest::rebuilt;
-pub use disk::rules::WatchedRules;
+pub use disk::{Free, free_room};
 pub use dotter_guard::survive_truncation;
 pub use error::Error;
 pub use format::clock::Machine;
@@ -33,8 +33,8 @@ pub use format::ledger::{
 pub use format::listing::StoreId;
 pub use format::pattern::Pattern;
 pub use format::place::{Place, Tier, Window};
-pub use format::rollup::Rollup;
-pub use format::rules::{Aggregation, ArchiveRule, OneNumber, Rule, Rules, SkippedRule, Slot};
+pub use format::rules::{Aggregation, ArchiveRule, Rule, Rules, SkippedRule, Slot};
+pub use format::step::Rollup;
 pub use format::summary::Summary;
 pub use format::tombstone::TOMBSTONES_MAX;
 pub use read::filter::{
@@ -44,13 +44,18 @@ pub use read::reader::{LossNews, News, Reader};
 pub use read::scan::{Row, Scan};
 pub use read::snapshot::{Chunk, Dot, Snapshot};
 pub use read::stat::{Level, Placed, Stat};
+pub use read::steps::Stepped;
 pub use read::verify::{Damage, Verified, verify, verify_with};
 pub use write::add::{Added, Addition, Sorted, add};
 pub use write::backup::{BackedUp, backup};
 pub use write::claim::{Claim, ClaimName, take_claim};
 pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_filtered, compact_major};
 pub use write::delete::{Deletion, delete};
-pub use write::retention::{Retained, Retention, retain};
+pub use write::purge::{Purge, Purged};
+pub use write::rename::{Renamed, rename};
+pub use write::retention::{
+    Going, Limits, Outlook, Retained, Taken, outlook, read_clock, retain, take_rules,
+};
 pub use write::seal::{seal, seal_all};
 pub use write::tidy::tidy;
 pub use write::writer::{RingPart, Transaction, Unsealed, Writer};

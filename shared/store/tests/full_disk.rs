@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk, System};
-use dotter_store::{Reader, Snapshot, retain, verify};
-use support::machine;
+use dotter_store::{Limits, Reader, Snapshot, Writer, retain, take_rules};
+use support::made::{HOUR, MINUTE, Made, START, rule};
 
 /// A disk that has no room for another segment, large or small.
 #[derive(Debug)]
@@ -71,39 +71,32 @@ fn read(dir: &Path, name: &str) -> Vec<(Timestamp, f64)> {
 }
 
 #[test]
-fn on_a_full_disk_whole_segments_go_though_others_cannot_be_written_anew_or_archived() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let pass = |of: u64| retain(dir, &machine(hour(of)), &|| false);
-    let rules = "[[rule]]\npattern = \"brief\"\nkeep = \"raw:2h\"\n\
-                 [[rule]]\npattern = \"archived\"\nkeep = \"raw:2h, 10m:30d\"\n";
-    // The oldest file has a series that stays. Its other dots have to be removed before those that replace them.
-    fill(dir, &["brief", "kept"], 0, 1.0);
-    fill(dir, &["brief"], 0, 2.0);
-    (1..6).for_each(|of| fill(dir, &["brief"], of, 3.0));
-    (0..12).for_each(|of| fill(dir, &["archived"], of, 4.0));
-    fill(dir, &["brief"], 11, 3.0);
-    std::fs::write(dir.join("retention.toml"), rules).unwrap();
-    assert!(pass(12).unwrap().only_reported);
-    fill(dir, &["archived"], 12, 4.0);
-    let refused = disk::on(Arc::new(Full), || pass(14)).map(drop).unwrap_err();
+fn on_a_full_disk_what_leaves_nothing_behind_goes_though_no_step_can_be_written() {
+    let mut made = Made::new(&(rule("brief", "raw:2h") + &rule("archived", "raw:2h, 10m:30d")));
+    let fill = |made: &Made, series: &str, of: u64, value: f64| {
+        made.add(series, (0..60).map(|minute| (START + of * HOUR + minute * MINUTE, value)));
+    };
+    // The oldest file has a series that stays.
+    fill(&made, "kept", 0, 1.0);
+    (0..12).for_each(|of| ["brief", "archived"].into_iter().for_each(|series| fill(&made, series, of, 4.0)));
+    fill(&made, "brief", 0, 2.0);
+    made.compact();
+    made.run(6 * HOUR);
+    made.retain();
+    made.run(8 * HOUR);
+    let pass = || retain(made.dir(), &made.machine(), &Limits::default(), &|| false);
+    let refused = disk::on(Arc::new(Full), pass).map(drop).unwrap_err();
     assert!(refused.is_disk_full(), "{refused}");
-    let brief = read(dir, "brief");
-    let of =
-        |number: u64| brief.iter().filter(move |(time, _)| (hour(number)..hour(number + 1)).contains(time));
-    assert!(of(0).all(|(_, value)| *value == 2.0), "what was replaced is not seen again");
-    assert_eq!((of(0).count(), of(1).count(), of(5).count(), of(11).count()), (60, 0, 0, 60));
-    let archived = read(dir, "archived");
-    assert!(hour(9) < archived[0].0 && hour(12) < archived[archived.len() - 1].0, "{:?}", archived[0]);
-    assert_eq!(read(dir, "kept").len(), 60);
-    // With room again the rest goes too, the dots of the window that could not be made behind it.
-    pass(14).unwrap();
-    let (brief, kept) = (read(dir, "brief"), read(dir, "kept"));
-    assert!(hour(9) <= brief[0].0 && kept.len() == 60, "{:?}", brief[0]);
-    let steps =
-        snapshot(dir).rollups("archived", TimeRange::ALL, std::time::Duration::from_secs(3600)).unwrap();
-    assert!(steps.len() == 13 && steps.iter().all(|step| step.count == 60), "{steps:?}");
-    assert!(verify(dir).unwrap().damage.is_empty());
+    // The clock reads back to six hours after the start: windows that ended two hours before that.
+    assert_eq!(made.times("brief")[0], START + 4 * HOUR);
+    assert_eq!((made.times("archived").len(), made.times("kept").len()), (12 * 60, 60));
+    made.check();
+    // With room again the rest goes too.
+    pass().unwrap();
+    assert_eq!((made.times("archived")[0], made.times("brief")[0]), (START + 4 * HOUR, START + 4 * HOUR));
+    let steps = made.steps("archived", TimeRange::ALL, HOUR);
+    assert!(steps.len() == 12 && steps.iter().all(|step| step.count == 60), "{steps:?}");
+    made.check();
 }
 
 #[test]
@@ -113,9 +106,11 @@ fn a_segment_that_there_is_no_room_to_put_into_another_tier_holds_up_no_merge() 
     let rule = |keep: &str| {
         let text = format!("[[rule]]\npattern = \"%\"\nkeep = \"raw:{keep}\"\n");
         std::fs::write(dir.join("retention.toml"), text).unwrap();
+        take_rules(dir).unwrap();
     };
     let compact = || dotter_store::compact(dir, &|| false);
     let places = || snapshot(dir).stat().places;
+    drop(Writer::open(dir).unwrap());
     rule("600d");
     // Values that no codec makes small.
     (0..40).for_each(|of| fill(dir, &["large"], of, 1.0 / (of as f64 + 0.1)));

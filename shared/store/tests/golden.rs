@@ -1,5 +1,6 @@
-//! The bytes of version 2, pinned: from an empty store with a fixed name, fixed commits give the very files that
-//! are kept in `golden/v2`; and those files read back as what was committed.
+//! The bytes of version 3, pinned: from an empty store with a fixed name, fixed commits give the very files that
+//! are kept in `golden/v3`, and fixed rules and passes those in `golden/v3-kept`; and those files read back as what was
+//! committed.
 //!
 //! `DOTTER_GOLDEN=write` writes them anew.
 
@@ -16,7 +17,8 @@ use dotter_dot::{
 };
 use dotter_store::disk::{self, Disk};
 use dotter_store::{
-    Deletion, Error, LaneRecords, Lost, Pattern, Reader, Refused, RingPart, Transaction, Writer,
+    Deletion, Error, LaneRecords, Limits, Lost, Machine, Pattern, Reader, Refused, RingPart, Transaction,
+    Writer,
 };
 use support::{copy, machine, push, row, rows, shape};
 
@@ -28,6 +30,10 @@ impl Disk for Numbered {
     fn number(&self) -> std::io::Result<u64> {
         // Relaxed: one thread.
         Ok(self.0.fetch_add(1, Relaxed) + 1)
+    }
+
+    fn now(&self) -> Timestamp {
+        at(777)
     }
 }
 
@@ -168,9 +174,49 @@ fn write(dir: &Path) {
         .unwrap();
 }
 
+/// Dots under rules, some of which change, until some have become steps and some of those coarser ones.
+fn keep(dir: &Path) {
+    let rules = |minutes: &str| {
+        let text = format!(
+            "[[rule]]\npattern = \"web.%\"\nkeep = \"10s:2h, {minutes}, 1h:5y\"\naggregation = \"max\"\n\
+             condense = \"10s\"\n[[rule]]\nregex = \"^odd(\"\nkeep = \"raw:1d\"\n"
+        );
+        fs::write(dir.join("retention.toml"), text).unwrap();
+        let files = "[all]\npattern = ^app\\.\nretentions = 60:1d\n";
+        fs::write(dir.join("storage-schemas.conf"), files).unwrap();
+        let aggregation = "[sums]\npattern = \\.count$\nxFilesFactor = 0\naggregationMethod = sum\n";
+        fs::write(dir.join("storage-aggregation.conf"), aggregation).unwrap();
+        assert!(dotter_store::take_rules(dir).unwrap().changed);
+    };
+    fs::create_dir_all(dir.join("wal")).unwrap();
+    rules("1m:1d");
+    const HALF: u64 = 1800;
+    for half in 0..120 {
+        if half % 8 == 0 {
+            let row = |n: u64| {
+                let name = name(["web.took", "web.count", "app.load", "for.ever"][n as usize % 4]);
+                (name, at(half * HALF + n * 36), (n % 23) as f64 / 4.0)
+            };
+            dotter_store::add(dir, (0..400).map(row).collect::<Vec<_>>()).unwrap();
+            dotter_store::compact_major(dir, &|| false, &|_, _| ()).unwrap();
+        }
+        if half == 116 {
+            rules("1m:2d");
+        }
+        let since_boot = Duration::from_secs(half * HALF);
+        let machine = Machine { wall: at((half + 1) * HALF), boot: [0xb0; 16], since_boot };
+        dotter_store::retain(dir, &machine, &Limits::default(), &|| false).unwrap();
+    }
+    // Of the last dots, as many as half an hour has.
+    let range = TimeRange::new(at(112 * HALF), at(113 * HALF));
+    let (first_key, last_key) = (Some("web.".to_owned()), None);
+    let pattern = Pattern::new("%.count");
+    dotter_store::delete(dir, &Deletion { pattern, first_key, last_key, range }).unwrap();
+}
+
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from("MANIFEST"), PathBuf::from("MANIFEST.2")];
-    for folder in ["wal", "seg", "ledger"] {
+    for folder in ["wal", "seg", "ledger"].into_iter().filter(|folder| dir.join(folder).exists()) {
         for entry in fs::read_dir(dir.join(folder)).unwrap() {
             files.push(Path::new(folder).join(entry.unwrap().file_name()));
         }
@@ -189,11 +235,22 @@ fn bytes(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Shows what a build of version 2 writes, on a disk with fixed random numbers and in a boot of its own.
+/// Shows what a build of version 3 writes, on a disk with fixed random numbers and in a boot of its own.
 #[test]
 fn fixed_commits_give_the_same_bytes() {
+    gives("v3", &write);
+}
+
+/// As [`fixed_commits_give_the_same_bytes`], of what rules say: places, steps, what is held, readings and a delete.
+#[test]
+fn fixed_rules_and_passes_give_the_same_bytes() {
+    gives("v3-kept", &keep);
+}
+
+/// Checks that a store that `write` has made has the bytes that are kept under a name.
+fn gives(name: &str, write: &dyn Fn(&Path)) {
     let dir = tempfile::tempdir().unwrap();
-    let (begin, kept) = (golden().join("empty"), golden().join("v2"));
+    let (begin, kept) = (golden().join("empty"), golden().join(name));
     let is_written = std::env::var_os("DOTTER_GOLDEN").is_some();
     disk::in_boot([0xb0; 16], || {
         if is_written {
@@ -239,8 +296,8 @@ fn everything(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
 /// Shows P32.
 #[test]
 fn stores_of_earlier_versions_are_refused_by_everybody_and_not_touched() {
-    // Of version 0 the list has a second name; of version 1 it has a copy.
-    for (version, copy) in [(0, "MANIFEST.old"), (1, "MANIFEST.2")] {
+    // Of version 0 the list has a second name; of the others it has a copy.
+    for (version, copy) in [(0, "MANIFEST.old"), (1, "MANIFEST.2"), (2, "MANIFEST.2")] {
         is_refused(version, copy);
     }
 }
@@ -277,7 +334,7 @@ fn is_refused(version: u32, second: &str) {
             let error = refused().unwrap_or_else(|| panic!("{way} is refused"));
             let dir = dir.display();
             let expected = format!(
-                "{dir}: store format {version}, this build reads 2: with the build that made it 'dotter-store -d {dir} \
+                "{dir}: store format {version}, this build reads 3: with the build that made it 'dotter-store -d {dir} \
                  export', then 'dotter-store -d NEW import'"
             );
             assert_eq!(error.to_string(), expected, "{way}");
@@ -291,7 +348,7 @@ fn is_refused(version: u32, second: &str) {
 #[test]
 fn the_files_kept_read_as_what_was_committed() {
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden().join("v2"), dir.path());
+    copy(&golden().join("v3"), dir.path());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
     let names: Vec<_> = snapshot.series().collect();
     let expected = ["app.calls;instance=worker-3", "host.load", "log", "request", "walk"];
@@ -343,4 +400,35 @@ fn the_files_kept_read_as_what_was_committed() {
     assert_eq!(requests[1], (at(0).nanos() + 1, true, shape(7), row(7, 0)));
     assert_eq!(snapshot.shape("request").unwrap(), Some(shape(7)));
     assert!(dotter_store::verify(dir.path()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn the_steps_kept_read_as_what_the_dots_came_to() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden().join("v3-kept"), dir.path());
+    fs::create_dir_all(dir.path().join("wal")).unwrap();
+    let snapshot = Reader::open(dir.path()).unwrap().snapshot();
+    assert_eq!(snapshot.rules().skipped().len(), 1);
+    assert_eq!(
+        snapshot.rules().told("web.count"),
+        "pattern web.%: 10s:2h, 1m:2d, 1h:1825d; sum, x-files-factor 0; histograms condensed to 10s"
+    );
+    let steps: Vec<_> =
+        snapshot.stat().places.iter().map(|placed| placed.place.tier.step.as_secs()).collect();
+    assert!([0, 60, 3600].iter().all(|step| steps.contains(step)), "{steps:?}");
+    let hours = |name| snapshot.rollups(name, TimeRange::ALL, Duration::from_secs(3600)).unwrap();
+    // All hundred dots of a series of each four hours but those deleted.
+    assert_eq!(hours("web.took").iter().map(|step| step.count).sum::<u64>(), 1500);
+    assert_eq!(hours("web.count").iter().map(|step| step.count).sum::<u64>(), 1487);
+    let first = &hours("web.took")[0];
+    // A dot each 144 seconds: too little of each minute is known for a number of its own, where half is wanted.
+    assert_eq!((first.time, first.count, first.max, first.value), (at(0), 25, 5.5, None));
+    let sums = &hours("web.count")[0];
+    assert_eq!((sums.count, sums.value), (25, Some(sums.sum)));
+    assert_eq!(snapshot.read("for.ever", TimeRange::ALL).unwrap().len(), 1500);
+    assert!(dotter_verify(dir.path()).is_empty());
+}
+
+fn dotter_verify(dir: &Path) -> Vec<dotter_store::Damage> {
+    dotter_store::verify(dir).unwrap().damage
 }

@@ -1,98 +1,75 @@
-//! Data from years ago: its dots do not go before archives have them, whatever else is in the store.
+//! Data from years ago: it lives as long as what is new, counted from when it came, and then lies where its time does.
 
-use std::path::Path;
-use std::time::Duration;
+mod support;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_store::{Machine, Reader, Retention};
-
-const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
-/// Midnight.
-const START: u64 = 1_710_460_800;
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_secs(START + seconds).unwrap()
-}
+use dotter_dot::TimeRange;
+use support::made::{DAY, HOUR, MINUTE, Made, START, rule};
 
 /// A dot a minute.
-fn fill(dir: &Path, series: &str, hours: std::ops::Range<u64>) {
-    let dot = |minute: u64| (SeriesName::new(series).unwrap(), at(minute * 60), 1.0);
-    dotter_store::add(dir, (hours.start * 60..hours.end * 60).map(dot).collect::<Vec<_>>()).unwrap();
+fn fill(made: &Made, series: &str, from: u64, hours: u64) {
+    made.add(series, (0..hours * 60).map(|minute| (from + minute * MINUTE, 1.0)));
 }
 
-/// How many dots there are of a series, in archives or as they came.
-fn counted(dir: &Path, series: &str) -> u64 {
-    let snapshot = Reader::open(dir).unwrap().snapshot();
-    let hours = snapshot.rollups(series, TimeRange::ALL, Duration::from_secs(HOUR)).unwrap();
-    hours.iter().map(|hour| hour.count).sum()
-}
-
-fn raw(dir: &Path, series: &str) -> usize {
-    Reader::open(dir).unwrap().snapshot().read(series, TimeRange::ALL).unwrap().len()
-}
-
-/// Ten days of a series, two years before the first pass; passes until nothing happens.
-fn grow_old(dir: &Path, others: &dyn Fn()) {
-    std::fs::write(dir.join("retention.toml"), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 1m:30d\"\n")
-        .unwrap();
-    fill(dir, "old", 0..240);
-    others();
-    let mut retention = Retention::default();
-    let mut removed = 0;
-    for hour in 6.. {
-        let seconds = 700 * DAY + hour * HOUR;
-        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
-        let retained = retention.pass(dir, &machine, &|| false).unwrap();
-        assert_eq!(counted(dir, "old"), 240 * 60, "{retained:?}");
-        if !retained.only_reported {
-            removed += retained.dots;
-            while retention.compact(dir, &|| false).unwrap() {}
-            assert_eq!(counted(dir, "old"), 240 * 60, "{retained:?}");
-        }
-        if retained.archives_made == 0 && retained.dots == 0 {
-            break;
-        }
+/// Lives for six hours with new dots beside the old ones; merges each hour.
+fn live(made: &mut Made, hours: u64) {
+    for _ in 0..hours {
+        fill(made, "new", made.wall, 1);
+        made.live(HOUR);
+        made.compact();
     }
-    retention.compact_major(dir, &|| false, &|_, _| ()).unwrap();
-    assert_eq!(counted(dir, "old"), 240 * 60);
-    assert!(removed > 0);
 }
 
 #[test]
-fn dots_from_years_ago_stay_until_archives_have_them() {
-    let dir = tempfile::tempdir().unwrap();
-    grow_old(dir.path(), &|| ());
-    assert_eq!(raw(dir.path(), "old"), 121);
+fn dots_from_years_ago_live_as_long_as_new_ones_and_then_become_the_steps_that_still_have_their_time() {
+    let mut made = Made::new(&rule("%", "raw:6h, 1m:30d, 1h:9y"));
+    live(&mut made, 24);
+    fill(&made, "old", START - 700 * DAY, 240);
+    made.compact();
+    // Kept for six hours from the window in which they came.
+    live(&mut made, 6);
+    assert_eq!(made.times("old").len(), 240 * 60);
+    live(&mut made, 10);
+    assert_eq!(made.times("old"), []);
+    // Minutes of that time are gone already, hours are not.
+    let hours = made.steps("old", TimeRange::ALL, HOUR);
+    assert!(hours.len() == 240 && hours.iter().all(|hour| hour.count == 60 && hour.sum == 60.0));
+    let of_minutes =
+        made.snapshot().stat().places.into_iter().filter(|placed| placed.place.tier.step.as_secs() == MINUTE);
+    let oldest = of_minutes.map(|placed| placed.place.window.from.nanos() / 1_000_000_000).min();
+    assert!(oldest >= Some(START), "{oldest:?}");
+    // What is new has gone by its rule all the same.
+    assert!(made.times("new")[0] >= made.wall - 14 * HOUR, "{} {}", made.times("new")[0], made.wall);
+    assert_eq!(made.counted("new", TimeRange::ALL, MINUTE), 40 * 60);
+    made.check();
 }
 
 #[test]
-fn dots_from_years_ago_beside_new_ones_stay_where_no_archive_looks() {
-    let dir = tempfile::tempdir().unwrap();
-    grow_old(dir.path(), &|| fill(dir.path(), "new", 700 * 24..700 * 24 + 5));
-    // What is new goes by its rule all the same, also where one segment holds both.
-    assert_eq!((raw(dir.path(), "old"), raw(dir.path(), "new")), (240 * 60, 121));
+fn dots_older_than_every_tier_keeps_live_as_long_as_new_ones_and_then_go() {
+    let mut made = Made::new(&rule("%", "raw:6h, 1m:30d"));
+    live(&mut made, 24);
+    fill(&made, "old", START - 700 * DAY, 10);
+    live(&mut made, 6);
+    assert_eq!(made.times("old").len(), 600);
+    live(&mut made, 10);
+    assert!(!made.snapshot().contains("old"));
+    assert_eq!(made.counted("new", TimeRange::ALL, MINUTE), 40 * 60);
+    made.check();
 }
 
 #[test]
-fn dots_do_not_go_in_the_pass_in_which_their_windows_go() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(
-        dir.path().join("retention.toml"),
-        "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h, 1m:30d\"\n",
-    )
-    .unwrap();
-    fill(dir.path(), "old", 0..20);
-    let mut retention = Retention::default();
-    for hour in 6..10 {
-        let seconds = 700 * DAY + hour * HOUR;
-        let machine = Machine { wall: at(seconds), boot: [1; 16], since_boot: Duration::from_secs(seconds) };
-        let retained = retention.pass(dir.path(), &machine, &|| false).unwrap();
-        assert_eq!(counted(dir.path(), "old"), 20 * 60, "{retained:?}");
-        if retained.only_reported {
-            // Its windows are there, and from now on older than any is kept.
-            assert_eq!(retained.archives_made, 20);
-            fill(dir.path(), "new", 700 * 24..700 * 24 + 5);
-        }
-    }
+fn an_import_into_a_new_store_reads_the_same_before_and_after_it_has_grown_old() {
+    let mut made = Made::new(&rule("%", "raw:2h, 1m:30d"));
+    fill(&made, "a", START - 20 * DAY, 30 * 24);
+    let minutes = |made: &Made| {
+        let steps = made.steps("a", TimeRange::ALL, MINUTE);
+        steps.iter().map(|step| (step.time, step.count, step.sum, step.value)).collect::<Vec<_>>()
+    };
+    let before = minutes(&made);
+    assert_eq!(before.len(), 30 * 24 * 60);
+    made.compact();
+    made.live(40 * HOUR);
+    assert_eq!(minutes(&made), before);
+    // Ten days of it are of days to come. Two hours it is kept, and as much the clock looks back.
+    assert_eq!(made.times("a")[0], START + 36 * HOUR);
+    made.check();
 }

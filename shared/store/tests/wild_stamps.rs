@@ -2,39 +2,32 @@
 
 mod support;
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_store::{Reader, retain};
-use support::{Random, machine};
-
-const HOUR: u64 = 3_600_000_000_000;
+use dotter_dot::{SeriesName, Timestamp};
+use support::Random;
+use support::made::{HOUR, MINUTE, Made, START, rule};
 
 #[test]
 fn dots_merged_with_wild_stamps_go_when_their_rule_says() {
     let mut random = Random::from_env();
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let name = |text: &str| SeriesName::new(text).unwrap();
-    let start = 20_000 * 24 * HOUR;
-    let at = |time: u64| Timestamp::from_nanos(start + time);
-    std::fs::write(dir.join("retention.toml"), "[[rule]]\npattern = \"%\"\nkeep = \"raw:2h\"\n").unwrap();
-    let good = |from: u64| (0..60).map(move |minute| (name("good"), at(from + minute * (HOUR / 60)), 1.0));
-    let pass = |hours: u64| retain(dir, &machine(at(hours * HOUR)), &|| false).unwrap();
-    dotter_store::add(dir, good(0).collect::<Vec<_>>()).unwrap();
-    pass(1);
+    let mut made = Made::new(&rule("%", "raw:2h"));
+    let good = |made: &Made, hour: u64| {
+        made.add("good", (0..60).map(|minute| (START + hour * HOUR + minute * MINUTE, 1.0)));
+    };
+    good(&made, 0);
+    made.live(HOUR);
+    let wild = SeriesName::new("wild").unwrap();
     for _ in 0..8 {
         // More windows than a merge has segments.
-        let wild = (0..40)
-            .map(|_| (name("wild"), Timestamp::from_nanos(start + random.below(u64::MAX - start)), 2.0));
-        dotter_store::add(dir, wild.collect::<Vec<_>>()).unwrap();
+        let from = START * 1_000_000_000;
+        let mut dot = || (wild.clone(), Timestamp::from_nanos(from + random.below(u64::MAX - from)), 2.0);
+        dotter_store::add(made.dir(), (0..40).map(|_| dot()).collect::<Vec<_>>()).unwrap();
     }
-    dotter_store::add(dir, good(HOUR).collect::<Vec<_>>()).unwrap();
-    while dotter_store::compact(dir, &|| false).unwrap() {}
-    dotter_store::add(dir, good(40 * HOUR).collect::<Vec<_>>()).unwrap();
-    let times = || {
-        let dots = Reader::open(dir).unwrap().snapshot().read("good", TimeRange::ALL).unwrap();
-        (dots.len(), dots[0].time)
-    };
-    assert_eq!(times(), (180, at(0)));
-    (2..41).for_each(|hours| _ = pass(hours));
-    assert_eq!(times(), (60, at(40 * HOUR)), "thirty-eight hours after they should have gone");
+    good(&made, 1);
+    made.compact();
+    good(&made, 40);
+    let times = |made: &Made| (made.times("good").len(), made.times("good")[0]);
+    assert_eq!(times(&made), (180, START));
+    made.live(40 * HOUR);
+    assert_eq!(times(&made), (60, START + 40 * HOUR), "thirty-eight hours after they should have gone");
+    made.check();
 }

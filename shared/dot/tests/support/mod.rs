@@ -1,10 +1,10 @@
 //! Dots of several shapes, for tests of whatever keeps them.
 #![allow(dead_code, unreachable_pub)]
 
-use dotter_dot::{Cell, Column, Format, Shape, Timestamp, Value, put_row};
+use dotter_dot::{Cell, Column, Format, Kind, Shape, Timestamp, Value, put_row};
 
 /// How many shapes there are.
-pub const SHAPES: u8 = 8;
+pub const SHAPES: u8 = 9;
 
 /// A handful of shapes, words and rows among them.
 pub fn shape(number: u8) -> Shape {
@@ -17,7 +17,8 @@ pub fn shape(number: u8) -> Shape {
         4 => Shape::from(format("U")),
         5 => Shape::from(format("i")),
         6 => Shape::from(format("b")),
-        _ => Shape::from(format("bsF")),
+        7 => Shape::from(format("bsF")),
+        _ => Shape::new(format("FU"), "s", &["took", "count"]).unwrap().with_kind(Kind::Histogram),
     }
 }
 
@@ -37,6 +38,7 @@ pub fn cell(number: u8, bits: u64, row: &mut Vec<u8>) -> Cell<'_> {
             [Value::Bytes(&[0xff, bits as u8]), Value::Text("é"), Value::F64(f64::from_bits(bits))],
             row,
         ),
+        8 => put_row([Value::F64(f64::from_bits(bits)), Value::U64(bits % 1000)], row),
         _ => return Cell::Word(bits),
     }
     Cell::Row(row)

@@ -8,6 +8,7 @@
 //! written.
 
 mod intake;
+mod keep;
 mod lines;
 mod many;
 mod node;

@@ -56,6 +56,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         ("series", _) => series(dir),
         ("fill", _) => fill(dir),
         ("reopen", _) => reopen(dir),
+        ("keep", _) => crate::keep::run(dir, &|figure, value| say("keep", figure, value)),
         ("many", _) => crate::many::run(dir, &|figure, value| say("many", figure, value)),
         _ => Err("there is no such stage".into()),
     }

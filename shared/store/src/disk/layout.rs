@@ -214,15 +214,6 @@ impl Layout {
         self.make_in(dir, name)
     }
 
-    /// Makes `path` a file that holds `bytes`, in place of the old one if there is one; both file and name are
-    /// synced.
-    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        let new = self.make_beside(path)?;
-        new.fill(bytes)?;
-        new.rename(path)?;
-        self.sync_dir(beside(path).0)
-    }
-
     /// A random number for the name of a file.
     pub(crate) fn number(&self) -> Result<u64, Error> {
         self.disk.number().map_err(Error::io("read", Path::new(RANDOM)))

@@ -16,7 +16,6 @@ use std::time::Duration;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 use crate::disk::layout::{Folder, Layout, is_same};
-use crate::disk::rules::ANNOUNCED;
 use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::listing::{is_number, words_and_number};
@@ -29,7 +28,7 @@ const CLAIMS: &str = "claim";
 /// A claim that nobody has locked, and that was last changed so long ago, is litter.
 const CLAIM_AGE: Duration = Duration::from_secs(3600);
 /// Files of the store's directory that are replaced by renaming a new file.
-const REPLACED: [&str; 3] = ["MANIFEST", "MANIFEST.2", ANNOUNCED];
+const REPLACED: [&str; 2] = ["MANIFEST", "MANIFEST.2"];
 
 /// Removes litter; returns how many files it removed.
 ///
@@ -75,6 +74,15 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     Ok(removed)
 }
 
+/// Whether litter stays, since the list may lack files that count.
+pub(crate) fn is_kept(layout: &Layout) -> Result<bool, Error> {
+    Ok(is_rebuilt(layout, &manifest::read(layout)?))
+}
+
+fn is_rebuilt(layout: &Layout, manifest: &Manifest) -> bool {
+    manifest.rebuilt.is_some() || layout.rebuilt_mark().exists()
+}
+
 /// The files that a list names, and those that the next commit unlinks, as paths below the store.
 struct Names {
     manifest: Manifest,
@@ -84,7 +92,7 @@ struct Names {
 impl Names {
     /// `None` where the list was rebuilt, and so may lack files that count.
     fn of(layout: &Layout, manifest: Manifest) -> Option<Names> {
-        if manifest.rebuilt.is_some() || layout.rebuilt_mark().exists() {
+        if is_rebuilt(layout, &manifest) {
             return None;
         }
         let mut paths: BTreeSet<String> = manifest.in_seg().map(|(name, _)| format!("seg/{name}")).collect();

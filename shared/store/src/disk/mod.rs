@@ -28,4 +28,4 @@ pub(crate) mod machine;
 pub(crate) mod rules;
 
 pub(crate) use steps::current;
-pub use steps::{Disk, System, in_boot, on};
+pub use steps::{Disk, Free, System, free_room, in_boot, on};

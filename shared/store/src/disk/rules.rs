@@ -1,16 +1,9 @@
-//! Reading the retention rules of a store from their files, again whenever a file changes.
+//! Reading retention rules from the files that a person writes.
 
-use std::fs;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use dotter_dot::Timestamp;
-
-use crate::disk::layout::Layout;
-use crate::error::Error;
 use crate::format::rules::Rules;
 
 /// Longer files are refused.
@@ -22,39 +15,30 @@ const SCHEMAS: &str = "storage-schemas.conf";
 
 const AGGREGATION: &str = "storage-aggregation.conf";
 
-/// The file that notes which files of rules the last retention pass used. It is only compared with the same text made
-/// anew; where it is missing, the next pass announces once more.
-pub(crate) const ANNOUNCED: &str = "retention.announced";
-
 impl Rules {
     /// Reads the rules of a store; without files there are none. A rule that cannot be read is skipped.
     pub fn read(dir: &Path) -> Rules {
         let mut rules = Rules::default();
-        if let Some(text) = rules.text(&dir.join(RULES), true) {
-            rules.take_own(&dir.join(RULES), &text);
+        if let Some(text) = rules.text(dir, RULES, true) {
+            rules.take_own(Path::new(RULES), &text);
         }
-        if let Some(text) = rules.text(&dir.join(SCHEMAS), true) {
-            rules.take_schemas(&dir.join(SCHEMAS), &text);
+        if let Some(text) = rules.text(dir, SCHEMAS, true) {
+            rules.take_schemas(Path::new(SCHEMAS), &text);
         }
-        if let Some(text) = rules.text(&dir.join(AGGREGATION), false) {
-            rules.take_aggregation(&dir.join(AGGREGATION), &text);
+        if let Some(text) = rules.text(dir, AGGREGATION, false) {
+            rules.take_aggregation(Path::new(AGGREGATION), &text);
         }
         rules
-    }
-
-    /// The files that rules are read from, whether they exist or not.
-    pub(crate) fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
-        [RULES, SCHEMAS, AGGREGATION].into_iter().map(|name| dir.join(name))
     }
 
     /// The text of a file; `None` where it does not exist or cannot be read.
     ///
     /// - `keeps`: whether the file says how long series are kept; if such a file cannot be read, nothing is removed
-    fn text(&mut self, path: &Path, keeps: bool) -> Option<String> {
-        match read_text(path) {
+    fn text(&mut self, dir: &Path, file: &str, keeps: bool) -> Option<String> {
+        match read_text(&dir.join(file)) {
             Ok(text) => text,
             Err(what) => {
-                self.skip_file(path, what, keeps);
+                self.skip_file(Path::new(file), what, keeps);
                 None
             }
         }
@@ -80,93 +64,6 @@ fn read_text(path: &Path) -> Result<Option<String>, String> {
     Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
 }
 
-/// The rules of a store, read anew when their files have changed.
-#[derive(Debug)]
-pub struct WatchedRules {
-    dir: PathBuf,
-    /// The files that `rules` were read from; `None` before the first look.
-    stamps: Option<Stamps>,
-    rules: Arc<Rules>,
-}
-
-impl WatchedRules {
-    /// Has no rules until the first [`WatchedRules::look`].
-    pub fn new(dir: &Path) -> WatchedRules {
-        WatchedRules { dir: dir.to_owned(), stamps: None, rules: Arc::default() }
-    }
-
-    /// Looks at the files and reads them if this is the first look or one has changed; returns whether it read them.
-    pub fn look(&mut self) -> bool {
-        let stamps = Stamps::of(&self.dir);
-        if self.stamps.as_ref() == Some(&stamps) {
-            return false;
-        }
-        self.rules = Arc::new(Rules::read(&self.dir));
-        // A file that changes while it is read is read once more.
-        self.stamps = (Stamps::of(&self.dir) == stamps).then_some(stamps);
-        true
-    }
-
-    /// As of the last look.
-    pub fn rules(&self) -> &Arc<Rules> {
-        &self.rules
-    }
-}
-
-/// Tells whether the files of rules have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stamps(Vec<Stamp>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    bytes: u64,
-    /// When the file or its name was changed last (ctime, which no program can set).
-    changed: Timestamp,
-}
-
-impl Stamps {
-    /// The stamps of a store's files as they are now.
-    pub(crate) fn of(dir: &Path) -> Stamps {
-        let stamp = |meta: std::io::Result<fs::Metadata>| match meta {
-            Ok(meta) => {
-                let since = meta.ctime() as i128 * 1_000_000_000 + meta.ctime_nsec() as i128;
-                let changed = Timestamp::from_nanos(since.clamp(0, u64::MAX.into()) as u64);
-                Some(Stamp { inode: meta.ino(), bytes: meta.len(), changed })
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            // The time of the change is not known.
-            Err(_) => Some(Stamp { inode: 0, bytes: 0, changed: Timestamp::MAX }),
-        };
-        // A link may be changed, or the file that it leads to.
-        let of = |path: PathBuf| [fs::symlink_metadata(&path), fs::metadata(&path)].map(stamp);
-        Stamps(Rules::files(dir).flat_map(of).flatten().collect())
-    }
-
-    /// Whether the last retention pass of any process used the same files, by `retention.announced`.
-    pub(crate) fn were_noted(&self, dir: &Path) -> bool {
-        fs::read(dir.join(ANNOUNCED)).is_ok_and(|noted| noted == self.text().into_bytes())
-    }
-
-    /// Writes to `retention.announced` that a pass has used these files.
-    pub(crate) fn note(&self, dir: &Path) -> Result<(), Error> {
-        if self.were_noted(dir) {
-            return Ok(());
-        }
-        Layout::new(dir).replace(&dir.join(ANNOUNCED), self.text().as_bytes())
-    }
-
-    fn text(&self) -> String {
-        let line = |stamp: &Stamp| format!("{} {} {}\n", stamp.inode, stamp.bytes, stamp.changed.nanos());
-        self.0.iter().map(line).collect()
-    }
-
-    /// When the last of them changed.
-    pub(crate) fn changed(&self) -> Timestamp {
-        self.0.iter().map(|stamp| stamp.changed).max().unwrap_or(Timestamp::MIN)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -175,22 +72,6 @@ mod tests {
 
     use super::*;
     use crate::format::rules::{Aggregation, ArchiveRule, Slot};
-
-    #[test]
-    fn rules_are_read_when_their_files_change_and_not_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("retention.toml");
-        let mut watched = WatchedRules::new(dir.path());
-        assert!(watched.look() && watched.rules().is_empty() && !watched.look());
-        fs::write(&path, "[[rule]]\npattern = \"%\"\nkeep = \"raw:1d\"\n").unwrap();
-        assert!(watched.look() && watched.rules().of("x").is_some() && !watched.look());
-        let other = dir.path().join("other");
-        fs::write(&other, "[[rule]]\npattern = \"%\"\nkeep = \"raw\"\n").unwrap();
-        fs::rename(&other, &path).unwrap();
-        assert!(watched.look() && watched.rules().skipped().len() == 1 && !watched.look());
-        fs::remove_file(&path).unwrap();
-        assert!(watched.look() && watched.rules().is_empty() && !watched.look());
-    }
 
     /// The rules of one file.
     fn read(file: &str, text: &str) -> Rules {

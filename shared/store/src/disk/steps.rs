@@ -11,9 +11,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use dotter_dot::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
+use nix::sys::statvfs::statvfs;
+
+use crate::error::Error;
 
 /// The steps on a disk. The default of each is the system call.
 ///
@@ -22,6 +26,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// A random number, which the name of a new file ends in.
     fn number(&self) -> io::Result<u64> {
         random_bytes().map(u64::from_le_bytes)
+    }
+
+    /// What the wall clock shows, for what a commit says of its own time.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// Makes a new file that only its owner can read and write; fails where the name exists.
@@ -82,6 +91,35 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
+
+    /// How much room the file system of a directory has.
+    fn free(&self, dir: &Path) -> io::Result<Free> {
+        let found = statvfs(dir)?;
+        // The units differ in width from machine to machine.
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size() as u64);
+        Ok(Free {
+            free_bytes: bytes(found.blocks_available() as u64),
+            all_bytes: bytes(found.blocks() as u64),
+        })
+    }
+}
+
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// What a process without privileges can still fill: without the blocks that are kept for root.
+    pub free_bytes: u64,
+    /// All that the file system holds, used or not; 0 where it does not say.
+    pub all_bytes: u64,
+}
+
+/// How much room the file system of the store at `dir` has.
+///
+/// # Errors
+///
+/// The system's, as where there is no such directory.
+pub fn free_room(dir: &Path) -> Result<Free, Error> {
+    current().free(dir).map_err(Error::io("ask for the free room of", dir))
 }
 
 /// Random bytes from the system.
@@ -138,4 +176,35 @@ pub fn in_boot<T>(boot: [u8; 16], run: impl FnOnce() -> T) -> T {
 /// The boot id that [`in_boot`] has set for this thread.
 pub(crate) fn pretended_boot() -> Option<[u8; 16]> {
     BOOT.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that says how much room it has.
+    #[derive(Debug)]
+    struct Told(Free);
+
+    impl Disk for Told {
+        fn free(&self, _: &Path) -> io::Result<Free> {
+            Ok(self.0)
+        }
+    }
+
+    #[test]
+    fn the_room_is_that_of_the_file_system_or_what_a_test_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = free_room(dir.path()).unwrap();
+        assert!(0 < found.free_bytes && found.free_bytes <= found.all_bytes, "{found:?}");
+        // In bytes, as `stat` of coreutils counts them.
+        let output = std::process::Command::new("stat").args(["-f", "-c", "%b %S"]).arg(dir.path()).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let (blocks, bytes) = text.trim().split_once(' ').unwrap();
+        assert_eq!(found.all_bytes, blocks.parse::<u64>().unwrap() * bytes.parse::<u64>().unwrap());
+        let told = Free { free_bytes: 7, all_bytes: 100 };
+        assert_eq!(on(Arc::new(Told(told)), || free_room(dir.path())).unwrap(), told);
+        let missing = free_room(&dir.path().join("none")).unwrap_err();
+        assert!(missing.to_string().starts_with("cannot ask for the free room of "), "{missing}");
+    }
 }

@@ -119,6 +119,21 @@ impl Clock {
         least.map_or(Timestamp::MIN, Timestamp::from_nanos)
     }
 
+    /// The moment by which it is judged where what comes now belongs: as [`Self::believed`], but as soon as there is any
+    /// reading. What it places wrong stays too long and loses nothing.
+    pub(crate) fn arrival(&self, keep: Duration) -> Timestamp {
+        let span = if keep.is_zero() { SPAN_MAX } else { nanos(keep).min(SPAN_MAX) };
+        let begin = nanos(self.running()).saturating_sub(span);
+        let first = self.readings.iter().rposition(|reading| reading.running <= begin).unwrap_or(0);
+        let least = self.readings[first..].iter().map(|reading| reading.wall).min();
+        least.map_or(Timestamp::MIN, Timestamp::from_nanos)
+    }
+
+    /// The newest reading, right or wrong; [`Timestamp::MIN`] before the first.
+    pub(crate) fn newest(&self) -> Timestamp {
+        self.readings.last().map_or(Timestamp::MIN, |last| Timestamp::from_nanos(last.wall))
+    }
+
     /// Running time at the last reading.
     pub(crate) fn running(&self) -> Duration {
         Duration::from_nanos(self.readings.last().map_or(0, |last| last.running))
@@ -143,8 +158,6 @@ impl Clock {
 
     /// How far the wall clock has moved against boot time since the last reading, where that is more than a minute.
     /// `None` in another boot too: nobody knows what the clock should show then.
-    // Nothing in this crate warns of it yet.
-    #[allow(dead_code)]
     pub(crate) fn jumped(&self, machine: &Machine) -> Option<Jump> {
         let last = self.readings.last().filter(|_| self.boot == machine.boot)?;
         let expected = last.wall.saturating_add(self.elapsed(machine));

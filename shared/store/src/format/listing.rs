@@ -55,6 +55,9 @@ pub(crate) struct SegmentEntry {
     pub(crate) checksum: u32,
     /// The tier and the window that its dots lie in; `None` on level 0, which mixes everything.
     pub(crate) place: Option<Place>,
+    /// It stays until the retention clock has run for so long, in nanoseconds, though its window may be over: the rule
+    /// of some of its series has changed. Zero where none has.
+    pub(crate) held: u64,
 }
 
 /// How many hex digits the number has that a file's name ends in.
@@ -87,6 +90,11 @@ impl SegmentEntry {
         words_and_number(&self.name).map_or(0, |(_, number)| number)
     }
 
+    /// Whether it holds steps made from dots, and no dots.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.place.is_some_and(|place| !place.tier.step.is_zero())
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_text(out, &self.name);
         out.extend_from_slice(&self.store.0);
@@ -108,6 +116,7 @@ impl SegmentEntry {
         put_text(out, &self.names.0);
         put_text(out, &self.names.1);
         Place::encode(self.place.as_ref(), out);
+        put_varint(out, self.held);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<SegmentEntry> {
@@ -126,6 +135,7 @@ impl SegmentEntry {
             checksum: u32::from_le_bytes(fields.array()?),
             names: (fields.text()?.to_owned(), fields.text()?.to_owned()),
             place: Place::decode(fields)?,
+            held: fields.varint()?,
         })
     }
 }
@@ -167,6 +177,7 @@ mod tests {
             store: StoreId([3; 16]),
             names: ("a".to_owned(), "z;tag=é".to_owned()),
             top_bytes: 300,
+            held: 77,
             checksum: 0xfedc_ba98,
             place: Some(Place {
                 rules: 5,

@@ -30,13 +30,7 @@ pub(crate) mod names;
 pub(crate) mod pattern;
 pub(crate) mod tombstone;
 
-pub(crate) mod windows;
-
 pub(crate) mod clock;
 pub(crate) mod rules;
 
-pub(crate) mod archive;
-pub(crate) mod rollup;
-// Nothing uses it yet.
-#[allow(dead_code, unreachable_pub, unused_imports)]
 pub(crate) mod step;

@@ -53,7 +53,7 @@ pub struct Place {
     pub rules: u64,
 }
 
-fn nanos(length: Duration) -> u64 {
+pub(crate) fn nanos(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -136,6 +136,13 @@ impl Place {
         !self.tier.keep.is_zero() && self.window.last() < now.saturating_sub(self.tier.keep)
     }
 
+    /// Whether its window is that of all that lay far ahead, and the wall clock has come to it.
+    pub(crate) fn is_reached(&self, newest: Timestamp) -> bool {
+        nanos(self.window.width) == u64::MAX
+            && Timestamp::MIN < self.window.from
+            && self.window.from <= newest
+    }
+
     /// Appends it, or that there is none.
     pub(crate) fn encode(place: Option<&Place>, out: &mut Vec<u8>) {
         let Some(place) = place else { return out.push(0) };
@@ -166,24 +173,30 @@ impl Place {
     }
 }
 
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step.is_zero() {
+            true => write!(f, "raw, kept ")?,
+            false => write!(f, "steps of {}, kept ", Length(self.step))?,
+        }
+        match self.keep.is_zero() {
+            true => write!(f, "for ever"),
+            false => write!(f, "{}", Length(self.keep)),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { tier, is_late, window, .. } = self;
-        match tier.step.is_zero() {
-            true => write!(f, "raw, kept ")?,
-            false => write!(f, "steps of {:?}, kept ", tier.step)?,
-        }
-        match tier.keep.is_zero() {
-            true => write!(f, "for ever")?,
-            false => write!(f, "{}", Length(tier.keep))?,
-        }
+        write!(f, "{tier}")?;
         let (from, width) = (window.from, Length(window.width));
         write!(f, ", {}window of {width} from {from}", if *is_late { "late, " } else { "" })
     }
 }
 
 /// A length of time as rules say it, in the largest unit that it is a whole number of.
-struct Length(Duration);
+pub(crate) struct Length(pub(crate) Duration);
 
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

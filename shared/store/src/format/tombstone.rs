@@ -39,6 +39,8 @@ pub(crate) struct Tombstone {
     pub(crate) purge: bool,
     /// By the wall clock, when the first of the deletes was committed that it stands for.
     pub(crate) made: Timestamp,
+    /// The number of the edit that lists it: that of its order, but for a rename, whose place in the order is an earlier one.
+    pub(crate) edit: u64,
 }
 
 /// Spans of time: sorted, none of them overlapping or adjacent.
@@ -46,11 +48,6 @@ pub(crate) struct Tombstone {
 pub(crate) struct Spans(Vec<(u64, u64)>);
 
 impl Tombstone {
-    /// First and last moment it hides, both included.
-    pub(crate) fn span(&self) -> (u64, u64) {
-        (self.first, self.last)
-    }
-
     /// Whether it hides dots of this series.
     pub(crate) fn names(&self, name: &str) -> bool {
         *self.first_key <= *name
@@ -99,14 +96,29 @@ impl Tombstone {
         Duration::from_nanos(now.nanos().abs_diff(self.made.nanos()))
     }
 
-    /// Whether a segment may hold a dot that it hides. The last step of an archive reaches beyond the segment's last
-    /// time.
+    /// Whether a segment may hold a dot that it hides.
     pub(crate) fn concerns(&self, segment: &SegmentEntry) -> bool {
-        let step = segment.place.map_or(Duration::ZERO, |place| place.tier.step);
         segment.order < self.order
-            && segment.purged < self.order.generation
-            && segment.first_time.nanos() <= self.last
-            && self.first <= segment.last_time.nanos().saturating_add(beyond(step))
+            && segment.purged < self.edit
+            && self.meets(segment.first_time, segment.last_time, segment)
+    }
+
+    /// Whether dots or steps of a segment with times from `first` to `last` may lie in its span. The last step of an
+    /// archive reaches beyond its time.
+    pub(crate) fn meets(&self, first: Timestamp, last: Timestamp, segment: &SegmentEntry) -> bool {
+        let step = segment.place.map_or(Duration::ZERO, |place| place.tier.step);
+        first.nanos() <= self.last && self.first <= last.nanos().saturating_add(beyond(step))
+    }
+
+    /// A name before which it means no series.
+    pub(crate) fn first_name(&self) -> &str {
+        self.pattern.prefix().max(&self.first_key)
+    }
+
+    /// Whether it means no series from this name on, which is not before [`Tombstone::first_name`].
+    pub(crate) fn is_behind(&self, name: &str) -> bool {
+        self.last_key.as_ref().is_some_and(|last| last.as_str() < name)
+            || name > self.pattern.prefix() && !name.starts_with(self.pattern.prefix())
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -120,6 +132,7 @@ impl Tombstone {
         put_varint(out, self.last - self.first);
         out.push(self.purge as u8);
         put_varint(out, self.made.nanos());
+        put_varint(out, self.edit);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Tombstone> {
@@ -132,12 +145,13 @@ impl Tombstone {
         let last = first.checked_add(fields.varint()?)?;
         let purge = fields.byte()? == 1;
         let made = Timestamp::from_nanos(fields.varint()?);
-        Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made })
+        let edit = fields.varint()?;
+        Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made, edit })
     }
 
     /// Whether it hides anything of a series that was committed at `order` and purged up to an edit.
     fn hides(&self, name: &str, order: Order, purged: u64) -> bool {
-        order < self.order && purged < self.order.generation && self.names(name)
+        order < self.order && purged < self.edit && self.names(name)
     }
 }
 
@@ -208,23 +222,6 @@ impl Spans {
     /// Calls `each` with the first and last moment of every span.
     pub(crate) fn each(&self, mut each: impl FnMut(u64, u64)) {
         self.0.iter().for_each(|(first, last)| each(*first, *last));
-    }
-
-    /// The parts of `from..until` outside of the spans, as half-open ranges.
-    pub(crate) fn gaps(&self, from: u64, until: u64) -> Vec<(u64, u64)> {
-        let mut gaps = Vec::new();
-        let mut start = from;
-        let at = self.0.partition_point(|span| span.1 < from);
-        for (first, last) in self.0[at..].iter().take_while(|span| span.0 < until) {
-            if start < *first {
-                gaps.push((start, *first));
-            }
-            start = last.saturating_add(1);
-        }
-        if start < until {
-            gaps.push((start, until));
-        }
-        gaps
     }
 
     /// Whether a moment lies in a span.
@@ -299,6 +296,7 @@ pub(crate) mod tests {
             last: times.1,
             purge: false,
             made: Timestamp::from_nanos(1_800_000_000_000_000_000 + generation),
+            edit: generation,
         }
     }
 
@@ -378,7 +376,7 @@ pub(crate) mod tests {
         for tombstone in [
             tombstone("a%", ("b", Some("c")), (10, 19), 5),
             tombstone("%", ("", None), (0, u64::MAX), 1),
-            Tombstone { purge: true, made: Timestamp::MAX, ..tombstone("", ("", None), (0, 0), 0) },
+            Tombstone { purge: true, made: Timestamp::MAX, edit: 9, ..tombstone("", ("", None), (0, 0), 0) },
         ] {
             let mut bytes = Vec::new();
             tombstone.encode(&mut bytes);
@@ -406,14 +404,6 @@ pub(crate) mod tests {
                     prop_assert_eq!(spans.meets(first, last), (first..=last).any(plainly));
                 }
             }
-            for from in 0..80 {
-                let until = from + 20;
-                let gaps = spans.gaps(from, until);
-                for time in from..until {
-                    prop_assert_eq!(gaps.iter().any(|gap| (gap.0..gap.1).contains(&time)), !plainly(time));
-                }
-                prop_assert!(gaps.iter().all(|gap| from <= gap.0 && gap.0 < gap.1 && gap.1 <= until));
-            }
             times.sort_unstable();
             let kept: Vec<u64> =
                 spans.outside(&times).into_iter().flat_map(|places| times[places].iter().copied()).collect();
@@ -422,6 +412,23 @@ pub(crate) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn names_before_the_first_and_from_one_behind_on_are_not_meant(
+            pattern in "[a-c%]{0,4}",
+            first in "[a-c]{0,3}",
+            last in prop::option::of("[a-c]{0,3}"),
+            mut names in prop::collection::vec("[a-c]{1,4}", 0..40),
+        ) {
+            let one = tombstone(&pattern, (&first, last.as_deref()), (0, 9), 5);
+            names.sort_unstable();
+            let from = names.partition_point(|name| name.as_str() < one.first_name());
+            let until = names[from..].iter().position(|name| one.is_behind(name));
+            let until = until.map_or(names.len(), |count| from + count);
+            for (index, name) in names.iter().enumerate() {
+                prop_assert!((from..until).contains(&index) || !one.names(name), "{}", name);
+            }
+        }
+
         #[test]
         fn a_step_is_hidden_where_all_of_it_is_or_a_purge_meets_it(
             deleted in prop::collection::vec((0..60_u64, 0..20_u64, any::<bool>()), 0..8),

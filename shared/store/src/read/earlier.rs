@@ -124,7 +124,11 @@ mod tests {
         }
         crate::add(dir, dots).unwrap();
         let segment = open(dir);
-        ["a", "b", "c"].iter().flat_map(|name| segment.all_chunks(name).unwrap()).collect()
+        let mut chunks = Vec::new();
+        ["a", "b", "c"]
+            .iter()
+            .for_each(|name| segment.chunks(name, None, |chunk| chunks.push(chunk)).unwrap());
+        chunks
     }
 
     #[test]

@@ -20,12 +20,13 @@ pub(crate) mod foreign;
 pub(crate) mod reader;
 
 pub(crate) mod merge;
+pub(crate) mod row;
 pub(crate) mod scan;
 
 pub(crate) mod filter;
 pub(crate) mod newest;
 
-pub(crate) mod archives;
+pub(crate) mod steps;
 
 pub(crate) mod stat;
 pub(crate) mod verify;

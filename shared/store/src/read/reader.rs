@@ -14,11 +14,12 @@ use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, LogFile};
 use crate::error::Error;
 use crate::format::ledger::Ledger;
+use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply};
 use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
-use crate::read::listed::{open_archives, open_segments};
+use crate::read::listed::OpenSegments;
 use crate::read::scan::Row;
 use crate::read::series::SeriesNames;
 use crate::read::snapshot::{Inner, Snapshot};
@@ -167,20 +168,15 @@ impl Reader {
             return self.reload(news);
         }
         let inner = Arc::make_mut(&mut self.inner);
-        let segments = match open_segments(&self.layout, &manifest, &inner.segments, &inner.damage) {
-            Err(error) if error.is_not_found() => return self.reload(news),
-            other => other?,
-        };
-        let archives = match open_archives(&self.layout, &manifest, &inner.archives, &inner.damage) {
+        let open = match OpenSegments::of(&self.layout, &manifest, Some(inner), &inner.damage) {
             Err(error) if error.is_not_found() => return self.reload(news),
             other => other?,
         };
         let fewer = has_fewer_dots(&inner.manifest, &manifest);
         if !fewer {
-            inner.names.add_segments(&segments, &inner.segments);
+            inner.names.add_segments(&open.dots, &inner.segments);
         }
-        inner.segments = segments;
-        inner.archives = archives;
+        (inner.segments, inner.steps) = (open.dots, open.steps);
         let ledger = Arc::make_mut(&mut inner.ledger);
         let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
         ledger.totals = manifest.ledger.totals;
@@ -207,18 +203,14 @@ impl Reader {
                 break;
             }
             let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
-            let open = || {
-                let (inner, damage) = (&self.inner, &self.inner.damage);
-                let segments = open_segments(&self.layout, &manifest, &inner.segments, damage)?;
-                Ok((segments, open_archives(&self.layout, &manifest, &inner.archives, damage)?))
-            };
-            let (segments, archives) = match open() {
+            let open = OpenSegments::of(&self.layout, &manifest, Some(&self.inner), &self.inner.damage);
+            let open = match open {
                 // A listed file was replaced and unlinked; the list that no longer names it is there.
-                Err(error) if Error::is_not_found(&error) && tries < TRIES_MAX => continue,
+                Err(error) if error.is_not_found() && tries < TRIES_MAX => continue,
                 other => other?,
             };
             let inner = Arc::make_mut(&mut self.inner);
-            (inner.segments, inner.archives, inner.manifest) = (segments, archives, Arc::new(manifest));
+            (inner.segments, inner.steps, inner.manifest) = (open.dots, open.steps, Arc::new(manifest));
             inner.forget_series();
             self.stamp = stamp;
             break;
@@ -355,9 +347,7 @@ fn try_load(
     let manifest = manifest::read(layout)?;
     let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
     let old = before.map_or(&[][..], |before| &before.segments);
-    let segments = open_segments(layout, &manifest, old, &damage)?;
-    let archives = before.map_or(&[][..], |before| &before.archives);
-    let archives = open_archives(layout, &manifest, archives, &damage)?;
+    let OpenSegments { dots: segments, steps } = OpenSegments::of(layout, &manifest, before, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
     names.add_segments(&segments, old);
     let (files, are_there) = wal::files_there(layout, manifest.log_start())?;
@@ -407,7 +397,7 @@ fn try_load(
     let mut inner = Inner {
         manifest: Arc::new(manifest),
         segments,
-        archives,
+        steps,
         head,
         names,
         ledger: Arc::new(ledger),
@@ -427,8 +417,13 @@ fn try_load(
 fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
     let (then, now) = (&before.ledger.totals, &after.ledger.totals);
     before.tombstones != after.tombstones
-        || before.archives != after.archives
+        || step_segments(before).ne(step_segments(after))
         || (then.deleted, then.expired, then.damaged) != (now.deleted, now.expired, now.damaged)
+}
+
+/// The numbers of the segments that hold steps.
+fn step_segments(list: &Manifest) -> impl Iterator<Item = u64> {
+    list.segments.iter().filter(|entry| entry.has_steps()).map(SegmentEntry::number)
 }
 
 impl Intake<'_> {

@@ -8,7 +8,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dotter_dot::{Cells, Column, Letter, Rows, Shape, TimeRange, Timestamp};
+use dotter_dot::{Column, Letter, Shape, TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::format::codec::{Span, TextTest};
@@ -17,6 +17,7 @@ use crate::format::tombstone::Spans;
 use crate::read::equal::{self, Commits};
 use crate::read::head::HeadPart;
 use crate::read::merge;
+pub use crate::read::row::Row;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Dot, Snapshot, Source};
 
@@ -52,77 +53,6 @@ enum Place {
 
 /// Says whether texts of a shape and a template may be wanted; see [`TextTest`].
 pub(crate) type RowTest<'a> = &'a dyn Fn(&Shape, &[&[u8]]) -> bool;
-
-/// One dot with all its columns.
-#[derive(Clone, Copy)]
-pub struct Row<'a> {
-    time: Timestamp,
-    clock: bool,
-    shape: &'a Shape,
-    run: &'a Column,
-    index: usize,
-}
-
-impl<'a> Row<'a> {
-    /// The dots of a column, in its order.
-    pub(crate) fn of_column(run: &'a Column, clock: bool) -> impl Iterator<Item = Row<'a>> {
-        run.parts(0..run.len()).flat_map(move |(part, shape)| {
-            part.map(move |index| Row {
-                time: Timestamp::from_nanos(run.times()[index]),
-                clock,
-                shape,
-                run,
-                index,
-            })
-        })
-    }
-
-    /// Its time.
-    pub fn time(&self) -> Timestamp {
-        self.time
-    }
-
-    /// The same row, with its time moved to `time` if it is earlier.
-    pub(crate) fn not_before(self, time: Timestamp) -> Row<'a> {
-        Row { time: self.time.max(time), ..self }
-    }
-
-    /// Whether it is kept beside all others: the clock stamped it, or it is a text of a ring. Equal times of numbers among
-    /// these are spread by 1 ns each.
-    pub fn is_clock(&self) -> bool {
-        self.clock
-    }
-
-    /// Its shape.
-    pub fn shape(&self) -> &'a Shape {
-        self.shape
-    }
-
-    /// The values of its columns.
-    pub fn cells(&self) -> Cells<'a> {
-        self.run.values(self.index, self.shape)
-    }
-
-    /// Its word, if its format is one number.
-    pub fn word(&self) -> Option<u64> {
-        self.shape.word().map(|_| self.run.words()[self.index])
-    }
-
-    /// Its row bytes; empty if its format is one number.
-    pub fn row_bytes(&self) -> &'a [u8] {
-        if self.shape.word().is_some() { &[] } else { self.run.row(self.index) }
-    }
-
-    /// Whether it is a text that did not pass the test of [`Scan::rows_tested`]: then it has no cells.
-    pub(crate) fn is_left_out(&self) -> bool {
-        Rows::length(self.run.words()[self.index]) == 0 && self.shape.word().is_none()
-    }
-
-    /// The f64 nearest to its first number; `None` where it has no number.
-    pub fn number(&self) -> Option<f64> {
-        self.cells().number()
-    }
-}
 
 impl Scan {
     pub(crate) fn new(snapshot: Snapshot) -> Scan {
@@ -205,6 +135,27 @@ impl Scan {
                 out[begun..].sort_by_key(|dot| dot.time);
             }
             ControlFlow::Continue(end)
+        })
+    }
+
+    /// As [`Scan::read`], and appends to `weights` how many observations each number stands for, as [`Row::weight`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scan::read`].
+    pub fn read_weighted(
+        &mut self,
+        name: &str,
+        range: TimeRange,
+        out: &mut Vec<Dot>,
+        weights: &mut Vec<u64>,
+    ) -> Result<(), Error> {
+        self.rows(name, range, |row| {
+            if let Some(value) = row.number() {
+                out.push(Dot { time: row.time(), value });
+                weights.push(row.weight());
+            }
+            ControlFlow::Continue(())
         })
     }
 

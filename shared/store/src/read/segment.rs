@@ -19,6 +19,7 @@ use crate::format::bytes::Fields;
 use crate::format::chunk;
 use crate::format::codec::{Span, TextTest};
 use crate::format::listing::{Order, SegmentEntry};
+use crate::format::place::nanos;
 use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
 use crate::format::segment::keys::{self, Keyed, Top, Walk};
 use crate::format::segment::shared::Shared;
@@ -91,9 +92,13 @@ impl Segment {
         self.keys_at as u64
     }
 
-    /// The spans of time in which its dots of a series are hidden.
+    /// The spans of time in which its dots of a series are hidden, or the steps that begin in them.
     pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
-        tombstone::hidden(tombstones, name, self.entry.order, self.entry.purged)
+        let (order, purged) = (self.entry.order, self.entry.purged);
+        match self.entry.place.filter(|place| !place.tier.step.is_zero()) {
+            Some(place) => tombstone::hidden_steps(tombstones, name, order, purged, nanos(place.tier.step)),
+            None => tombstone::hidden(tombstones, name, order, purged),
+        }
     }
 
     pub(crate) fn meets(&self, range: TimeRange) -> bool {
@@ -141,13 +146,6 @@ impl Segment {
             Some((block, bytes, keyed)) => self.chunks_of(block, &bytes, &keyed, range, each),
             None => Ok(()),
         }
-    }
-
-    /// All chunks of a series.
-    pub(crate) fn all_chunks(&self, name: &str) -> Result<Vec<ChunkRef>, Error> {
-        let mut chunks = Vec::new();
-        self.chunks(name, None, |chunk| chunks.push(chunk))?;
-        Ok(chunks)
     }
 
     /// The shape of the dot of a series that was committed last.

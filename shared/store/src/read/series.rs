@@ -92,12 +92,9 @@ impl Inner {
             return all.contains(name);
         }
         let has_dots = names.head.contains(name) || self.segments.iter().any(|segment| is_in(segment, name));
-        let is_archived = || {
-            let tombstones = &self.manifest.tombstones;
-            self.archives.iter().any(|open| is_in(&open.segment, name) && !open.is_hidden(tombstones, name))
-        };
+        let has_steps = || self.steps.iter().any(|segment| is_in(segment, name));
         let is_gone = || names.gone.get().map_or_else(|| self.is_gone(name), |gone| gone.contains(name));
-        has_dots && !is_gone() || is_archived()
+        (has_dots || has_steps()) && !is_gone()
     }
 
     /// Forgets which series there are, since some may have lost their last dot; they are looked up again when asked
@@ -107,25 +104,15 @@ impl Inner {
         self.names.gone = OnceLock::new();
     }
 
-    /// Looks up the series whose names begin with `prefix` in segments, live log and archives; sorted.
+    /// Looks up the series whose names begin with `prefix` in segments and live log; sorted.
     fn look_up(&self, prefix: &str) -> Vec<SeriesName> {
-        let tombstones = &self.manifest.tombstones;
         let gone = self.names.gone.get_or_init(|| Arc::new(self.gone()));
         let mut names = Vec::new();
-        let mut put = |name: &str| names.extend(SeriesName::new(name));
-        let mut damaged = names_of(self.segments.iter().map(|segment| &**segment), prefix, |name| {
+        let damaged = names_of(self.all_segments(), prefix, |name| {
             if !gone.contains(name) {
-                put(name);
+                names.extend(SeriesName::new(name));
             }
         });
-        // Series of which only archives are left.
-        for open in &self.archives {
-            damaged += names_of([&*open.segment], prefix, |name| {
-                if !open.is_hidden(tombstones, name) {
-                    put(name);
-                }
-            });
-        }
         // Relaxed: a count that nothing else depends on.
         self.damage.chunks.fetch_add(damaged, Relaxed);
         let head = beginning(&self.names.head, prefix);
@@ -148,15 +135,32 @@ impl Inner {
                 gone.extend(SeriesName::new(name));
             }
         };
-        names_of(self.segments.iter().map(|segment| &**segment), "", &mut look);
+        names_of(self.all_segments(), "", &mut look);
         self.names.head.iter().for_each(|name| look(name.as_str()));
         gone
     }
 
-    /// Whether tombstones hide every dot that segments and the live log have of a series.
+    /// The segments with dots, then those with steps.
+    fn all_segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().chain(&self.steps).map(|segment| &**segment)
+    }
+
+    /// Whether tombstones hide every dot and every step that the store has of a series.
     fn is_gone(&self, name: &str) -> bool {
         let named = self.manifest.tombstones.iter().any(|tombstone| tombstone.names(name));
-        named && self.places(name, true).is_ok_and(|places| places.is_empty())
+        named && self.places(name, true).is_ok_and(|places| places.is_empty()) && !self.has_steps_left(name)
+    }
+
+    /// Whether there is a step of a series that no tombstone hides. One that cannot be read counts as there.
+    fn has_steps_left(&self, name: &str) -> bool {
+        self.steps.iter().any(|segment| {
+            let hidden = segment.hidden(&self.manifest.tombstones, name);
+            let mut is_left = false;
+            let listed = segment.chunks(name, None, |chunk| {
+                is_left |= !hidden.covers(chunk.first.nanos(), chunk.last.nanos());
+            });
+            listed.is_err() || is_left
+        })
     }
 }
 

@@ -15,9 +15,9 @@ use crate::format::ledger::Ledger;
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
 use crate::format::pattern::Pattern;
+use crate::format::rules::Rules;
 use crate::format::summary::Summary;
 use crate::format::tombstone::{Spans, Tombstone};
-use crate::read::archives::OpenArchive;
 use crate::read::head::HeadPart;
 use crate::read::scan::Scan;
 use crate::read::segment::Segment;
@@ -34,10 +34,10 @@ pub struct Snapshot {
 #[derive(Clone)]
 pub(crate) struct Inner {
     pub(crate) manifest: Arc<Manifest>,
-    /// In the order of their commits, without those that cannot be opened.
+    /// Those with dots, in the order of their commits, without those that cannot be opened.
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// By step, then time, without windows that have no steps.
-    pub(crate) archives: Vec<OpenArchive>,
+    /// Those with steps made from dots, in the order of their commits, without those that cannot be opened.
+    pub(crate) steps: Vec<Arc<Segment>>,
     pub(crate) head: Vec<Arc<HeadPart>>,
     pub(crate) names: SeriesNames,
     pub(crate) ledger: Arc<Ledger>,
@@ -265,23 +265,17 @@ impl Snapshot {
         Ok(dots)
     }
 
-    /// Time of the newest dot of a series, whether it has a number or not.
-    pub(crate) fn newest(&self, name: &str) -> Option<Timestamp> {
-        let places = self.inner.places(name, true).ok()?;
-        places.iter().map(|place| Timestamp::from_nanos(place.last)).max()
-    }
-
-    /// The same snapshot without the dots of the live log.
-    pub(crate) fn without_head(&self) -> Snapshot {
-        Snapshot { inner: Arc::new(Inner { head: Vec::new(), ..Inner::clone(&self.inner) }) }
-    }
-
     /// First and last time of a series.
     pub fn span(&self, name: &str) -> Option<(Timestamp, Timestamp)> {
         let places = self.places(name).ok()?;
         let first = places.iter().map(|place| place.first).min()?;
         let last = places.iter().map(|place| place.last).max()?;
         Some((Timestamp::from_nanos(first), Timestamp::from_nanos(last)))
+    }
+
+    /// The retention rules in force, as the store has them.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.inner.manifest.rules
     }
 
     /// The ledger: what became of every dot.
@@ -346,13 +340,13 @@ fn in_memory(run: &Column, clock: bool, range: TimeRange) -> Option<Chunk> {
 }
 
 impl Inner {
-    /// A snapshot of some segments of a list, without log and archives.
+    /// A snapshot of some segments with dots, without the log and without steps.
     pub(crate) fn of_segments(manifest: Manifest, segments: Vec<Arc<Segment>>) -> Inner {
         let mut inner = Inner {
             ledger: Arc::new(manifest.ledger.clone()),
             manifest: Arc::new(manifest),
             segments,
-            archives: Vec::new(),
+            steps: Vec::new(),
             head: Vec::new(),
             names: SeriesNames::default(),
             sequence: 0,

@@ -17,7 +17,7 @@ pub struct Stat {
     pub segments: u64,
     /// Their bytes.
     pub segment_bytes: u64,
-    /// Their dots.
+    /// Their dots, without the steps made from dots that have expired.
     pub segment_dots: u64,
     /// Live WAL files.
     pub wal_files: u64,
@@ -94,7 +94,7 @@ impl Snapshot {
         let mut places: BTreeMap<Place, Placed> = BTreeMap::new();
         for segment in &inner.manifest.segments {
             stat.segment_bytes += segment.bytes;
-            stat.segment_dots += segment.dots;
+            stat.segment_dots += if segment.has_steps() { 0 } else { segment.dots };
             let at = stat.levels.partition_point(|level| level.level < segment.level);
             if stat.levels.get(at).is_none_or(|level| level.level != segment.level) {
                 stat.levels.insert(at, Level { level: segment.level, ..Level::default() });

@@ -7,7 +7,6 @@ use crate::disk::names::NamesFile;
 use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::names::NamesEntry;
-use crate::format::rules::Rules;
 use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
 use dotter_dot::{Column, Timestamp};
@@ -77,11 +76,11 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += file.bytes;
     }
-    let rules = Rules::read(dir);
+    let rules = &manifest.rules;
     let mark = rules.mark();
     let total = manifest.in_seg().map(|(_, bytes)| bytes).sum();
     let mut done = 0;
-    for entry in manifest.files() {
+    for entry in &manifest.segments {
         let path = layout.segment(&entry.name);
         let told = |bytes| progress(done + bytes, total);
         // By other rules its tier cannot be told.

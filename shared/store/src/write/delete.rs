@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use dotter_dot::{NAME_BYTES_MAX, TimeRange, Timestamp};
+use dotter_dot::{NAME_BYTES_MAX, TimeRange};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
 use crate::error::Error;
+use crate::format::manifest::Manifest;
 use crate::format::pattern::Pattern;
 use crate::format::tombstone::{TOMBSTONES_MAX, Tombstone};
 
@@ -32,9 +33,19 @@ pub struct Deletion {
 /// [`Error::NoStore`]; [`Error::TooManyDeletions`] where a compaction has to purge earlier deletes first;
 /// [`Error::Key`] where a key or pattern is longer than any name.
 pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
-    let layout = Layout::new(dir);
+    commit(&Layout::new(dir), deletion, false).map(drop)
+}
+
+/// Commits a delete; returns its tombstone and the list with it, or no tombstone where it can mean nothing.
+///
+/// - `purge`: whether steps of archives go too that lie only partly inside
+pub(super) fn commit(
+    layout: &Layout,
+    deletion: &Deletion,
+    purge: bool,
+) -> Result<(Manifest, Option<Tombstone>), Error> {
     // Before a lock is taken, since that would make a lock file where there is no store.
-    manifest::stamp(&layout)?;
+    manifest::stamp(layout)?;
     let Deletion { pattern, first_key, last_key, range } = deletion;
     for text in [Some(pattern.as_str()), first_key.as_deref(), last_key.as_deref()].into_iter().flatten() {
         if text.len() > NAME_BYTES_MAX {
@@ -42,30 +53,42 @@ pub fn delete(dir: &Path, deletion: &Deletion) -> Result<(), Error> {
         }
     }
     if range.is_empty() || last_key.as_ref().is_some_and(|last| Some(last) < first_key.as_ref()) {
-        return manifest::read(&layout).map(drop);
+        return Ok((manifest::read(layout)?, None));
     }
     let last = match range.until.nanos() {
         u64::MAX => u64::MAX,
         until => until - 1,
     };
-    manifest::change(&layout, |manifest| {
-        let order = manifest.next_order(&layout)?;
-        let mut tombstone = Tombstone {
+    manifest::change(layout, |manifest| {
+        let order = manifest.next_order(layout)?;
+        let tombstone = Tombstone {
             order,
             pattern: pattern.clone(),
             first_key: first_key.clone().unwrap_or_default(),
             last_key: last_key.clone(),
             first: range.from.nanos(),
             last,
-            purge: false,
-            made: Timestamp::now(),
+            purge,
+            made: layout.disk.now(),
+            edit: order.generation,
         };
-        tombstone.join(&mut manifest.tombstones);
-        if manifest.tombstones.len() >= TOMBSTONES_MAX {
-            return Err(Error::TooManyDeletions { count: manifest.tombstones.len() });
-        }
-        manifest.tombstones.push(tombstone);
-        Ok(())
+        push(manifest, tombstone.clone())?;
+        Ok(Some(tombstone))
     })
-    .map(drop)
+}
+
+/// Adds the last tombstone of all to the list, in the place of earlier ones that say no more.
+fn push(manifest: &mut Manifest, mut tombstone: Tombstone) -> Result<(), Error> {
+    tombstone.join(&mut manifest.tombstones);
+    check_room(manifest)?;
+    manifest.tombstones.push(tombstone);
+    Ok(())
+}
+
+/// Whether the list has room for a further tombstone.
+pub(super) fn check_room(manifest: &Manifest) -> Result<(), Error> {
+    if manifest.tombstones.len() >= TOMBSTONES_MAX {
+        return Err(Error::TooManyDeletions { count: manifest.tombstones.len() });
+    }
+    Ok(())
 }

@@ -12,10 +12,13 @@ pub(crate) mod add;
 pub(crate) mod claim;
 pub(crate) mod delete;
 
+pub(crate) mod condense;
 pub(crate) mod names;
 pub(crate) mod seal;
 
 pub(crate) mod compaction;
+pub(crate) mod purge;
+pub(crate) mod rename;
 pub(crate) mod retention;
 pub(crate) mod tidy;
 

@@ -5,7 +5,10 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use dotter_dot::SeriesName;
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
@@ -15,12 +18,14 @@ use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::Order;
 use crate::format::manifest::Manifest;
+use crate::format::rules::Rules;
 use crate::format::segment::Meta;
 use crate::format::tombstone;
 use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply};
 use crate::read::equal;
 use crate::read::fold::FrameFold;
 use crate::read::head::HeadPart;
+use crate::write::condense;
 use crate::write::names::{self, UnlistedNames};
 use crate::write::segment::{SegmentWriter, Unlisted, list};
 use crate::write::writer::SMALL_FILES_MAX;
@@ -67,6 +72,7 @@ fn seal_where(
     let start = LogStart { first: 0, ..manifest::read(&layout)?.log_start() };
     let mut sealed = 0;
     let mut known = Known::default();
+    let mut late = 0;
     loop {
         // The files are read before the list: so a foreign commit that is not in the list yet can only stand behind
         // every frame of a closed file.
@@ -84,7 +90,10 @@ fn seal_where(
             return Ok(sealed);
         }
         let (files, live) = files.split_at(together);
-        let done = seal_files(&layout, &manifest, files, live, &mut known, cancel)?;
+        // Where deletes come without end the log is sealed all the same, as it came.
+        let rules = if late < LATE_MAX { manifest.rules.clone() } else { Arc::default() };
+        let done = seal_files(&layout, &manifest, files, live, &rules, &mut known, cancel)?;
+        late = if done.is_none() { late + 1 } else { 0 };
         if done.is_none() {
             // What was declared is to be declared again.
             known = Known::default();
@@ -100,6 +109,9 @@ struct Known {
     files: NamesFiles,
 }
 
+/// So often files are sealed again with their observations condensed, where a commit of another process had come.
+const LATE_MAX: u32 = 3;
+
 /// A closed file this old is sealed however small it is.
 const STALE: Duration = Duration::from_secs(600);
 
@@ -109,14 +121,16 @@ fn is_stale(closed: &[LogFile]) -> bool {
 }
 
 /// Seals files together; returns how many dots, or `None` where it has to be done again: a commit of another process has
-/// come that stands in the middle of what was made one segment.
+/// come that stands in the middle of what was made one segment, or that deletes dots whose times were moved.
 ///
 /// - `live`: the files behind them
+/// - `rules`: which observations are condensed
 fn seal_files(
     layout: &Layout,
     manifest: &Manifest,
     files: &[LogFile],
     live: &[LogFile],
+    rules: &Rules,
     known: &mut Known,
     cancel: &dyn Fn() -> bool,
 ) -> Result<Option<u64>, Error> {
@@ -158,6 +172,7 @@ fn seal_files(
             return Err(Error::GivenUp);
         }
     }
+    let mut condensed: Vec<SeriesName> = Vec::new();
     let mut gone = Totals { damaged, ..Totals::default() };
     let mut written: Vec<(Unlisted, Order)> = Vec::new();
     let mut dots = 0;
@@ -177,6 +192,13 @@ fn seal_files(
             gone.deleted += hidden.remove(&mut explicit);
             clock.sort();
             gone.deleted += hidden.remove(&mut clock);
+            // Dots with explicit times stay as they are: a later commit may replace them.
+            if condense::has_observations(&clock)
+                && let Some(step) = rules.of(name.as_str()).and_then(|rule| rule.condense)
+            {
+                gone.condensed += condense::condense(&mut clock, step);
+                condensed.push(name.clone());
+            }
             segment.begin(name, latest)?;
             segment.add(&explicit, false)?;
             segment.add(&clock, true)?;
@@ -189,7 +211,9 @@ fn seal_files(
     let together = segments.len();
     for (index, (segment, order)) in segments.into_iter().enumerate() {
         let log = (index + 1 == together).then(|| (wal_first, ledger.clone()));
-        let meta = Meta { purged: manifest.generation, log, ..Meta::default() };
+        // Where the list is rebuilt and the last segment is not there, the first one tells what became of dots.
+        let gone = if index == 0 { gone } else { Totals::default() };
+        let meta = Meta { purged: manifest.generation, log, gone, ..Meta::default() };
         written.push((segment.finish(&meta)?, order));
     }
     let used_from = first_epoch(live)?;
@@ -200,6 +224,11 @@ fn seal_files(
         // A commit may take its place in the order, then the log goes on and is closed, and the list is read above
         // before that commit is in it.
         is_late = now.splits().iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
+        // Rows have the time of their step: a delete that came meanwhile and begins within a step would hide none of
+        // the observations in it.
+        let mut deletes =
+            now.tombstones.iter().filter(|delete| delete.order.generation > manifest.generation);
+        is_late |= deletes.any(|delete| condensed.iter().any(|name| delete.names(name.as_str())));
         if now.wal_first != manifest.wal_first || is_late {
             return Err(Error::GivenUp);
         }

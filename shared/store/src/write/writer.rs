@@ -364,9 +364,26 @@ impl Writer {
     /// writer; its ledger says what counts. [`Error::Unknown`] where the unpublished frames could not be voided: then
     /// the ledger of the next writer tells whether they count.
     pub fn sync(&mut self) -> Result<(), Error> {
+        self.sync_where(false)
+    }
+
+    /// As [`Writer::sync`], and then begins a new file of the log where the last one has anything: so all that was
+    /// appended until now can be sealed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::sync`]. Everything appended may count all the same, where no new file can be begun.
+    pub fn close_file(&mut self) -> Result<(), Error> {
+        let file_id = self.log.file_id();
+        self.sync_where(true)?;
+        // Where no file could be begun, the next sync says why.
+        if self.log.file_id() == file_id { self.sync_where(true) } else { Ok(()) }
+    }
+
+    fn sync_where(&mut self, is_full: bool) -> Result<(), Error> {
         let file_id = self.log.file_id();
         let Writer { log, layout, ledger, backlog, .. } = self;
-        let closed = match log.sync(|| backlog.ids_from(layout, ledger)) {
+        let closed = match log.sync(is_full, || backlog.ids_from(layout, ledger)) {
             // Before the error is returned, so that no process counts later what is said to have failed.
             Err(error) if self.void().is_ok() => return Err(error),
             Err(error) => return Err(Error::Unknown(Box::new(error))),

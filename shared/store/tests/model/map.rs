@@ -220,9 +220,9 @@ impl Model {
         let stat = snapshot.stat();
         let totals = snapshot.ledger().totals;
         assert_eq!(
-            stat.dots + totals.replaced + totals.deleted,
+            stat.dots + totals.replaced + totals.deleted + totals.condensed,
             self.committed,
-            "dots are there, replaced or deleted: {totals:?}"
+            "dots are there, replaced, deleted or condensed: {totals:?}"
         );
         if stat.segments == 0 && stat.wal_dots == 0 {
             assert!(names.is_empty());

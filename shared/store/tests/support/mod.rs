@@ -1,6 +1,8 @@
 //! What the tests of this crate share: a random source with a seed, and a copy of a store as a crash leaves it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod made;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
@@ -206,11 +208,18 @@ impl Disk for Hook {
     fn write(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> io::Result<()> {
         System.write(file, path, bytes, at)?;
         let is_segment = path.file_name().unwrap().to_str().unwrap().starts_with("L0-");
-        if is_segment && let Some(happens) = self.0.lock().unwrap().take() {
+        // What happens may write a segment too.
+        let happens = if is_segment { self.0.lock().unwrap().take() } else { None };
+        if let Some(happens) = happens {
             happens(path);
         }
         Ok(())
     }
+}
+
+/// Does something in the middle of some work: right after the first piece of a segment of level 0 was written.
+pub fn amid<T>(happens: impl FnOnce() + Send + 'static, work: impl FnOnce() -> T) -> T {
+    disk::on(Arc::new(Hook(Mutex::new(Some(Box::new(|_| happens()))))), work)
 }
 
 /// Adds rows of a series, with something that happens in the middle.

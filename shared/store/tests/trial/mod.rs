@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     SyncFails(u64),
     /// Between these steps there is no room.
     Full(u64, u64),
+    /// Nothing, until [`Trial::dies_in`] says so.
+    Later,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Trial {
 #[derive(Debug, Default)]
 struct State {
     steps: u64,
+    /// The step from which on nothing is done, where [`Trial::dies_in`] said so.
+    dies_at: Option<u64>,
     syncs: u64,
     /// By number, which no later file gets again.
     files: BTreeMap<u64, Content>,
@@ -105,10 +109,33 @@ impl Trial {
         Trial { fault, state: Mutex::default() }
     }
 
+    /// Takes the files of a store that is there already: they are durable.
+    #[allow(dead_code, reason = "most tests that use this module make the store on it")]
+    pub(crate) fn adopt(&self, dir: &Path) {
+        let mut state = self.state.lock().unwrap();
+        for folder in ["", "wal", "seg", "ledger"] {
+            let files = fs::read_dir(dir.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            for path in files.filter(|path| path.is_file()) {
+                let number = state.files.len() as u64;
+                let durable = fs::read(&path).unwrap();
+                state.files.insert(number, Content { durable, pending: Vec::new() });
+                state.inodes.insert(path.metadata().unwrap().ino(), number);
+                state.names.insert(path, number);
+            }
+        }
+    }
+
     /// Syncs of files asked for so far.
     #[allow(dead_code, reason = "not each test that uses this module counts them")]
     pub(crate) fn syncs(&self) -> u64 {
         self.state.lock().unwrap().syncs
+    }
+
+    /// From now on so many steps are done, and then no more: what was done before is prepared by then.
+    #[allow(dead_code, reason = "not each test that uses this module prepares something")]
+    pub(crate) fn dies_in(&self, steps: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.dies_at = Some(state.steps + steps);
     }
 
     /// Builds in `to` what a power cut now might leave of the store at `from`.
@@ -153,10 +180,11 @@ impl Trial {
         let mut state = self.state.lock().unwrap();
         let step = state.steps;
         state.steps += 1;
-        match self.fault {
-            Fault::Dies(at) if step >= at => Err(io::Error::other("killed here")),
-            _ => Ok(()),
-        }
+        let dies_at = match self.fault {
+            Fault::Dies(at) => Some(at),
+            _ => state.dies_at,
+        };
+        if dies_at.is_some_and(|at| step >= at) { Err(io::Error::other("killed here")) } else { Ok(()) }
     }
 
     /// A step that needs room.

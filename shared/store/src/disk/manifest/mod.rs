@@ -469,7 +469,7 @@ mod tests {
             let error = read(&layout).unwrap_err();
             let dir = dir.path().display();
             let expected = format!(
-                "{dir}: store format {version}, this build reads 2: with the build that made it 'dotter-store -d {dir} \
+                "{dir}: store format {version}, this build reads 3: with the build that made it 'dotter-store -d {dir} \
                  export', then 'dotter-store -d NEW import'"
             );
             assert_eq!(error.to_string(), expected);

@@ -15,7 +15,6 @@ use crate::disk::layout::Layout;
 use crate::disk::log::{open, read_header};
 use crate::disk::manifest::read;
 use crate::error::Error;
-use crate::format::archive::Archive;
 use crate::format::ledger::Finished;
 use crate::format::ledger::Totals;
 use crate::format::listing::{SegmentEntry, StoreId, words_and_number};
@@ -109,7 +108,8 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
             });
         }
     }
-    later.sort_by_key(|later| (later.generation, later.commit));
+    // The ledger of a seal has what its first segment says of dots that are gone, so it comes behind.
+    later.sort_by_key(|later| (later.generation, later.commit, later.meta.log.is_some()));
     let commits: Vec<_> = later.chunk_by(|a, b| a.commit == b.commit).collect();
     let left: BTreeSet<_> = (0..commits.len())
         .filter(|at| commits[at + 1..].iter().any(|after| was_never_listed(commits[*at], after)))
@@ -232,9 +232,11 @@ impl Manifest {
 
     /// Whether all segments or WAL files that a segment replaces are still there.
     fn has_what_it_replaces(&self, layout: &Layout, meta: &Meta) -> bool {
-        let is_made_from = meta.archive.is_some() || meta.log.is_some() || !meta.replaced.is_empty();
+        let is_made_from = meta.log.is_some() || !meta.replaced.is_empty();
         let has_segment = |number: &u64| {
-            self.files().any(|listed| listed.number() == *number && layout.segment(&listed.name).exists())
+            self.segments
+                .iter()
+                .any(|listed| listed.number() == *number && layout.segment(&listed.name).exists())
         };
         let has_log = meta.log.is_none() || layout.wal(self.wal_first).exists();
         is_made_from && has_log && meta.replaced.iter().all(has_segment)
@@ -245,18 +247,12 @@ impl Manifest {
         let Later { generation, entry, meta, .. } = later;
         self.segments.retain(|segment| !meta.replaced.contains(&segment.number()));
         let totals = &mut self.ledger.totals;
-        if entry.order.generation == *generation && meta.archive.is_none() {
+        if entry.order.generation == *generation && !entry.has_steps() {
             // A foreign commit: its edit had added its dots to the totals.
             totals.stored_other += entry.dots;
         }
         totals.add(&meta.gone);
         self.generation = *generation;
-        if let Some(window) = &meta.archive {
-            self.archives.retain(|old| !old.meets(window));
-            self.archives.push(Archive { segment: Some(entry.clone()), ..window.clone() });
-            self.archives.sort_by_key(|window| (window.step, window.from));
-            return;
-        }
         self.segments.push(entry.clone());
         if let Some((wal_first, ledger)) = &meta.log
             && *wal_first > self.wal_first

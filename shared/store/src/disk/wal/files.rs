@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -261,7 +262,18 @@ impl LogFile {
             *bytes = vec![0; count];
         }
         bytes.resize(count, 0);
-        self.file.read_exact_at(bytes, from).map_err(Error::io("read", &self.path))
+        let mut read = 0;
+        while read < count {
+            match self.file.read_at(&mut bytes[read..], from + read as u64) {
+                // Its writer has closed it meanwhile, and has cut off the room that it did not use.
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.path)(error)),
+            }
+        }
+        bytes.truncate(read);
+        Ok(())
     }
 
     /// Rolls the file forward, whose writer is gone: from now on every whole frame counts. Returns where the last one

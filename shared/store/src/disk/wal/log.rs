@@ -305,21 +305,26 @@ impl Log {
     ///
     /// Returns the length of the file that was closed, if one was.
     ///
+    /// - `is_full`: whether the file counts as full if it has any frame
     /// - `ids_from`: asked when a new file is begun; id epochs below the one it returns are spent
     ///
     /// # Errors
     ///
     /// After an error nothing may be added any more: a failed fsync is never tried again on the same file. The
     /// pending frames are not acknowledged, and the caller has to void them: [`Log::void`].
-    pub(crate) fn sync(&mut self, ids_from: impl FnOnce() -> u64) -> Result<Option<u64>, Error> {
+    pub(crate) fn sync(
+        &mut self,
+        is_full: bool,
+        ids_from: impl FnOnce() -> u64,
+    ) -> Result<Option<u64>, Error> {
         if self.failed {
             return Err(self.not_begun.take().unwrap_or(Error::GivenUp));
         }
         let written = self.write();
         self.failed = written.is_err();
         written?;
-        let full = self.synced >= self.file_bytes || self.opened.elapsed() >= FILE_AGE;
-        if !full || self.synced == HEADER_BYTES as u64 {
+        let is_full = is_full || self.synced >= self.file_bytes || self.opened.elapsed() >= FILE_AGE;
+        if !is_full || self.synced == HEADER_BYTES as u64 {
             return Ok(None);
         }
         match self.rotate(ids_from()) {

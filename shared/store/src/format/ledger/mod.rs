@@ -64,6 +64,11 @@ pub struct Totals {
     pub expired: u64,
     /// Dots that were stored and whose bytes no longer match their checksum.
     pub damaged: u64,
+    /// Observations that went into weighted rows, less these rows.
+    pub condensed: u64,
+    /// Dots that a rename stored once more, under a new name. Those under the old name are hidden by then, and count as
+    /// deleted once they are removed.
+    pub renamed: u64,
 }
 
 impl Totals {
@@ -74,11 +79,13 @@ impl Totals {
         self.deleted = self.deleted.saturating_add(other.deleted);
         self.expired = self.expired.saturating_add(other.expired);
         self.damaged = self.damaged.saturating_add(other.damaged);
+        self.condensed = self.condensed.saturating_add(other.condensed);
+        self.renamed = self.renamed.saturating_add(other.renamed);
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let Totals { stored_other, replaced, deleted, expired, damaged } = *self;
-        [stored_other, replaced, deleted, expired, damaged]
+        let Totals { stored_other, replaced, deleted, expired, damaged, condensed, renamed } = *self;
+        [stored_other, replaced, deleted, expired, damaged, condensed, renamed]
             .into_iter()
             .for_each(|total| put_varint(out, total));
     }
@@ -90,6 +97,8 @@ impl Totals {
             deleted: fields.varint()?,
             expired: fields.varint()?,
             damaged: fields.varint()?,
+            condensed: fields.varint()?,
+            renamed: fields.varint()?,
         })
     }
 }
@@ -422,7 +431,7 @@ mod tests {
     fn a_ledger_round_trips_and_every_cut_is_noticed() {
         let mut ledger = booked();
         ledger.finish(Incarnation([7; 16]), &[(1, 10), (2, 0)], Timestamp::from_nanos(77));
-        ledger.totals.replaced = 300;
+        (ledger.totals.replaced, ledger.totals.condensed) = (300, 99_481);
         let open = Incarnation([8; 16]);
         ledger.open(open, "app", Some(1000), Timestamp::from_nanos(4));
         ledger.book_counter(open, &SeriesName::new("orders").unwrap(), &Shape::number(), 1);

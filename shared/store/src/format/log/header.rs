@@ -9,7 +9,7 @@ use crate::format::listing::StoreId;
 
 pub(crate) const HEADER_BYTES: usize = 4096;
 /// The version of store, logs and segments that this build writes, and the only one that it reads.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Bytes of the part of the header that is written once.
 pub(crate) const FIXED_BYTES: usize = 96;
 /// Where the words of the part that is written once end.
@@ -174,11 +174,11 @@ mod tests {
     fn another_version_is_refused_by_name() {
         let mut bytes =
             header().encode(LogKind::Manifest, &Published { bytes: 0, sequence: 0, boot: [0; 16] });
-        bytes[8] = 3;
+        bytes[8] = 4;
         let checksum = checksum(&bytes);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         let error = Header::decode(LogKind::Manifest, &bytes, Path::new("MANIFEST")).unwrap_err();
-        assert_eq!(error.to_string(), "MANIFEST: format version 3, this build reads 2");
+        assert_eq!(error.to_string(), "MANIFEST: format version 4, this build reads 3");
     }
 
     #[test]

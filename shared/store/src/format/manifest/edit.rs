@@ -4,18 +4,19 @@
 //! applied to the first, gives the second.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use dotter_dot::{Incarnation, put_varint};
 
 use super::form::{put_files, take_files};
 use super::names::encode_names;
 use super::{Manifest, by_order};
-use crate::format::archive::Archive;
 use crate::format::bytes::Fields;
 use crate::format::clock::Clock;
 use crate::format::ledger::{Account, Ledger, Totals};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::names::NamesEntry;
+use crate::format::rules::Rules;
 use crate::format::tombstone::Tombstone;
 
 /// One thing that an edit changes.
@@ -36,8 +37,8 @@ enum Change {
     Log(Box<Manifest>),
     /// The retention clock.
     Reading(Clock),
-    /// Windows of archives that no longer count, by step and start, and new ones.
-    Windows(Vec<(u64, u64)>, Vec<Archive>),
+    /// All retention rules.
+    Rules(Box<Rules>),
     /// Numbers of names files that are no longer listed, and new ones.
     Names(Vec<u64>, Vec<NamesEntry>),
     /// All files that the next commit unlinks.
@@ -72,7 +73,9 @@ impl Edit {
         if before.clock != after.clock {
             changes.push(Change::Reading(after.clock.clone()));
         }
-        windows(before, after, &mut changes);
+        if before.rules != after.rules {
+            changes.push(Change::Rules(Box::new(Rules::clone(&after.rules))));
+        }
         if let Some((gone, new)) = after.names_since(before) {
             changes.push(Change::Names(gone, new));
         }
@@ -126,7 +129,7 @@ const DELETE: u8 = 3;
 const FORGET: u8 = 4;
 const LOG: u8 = 5;
 const READING: u8 = 6;
-const WINDOWS: u8 = 7;
+const RULES: u8 = 7;
 const OBSOLETE: u8 = 8;
 const ACCOUNTS: u8 = 9;
 const NAMES: u8 = 10;
@@ -139,19 +142,6 @@ fn push_some<T>(changes: &mut Vec<Change>, things: Vec<T>, change: impl Fn(Vec<T
 
 fn owned((of, account): (&Incarnation, &Account)) -> (Incarnation, Account) {
     (*of, account.clone())
-}
-
-fn windows(before: &Manifest, after: &Manifest, changes: &mut Vec<Change>) {
-    if before.archives == after.archives {
-        return;
-    }
-    let place = |window: &Archive| (window.step, window.from);
-    let had: BTreeMap<_, _> = before.archives.iter().map(|window| (place(window), window)).collect();
-    let has: BTreeMap<_, _> = after.archives.iter().map(|window| (place(window), window)).collect();
-    let gone = had.iter().filter(|(place, window)| has.get(place) != Some(window)).map(|(place, _)| *place);
-    let new = has.iter().filter(|(place, window)| had.get(place) != Some(window));
-    let (gone, new) = (gone.collect(), new.map(|(_, window)| (*window).clone()).collect());
-    changes.push(Change::Windows(gone, new));
 }
 
 impl Change {
@@ -193,15 +183,9 @@ impl Change {
                 clock.encode(out);
                 READING
             }
-            Change::Windows(gone, new) => {
-                put_varint(out, gone.len() as u64);
-                for (step, from) in gone {
-                    put_varint(out, *step);
-                    put_varint(out, *from);
-                }
-                put_varint(out, new.len() as u64);
-                new.iter().for_each(|window| window.encode(out));
-                WINDOWS
+            Change::Rules(rules) => {
+                rules.encode(out);
+                RULES
             }
             Change::Names(gone, new) => {
                 encode_names(gone, new, out);
@@ -297,17 +281,7 @@ impl Manifest {
             }
             LOG => self.decode_log(fields)?,
             READING => self.clock = Clock::decode(fields)?,
-            WINDOWS => {
-                let mut gone = BTreeSet::new();
-                for _ in 0..fields.count(2)? {
-                    gone.insert((fields.varint()?, fields.varint()?));
-                }
-                self.archives.retain(|window| !gone.contains(&(window.step, window.from)));
-                for _ in 0..fields.count(6)? {
-                    self.archives.push(Archive::decode(fields)?);
-                }
-                self.archives.sort_by_key(|window| (window.step, window.from));
-            }
+            RULES => self.rules = Arc::new(Rules::decode(fields)?),
             OBSOLETE => self.obsolete = take_files(fields)?,
             ACCOUNTS => self.apply_accounts(fields)?,
             NAMES => self.apply_names(fields)?,
@@ -370,14 +344,12 @@ mod tests {
             match number % 7 {
                 0 => list.segments.push(entry(*number)),
                 1 => {
-                    let archive = Archive {
-                        step: 60,
-                        from: number * 60,
-                        until: number * 60 + 60,
-                        ..Archive::default()
-                    };
-                    list.archives
-                        .push(Archive { segment: (number % 4 == 1).then(|| entry(*number)), ..archive });
+                    let mut rules = Rules::clone(&list.rules);
+                    rules.take_own(
+                        std::path::Path::new("retention.toml"),
+                        &format!("[[rule]]\npattern = \"{number}%\"\nkeep = \"raw:{number}h\"\n"),
+                    );
+                    list.rules = Arc::new(rules);
                 }
                 2 => list.tombstones.push(tombstone("a%", ("b", None), (0, *number), *number)),
                 3 => {
@@ -403,7 +375,6 @@ mod tests {
         }
         list.names.sort_by_key(NamesEntry::place);
         list.segments.sort_by_key(|entry| entry.order);
-        list.archives.sort_by_key(|window| (window.step, window.from));
         list.tombstones.sort_by_key(|tombstone| tombstone.order);
         list
     }

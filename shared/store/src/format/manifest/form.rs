@@ -1,14 +1,16 @@
 //! The fields of the whole list, as a base holds them, which is the first edit of MANIFEST.
 
+use std::sync::Arc;
+
 use dotter_dot::put_varint;
 
-use crate::format::archive::Archive;
 use crate::format::bytes::{Fields, put_text};
 use crate::format::clock::Clock;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, words_and_number};
 use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::names::NamesEntry;
+use crate::format::rules::Rules;
 use crate::format::tombstone::Tombstone;
 
 impl Manifest {
@@ -20,8 +22,7 @@ impl Manifest {
         put_varint(out, self.tombstones.len() as u64);
         self.tombstones.iter().for_each(|tombstone| tombstone.encode(out));
         self.clock.encode(out);
-        put_varint(out, self.archives.len() as u64);
-        self.archives.iter().for_each(|archive| archive.encode(out));
+        self.rules.encode(out);
         self.encode_log(out);
         put_varint(out, self.names.len() as u64);
         self.names.iter().for_each(|entry| entry.encode(out));
@@ -38,9 +39,7 @@ impl Manifest {
             self.tombstones.push(Tombstone::decode(fields)?);
         }
         self.clock = Clock::decode(fields)?;
-        for _ in 0..fields.count(6)? {
-            self.archives.push(Archive::decode(fields)?);
-        }
+        self.rules = Arc::new(Rules::decode(fields)?);
         self.decode_log(fields)?;
         for _ in 0..fields.count(6)? {
             self.names.push(NamesEntry::decode(fields)?);

@@ -7,12 +7,13 @@ pub(crate) mod form;
 pub(crate) mod names;
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use crate::format::archive::Archive;
 use crate::format::clock::Clock;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, StoreId};
 use crate::format::names::NamesEntry;
+use crate::format::rules::Rules;
 use crate::format::tombstone::Tombstone;
 
 /// The file of finished rings.
@@ -25,7 +26,7 @@ pub(crate) struct LedgerFile {
 }
 
 /// The list of what counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
     /// The store id.
     pub(crate) store: StoreId,
@@ -48,8 +49,8 @@ pub(crate) struct Manifest {
     pub(crate) obsolete: Vec<String>,
     /// The retention clock.
     pub(crate) clock: Clock,
-    /// Windows of archives, by step, then time.
-    pub(crate) archives: Vec<Archive>,
+    /// The retention rules in force.
+    pub(crate) rules: Arc<Rules>,
     /// Tombstones that may still hide dots, in the order of their commits.
     pub(crate) tombstones: Vec<Tombstone>,
     /// The file with those accounts of finished rings that are not in `ledger`.
@@ -77,7 +78,7 @@ impl Manifest {
             && self.names == other.names
             && self.obsolete == other.obsolete
             && self.clock == other.clock
-            && self.archives == other.archives
+            && self.rules == other.rules
             && self.tombstones == other.tombstones
             && self.ledger.totals == other.ledger.totals
             && self.ledger.accounts == other.ledger.accounts
@@ -93,9 +94,9 @@ impl Manifest {
         (self.wal_first, self.fixed, self.ids_from, self.ledger_file.as_ref())
     }
 
-    /// The listing of every segment file that counts: those with dots, then those of archives.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &SegmentEntry> {
-        self.segments.iter().chain(self.archives.iter().filter_map(|archive| archive.segment.as_ref()))
+    /// The listings of the segments that hold dots, and not steps made from dots.
+    pub(crate) fn with_dots(&self) -> impl Iterator<Item = &SegmentEntry> {
+        self.segments.iter().filter(|entry| !entry.has_steps())
     }
 
     /// Sequences at which a foreign commit stands or a segment ends. Dots of the log before and behind such a
@@ -118,11 +119,10 @@ impl Manifest {
     ///
     /// - `first_live`: the first sequence that the live log may hold
     pub(crate) fn drop_spent_tombstones(&mut self, first_live: u64) {
-        let Manifest { tombstones, segments, archives, .. } = self;
+        let Manifest { tombstones, segments, .. } = self;
         tombstones.retain(|tombstone| {
             tombstone.order.sequence >= first_live
                 || segments.iter().any(|segment| tombstone.concerns(segment))
-                || archives.iter().any(|window| window.misses(tombstone))
         });
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn encode_names(gone: &[u64], new: &[NamesEntry], out: &mut Vec<u8>) 
 impl Manifest {
     /// The name and the size of every file in `seg/` that counts: segments, then names files.
     pub(crate) fn in_seg(&self) -> impl Iterator<Item = (&str, u64)> {
-        let segments = self.files().map(|entry| (entry.name.as_str(), entry.bytes));
+        let segments = self.segments.iter().map(|entry| (entry.name.as_str(), entry.bytes));
         segments.chain(self.names.iter().map(|entry| (entry.name.as_str(), entry.bytes)))
     }
 

@@ -15,8 +15,6 @@ impl Rules {
     ///
     /// - `before`: `None` where the store is new; then nothing has changed
     /// - `running`: running time now, in nanoseconds
-    // Nothing in this crate calls it yet.
-    #[allow(dead_code)]
     pub(crate) fn dated(mut self, before: Option<&Rules>, running: u64) -> Rules {
         self.none_since = before.map_or(0, |before| before.none_since);
         let since = if before.is_some() { running } else { 0 };
@@ -34,8 +32,6 @@ impl Rules {
     }
 
     /// Running time, in nanoseconds, since which a series has had its rule, or none; 0 where that never changed.
-    // Nothing in this crate calls it yet.
-    #[allow(dead_code)]
     pub(crate) fn since(&self, name: &str) -> u64 {
         self.deciding(name).map_or(self.none_since, |entry| entry.since)
     }

@@ -13,15 +13,16 @@ mod keep;
 mod own;
 mod stored;
 mod tiers;
+mod told;
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use regex::Regex;
 
 use crate::format::pattern::Pattern;
-use crate::format::rollup::Rollup;
 
 /// One step with one retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +76,6 @@ impl Rule {
             condense: None,
         }
     }
-
-    /// How long steps of that many nanoseconds are kept; `None` where it has no such archive.
-    pub(crate) fn keep(&self, step: u64) -> Option<Duration> {
-        let archive = self.archives.iter().find(|archive| archive.step.as_nanos() as u64 == step);
-        archive.map(|archive| archive.keep)
-    }
 }
 
 /// How several numbers become one.
@@ -105,28 +100,6 @@ pub enum Aggregation {
     AbsMax,
     /// The one that is nearest to zero.
     AbsMin,
-}
-
-/// Which number stands for a step of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OneNumber {
-    aggregation: Aggregation,
-    factor: f64,
-    interval: Option<Duration>,
-}
-
-impl OneNumber {
-    /// How the number is made; `None` where less of the step is known than the rule wants. The rule's time between
-    /// dots tells how many dots make a whole step; without one a single dot is enough.
-    pub fn of(&self, step: &Rollup) -> Option<Aggregation> {
-        let possible = self.possible(step).unwrap_or(1.0);
-        (step.count as f64 / possible >= self.factor).then_some(self.aggregation)
-    }
-
-    /// How many dots make a whole step; `None` where the rule does not say how often they come.
-    pub fn possible(&self, step: &Rollup) -> Option<f64> {
-        self.interval.map(|interval| step.width.as_secs_f64() / interval.as_secs_f64())
-    }
 }
 
 /// All rules of a store.
@@ -158,7 +131,7 @@ enum What {
 /// A rule that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedRule {
-    /// The file that it is in.
+    /// The file that it is in, in the directory of the store.
     pub path: PathBuf,
     /// Its line, from 1.
     pub line: usize,
@@ -175,15 +148,49 @@ impl fmt::Display for SkippedRule {
 #[derive(Clone, Debug)]
 enum Meaning {
     Pattern(Pattern),
-    Regex(Regex),
+    Regex(Expression),
+}
+
+/// A regular expression. It is compiled when it is first asked: many who read the list never ask.
+#[derive(Clone, Debug)]
+struct Expression {
+    text: String,
+    /// `None` where it cannot be read: another build has written it.
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Expression {
+    fn new(text: &str) -> Result<Expression, regex::Error> {
+        let compiled = OnceLock::from(Some(Regex::new(text)?));
+        Ok(Expression { text: text.to_owned(), compiled })
+    }
+
+    /// One that has been compiled before, by whoever wrote it.
+    fn stored(text: &str) -> Expression {
+        Expression { text: text.to_owned(), compiled: OnceLock::new() }
+    }
+
+    fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
+    }
 }
 
 impl Meaning {
-    fn matches(&self, name: &str) -> bool {
+    /// Whether it means a series; `None` where it cannot be read.
+    fn means(&self, name: &str) -> Option<bool> {
         match self {
-            Meaning::Pattern(pattern) => pattern.matches(name),
-            Meaning::Regex(regex) => regex.is_match(name),
+            Meaning::Pattern(pattern) => Some(pattern.matches(name)),
+            Meaning::Regex(expression) => Some(expression.regex()?.is_match(name)),
         }
+    }
+
+    /// Whether it means a series or may mean it.
+    fn matches(&self, name: &str) -> bool {
+        self.means(name).unwrap_or(true)
     }
 }
 
@@ -220,9 +227,18 @@ impl Rules {
     /// match it, cannot be read.
     pub fn of(&self, name: &str) -> Option<&Rule> {
         match &self.deciding(name)?.what {
-            What::Rule(_, rule) => Some(rule),
+            What::Rule(meaning, rule) => meaning.means(name).map(|_| rule),
             What::Skipped(_) => None,
         }
+    }
+
+    /// Every rule that can be read.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter_map(|entry| match &entry.what {
+            What::Rule(_, rule) => Some(rule),
+            What::Skipped(_) => None,
+        })
     }
 
     /// The first rule, read or skipped, that means a series or may mean it.
@@ -263,22 +279,8 @@ impl Rules {
     pub fn aggregation(&self, name: &str) -> (Aggregation, f64) {
         let own =
             self.of(name).map_or((Aggregation::Average, 0.5), |rule| (rule.aggregation, rule.x_files_factor));
-        let other = self.aggregations.iter().find(|(meaning, ..)| meaning.matches(name));
+        let other = self.aggregations.iter().find(|(meaning, ..)| meaning.means(name) == Some(true));
         other.map_or(own, |(_, aggregation, factor)| (aggregation.unwrap_or(own.0), factor.unwrap_or(own.1)))
-    }
-
-    /// How a step of a series becomes one number.
-    pub fn one_number(&self, name: &str) -> OneNumber {
-        let (aggregation, factor) = self.aggregation(name);
-        OneNumber { aggregation, factor, interval: self.of(name).and_then(|rule| rule.interval) }
-    }
-
-    /// Every rule that can be read.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter_map(|entry| match &entry.what {
-            What::Rule(_, rule) => Some(rule),
-            What::Skipped(_) => None,
-        })
     }
 
     /// Notes a file that cannot be read.
@@ -337,7 +339,7 @@ impl Rules {
 fn regex(text: &str) -> Result<Meaning, String> {
     // The first line of its message repeats the expression.
     let last = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-    Regex::new(text)
+    Expression::new(text)
         .map(Meaning::Regex)
         .map_err(|error| format!("'{text}' is no regular expression: {}", last(error)))
 }

@@ -1,9 +1,7 @@
 //! The rules as bytes of the list.
 //!
-//! A regular expression stands as its text. Where it cannot be read any more, its rule counts as skipped.
+//! A regular expression stands as its text. Where it cannot be read any more, its rule counts as one that is skipped.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use crate::format::bytes::{Fields, put_text};
 use crate::format::pattern::Pattern;
 use crate::format::rules::keep::{self, Kept};
 use crate::format::rules::{
-    Aggregation, ArchiveRule, Entry, Meaning, Rule, Rules, SkippedRule, Slot, What, regex,
+    Aggregation, ArchiveRule, Entry, Expression, Meaning, Rule, Rules, SkippedRule, Slot, What,
 };
 
 const PATTERN: u8 = 1;
@@ -32,13 +30,8 @@ const METHODS: [(u8, Aggregation); 9] = [
     (9, Aggregation::Count),
 ];
 
-/// Where a rule stood that can no longer be read.
-const LIST: &str = "MANIFEST";
-
 impl Rules {
-    /// Appends all of it.
-    // Nothing in this crate calls it yet.
-    #[allow(dead_code)]
+    /// Appends all of it. A path is written as it is shown to people.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.rules.len() as u64);
         for Entry { what, since } in &self.rules {
@@ -63,21 +56,16 @@ impl Rules {
         }
         put_varint(out, self.skipped.len() as u64);
         for SkippedRule { path, line, what } in &self.skipped {
-            let path = path.as_os_str().as_bytes();
-            put_varint(out, path.len() as u64);
-            out.extend_from_slice(path);
+            put_text(out, &path.to_string_lossy());
             put_varint(out, *line as u64);
             put_text(out, what);
         }
     }
 
-    /// Reads what [`Rules::encode`] wrote; `None` where it makes no sense. A rule whose regular expression cannot be
-    /// read any more is skipped and named.
-    // Nothing in this crate calls it yet.
-    #[allow(dead_code)]
+    /// Reads what [`Rules::encode`] wrote; `None` where it makes no sense. Regular expressions are compiled when they are
+    /// first asked.
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Rules> {
         let mut rules = Rules::default();
-        let mut unread = Vec::new();
         for _ in 0..fields.count(3)? {
             let meaning = take_meaning(fields)?;
             let rule = match fields.byte()? {
@@ -86,12 +74,8 @@ impl Rules {
                 _ => return None,
             };
             let what = match (meaning, rule) {
-                (Err(what), _) => {
-                    unread.push(what);
-                    What::Skipped(None)
-                }
-                (Ok(meaning), None) => What::Skipped(meaning),
-                (Ok(meaning), Some(rule)) => What::Rule(meaning?, rule),
+                (meaning, None) => What::Skipped(meaning),
+                (meaning, Some(rule)) => What::Rule(meaning?, rule),
             };
             rules.rules.push(Entry { what, since: fields.varint()? });
         }
@@ -107,19 +91,13 @@ impl Rules {
                 1 => Some(take_factor(fields)?),
                 _ => return None,
             };
-            match meaning {
-                Ok(meaning) => rules.aggregations.push((meaning?, method, factor)),
-                Err(what) => unread.push(what),
-            }
+            rules.aggregations.push((meaning?, method, factor));
         }
         for _ in 0..fields.count(3)? {
-            let length = fields.number()?;
-            let path = PathBuf::from(OsStr::from_bytes(fields.bytes(length)?));
+            let path = PathBuf::from(fields.text()?);
             let (line, what) = (fields.number()?, fields.text()?.to_owned());
             rules.skipped.push(SkippedRule { path, line, what });
         }
-        let name = |what| SkippedRule { path: PathBuf::from(LIST), line: 1, what };
-        rules.skipped.extend(unread.into_iter().map(name));
         Some(rules)
     }
 }
@@ -142,12 +120,12 @@ fn put_meaning(meaning: Option<&Meaning>, out: &mut Vec<u8>) {
     put_text(out, text);
 }
 
-/// Which series a rule is for, `None` where that was not known; an error says why that cannot be read any more.
-fn take_meaning(fields: &mut Fields<'_>) -> Option<Result<Option<Meaning>, String>> {
+/// Which series a rule is for, `None` where that was not known.
+fn take_meaning(fields: &mut Fields<'_>) -> Option<Option<Meaning>> {
     Some(match fields.byte()? {
-        0 => Ok(None),
-        PATTERN => Ok(Some(Meaning::Pattern(Pattern::new(fields.text()?)))),
-        REGEX => regex(fields.text()?).map(Some),
+        0 => None,
+        PATTERN => Some(Meaning::Pattern(Pattern::new(fields.text()?))),
+        REGEX => Some(Meaning::Regex(Expression::stored(fields.text()?))),
         _ => return None,
     })
 }
@@ -203,6 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::rules::regex;
 
     fn keeps() -> impl Strategy<Value = Kept> {
         let archives = prop::collection::vec((2..100_u64, 1..1_000_u64), 0..4);
@@ -249,12 +228,10 @@ mod tests {
         fn all()(
             rules in prop::collection::vec(entries(), 0..6),
             aggregations in prop::collection::vec((meanings(), prop::option::of(methods()), prop::option::of(0.0..=1.0)), 0..4),
-            skipped in prop::collection::vec((prop::collection::vec(1..=255_u8, 0..20), any::<usize>(), ".{0,20}"), 0..4),
+            skipped in prop::collection::vec((".{0,20}", any::<usize>(), ".{0,20}"), 0..4),
             none_since in any::<u64>(),
         ) -> Rules {
-            let skip = |(path, line, what): (Vec<u8>, _, _)| {
-                SkippedRule { path: PathBuf::from(OsStr::from_bytes(&path)), line, what }
-            };
+            let skip = |(path, line, what): (String, _, _)| SkippedRule { path: PathBuf::from(path), line, what };
             Rules { rules, aggregations, skipped: skipped.into_iter().map(skip).collect(), none_since }
         }
     }
@@ -275,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_any_more_keeps_its_series_for_ever_and_is_named() {
+    fn what_cannot_be_read_any_more_keeps_its_series_for_ever() {
         let mut rules = Rules::default();
         let own = "[[rule]]\npattern = \"a\"\nkeep = \"raw:1d\"\n[[rule]]\nregex = \"bbbb\"\nkeep = \"raw:2d\"\n[[rule]]\npattern = \"%\"\nkeep = \"raw:3d\"\n";
         rules.take_own(Path::new("retention.toml"), own);
@@ -295,11 +272,7 @@ mod tests {
         let days = |name| found.of(name).map(|rule| rule.raw.as_secs() / 86_400);
         assert_eq!((days("a"), days("bbbb"), days("x")), (Some(1), None, None));
         assert_eq!(found.aggregation("bbbb"), (Aggregation::Average, 0.5));
-        let named: Vec<_> = found.skipped().iter().map(SkippedRule::to_string).collect();
-        assert_eq!(named.len(), 2);
-        assert!(
-            named.iter().all(|named| named.starts_with("MANIFEST line 1: '(?!b' is no regular expression"))
-        );
+        assert_eq!(found.told("x"), "regex (?!b: a rule that cannot be read: kept for ever");
     }
 
     proptest! {
@@ -321,7 +294,8 @@ mod tests {
                 if let Some(rules) = Rules::decode(&mut Fields(&bytes)) {
                     let found = rules.tier("a.b", Duration::from_secs(10));
                     prop_assert_eq!(found.step, Duration::from_secs(10));
-                    prop_assert!(rules.all().all(|rule| (0.0..=1.0).contains(&rule.x_files_factor)));
+                    let factor = rules.of("a.b").map_or(0.5, |rule| rule.x_files_factor);
+                    prop_assert!((0.0..=1.0).contains(&factor));
                     let again = encoded(&rules);
                     prop_assert_eq!(Rules::decode(&mut Fields(&again)), Some(rules));
                 }

@@ -8,8 +8,6 @@ use crate::format::rules::{ArchiveRule, Rule, Rules};
 impl Rules {
     /// The tiers of a series, in the order in which its dots go through them: first the dots as they came, then each
     /// archive. A series without a rule has one, in which dots are kept for ever.
-    // Nothing in this crate asks for all of them yet.
-    #[allow(dead_code)]
     pub(crate) fn tiers(&self, name: &str) -> Vec<Tier> {
         self.of(name).map_or_else(|| vec![Tier::default()], Rule::tiers)
     }

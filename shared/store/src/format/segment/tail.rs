@@ -6,7 +6,6 @@ use std::path::Path;
 use dotter_dot::{Shape, Timestamp, put_varint};
 
 use crate::error::Error;
-use crate::format::archive::Archive;
 use crate::format::bytes::{Fields, put_text, u32_at, u64_at};
 use crate::format::ledger::{Ledger, Totals};
 use crate::format::listing::{Order, SegmentEntry, StoreId};
@@ -15,7 +14,7 @@ use crate::format::segment::keys::Top;
 use crate::format::shapes::{put_shape, take_shape};
 
 pub(crate) const TAIL_BYTES: usize = 144;
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// The offset of the tail's checksum, which covers all bytes of the tail before it.
 const CHECKSUM_AT: usize = 136;
 const MAGIC: &[u8; 8] = b"DOTTRTAI";
@@ -65,10 +64,10 @@ pub(crate) struct Meta {
     /// The dots that are in the replaced segments and not in the new ones, counted by what became of them. Of several
     /// segments that one commit lists, only the first has them.
     pub(crate) gone: Totals,
-    /// The archive window that it holds; `None` for a segment of dots.
-    pub(crate) archive: Option<Archive>,
     /// The tier and the window that its dots lie in; `None` on level 0.
     pub(crate) place: Option<Place>,
+    /// It stays until the retention clock has run for so long, in nanoseconds; zero where nothing holds it.
+    pub(crate) held: u64,
     /// In a sealed segment, the first live WAL file and the ledger as of its end.
     pub(crate) log: Option<(u64, Ledger)>,
 }
@@ -83,9 +82,8 @@ impl Meta {
         self.replaced.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         put_varint(out, self.purged);
         self.gone.encode(out);
-        out.push(self.archive.is_some() as u8);
-        self.archive.iter().for_each(|archive| archive.encode(out));
         Place::encode(self.place.as_ref(), out);
+        put_varint(out, self.held);
         out.push(self.log.is_some() as u8);
         if let Some((wal_first, ledger)) = &self.log {
             put_varint(out, *wal_first);
@@ -103,10 +101,8 @@ impl Meta {
         }
         meta.purged = fields.varint()?;
         meta.gone = Totals::decode(&mut fields)?;
-        if fields.byte()? == 1 {
-            meta.archive = Some(Archive::decode(&mut fields)?);
-        }
         meta.place = Place::decode(&mut fields)?;
+        meta.held = fields.varint()?;
         if fields.byte()? == 1 {
             meta.log = Some((fields.varint()?, Ledger::decode(&mut fields)?));
         }
@@ -241,6 +237,7 @@ impl Tail {
             top_bytes: self.bytes - TAIL_BYTES as u64 - self.top_at,
             checksum: self.checksum,
             place: self.meta.place,
+            held: self.meta.held,
         }
     }
 
@@ -252,6 +249,8 @@ impl Tail {
         if let (Some(found), Some(listed)) = (&mut found.place, &listed.place) {
             found.rules = listed.rules;
         }
+        // Where later tombstones hide nothing of it, only the list notes that they have been applied.
+        found.purged = found.purged.max(listed.purged);
         let at = self.bytes - TAIL_BYTES as u64;
         if let Some(place) = found.place.filter(|place| !place.holds(self.first_time, self.last_time)) {
             let (first, last) = (self.first_time.nanos(), self.last_time.nanos());
@@ -280,6 +279,7 @@ impl Tail {
                 ("first time", of.first_time.nanos().to_string()),
                 ("last time", of.last_time.nanos().to_string()),
                 ("place", place(of)),
+                ("held until", of.held.to_string()),
             ]
         };
         let both = fields(&found, self.number).into_iter().zip(fields(listed, listed.number()));

@@ -4,8 +4,8 @@ use std::iter::Peekable;
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use crate::format::rules::Aggregation;
-use crate::format::step::{Counting, DotFold, DotIn, Slot, Step, StepFold};
+use crate::format::rules::{Aggregation, Slot};
+use crate::format::step::{Counting, DotFold, DotIn, Step, StepFold};
 
 /// One archive.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +84,7 @@ impl Chain {
     }
 
     /// Steps of the last level that are done, in the order of time; each is given once.
+    #[cfg(test)]
     pub(crate) fn take_done(&mut self) -> impl Iterator<Item = Step> {
         self.done.drain(..)
     }

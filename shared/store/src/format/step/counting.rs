@@ -14,13 +14,16 @@ const KNOWN: &str = "known";
 static FORMAT: LazyLock<Format> = LazyLock::new(|| Format::new("FFFUFUFU").expect("eight letters"));
 
 /// Every method with its name in files; names are only ever added.
-const METHODS: [(Aggregation, &str); 6] = [
+pub(super) const METHODS: [(Aggregation, &str); 9] = [
     (Aggregation::Average, "average"),
     (Aggregation::Min, "min"),
     (Aggregation::Max, "max"),
     (Aggregation::Sum, "sum"),
     (Aggregation::Last, "last"),
     (Aggregation::Count, "count"),
+    (Aggregation::AverageZero, "avg_zero"),
+    (Aggregation::AbsMax, "absmax"),
+    (Aggregation::AbsMin, "absmin"),
 ];
 
 /// How two results of a method become one.
@@ -29,14 +32,20 @@ enum Joining {
     Least,
     Greatest,
     Latest,
+    Farthest,
+    Nearest,
 }
 
 fn joining(aggregation: Aggregation) -> Joining {
     match aggregation {
-        Aggregation::Average | Aggregation::Sum | Aggregation::Count => Joining::Added,
+        Aggregation::Average | Aggregation::AverageZero | Aggregation::Sum | Aggregation::Count => {
+            Joining::Added
+        }
         Aggregation::Min => Joining::Least,
         Aggregation::Max => Joining::Greatest,
         Aggregation::Last => Joining::Latest,
+        Aggregation::AbsMax => Joining::Farthest,
+        Aggregation::AbsMin => Joining::Nearest,
     }
 }
 
@@ -138,9 +147,13 @@ impl Counting {
     /// A number as values: one that stands for `weight` equal ones.
     pub(crate) fn number(&self, number: f64, weight: u64, at: u64) -> Values {
         let acc = match self.aggregation {
-            Aggregation::Average | Aggregation::Sum => number * weight as f64,
+            Aggregation::Average | Aggregation::AverageZero | Aggregation::Sum => number * weight as f64,
             Aggregation::Count => weight as f64,
-            Aggregation::Min | Aggregation::Max | Aggregation::Last => number,
+            Aggregation::Min
+            | Aggregation::Max
+            | Aggregation::Last
+            | Aggregation::AbsMax
+            | Aggregation::AbsMin => number,
         };
         Values { acc, known: weight, at }
     }
@@ -163,7 +176,10 @@ impl Counting {
             Joining::Least => earlier.acc.min(later.acc),
             Joining::Greatest => earlier.acc.max(later.acc),
             Joining::Latest if later.at >= earlier.at => later.acc,
-            Joining::Latest => earlier.acc,
+            // Of two that are as far the earlier one, as in Whisper.
+            Joining::Farthest if later.acc.abs() > earlier.acc.abs() => later.acc,
+            Joining::Nearest if later.acc.abs() < earlier.acc.abs() => later.acc,
+            Joining::Latest | Joining::Farthest | Joining::Nearest => earlier.acc,
         };
         Values { acc, known: earlier.known.saturating_add(later.known), at: earlier.at.max(later.at) }
     }
@@ -177,7 +193,7 @@ impl Counting {
         }
         let acc = match joining(self.aggregation) {
             Joining::Added => acc / known as f64 * self.possible as f64,
-            Joining::Least | Joining::Greatest | Joining::Latest => acc,
+            _ => acc,
         };
         Values { acc, known: self.possible, at }
     }
@@ -192,12 +208,15 @@ impl Counting {
             possible => known > 0 && known as f64 / possible as f64 >= self.factor,
         };
         let value = match self.aggregation {
-            Aggregation::Average => acc / known as f64,
+            Aggregation::AverageZero if self.possible > 0 => acc / self.possible as f64,
+            Aggregation::Average | Aggregation::AverageZero => acc / known as f64,
             Aggregation::Min
             | Aggregation::Max
             | Aggregation::Sum
             | Aggregation::Last
-            | Aggregation::Count => acc,
+            | Aggregation::Count
+            | Aggregation::AbsMax
+            | Aggregation::AbsMin => acc,
         };
         (is_enough && value.is_finite()).then_some(value)
     }
@@ -207,5 +226,61 @@ impl Default for Counting {
     /// Graphite's default.
     fn default() -> Counting {
         Counting::new(Aggregation::Average, 0.5, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_no_way_of_counting_has_written_is_no_way_of_counting() {
+        for name in [
+            "",
+            " ",
+            "average",
+            "average ",
+            "average 0.5 ",
+            "average 0.50",
+            "average 2",
+            "average -1",
+            "average NaN",
+            "average inf",
+            "average 0.5 of",
+            "average 0.5 of 0",
+            "average 0.5 of 06",
+            "average 0.5 of -1",
+            "average 0.5 of 6 7",
+            "average 0.5 in 6",
+            "p95 0.5",
+            "Average 0.5",
+            "average  0.5",
+            "acc",
+            "average -0",
+            "average 0.5 of 99999999999999999999",
+            "\u{1F600} 0.5",
+        ] {
+            assert_eq!(Counting::from_name(name), None, "{name:?}");
+        }
+        let check = |aggregation, factor, possible, name: &str| {
+            let counting = Counting::new(aggregation, factor, possible);
+            assert_eq!((counting.name().as_str(), Counting::from_name(name)), (name, Some(counting)));
+        };
+        check(Aggregation::Average, 0.5, 6, "average 0.5 of 6");
+        check(Aggregation::Sum, 0.0, 0, "sum 0");
+        check(Aggregation::Last, 1.0, u64::MAX, "last 1 of 18446744073709551615");
+        check(Aggregation::Max, 5e-324, 0, "max 5e-324");
+        assert_eq!(Counting::new(Aggregation::Sum, f64::NAN, 1), Counting::new(Aggregation::Sum, 0.0, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_way_of_counting_or_none(name in "(average|sum|last|[a-z]{0,3})( [0-9.e-]{0,5}( of [0-9]{0,4})?)?|.{0,20}") {
+            if let Some(read) = Counting::from_name(&name) {
+                prop_assert_eq!(read.name(), name);
+            }
+        }
     }
 }

@@ -1,16 +1,7 @@
 //! Dots become steps, and finer steps coarser ones.
 
+use crate::format::rules::Slot;
 use crate::format::step::{Counting, Step, StepRow, Values};
-
-/// How the dots of one slot become the slot's value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Slot {
-    /// The newest dot is it.
-    #[default]
-    Last,
-    /// Their mean is it.
-    Average,
-}
 
 /// A dot on its way into a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +53,8 @@ impl Open {
 /// The dots of a slot.
 #[derive(Clone, Copy)]
 struct OpenSlot {
-    number: u64,
+    /// Where it begins, in nanoseconds.
+    begin: u64,
     last: f64,
     at: u64,
     sum: f64,
@@ -96,26 +88,24 @@ impl DotFold {
         if !number.is_finite() || weight == 0 {
             return None;
         }
-        let begin = time - time % self.step;
-        let done = if self.open.as_ref().is_some_and(|(open, _)| open.step.time != begin) {
-            self.end()
-        } else {
-            None
-        };
-        let (open, slot) = self.open.get_or_insert_with(|| (Open::new(begin, self.counting), None));
-        open.add(StepRow::number(begin, time, number, weight), is_clock);
+        let is_in = |begin: u64| time.wrapping_sub(begin) < self.step;
+        let is_next = self.open.as_ref().is_some_and(|(open, _)| !is_in(open.step.time));
+        let done = if is_next { self.end() } else { None };
+        let (open, slot) =
+            self.open.get_or_insert_with(|| (Open::new(time - time % self.step, self.counting), None));
+        open.add(StepRow::number(open.step.time, time, number, weight), is_clock);
         let Some(interval) = self.interval else {
             open.count(self.counting.number(number, weight, time));
             return done;
         };
         let (sum, count) = (number * weight as f64, weight);
-        let new = OpenSlot { number: time / interval, last: number, at: time, sum, count };
         match slot {
-            Some(slot) if slot.number == new.number => {
-                let (sum, count) = (slot.sum + new.sum, slot.count.saturating_add(count));
-                *slot = OpenSlot { sum, count, ..new };
+            Some(slot) if time.wrapping_sub(slot.begin) < interval => {
+                (slot.last, slot.at) = (number, time);
+                (slot.sum, slot.count) = (slot.sum + sum, slot.count.saturating_add(count));
             }
             _ => {
+                let new = OpenSlot { begin: time - time % interval, last: number, at: time, sum, count };
                 if let Some(full) = slot.replace(new) {
                     open.count(value(full, self.slot, &self.counting));
                 }

@@ -15,15 +15,17 @@ mod fold;
 mod row;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use dotter_dot::{Column, Shape, Timestamp};
+use dotter_dot::{Column, Kind, Shape, Timestamp};
 
 pub(crate) use chain::{Chain, Level, levels};
 pub(crate) use counting::{Counting, Values};
-pub(crate) use fold::{DotFold, DotIn, Slot, StepFold};
+pub(crate) use fold::{DotFold, DotIn, StepFold};
 pub(crate) use row::StepRow;
 
 /// The rows of one step.
@@ -178,6 +180,21 @@ impl Step {
                 row.put(shape, column);
             }
         }
+    }
+
+    /// The rows of steps, those of dots that are kept beside all others and those of the other dots.
+    ///
+    /// - `unit`, `kind`: of the series
+    pub(crate) fn columns(steps: &[Step], unit: &str, kind: Kind) -> (Column, Column) {
+        let (mut clock, mut explicit) = (Column::default(), Column::default());
+        let mut known: Option<(Counting, Shape)> = None;
+        for step in steps {
+            let same = known.take_if(|(counting, _)| *counting == step.counting);
+            let (_, shape) =
+                known.insert(same.unwrap_or_else(|| (step.counting, step.counting.shape(unit, kind))));
+            step.put(shape, &mut clock, &mut explicit);
+        }
+        (clock, explicit)
     }
 
     /// The steps of two columns of rows, in the order of time; rows of other shapes are skipped. And how many dots

@@ -73,6 +73,7 @@ impl StepRow {
 
     /// Reads the row at `index` and how its values are counted; `None` where it is of another shape. Where it cannot
     /// be read how values are counted, none is known.
+    #[cfg(test)]
     pub(crate) fn take(column: &Column, index: usize) -> Option<(StepRow, Counting)> {
         let shape = column.shape_at(index);
         StepRow::take_counted(column, index, shape, Counting::of_shape(shape)?)
@@ -113,6 +114,7 @@ impl StepRow {
     }
 
     /// Its one number; `None` where too little is known.
+    #[cfg(test)]
     pub(crate) fn value(&self, counting: &Counting) -> Option<f64> {
         counting.value(self.values())
     }

@@ -10,49 +10,86 @@ use std::time::Duration;
 use dotter_dot::{Column, SeriesName, Timestamp};
 
 use crate::error::Error;
-use crate::format::place::{Place, Tier, Window};
+use crate::format::place::{Place, Tier, Window, nanos};
 use crate::format::rules::Rules;
 use crate::read::segment::Segment;
 use crate::write::compaction::walks::Walks;
 
-/// The most slots of one merge. Where its dots lie in more windows, as wrong times do, windows are made wider.
-const SLOTS_MAX: usize = 64;
+/// The most slots of one merge. Where its dots lie in more windows, windows are made wider.
+const SLOTS_MAX: usize = 256;
+/// How many windows ahead of the wall clock each have a slot; what lies behind them, as wrong times do, has one. When the
+/// clock has come that far, it is cut again.
+const AHEAD_MAX: u64 = 8;
 /// The most windows of a tier that are counted one by one.
 const WINDOWS_MAX: usize = 4096;
 
-/// By what dots are cut apart.
+/// By what dots, or steps, are cut apart.
 #[derive(Clone, Copy)]
-pub(super) struct Sorting<'a> {
+pub(super) struct Sorting<'a, 'b> {
     pub(super) rules: &'a Rules,
     /// The mark of these rules.
     pub(super) mark: u64,
-    /// What the retention clock shows; zero where it has never been set.
-    pub(super) now: Timestamp,
+    /// The tier that everything has lain in so far; `None` for what comes from level 0.
+    pub(super) tier: Option<Tier>,
+    /// What the retention clock shows for what is kept so long; zero where nothing is late.
+    pub(super) now: &'b dyn Fn(Duration) -> Timestamp,
+    /// The newest reading of the wall clock, from which on windows count as ahead; zero where there is none.
+    pub(super) newest: Timestamp,
+    /// How long everything is held already.
+    pub(super) held: u64,
 }
 
-/// The slots of a tier: the time at which each begins, and its number among all slots. The first begins at zero.
-pub(super) type Slots = Arc<[(u64, usize)]>;
+/// For how long nothing goes of a series whose rule has changed, in nanoseconds of running time.
+pub(crate) const HOLD: u64 = 86_400_000_000_000;
+
+impl Sorting<'_, '_> {
+    /// How long the dots of a series are held in a tier: the rule that puts them there may be new.
+    fn held(&self, name: &str, tier: Tier) -> u64 {
+        let since = if self.tier == Some(tier) { 0 } else { self.rules.since(name) };
+        self.held.max(if since == 0 { 0 } else { since.saturating_add(HOLD) })
+    }
+}
+
+/// Where the dots of a slot lie, and how long they are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) place: Option<Place>,
+    pub(crate) held: u64,
+}
+
+/// The slots of a tier: the time at which each begins, and its number among all slots. The first begins at zero, but
+/// for those of a fold, where nothing is left of what is earlier.
+pub(crate) type Slots = Arc<[(u64, usize)]>;
 
 /// Which slots a merge has, each of which becomes a segment, or several where it is large.
-pub(super) enum Cut<'a> {
+pub(crate) enum Cut<'a> {
     /// One, for everything.
-    Whole(Option<Place>, Slots),
+    Whole(Held, Slots),
     /// One for each window of each tier.
-    Apart(&'a Rules, BTreeMap<Tier, Slots>, Vec<Place>),
+    Apart(&'a Rules, Duration, BTreeMap<Tier, Slots>, Vec<Held>),
+    /// One for each window that steps made from something finer lie in.
+    Folded(FoldSlots<'a>),
+}
+
+/// The slots of a fold: those of each series, and where each lies.
+pub(crate) struct FoldSlots<'a> {
+    pub(crate) of: Box<dyn Fn(&str) -> Slots + 'a>,
+    pub(crate) places: Vec<Held>,
 }
 
 impl<'a> Cut<'a> {
     /// Everything together.
     ///
     /// - `place`: where all of it lies; `None` where it mixes everything
-    pub(super) fn whole(place: Option<Place>) -> Cut<'a> {
-        Cut::Whole(place, Arc::new([(0, 0)]))
+    /// - `held`: how long it is held
+    pub(super) fn whole(place: Option<Place>, held: u64) -> Cut<'a> {
+        Cut::Whole(Held { place, held }, Arc::new([(0, 0)]))
     }
 
     /// By tier and window. It looks at all chunks, and decodes those that reach over the end of a window.
     pub(super) fn apart(
         segments: &[Arc<Segment>],
-        sorting: Sorting<'a>,
+        sorting: Sorting<'a, '_>,
         cancel: &dyn Fn() -> bool,
     ) -> Result<Cut<'a>, Error> {
         let mut tiers: BTreeMap<Tier, Windows> = BTreeMap::new();
@@ -62,8 +99,12 @@ impl<'a> Cut<'a> {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            let tier = sorting.rules.tier(name.as_str(), Duration::ZERO);
-            let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, sorting.now));
+            let step = sorting.tier.map_or(Duration::ZERO, |tier| tier.step);
+            let tier = sorting.rules.tier(name.as_str(), step);
+            let windows = tiers
+                .entry(tier)
+                .or_insert_with(|| Windows::new(&tier, (sorting.now)(tier.keep), sorting.newest));
+            windows.held = windows.held.max(sorting.held(name.as_str(), tier));
             for (index, segment) in segments.iter().enumerate() {
                 let Some(series) = walks.at(index, &name) else { continue };
                 series.chunks(|chunk| {
@@ -89,22 +130,25 @@ impl<'a> Cut<'a> {
         let mut places = Vec::new();
         let slots = tiers.iter().map(|(tier, windows)| (*tier, windows.slots(tier, sorting, &mut places)));
         let slots = slots.collect();
-        Ok(Cut::Apart(sorting.rules, slots, places))
+        let step = sorting.tier.map_or(Duration::ZERO, |tier| tier.step);
+        Ok(Cut::Apart(sorting.rules, step, slots, places))
     }
 
     /// How many slots.
     pub(super) fn len(&self) -> usize {
         match self {
             Cut::Whole(..) => 1,
-            Cut::Apart(_, _, places) => places.len(),
+            Cut::Apart(.., places) => places.len(),
+            Cut::Folded(slots) => slots.places.len(),
         }
     }
 
     /// Where the dots of a slot lie.
-    pub(super) fn place(&self, slot: usize) -> Option<Place> {
+    pub(super) fn place(&self, slot: usize) -> Held {
         match self {
             Cut::Whole(place, _) => *place,
-            Cut::Apart(_, _, places) => Some(places[slot]),
+            Cut::Apart(.., places) => places[slot],
+            Cut::Folded(slots) => slots.places[slot],
         }
     }
 
@@ -112,9 +156,11 @@ impl<'a> Cut<'a> {
     pub(super) fn slots(&self, name: &SeriesName) -> Slots {
         match self {
             Cut::Whole(_, slots) => slots.clone(),
-            Cut::Apart(rules, tiers, _) => {
-                tiers.get(&rules.tier(name.as_str(), Duration::ZERO)).cloned().unwrap_or_else(|| Arc::new([]))
+            Cut::Apart(rules, step, tiers, _) => {
+                let tier = rules.tier(name.as_str(), *step);
+                tiers.get(&tier).cloned().unwrap_or_else(|| Arc::new([]))
             }
+            Cut::Folded(slots) => (slots.of)(name.as_str()),
         }
     }
 }
@@ -125,12 +171,32 @@ struct Windows {
     late_before: u64,
     has_late: bool,
     starts: BTreeSet<u64>,
+    /// Where the windows begin that lie far ahead; they are one.
+    ahead_from: u64,
+    has_ahead: bool,
+    /// What the retention clock shows.
+    now: Timestamp,
+    /// How long its dots are held.
+    held: u64,
 }
 
 impl Windows {
-    fn new(tier: &Tier, now: Timestamp) -> Windows {
-        let width = u64::try_from(tier.width().as_nanos()).unwrap_or(u64::MAX);
-        Windows { width, late_before: tier.late_before(now), has_late: false, starts: BTreeSet::new() }
+    fn new(tier: &Tier, now: Timestamp, newest: Timestamp) -> Windows {
+        let width = nanos(tier.width());
+        let last = tier.window(newest).last().nanos();
+        // Of what is kept for ever no window is waited for, and without a clock nothing lies ahead.
+        let has_end = !tier.keep.is_zero() && newest > Timestamp::MIN;
+        let ahead = last.saturating_add(width.saturating_mul(AHEAD_MAX)).saturating_add(1);
+        Windows {
+            width,
+            late_before: tier.late_before(now),
+            has_late: false,
+            starts: BTreeSet::new(),
+            ahead_from: if has_end { ahead } else { u64::MAX },
+            has_ahead: false,
+            now,
+            held: 0,
+        }
     }
 
     fn start(&self, time: u64) -> u64 {
@@ -143,8 +209,12 @@ impl Windows {
             self.has_late = true;
             return true;
         }
+        if self.ahead_from <= first {
+            self.has_ahead = true;
+            return true;
+        }
         let start = self.start(first);
-        let is_one = self.late_before <= first && start == self.start(last);
+        let is_one = self.late_before <= first && start == self.start(last) && last < self.ahead_from;
         if is_one && self.starts.insert(start) && self.starts.len() > WINDOWS_MAX {
             self.widen();
         }
@@ -158,33 +228,40 @@ impl Windows {
     }
 
     fn len(&self) -> usize {
-        self.starts.len() + self.has_late as usize
+        self.starts.len() + self.has_late as usize + self.has_ahead as usize
     }
 
-    fn slots(&self, tier: &Tier, sorting: Sorting<'_>, places: &mut Vec<Place>) -> Slots {
+    fn slots(&self, tier: &Tier, sorting: Sorting<'_, '_>, places: &mut Vec<Held>) -> Slots {
         let mut slots = Vec::with_capacity(self.len());
         let mut push = |from: u64, is_late: bool, window: Window| {
             // Before the first slot there are no dots.
             slots.push((if slots.is_empty() { 0 } else { from }, places.len()));
-            places.push(Place { tier: *tier, is_late, window, rules: sorting.mark });
+            let place = Place { tier: *tier, is_late, window, rules: sorting.mark };
+            places.push(Held { place: Some(place), held: self.held });
         };
         if self.has_late {
-            push(0, true, tier.window(sorting.now));
+            push(0, true, tier.window(self.now));
         }
         for start in &self.starts {
             let window =
                 Window { from: Timestamp::from_nanos(*start), width: Duration::from_nanos(self.width) };
             push((*start).max(self.late_before), false, window);
         }
+        if self.has_ahead {
+            let from = Timestamp::from_nanos(self.ahead_from);
+            push(self.ahead_from, false, Window { from, width: Duration::from_nanos(u64::MAX) });
+        }
         slots.into()
     }
 }
 
-/// Makes windows wider until all tiers together have few enough.
+/// Makes windows wider until all tiers together have few enough: first those of what is kept for ever.
 fn bound(tiers: &mut BTreeMap<Tier, Windows>) {
     while tiers.values().map(Windows::len).sum::<usize>() > SLOTS_MAX
-        && let Some(most) = tiers.values_mut().max_by_key(|windows| windows.starts.len())
-        && most.starts.len() > 1
+        && let Some((_, most)) = tiers
+            .iter_mut()
+            .filter(|(_, windows)| windows.starts.len() > 1)
+            .max_by_key(|(tier, windows)| (tier.keep.is_zero(), windows.starts.len()))
     {
         most.widen();
     }
@@ -210,11 +287,12 @@ mod tests {
             now in 0..90 * 24 * HOUR,
         ) {
             let rules = Rules::default();
-            let sorting = Sorting { rules: &rules, mark: 0, now: Timestamp::from_nanos(now) };
+            let now = Timestamp::from_nanos(now);
+            let sorting = Sorting { rules: &rules, mark: 0, tier: None, now: &|_| now, newest: now, held: 0 };
             let times: Vec<u64> = near.into_iter().chain(wild).collect();
             let mut tiers = BTreeMap::new();
             for tier in [tier(0), tier(2 * HOUR), tier(30 * 24 * HOUR)] {
-                let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, sorting.now));
+                let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, now, now));
                 times.iter().for_each(|time| assert!(windows.take(*time, *time)));
             }
             bound(&mut tiers);
@@ -225,9 +303,9 @@ mod tests {
                 prop_assert!(slots.first().is_none_or(|slot| slot.0 == 0));
                 for time in &times {
                     let (_, slot) = slots[slots.partition_point(|slot| slot.0 <= *time) - 1];
-                    let (place, at) = (&places[slot], Timestamp::from_nanos(*time));
+                    let (place, at) = (places[slot].place.unwrap(), Timestamp::from_nanos(*time));
                     prop_assert!(place.holds(at, at), "{time} {place:?}");
-                    prop_assert_eq!(place.is_late, *time < tier.late_before(sorting.now));
+                    prop_assert_eq!(place.is_late, *time < tier.late_before(now));
                     prop_assert!(place.is_late || place.window.width >= tier.width());
                 }
             }

@@ -100,7 +100,7 @@ pub fn compact_filtered(
     let layout = &compaction.layout;
     let (manifest, first_live) = manifest::read_with(layout, |manifest| manifest.first_live(layout))?;
     let (damaged, age) = (BTreeSet::new(), |_: &SegmentEntry| Duration::ZERO);
-    let view = View { manifest: &manifest, first_live, damaged: &damaged, mark: compaction.mark, age: &age };
+    let view = View::new(&manifest, first_live, &damaged, &age);
     let inputs = view.oldest();
     if inputs.is_empty() {
         return Ok(Filtered::default());
@@ -110,16 +110,15 @@ pub fn compact_filtered(
     // The times of what comes back are not known before, so it is a file of level 0, which the next compaction cuts.
     let replaced = (inputs.iter().map(SegmentEntry::number).collect(), manifest.generation);
     let mut intake = Intake {
-        outputs: Outputs::new(layout, 0, chunk_dots(LEVEL_TOP), Cut::whole(None), replaced),
+        outputs: Outputs::new(layout, 0, chunk_dots(LEVEL_TOP), Cut::whole(None, 0), replaced),
         series: None,
         run: Column::default(),
         lines: 0,
         rows: 0,
         dots: 0,
     };
-    let dots = |entries: &[SegmentEntry]| entries.iter().map(|entry| entry.dots).sum::<u64>();
-    let total = dots(&inputs);
-    let left = dots(&manifest.segments) - total;
+    let total: u64 = inputs.iter().map(|entry| entry.dots).sum();
+    let left = manifest.with_dots().map(|entry| entry.dots).sum::<u64>() - total;
     let snapshot = Snapshot { inner: Arc::new(Inner::of_segments(manifest, segments)) };
     let rows_out =
         pipe(command, &snapshot, write, cancel, &|rows| progress(rows.min(total), total), &mut |line| {
@@ -339,7 +338,7 @@ impl Intake {
         };
         if !same {
             self.end()?;
-            self.series = self.outputs.series(name, 0, shape.clone());
+            self.series = self.outputs.series(name, shape.clone());
         }
         let series = self.series.as_mut().expect("it was just put there");
         let before = self.run.times().last().copied();

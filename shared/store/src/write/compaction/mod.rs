@@ -1,9 +1,9 @@
-//! Compaction: many segments become fewer, larger ones. Dots that tombstones hide are removed, and dots that are too old
-//! where retention allows it.
+//! Compaction: many segments become fewer, larger ones. Dots that tombstones hide are removed.
 //!
 //! Always true:
 //!
 //! - level 0 mixes everything; from level 1 on a segment lies in one tier and one window
+//! - dots and steps made from dots are never in one segment, and never merged with each other
 //! - segments are merged only where none that stays as it is has dots in common with them and an order between theirs,
 //!   and where no commit can get a place between them any more
 //! - a dot is written five times at most behind the seal: once a level, and once when its window is over
@@ -14,13 +14,14 @@
 //!   commit
 
 mod command;
-mod cut;
+pub(crate) mod cut;
 mod filtered;
-mod outputs;
-mod plan;
+pub(crate) mod outputs;
+pub(crate) mod plan;
+mod purge;
 mod rewrite;
 mod stale;
-mod walks;
+pub(crate) mod walks;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -40,9 +41,10 @@ use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
-use crate::format::rules::Rules;
 use crate::read::segment::Segment;
-use crate::write::segment::{SegmentWriter, list};
+use crate::write::segment::list;
+
+pub(crate) use purge::Passed;
 
 pub use filtered::{Filtered, FilteredRow, compact_filtered};
 
@@ -57,8 +59,6 @@ pub struct Compacted {
     pub replaced: u64,
     /// Dots that tombstones had hidden.
     pub deleted: u64,
-    /// Dots older than their rule keeps them.
-    pub expired: u64,
     /// Dots in damaged chunks.
     pub damaged: u64,
 }
@@ -78,7 +78,7 @@ fn chunk_dots(level: u32) -> usize {
 /// [`Error::Locked`] while another process compacts; [`Error::GivenUp`] after `cancel`; the system's, where there is
 /// no room for the smallest merge.
 pub fn compact(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<bool, Error> {
-    Compaction::begin(dir, cancel)?.minor(&|_, _| Ok(None))
+    Compaction::begin(dir, cancel)?.minor()
 }
 
 /// Compacts everything into as few segments as windows and sizes allow, whatever was merged before, and purges
@@ -95,15 +95,12 @@ pub fn compact_major(
     cancel: &dyn Fn() -> bool,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Compacted, Error> {
-    Compaction::begin(dir, cancel)?.major(&|_, _| Ok(None), progress)
+    Compaction::begin(dir, cancel)?.major(progress)
 }
 
 /// Holds COMPACT.lock as long as it lives, so that no other process compacts.
 pub(crate) struct Compaction<'a> {
     layout: Layout,
-    rules: Rules,
-    /// The mark of the rules.
-    mark: u64,
     cancel: &'a dyn Fn() -> bool,
     _lock: File,
 }
@@ -117,21 +114,13 @@ struct Round {
 /// Chooses the next merge.
 type Choose<'a> = &'a dyn Fn(&View<'_>) -> Option<Job>;
 
-/// Gives the moment before which dots of a series are too old and may be removed; zero where none may.
-pub(crate) type Cutoff<'a> = Box<dyn Fn(&str) -> u64 + 'a>;
-
-/// Gives what a merge of some segments may remove; `None` where it may remove nothing.
-pub(crate) type Expiry<'a> = &'a dyn Fn(&Manifest, &[SegmentEntry]) -> Result<Option<Cutoff<'a>>, Error>;
-
 impl<'a> Compaction<'a> {
     pub(crate) fn begin(dir: &Path, cancel: &'a dyn Fn() -> bool) -> Result<Compaction<'a>, Error> {
         let layout = Layout::new(dir);
         // Before any lock, which would be a file made where there is no store.
         manifest::stamp(&layout)?;
         let _lock = layout.try_lock("COMPACT.lock")?;
-        let rules = Rules::read(dir);
-        let mark = rules.mark();
-        Ok(Compaction { layout, rules, mark, cancel, _lock })
+        Ok(Compaction { layout, cancel, _lock })
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -143,82 +132,63 @@ impl<'a> Compaction<'a> {
     }
 
     /// One round of [`compact`].
-    pub(crate) fn minor(&self, expiry: Expiry<'_>) -> Result<bool, Error> {
-        Ok(self.round(&|view| view.minor(), expiry, &|_, _| ())?.is_some())
+    pub(crate) fn minor(&self) -> Result<bool, Error> {
+        let is_merged = self.round(&|view| view.minor(), &|_, _| ())?.is_some();
+        Ok(is_merged || self.purge_due(Timestamp::now())?)
     }
 
     /// All of [`compact_major`].
-    pub(crate) fn major(&self, expiry: Expiry<'_>, progress: &dyn Fn(u64, u64)) -> Result<Compacted, Error> {
+    pub(crate) fn major(&self, progress: &dyn Fn(u64, u64)) -> Result<Compacted, Error> {
         let mut compacted = Compacted::default();
         // A segment that one round has made is not written anew by the next unless others are merged with it.
         let done = std::cell::RefCell::new(BTreeSet::new());
         let choose = |view: &View<'_>| view.major(&done.borrow());
-        while let Some(round) = self.round(&choose, expiry, progress)? {
+        while let Some(round) = self.round(&choose, progress)? {
             compacted.before += round.compacted.before;
             compacted.after += round.compacted.after;
             compacted.replaced += round.compacted.replaced;
             compacted.deleted += round.compacted.deleted;
-            compacted.expired += round.compacted.expired;
             compacted.damaged += round.compacted.damaged;
             done.borrow_mut().extend(round.made);
         }
         Ok(compacted)
     }
 
-    /// Joins segments that do not overlap; returns the segment that is being made, `None` where no dots are left.
-    ///
-    /// - `cutoff`: the moment before which dots of a series are left out
-    pub(crate) fn concatenate(
-        &self,
-        segments: &[Arc<Segment>],
-        chunk_dots: usize,
-        cutoff: &dyn Fn(&str) -> u64,
-    ) -> Result<Option<SegmentWriter>, Error> {
-        let mut outputs = Outputs::new(&self.layout, 0, chunk_dots, Cut::whole(None), (Vec::new(), 0));
-        let (cancel, progress) = (self.cancel, &|_, _| ());
-        Rewrite { segments, others: &[], tombstones: &[], cutoff, cancel, progress }.run(&mut outputs)?;
-        Ok(outputs.into_writer())
+    /// Marks segments anew, or writes them apart, that lie in a tier by rules that are no longer in force, as long as there
+    /// are any that can be read.
+    pub(crate) fn bring_up_to_date(&self) -> Result<(), Error> {
+        while self.round(&|_| None, &|_, _| ())?.is_some() {}
+        Ok(())
     }
 
-    /// Writes a segment anew without dots that are too old; returns how many dots those were.
-    ///
-    /// - `cutoff`: the moment before which dots of a series are too old
-    pub(crate) fn expire(&self, entry: &SegmentEntry, cutoff: &dyn Fn(&str) -> u64) -> Result<u64, Error> {
+    /// Writes a segment anew without dots that tombstones hide.
+    fn write_anew(&self, segment: Arc<Segment>) -> Result<Compacted, Error> {
         let manifest = manifest::read(&self.layout)?;
-        let segment = match self.open(entry) {
-            Err(Error::Damaged { .. }) => return Ok(0),
-            other => other?,
-        };
+        let entry = segment.entry();
         let into = match entry.place {
             None => Goal::Mixed,
-            Some(place) if place.rules == self.mark => Goal::Place(place),
+            Some(place) if place.rules == manifest.rules.mark() => Goal::Place(place),
             Some(_) => Goal::Apart,
         };
         let job = Job { inputs: vec![entry.clone()], level: entry.level, into };
-        self.run(&manifest, &job, &[segment], cutoff, &|_, _| ()).map(|round| round.compacted.expired)
+        self.run(&manifest, &job, &[segment], &|_, _| ()).map(|round| round.compacted)
     }
 
     /// A segment of which every series can be found: a merge must not pass any over.
-    fn open(&self, entry: &SegmentEntry) -> Result<Arc<Segment>, Error> {
+    pub(crate) fn open(&self, entry: &SegmentEntry) -> Result<Arc<Segment>, Error> {
         let segment = Segment::open(&self.layout.segment(&entry.name), entry)?;
         segment.check_index()?;
         Ok(Arc::new(segment))
     }
 
-    fn round(
-        &self,
-        choose: Choose<'_>,
-        expiry: Expiry<'_>,
-        progress: &dyn Fn(u64, u64),
-    ) -> Result<Option<Round>, Error> {
+    fn round(&self, choose: Choose<'_>, progress: &dyn Fn(u64, u64)) -> Result<Option<Round>, Error> {
         let mut damaged = BTreeSet::new();
         let mut full = None;
         'choose: loop {
             let (manifest, first_live) =
                 manifest::read_with(&self.layout, |manifest| manifest.first_live(&self.layout))?;
             let age = |entry: &SegmentEntry| self.layout.segment_age(&entry.name);
-            let view =
-                View { manifest: &manifest, first_live, damaged: &damaged, mark: self.mark, age: &age };
+            let view = View::new(&manifest, first_live, &damaged, &age);
             let (job, is_stale) = match self.stale(&view)? {
                 stale::Found::Job(job) => (Some(job), true),
                 stale::Found::Tagged => continue,
@@ -227,8 +197,14 @@ impl<'a> Compaction<'a> {
             let Some(mut job) = job else { return full.map_or(Ok(None), Err) };
             loop {
                 let Some(segments) = self.open_all(&job, &mut damaged)? else { continue 'choose };
-                let cutoff = expiry(&manifest, &job.inputs)?.unwrap_or_else(|| Box::new(|_| 0));
-                match self.run(&manifest, &job, &segments, &*cutoff, progress) {
+                match self.run(&manifest, &job, &segments, progress) {
+                    // A chunk of steps is damaged. It may be restored; until then its segment is left alone.
+                    Err(Error::Damaged { path, .. }) if job.has_steps() => {
+                        let of = |entry: &&SegmentEntry| self.layout.segment(&entry.name) == path;
+                        let name = job.inputs.iter().find(of).unwrap_or(&job.inputs[0]).name.clone();
+                        damaged.insert(name);
+                        continue 'choose;
+                    }
                     Err(error) if error.is_disk_full() => match job.smaller() {
                         Some(smaller) => job = smaller,
                         // It cannot be made smaller, and no other merge has to wait for it.
@@ -269,22 +245,26 @@ impl<'a> Compaction<'a> {
         manifest: &Manifest,
         job: &Job,
         segments: &[Arc<Segment>],
-        cutoff: &dyn Fn(&str) -> u64,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Round, Error> {
         let bytes = job.inputs.iter().map(|entry| entry.bytes).sum();
         let room = std::cell::RefCell::new(Room::set_aside(&self.layout, bytes)?);
+        let held = job.inputs.iter().map(|entry| entry.held).max().unwrap_or(0);
         let cut = match job.into {
-            Goal::Mixed => Cut::whole(None),
-            Goal::Place(place) => Cut::whole(Some(place)),
+            Goal::Mixed => Cut::whole(None, held),
+            Goal::Place(place) => Cut::whole(Some(place), held),
             Goal::Apart => {
+                let place = job.inputs.first().and_then(|entry| entry.place);
+                let rules = &manifest.rules;
                 // What a change of rules puts into another tier is late where it was.
-                let now = match job.inputs.first().and_then(|entry| entry.place) {
-                    None => manifest.clock.believed(std::time::Duration::from_secs(86_400)),
+                let now = |keep| match place {
+                    None => manifest.clock.arrival(keep),
                     Some(place) if place.is_late => place.window.from,
                     Some(_) => Timestamp::MIN,
                 };
-                let sorting = Sorting { rules: &self.rules, mark: self.mark, now };
+                let tier = place.map(|place| place.tier);
+                let newest = manifest.clock.newest();
+                let sorting = Sorting { rules, mark: rules.mark(), tier, now: &now, newest, held };
                 Cut::apart(segments, sorting, self.cancel)?
             }
         };
@@ -304,12 +284,16 @@ impl<'a> Compaction<'a> {
             segments,
             others: &others,
             tombstones: &manifest.tombstones,
-            cutoff,
+            has_steps: job.has_steps(),
             cancel: self.cancel,
             progress: &told,
         };
-        let gone = rewrite.run(&mut outputs)?;
+        let mut gone = rewrite.run(&mut outputs)?;
         drop(room);
+        if job.has_steps() {
+            // The ledger counts dots, and these were counted when they expired.
+            gone = Totals::default();
+        }
         let made = self.replace(&job.inputs, outputs, gone)?;
         Ok(Round {
             compacted: Compacted {
@@ -317,7 +301,6 @@ impl<'a> Compaction<'a> {
                 after: made.len() as u64,
                 replaced: gone.replaced,
                 deleted: gone.deleted,
-                expired: gone.expired,
                 damaged: gone.damaged,
             },
             made,
@@ -335,7 +318,7 @@ impl<'a> Compaction<'a> {
         };
         let mut others = Vec::new();
         for entry in plan::between(&manifest.segments, first.order, last.order) {
-            if plan::is_of_another_tier(tier, entry) || job.inputs.contains(entry) {
+            if plan::has_no_dots_of(tier, job.has_steps(), entry) || job.inputs.contains(entry) {
                 continue;
             }
             match Segment::open(&self.layout.segment(&entry.name), entry) {

@@ -5,15 +5,17 @@
 
 use std::ops::Range;
 
-use dotter_dot::{Column, SeriesName, Shape};
+use std::time::Duration;
+
+use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::error::Error;
 use crate::format::ledger::Totals;
-use crate::format::place::Place;
 use crate::format::segment::{ChunkRef, Meta};
+use crate::format::step::Step;
 use crate::read::segment::Segment;
-use crate::write::compaction::cut::{Cut, Slots};
+use crate::write::compaction::cut::{Cut, Held, Slots};
 use crate::write::segment::{SegmentWriter, Unlisted};
 
 /// The most segments that are being written at a time.
@@ -22,7 +24,7 @@ const OPEN_MAX: usize = 12;
 pub(super) const LARGE_BYTES: u64 = 1 << 30;
 
 /// The new segments.
-pub(super) struct Outputs<'a> {
+pub(crate) struct Outputs<'a> {
     layout: Layout,
     level: u32,
     pub(super) chunk_dots: usize,
@@ -44,10 +46,8 @@ struct Output {
 }
 
 /// The series that is being rewritten.
-pub(super) struct Series {
-    pub(super) name: SeriesName,
-    /// The moment before which its dots are too old.
-    pub(super) cutoff: u64,
+pub(crate) struct Series {
+    pub(crate) name: SeriesName,
     /// The shape of its dot that was committed last.
     pub(super) latest: Shape,
     slots: Slots,
@@ -81,6 +81,12 @@ impl Series {
         self.is_now(first) && self.is_now(last) && self.slot(first) == self.slot(last)
     }
 
+    /// The stretch of time of this pass.
+    pub(crate) fn range(&self) -> TimeRange {
+        let until = Timestamp::from_nanos(self.last).saturating_add(Duration::from_nanos(1));
+        TimeRange::new(Timestamp::from_nanos(self.first), until)
+    }
+
     /// The places of those sorted times that belong to this pass.
     pub(super) fn now(&self, times: &[u64]) -> Range<usize> {
         times.partition_point(|time| *time < self.first)..times.partition_point(|time| *time <= self.last)
@@ -90,7 +96,7 @@ impl Series {
 impl<'a> Outputs<'a> {
     /// - `level`: how often the dots of its segments have been merged
     /// - `replaced`: the numbers of the segments that these replace, and the edit whose tombstones are applied
-    pub(super) fn new(
+    pub(crate) fn new(
         layout: &Layout,
         level: u32,
         chunk_dots: usize,
@@ -116,7 +122,7 @@ impl<'a> Outputs<'a> {
     }
 
     /// Ends a pass; `false` where it was the last one.
-    pub(super) fn next_pass(&mut self) -> Result<bool, Error> {
+    pub(crate) fn next_pass(&mut self) -> Result<bool, Error> {
         if self.pass.end == self.cut.len() {
             return Ok(false);
         }
@@ -133,13 +139,13 @@ impl<'a> Outputs<'a> {
     ///
     /// - `cutoff`: the moment before which its dots are too old
     /// - `latest`: the shape of its dot that was committed last
-    pub(super) fn series(&self, name: SeriesName, cutoff: u64, latest: Shape) -> Option<Series> {
+    pub(crate) fn series(&self, name: SeriesName, latest: Shape) -> Option<Series> {
         let slots = self.cut.slots(&name);
         let mut now = slots.iter().filter(|(_, slot)| self.pass.contains(slot));
         let first = now.next()?.0;
         let next = slots.iter().find(|(_, slot)| *slot >= self.pass.end);
         let last = next.map_or(u64::MAX, |(from, _)| from - 1);
-        Some(Series { name, cutoff, latest, slots, first, last })
+        Some(Series { name, latest, slots, first, last })
     }
 
     /// The segment of a slot, with this series begun.
@@ -147,7 +153,7 @@ impl<'a> Outputs<'a> {
         let is_full = |output: &Output| {
             output.series.as_ref() != Some(&series.name) && output.writer.bytes() >= self.large_bytes
         };
-        if self.cut.place(slot).is_some()
+        if self.cut.place(slot).place.is_some()
             && let Some(full) = self.open[slot].take_if(|output| is_full(output))
         {
             self.finish(full.writer, slot, Totals::default())?;
@@ -204,16 +210,28 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    fn meta(&self, place: Option<Place>, gone: Totals) -> Meta {
+    fn meta(&self, Held { place, held }: Held, gone: Totals) -> Meta {
         let (replaced, purged) = (self.replaced.0.clone(), self.replaced.1);
-        Meta { replaced, purged, gone, place, ..Meta::default() }
+        Meta { replaced, purged, gone, place, held, ..Meta::default() }
+    }
+
+    /// Adds steps of a series, oldest first, all of this pass.
+    pub(crate) fn add_steps(&mut self, series: &Series, steps: &[Step]) -> Result<(), Error> {
+        let (clock, explicit) = Step::columns(steps, series.latest.unit(), series.latest.kind());
+        self.add(series, &explicit, false)?;
+        self.add(series, &clock, true)
+    }
+
+    /// Whether there is no slot at all.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.cut.len() == 0
     }
 
     /// Finishes all segments that have any dots.
     ///
     /// - `gone`: what has become of the other dots; the first segment that is finished here tells it
     /// - `cancel`: asked after each
-    pub(super) fn into_unlisted(
+    pub(crate) fn into_unlisted(
         mut self,
         gone: Totals,
         cancel: &dyn Fn() -> bool,
@@ -229,11 +247,5 @@ impl<'a> Outputs<'a> {
             }
         }
         Ok(self.done)
-    }
-
-    /// The one segment of a merge that is not cut; `None` where it has no dots.
-    pub(super) fn into_writer(self) -> Option<SegmentWriter> {
-        let mut open = self.open.into_iter().flatten().map(|output| output.writer);
-        open.find(|writer| !writer.is_empty())
     }
 }

@@ -56,6 +56,13 @@ pub(super) enum Goal {
     Place(Place),
 }
 
+impl Job {
+    /// Whether it merges steps made from dots.
+    pub(super) fn has_steps(&self) -> bool {
+        self.inputs.first().is_some_and(SegmentEntry::has_steps)
+    }
+}
+
 /// What is chosen from.
 pub(super) struct View<'a> {
     pub(super) manifest: &'a Manifest,
@@ -76,7 +83,8 @@ type Group<'a> = Vec<&'a SegmentEntry>;
 ///
 /// Another segment whose order lies between may have replaced dots of the earlier ones, or been replaced by the later
 /// ones. So it must have no dots in common with any: it lies in another stretch of time, or in another tier by the same
-/// rules.
+/// rules. Steps are combined from the oldest on, and what comes of it depends on where it begins: so none that is older
+/// may be left out either.
 ///
 /// - `listed`: in the order of their commits
 pub(super) fn may_merge<'a>(
@@ -85,14 +93,39 @@ pub(super) fn may_merge<'a>(
 ) -> bool {
     let Some(first) = inputs.clone().map(|entry| entry.order).min() else { return true };
     let last = inputs.clone().map(|entry| entry.order).max().unwrap_or(first);
+    if first == last {
+        return true;
+    }
+    let has_steps = inputs.clone().any(SegmentEntry::has_steps);
+    let others = if has_steps { up_to(listed, last) } else { between(listed, first, last) };
+    none_in_common(inputs, others)
+}
+
+/// Whether no other segment that is older than the last of some has dots in common with any of them.
+///
+/// - `listed`: in the order of their commits
+pub(crate) fn is_oldest<'a>(
+    inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
+    listed: &[SegmentEntry],
+) -> bool {
+    let Some(last) = inputs.clone().map(|entry| entry.order).max() else { return true };
+    none_in_common(inputs, up_to(listed, last))
+}
+
+/// Whether no other segment than some has dots in common with any of them.
+fn none_in_common<'a>(
+    inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
+    others: &[SegmentEntry],
+) -> bool {
     let from = inputs.clone().map(|entry| entry.first_time).min();
     let until = inputs.clone().map(|entry| entry.last_time).max();
     let mut tiers = inputs.clone().map(|entry| entry.place.map(|place| (place.tier, place.rules)));
     let tier = tiers.next().flatten().filter(|tier| tiers.all(|other| other == Some(*tier)));
+    let has_steps = inputs.clone().any(SegmentEntry::has_steps);
     let numbers: HashSet<u64> = inputs.map(SegmentEntry::number).collect();
-    between(listed, first, last).iter().filter(|other| !numbers.contains(&other.number())).all(|other| {
+    others.iter().filter(|other| !numbers.contains(&other.number())).all(|other| {
         let is_apart = Some(other.last_time) < from || until < Some(other.first_time);
-        is_apart || is_of_another_tier(tier, other)
+        is_apart || has_no_dots_of(tier, has_steps, other)
     })
 }
 
@@ -102,9 +135,21 @@ pub(super) fn between(listed: &[SegmentEntry], first: Order, last: Order) -> &[S
     &listed[place(first)..place(last)]
 }
 
-/// Whether a segment has none of the series of a tier, given with the mark of its rules.
-pub(super) fn is_of_another_tier(tier: Option<(Tier, u64)>, other: &SegmentEntry) -> bool {
-    tier.zip(other.place).is_some_and(|((tier, rules), place)| place.rules == rules && place.tier != tier)
+/// The segments up to an order.
+fn up_to(listed: &[SegmentEntry], last: Order) -> &[SegmentEntry] {
+    &listed[..listed.partition_point(|entry| entry.order <= last)]
+}
+
+/// Whether a segment has no dots in common with others at any time: one has dots and the others steps, or it has none
+/// of their series.
+///
+/// - `tier`: that of the others, with the mark of its rules
+/// - `has_steps`: whether the others have steps
+pub(crate) fn has_no_dots_of(tier: Option<(Tier, u64)>, has_steps: bool, other: &SegmentEntry) -> bool {
+    let is_of_another = || {
+        tier.zip(other.place).is_some_and(|((tier, rules), place)| place.rules == rules && place.tier != tier)
+    };
+    other.has_steps() != has_steps || is_of_another()
 }
 
 fn level(group: &[&SegmentEntry]) -> u32 {
@@ -122,10 +167,21 @@ fn job(groups: &[Group<'_>], level: u32, into: Goal) -> Job {
 }
 
 impl<'a> View<'a> {
+    /// - `age`: how long ago a segment was made
+    pub(super) fn new(
+        manifest: &'a Manifest,
+        first_live: u64,
+        damaged: &'a BTreeSet<String>,
+        age: &'a dyn Fn(&SegmentEntry) -> Duration,
+    ) -> View<'a> {
+        View { manifest, first_live, damaged, mark: manifest.rules.mark(), age }
+    }
+
     /// What orders have in common between which no commit can get a place any more. A seal of the live log is split at
-    /// each commit in it, so nothing comes between equal sequences.
+    /// each commit in it, so nothing comes between equal sequences. Nothing comes from the log between steps.
     fn era(&self, entry: &SegmentEntry) -> u64 {
-        if entry.order.sequence < self.first_live { 0 } else { entry.order.sequence.saturating_add(1) }
+        let is_settled = entry.order.sequence < self.first_live || entry.has_steps();
+        if is_settled { 0 } else { entry.order.sequence.saturating_add(1) }
     }
 
     /// Splits segments, sorted by order, into runs of groups that may be merged with each other, all of them together.
@@ -170,10 +226,11 @@ impl<'a> View<'a> {
         places.into_iter().map(|(place, entries)| (place, self.runs(&entries))).collect()
     }
 
-    /// The time up to which windows count as over: the retention clock, or where it was never set, the newest dot.
-    fn now(&self) -> Timestamp {
+    /// The time up to which windows of a tier count as over: the retention clock, or where it was never set, the newest
+    /// dot.
+    fn now(&self, tier: &Tier) -> Timestamp {
         let newest = || self.manifest.segments.iter().map(|entry| entry.last_time).max();
-        let clock = self.manifest.clock.believed(std::time::Duration::from_secs(86_400));
+        let clock = self.manifest.clock.arrival(tier.keep);
         if clock > Timestamp::MIN { clock } else { newest().unwrap_or_default() }
     }
 
@@ -186,8 +243,11 @@ impl<'a> View<'a> {
         for wanted in 1..LEVEL_TOP {
             for (place, runs) in &places {
                 let is_done = |group: &Group<'_>| level(group) > wanted || bytes(group) >= LARGE_BYTES;
-                for run in runs.iter().flat_map(|run| run.split(is_done)) {
-                    if let Some(groups) = enough(run, &|group| level(group) == wanted) {
+                let parts = runs.iter().flat_map(|run| run.split(is_done).map(move |part| (run, part)));
+                for (run, part) in parts {
+                    if let Some(groups) = enough(part, &|group| level(group) == wanted)
+                        && let Some(groups) = self.whole(place, run, groups)
+                    {
                         return Some(job(groups, wanted + 1, Goal::Place(*place)));
                     }
                 }
@@ -195,13 +255,32 @@ impl<'a> View<'a> {
         }
         for (place, runs) in &places {
             let is_large = |group: &Group<'_>| bytes(group) >= SMALL_BYTES || level(group) > LEVEL_TOP;
-            for run in runs.iter().flat_map(|run| run.split(is_large)) {
-                if let Some(groups) = enough(run, &|group| level(group) == LEVEL_TOP) {
+            let parts = runs.iter().flat_map(|run| run.split(is_large).map(move |part| (run, part)));
+            for (run, part) in parts {
+                if let Some(groups) = enough(part, &|group| level(group) == LEVEL_TOP)
+                    && let Some(groups) = self.whole(place, run, groups)
+                {
                     return Some(job(groups, LEVEL_TOP, Goal::Place(*place)));
                 }
             }
         }
         self.join(&places, false).or_else(|| self.purge(&places))
+    }
+
+    /// The groups of a run to merge where some of its level are enough. Of steps those that are older must come along
+    /// where they lie at the same time, whatever their level; `None` where these are not in the run.
+    fn whole<'b>(
+        &self,
+        place: &Place,
+        run: &'b [Group<'a>],
+        groups: &'b [Group<'a>],
+    ) -> Option<&'b [Group<'a>]> {
+        let may = |groups: &[Group<'_>]| {
+            place.tier.step.is_zero() || may_merge(groups.iter().flatten().copied(), &self.manifest.segments)
+        };
+        let last = groups.last()?[0].order;
+        let until = run.partition_point(|group| group[0].order <= last);
+        [groups, &run[..until]].into_iter().find(|groups| may(groups))
     }
 
     /// The oldest files of level 0: as soon as there are enough, or one of them has waited long.
@@ -221,10 +300,10 @@ impl<'a> View<'a> {
     /// - `at_once`: two are enough; else of what is kept for ever, and where some are joined already, as many are
     ///   needed as for any merge
     fn join(&self, places: &[(Place, Vec<Vec<Group<'a>>>)], at_once: bool) -> Option<Job> {
-        let now = self.now();
         let mut windows = places.iter().filter(|(place, _)| !place.is_late).peekable();
         while let Some((first, _)) = windows.peek() {
             let tier = first.tier;
+            let now = self.now(&tier);
             let mut window = first.window;
             let eighth = tier.eighth(&window);
             let mut groups: Vec<Group<'a>> = Vec::new();
@@ -300,7 +379,8 @@ impl<'a> View<'a> {
             let is_made =
                 |run: &&Vec<Group<'a>>| run.iter().flatten().all(|entry| done.contains(&entry.name));
             let is_done = |run: &&Vec<Group<'a>>| is_one(run) && is_made(run);
-            if let Some(run) = runs.iter().find(|run| !is_done(run)) {
+            let may = |run: &&Vec<Group<'a>>| self.whole(place, run, run).is_some();
+            if let Some(run) = runs.iter().find(|run| !is_done(run) && may(run)) {
                 let level = run.iter().map(|group| level(group)).max().unwrap_or(1).max(LEVEL_TOP);
                 return Some(job(&run[..run.len().min(ORDERS_MAX)], level, Goal::Place(*place)));
             }
@@ -308,16 +388,18 @@ impl<'a> View<'a> {
         self.join(&places, true)
     }
 
-    /// All neighbours from the oldest on between which no commit can get a place any more.
+    /// All neighbours with dots from the oldest on between which no commit can get a place any more.
     pub(super) fn oldest(&self) -> Vec<SegmentEntry> {
-        let segments = &self.manifest.segments;
-        let Some(first) = segments.first() else { return Vec::new() };
-        segments.iter().take_while(|entry| self.era(entry) == self.era(first)).cloned().collect()
+        let Some(first) = self.manifest.with_dots().next() else { return Vec::new() };
+        let is_of_it = |entry: &&SegmentEntry| self.era(entry) == self.era(first);
+        self.manifest.with_dots().take_while(is_of_it).cloned().collect()
     }
 
-    /// Segments that lie in a tier by other rules than those in force.
+    /// Segments that lie in a tier by other rules than those in force, or ahead of a clock that has come to them.
     pub(super) fn stale(&self) -> impl Iterator<Item = &'a SegmentEntry> {
-        let is_stale = |entry: &&SegmentEntry| entry.place.is_some_and(|place| place.rules != self.mark);
+        let (mark, newest) = (self.mark, self.manifest.clock.newest());
+        let is_stale = move |place: Place| place.rules != mark || place.is_reached(newest);
+        let is_stale = move |entry: &&SegmentEntry| entry.place.is_some_and(is_stale);
         let damaged = self.damaged;
         self.manifest.segments.iter().filter(is_stale).filter(|entry| !damaged.contains(&entry.name))
     }

@@ -10,6 +10,7 @@ use crate::format::segment::ChunkRef;
 use crate::format::tombstone::{Spans, Tombstone};
 use crate::read::merge;
 use crate::read::segment::Segment;
+use crate::read::steps;
 use crate::write::compaction::outputs::{Outputs, Series};
 use crate::write::compaction::walks::Walks;
 
@@ -24,8 +25,8 @@ pub(super) struct Rewrite<'a> {
     /// the shape of the dot committed last may be theirs.
     pub(super) others: &'a [Arc<Segment>],
     pub(super) tombstones: &'a [Tombstone],
-    /// The moment before which dots of a series are too old; zero where they are kept for ever.
-    pub(super) cutoff: &'a dyn Fn(&str) -> u64,
+    /// Whether they hold steps made from dots: of one step, rows are combined, and none replaces another.
+    pub(super) has_steps: bool,
     pub(super) cancel: &'a dyn Fn() -> bool,
     /// Called with the bytes done and the bytes to do.
     pub(super) progress: &'a dyn Fn(u64, u64),
@@ -42,7 +43,11 @@ struct Piece<'a> {
 }
 
 impl Rewrite<'_> {
-    /// Writes every dot that is neither replaced, hidden nor too old; returns what became of the others.
+    /// Writes every dot that is neither replaced nor hidden; returns what became of the others.
+    ///
+    /// # Errors
+    ///
+    /// The system's; of steps also [`Error::Damaged`], since what is damaged of them is nowhere else.
     pub(super) fn run(&self, outputs: &mut Outputs<'_>) -> Result<Totals, Error> {
         let mut gone = Totals::default();
         let bytes: u64 = self.segments.iter().map(|segment| segment.chunk_bytes()).sum();
@@ -75,8 +80,7 @@ impl Rewrite<'_> {
         }
         loop {
             let Some(key) = walks.name() else { return Ok(()) };
-            let cutoff = (self.cutoff)(key.as_str());
-            let Some(mut series) = outputs.series(key.clone(), cutoff, Shape::default()) else {
+            let Some(mut series) = outputs.series(key.clone(), Shape::default()) else {
                 walks.pass(&key)?;
                 continue;
             };
@@ -115,12 +119,24 @@ impl Rewrite<'_> {
             }
             series.latest = latest;
             walks.pass(&key)?;
+            if self.has_steps {
+                self.steps(&series, outputs)?;
+                progress(done);
+                continue;
+            }
             for pieces in &mut pieces {
                 pieces.sort_by_key(|piece| (piece.chunk.first, piece.rank));
                 self.series(&series, pieces, outputs, gone)?;
             }
             progress(done);
         }
+    }
+
+    /// Writes the steps of a series.
+    fn steps(&self, series: &Series, outputs: &mut Outputs<'_>) -> Result<(), Error> {
+        let segments = self.segments.iter().map(|segment| &**segment);
+        let (steps, _) = steps::stored(segments, self.tombstones, series.name.as_str(), series.range())?;
+        outputs.add_steps(series, &steps)
     }
 
     /// - `pieces`: chunks of one kind, explicit times or all kept, sorted by their first time
@@ -149,17 +165,11 @@ impl Rewrite<'_> {
                 gone.deleted += counted;
                 continue;
             }
-            if count == 1 && until < series.cutoff {
-                gone.expired += counted;
-                continue;
-            }
             let full = outputs.chunk_dots as u64;
             // A batch of few dots would become a small chunk.
             let alone = batch_dots == 0 || batch_dots * 4 >= full;
-            let whole = chunk.within.is_none()
-                && series.cutoff <= from
-                && !first.hidden.meets(from, until)
-                && series.is_one_slot(from, until);
+            let whole =
+                chunk.within.is_none() && !first.hidden.meets(from, until) && series.is_one_slot(from, until);
             let large = chunk.dots * 2 >= full || chunk.bytes_alone() >= LARGE_BYTES;
             if count == 1 && whole && alone && large {
                 self.merge(series, &batch, outputs, gone)?;
@@ -189,14 +199,13 @@ impl Rewrite<'_> {
         let mut ranks: Vec<usize> = batch.iter().map(|piece| piece.rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
-        let [deleted, damaged, expired] = [(); 3].map(|()| std::cell::Cell::new(0));
-        let cutoff = series.cutoff;
+        let [deleted, damaged] = [(); 2].map(|()| std::cell::Cell::new(0));
         let mut inputs: Vec<_> = ranks
             .into_iter()
             .map(|rank| {
                 let mut pieces = batch.iter().filter(move |piece| piece.rank == rank);
                 let mut all = Column::default();
-                let (deleted, damaged, expired) = (&deleted, &damaged, &expired);
+                let (deleted, damaged) = (&deleted, &damaged);
                 move |out: &mut Column| loop {
                     let Some(piece) = pieces.next() else { return Ok(false) };
                     if (self.cancel)() {
@@ -209,7 +218,7 @@ impl Rewrite<'_> {
                         continue;
                     }
                     let is_now = series.is_now(from) && series.is_now(until);
-                    let part = piece.hidden.meets(from, until) || from < cutoff || !is_now;
+                    let part = piece.hidden.meets(from, until) || !is_now;
                     let target = if part { &mut all } else { &mut *out };
                     match piece.segment.read(&piece.chunk, target) {
                         Ok(()) if !part => return Ok(true),
@@ -227,9 +236,7 @@ impl Rewrite<'_> {
                         all = now;
                     }
                     deleted.set(deleted.get() + piece.hidden.remove(&mut all));
-                    let old = all.times().partition_point(|time| *time < cutoff);
-                    expired.set(expired.get() + old as u64);
-                    out.extend(&all, old..all.len());
+                    out.extend(&all, 0..all.len());
                     all.clear();
                     if !out.is_empty() {
                         return Ok(true);
@@ -243,7 +250,6 @@ impl Rewrite<'_> {
         drop(inputs);
         gone.deleted += deleted.get();
         gone.damaged += damaged.get();
-        gone.expired += expired.get();
         Ok(())
     }
 }
@@ -335,7 +341,7 @@ mod tests {
         for (now, large_bytes) in [(Timestamp::MIN, 1 << 30), (Timestamp::MAX, 1 << 30), (Timestamp::MIN, 1)]
         {
             let segments = open(&listed);
-            let sorting = Sorting { rules: &rules, mark: 7, now };
+            let sorting = Sorting { rules: &rules, mark: 7, tier: None, now: &|_| now, newest: now, held: 0 };
             let cut = Cut::apart(&segments, sorting, &|| false).unwrap();
             let slots = cut.len();
             let mut outputs = Outputs::new(&layout, 1, 4096, cut, (Vec::new(), 0)).with_large(large_bytes);
@@ -344,7 +350,7 @@ mod tests {
                 segments: &segments,
                 others: &[],
                 tombstones: &[],
-                cutoff: &|_| 0,
+                has_steps: false,
                 cancel: &|| false,
                 progress: &|done, total| assert!(done <= total),
             };
@@ -366,7 +372,7 @@ mod tests {
             listed = after;
         }
         // Of three tiers, many windows of an hour or a day share a slot. Later, all that may be late is.
-        assert!((40..=64).contains(&counts[0].0) && counts[0].1 >= 4, "{counts:?}");
+        assert!((100..=256).contains(&counts[0].0) && counts[0].1 >= 4, "{counts:?}");
         assert_eq!(counts[1].1, 1, "{counts:?}");
     }
 

@@ -1,5 +1,6 @@
 //! Segments that lie in a tier by rules that are no longer in force: their names are walked once. Where all are in that
-//! tier by the new rules too, only the list notes the new mark; else the segment is written apart.
+//! tier by the new rules too, only the list notes the new mark; else the segment is written apart. So is one of what lay
+//! far ahead, when the wall clock has come to it.
 
 use crate::disk::manifest;
 use crate::error::Error;
@@ -22,6 +23,7 @@ pub(super) enum Found {
 impl Compaction<'_> {
     /// Marks stale segments anew, or names the first that has to be written apart. A damaged one stays as it is.
     pub(super) fn stale(&self, view: &View<'_>) -> Result<Found, Error> {
+        let mark = view.mark;
         let mut tagged = Vec::new();
         let mut apart = None;
         for entry in view.stale() {
@@ -30,15 +32,15 @@ impl Compaction<'_> {
                 Err(Error::Damaged { .. }) => continue,
                 other => other?,
             };
-            let mut is_same = true;
+            let mut is_same = !place.is_reached(view.manifest.clock.newest());
             for name in segment.names("") {
                 if (self.cancel)() {
                     return Err(Error::GivenUp);
                 }
-                is_same = self.rules.tier(name?.as_str(), place.tier.step) == place.tier;
                 if !is_same {
                     break;
                 }
+                is_same = view.manifest.rules.tier(name?.as_str(), place.tier.step) == place.tier;
             }
             if !is_same {
                 let (inputs, level) = (vec![entry.clone()], entry.level);
@@ -54,9 +56,13 @@ impl Compaction<'_> {
             return Ok(apart.map_or(Found::Nothing, Found::Job));
         }
         manifest::change(&self.layout, |manifest| {
+            // The rules may have changed once more.
+            if manifest.rules.mark() != mark {
+                return Ok(());
+            }
             for entry in manifest.segments.iter_mut().filter(|entry| tagged.contains(&entry.number())) {
                 if let Some(place) = &mut entry.place {
-                    place.rules = self.mark;
+                    place.rules = mark;
                 }
             }
             Ok(())

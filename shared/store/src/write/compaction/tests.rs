@@ -9,6 +9,7 @@ use dotter_dot::SeriesName;
 use super::*;
 use crate::disk;
 use crate::disk::quick::Quick;
+use crate::take_rules;
 
 /// A disk that sets no more room aside than this, and notes the most that was asked for.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ fn a_major_compaction_needs_room_for_a_window_and_not_for_the_store() {
     std::fs::write(dir.path().join("retention.toml"), rule).unwrap();
     for _ in 0..3 {
         fill(dir.path(), 600..620);
+        take_rules(dir.path()).unwrap();
         compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
         let bytes: u64 =
             manifest::read(&Layout::new(dir.path())).unwrap().segments.iter().map(|entry| entry.bytes).sum();
@@ -83,6 +85,9 @@ fn rewrites(commits: u64) -> (BTreeMap<u32, f64>, usize) {
         let time = 1_710_460_800_000_000_000 + commit * (96 * 3_600_000_000_000 / commits);
         let dots = names.iter().map(|name| (name.clone(), Timestamp::from_nanos(time), commit as f64));
         crate::write::add::add(dir.path(), dots.collect::<Vec<_>>()).unwrap();
+        if commit == 0 {
+            take_rules(dir.path()).unwrap();
+        }
         if commit % 8 != 7 {
             continue;
         }

@@ -1,205 +1,206 @@
-//! Retention: dots that are older than their rule keeps them are removed, and coarser steps computed from them stay.
+//! Retention: each series is kept as its rule says, first as dots, then in steps that are made of them, coarser from tier to
+//! tier.
 //!
 //! Always true:
 //!
-//! - age is judged by the retention clock or by the newest dot, whichever is earlier, so neither a clock set wrong
-//!   nor old data loses anything by surprise. The newest dot is that of the series; for a whole window that of the
-//!   store
-//! - no dot is removed before the archives of its rule have its window
-//! - nothing is removed by rules unless an earlier pass has reported what they would remove
+//! - every dot is in exactly one tier: a window that is over goes, and its fold into the next tiers comes, in one edit
+//! - age is judged by the retention clock alone, so neither a clock that is set wrong for less than a day nor old data
+//!   loses anything by surprise
+//! - after a change of the rules nothing goes for a day of running time of what lies in another tier by the new ones
 
-mod announced;
-mod archive;
-mod expiry;
-mod lacking;
-mod occupied;
-mod replaced;
+mod due;
+mod fold;
+mod outlook;
+mod take;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use dotter_dot::Timestamp;
-use occupied::Occupied;
 
 use crate::disk::layout::Layout;
-use crate::disk::manifest;
+use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::clock::Machine;
 use crate::format::listing::SegmentEntry;
-use crate::format::rules::{Rule, Rules};
-use crate::read::reader::Reader;
-use crate::read::snapshot::Snapshot;
+use crate::format::manifest::Manifest;
 use crate::write::compaction::Compaction;
+use crate::write::retention::due::View;
 
-pub use announced::Retention;
+pub use outlook::{Going, Outlook, outlook};
+pub use take::{Taken, take_rules};
 
-/// Whether a retention pass may remove what is too old, or only reports what it would remove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pass {
-    Remove,
-    Report,
+/// What else limits how much is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of the store; above it the oldest windows go, but never the newest of a tier. `None` for no limit.
+    pub max_bytes: Option<u64>,
 }
 
-/// What a retention pass did, or would have done.
+/// What a retention pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// What the retention clock shows.
+    /// What the retention clock believes for what is kept for a day or longer; zero where it has not run for a day yet.
     pub clock: Timestamp,
-    /// Whether nothing was removed: it is the first pass, the wall clock has jumped, or the rules are new.
-    pub only_reported: bool,
-    /// Segments that were removed, or would be.
+    /// Segments that went.
     pub segments: u64,
-    /// Dots that were removed; or about how many would be, once archives have them.
+    /// Dots that went, into steps or for good.
     pub dots: u64,
-    /// Files of archives that were removed, or would be.
-    pub archives_gone: u64,
-    /// Windows of archives that were written anew without the steps of series that are kept for less, or would be.
-    pub archives_thinned: u64,
-    /// Windows of archives that were computed.
-    pub archives_made: u64,
+    /// Steps that went, into coarser steps or for good.
+    pub steps: u64,
+    /// Of the segments, those that went for the size limit before their time.
+    pub for_size: u64,
+    /// Segments whose time is over and that stay: they are damaged, or an older segment of their time has to go first.
+    pub waiting: u64,
+    /// Segments whose time is over and that stay for up to a day, since the rules have changed.
+    pub held: u64,
+    /// Dots in these.
+    pub held_dots: u64,
+    /// Bytes of the store above the size limit that cannot go: they are the newest of their tiers.
+    pub above_limit: u64,
+    /// How far the wall clock has jumped against the time the machine has run, where it has; ahead or back.
+    pub jumped: Option<(bool, Duration)>,
 }
 
-/// What a retention pass judges by: one state of the store, the rules and the clock.
-struct View<'a> {
-    rules: &'a Rules,
-    snapshot: &'a Snapshot,
-    now: Timestamp,
-    /// The newest dot in the store's segments.
-    newest_of_all: Timestamp,
-    /// The newest dots of series that were looked up before: a look-up asks every segment.
-    newest: RefCell<HashMap<Box<str>, Timestamp>>,
-    /// When segments have dots, by the names of segments that were looked up before.
-    occupied: RefCell<HashMap<String, Rc<Occupied>>>,
-}
-
-impl<'a> View<'a> {
-    fn new(rules: &'a Rules, snapshot: &'a Snapshot, now: Timestamp) -> View<'a> {
-        let segments = snapshot.inner.manifest.segments.iter();
-        let newest_of_all = segments.map(|segment| segment.last_time).max().unwrap_or(Timestamp::MIN);
-        let (newest, occupied) = (RefCell::default(), RefCell::default());
-        View { rules, snapshot, now, newest_of_all, newest, occupied }
-    }
-
-    /// When a segment has dots.
-    fn occupied(&self, entry: &SegmentEntry, cancel: &dyn Fn() -> bool) -> Result<Rc<Occupied>, Error> {
-        if let Some(known) = self.occupied.borrow().get(&entry.name) {
-            return Ok(known.clone());
-        }
-        let open = self.snapshot.inner.segments.iter().find(|segment| segment.entry().name == entry.name);
-        let occupied = match open {
-            Some(segment) => unless_damaged(Occupied::of(segment, cancel))?,
-            None => None,
-        };
-        // A segment that cannot be read may have dots at any time from its first to its last.
-        let all = || Occupied::all(entry.first_time.nanos(), entry.last_time.nanos());
-        let occupied = Rc::new(occupied.unwrap_or_else(all));
-        self.occupied.borrow_mut().insert(entry.name.clone(), occupied.clone());
-        Ok(occupied)
-    }
-
-    /// The moment before which everything of a series is older than `keep`.
-    fn cutoff(&self, name: &str, keep: Duration) -> u64 {
-        let known = self.newest.borrow().get(name).copied();
-        let newest = known.unwrap_or_else(|| {
-            let newest = self.snapshot.newest(name).unwrap_or(Timestamp::MIN);
-            self.newest.borrow_mut().insert(name.into(), newest);
-            newest
-        });
-        self.now.min(newest).saturating_sub(keep).nanos()
-    }
-
-    /// The moment before which archives do not look: older than `keep`, judged by the store's newest dot.
-    fn oldest(&self, keep: Duration) -> u64 {
-        self.now.min(self.newest_of_all).saturating_sub(keep).nanos()
-    }
-
-    /// The moment before which dots of a series are too old. It is a beginning of a step of every archive. So a step
-    /// either has all of its dots, and can be computed again when a dot comes late, or may lose all of them.
-    fn dots_cutoff(&self, name: &str, rule: &Rule) -> u64 {
-        let coarsest = rule.archives.last().map_or(1, |archive| archive.step.as_nanos() as u64);
-        self.cutoff(name, rule.raw) / coarsest * coarsest
-    }
-}
-
-/// The moment before which dots have been too old for long: for as long as they were kept, and a day more. Only then
-/// is a file written anew for dots that are kept for less than the rest of it, so that it is not written anew every
-/// hour. A merge or a major compaction removes them earlier.
-fn overdue(cutoff: u64, keep: Duration) -> u64 {
-    const LEAST: Duration = Duration::from_secs(86_400);
-    Timestamp::from_nanos(cutoff).saturating_sub(keep.max(LEAST)).nanos()
-}
-
-/// What was found; `None` where something that had to be read is damaged. What is judged by it stays as it is until that
-/// is restored, and holds up nothing else.
-fn unless_damaged<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
-    match found {
-        Err(Error::Damaged { .. }) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// One retention pass by rules that were announced: computes the windows of archives that have closed or changed,
-/// then removes what is too old. The first pass of a store only reports. In a store that never had rules nothing is
-/// done. A program uses [`Retention`], which finds out whether the rules were announced.
+/// One retention pass: takes a reading of the clocks, brings segments in line with the rules the store has, and lets go
+/// what has been over for as long as it is kept. [`take_rules`] gives the store its rules.
 ///
 /// - `machine`: what its clocks say, [`Machine::now`]
 ///
 /// # Errors
 ///
-/// As [`crate::compact`], whose lock it takes.
-pub fn retain(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Result<Retained, Error> {
-    run(dir, &Rules::read(dir), machine, &|_| true, cancel)
-}
-
-/// - `announced`: whether what the rules remove has been reported, given what the retention clock showed at the last
-///   pass
-fn run(
+/// As [`crate::compact`], whose lock it takes. Where there is too little room for the steps of some windows, the others go
+/// first, and the error comes last.
+pub fn retain(
     dir: &Path,
-    rules: &Rules,
     machine: &Machine,
-    announced: &dyn Fn(Timestamp) -> bool,
+    limits: &Limits,
     cancel: &dyn Fn() -> bool,
 ) -> Result<Retained, Error> {
-    if rules.is_empty() && manifest::read(&Layout::new(dir))?.archives.is_empty() {
-        return Ok(Retained::default());
-    }
     let compaction = Compaction::begin(dir, cancel)?;
-    let mut clock = manifest::read(compaction.layout())?.clock;
-    const DAY: Duration = Duration::from_secs(86_400);
-    let announced = announced(clock.believed(DAY));
-    clock.read(machine);
-    let now = clock.believed(DAY);
-    let pass = if announced && now > Timestamp::MIN { Pass::Remove } else { Pass::Report };
-    let mut retained = Retained { clock: now, only_reported: pass == Pass::Report, ..Retained::default() };
-    let snapshot = Reader::open(dir)?.snapshot();
-    let view = View::new(rules, &snapshot, now);
-    // Where there is no room for archives, their dots stay, and what is archived already makes some.
-    let made = archive::make(&compaction, &view);
-    let full = match made {
-        Err(error) if error.is_disk_full() => Some(error),
-        made => {
-            retained.archives_made = made?;
-            None
-        }
-    };
-    // Read the store again, so that the windows just made are seen.
-    let snapshot = Reader::open(dir)?.snapshot();
-    let view = View::new(rules, &snapshot, now);
-    expiry::run(&compaction, &view, pass, &mut retained)?;
-    full.map_or(Ok(()), Err)?;
-    retained.archives_thinned = archive::thin(&compaction, &view, false, pass)?;
-    if pass == Pass::Remove {
-        // Read again, so that what was just removed does not come back in a wider window.
-        let snapshot = Reader::open(dir)?.snapshot();
-        archive::gather(&compaction, &View::new(rules, &snapshot, now))?;
+    let layout = compaction.layout();
+    let mut retained = Retained::default();
+    let mut manifest = manifest::read(layout)?;
+    let jump = manifest.clock.jumped(machine);
+    retained.jumped = jump.map(|jump| (jump.ahead, jump.by));
+    if let Some(read) = note_reading(layout, &manifest, machine)? {
+        manifest = read;
     }
-    // The clock is committed last: a pass that was given up has announced nothing.
-    manifest::change(compaction.layout(), |manifest| {
-        manifest.clock = clock.clone();
+    let mut full = None;
+    if View::new(&manifest).has_stale() {
+        full = compaction.bring_up_to_date().map_or_else(only_full, |()| Ok(None))?;
+        manifest = manifest::read(layout)?;
+    }
+    let mut passed_over = Vec::new();
+    loop {
+        let due = View::new(&manifest).next(&passed_over);
+        if due.is_empty() {
+            break;
+        }
+        go(&compaction, &manifest, &due, &mut retained, &mut passed_over, &mut full)?;
+        manifest = manifest::read(layout)?;
+    }
+    if let Some(max) = limits.max_bytes {
+        fit(&compaction, max, &mut retained, &mut passed_over, &mut full)?;
+        manifest = manifest::read(layout)?;
+    }
+    let view = View::new(&manifest);
+    retained.clock = manifest.clock.believed(Duration::ZERO);
+    for (entry, place) in view.placed() {
+        if view.is_due(entry) {
+            retained.waiting += 1;
+        } else if place.is_over(manifest.clock.believed(place.tier.keep)) {
+            retained.held += 1;
+            retained.held_dots += entry.dots;
+        }
+    }
+    full.map_or(Ok(retained), Err)
+}
+
+/// Takes a reading of the clocks for the retention clock, where one is due: the first, the first of a boot, and else each
+/// half hour. A compaction without any reading cannot tell what is late.
+///
+/// - `machine`: what its clocks say, [`Machine::now`]
+///
+/// # Errors
+///
+/// [`Error::NoStore`], and the system's.
+pub fn read_clock(dir: &Path, machine: &Machine) -> Result<(), Error> {
+    let layout = Layout::new(dir);
+    note_reading(&layout, &manifest::read(&layout)?, machine).map(drop)
+}
+
+/// Takes a reading where one is due; returns the list with it then.
+fn note_reading(layout: &Layout, manifest: &Manifest, machine: &Machine) -> Result<Option<Manifest>, Error> {
+    if !manifest.clock.clone().read(machine) {
+        return Ok(None);
+    }
+    let (manifest, _) = manifest::change(layout, |manifest| {
+        manifest.clock.read(machine);
         Ok(())
     })?;
-    Ok(retained)
+    Ok(Some(manifest))
+}
+
+/// Lets segments go together, or passes them over.
+fn go(
+    compaction: &Compaction<'_>,
+    manifest: &Manifest,
+    due: &[&SegmentEntry],
+    retained: &mut Retained,
+    passed_over: &mut Vec<u64>,
+    full: &mut Option<Error>,
+) -> Result<bool, Error> {
+    let folded = match fold::fold(compaction, manifest, due) {
+        Err(error) => {
+            *full = only_full(error)?;
+            None
+        }
+        folded => folded?,
+    };
+    match folded {
+        Some(folded) => {
+            retained.segments += due.len() as u64;
+            retained.dots += folded.dots;
+            retained.steps += folded.steps;
+        }
+        None => passed_over.extend(due.iter().map(|entry| entry.number())),
+    }
+    Ok(folded.is_some())
+}
+
+/// An error that says that the disk is full is kept for later; any other is given back.
+fn only_full(error: Error) -> Result<Option<Error>, Error> {
+    if error.is_disk_full() { Ok(Some(error)) } else { Err(error) }
+}
+
+/// Lets the oldest windows go until the store fits.
+fn fit(
+    compaction: &Compaction<'_>,
+    max: u64,
+    retained: &mut Retained,
+    passed_over: &mut Vec<u64>,
+    full: &mut Option<Error>,
+) -> Result<(), Error> {
+    loop {
+        let manifest = manifest::read(compaction.layout())?;
+        let segments: u64 = manifest.segments.iter().map(|entry| entry.bytes).sum();
+        let names: u64 = manifest.names.iter().map(|entry| entry.bytes).sum();
+        let logs = wal::files(compaction.layout(), manifest.log_start())?;
+        let mut bytes = segments + names;
+        for file in logs {
+            bytes += file.size()?;
+        }
+        retained.above_limit = bytes.saturating_sub(max);
+        if retained.above_limit == 0 {
+            return Ok(());
+        }
+        let oldest = View::new(&manifest).oldest(passed_over);
+        if oldest.is_empty() {
+            return Ok(());
+        }
+        if go(compaction, &manifest, &oldest, retained, passed_over, full)? {
+            retained.for_size += oldest.len() as u64;
+        }
+    }
 }
