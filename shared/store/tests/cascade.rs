@@ -192,9 +192,17 @@ impl Run {
             let expected = sums(recent(), step);
             if series.starts_with("late") {
                 let of = |sums: &Sums, time: u64| sums.get(&time).copied();
+                // Of the time before, a step has nothing but late rows: see below.
                 let times: std::collections::BTreeSet<u64> =
-                    found.keys().chain(expected.keys()).copied().collect();
+                    found.keys().chain(expected.keys()).copied().filter(|time| *time >= START).collect();
                 let differs = |time: &&u64| of(&found, **time) != of(&expected, **time);
+                for time in times.iter().filter(differs) {
+                    println!(
+                        "{series} at {time}: {:?}, expected {:?}",
+                        of(&found, *time),
+                        of(&expected, *time)
+                    );
+                }
                 wrong += times.iter().filter(differs).count();
                 all += times.len();
                 continue;
@@ -223,7 +231,7 @@ impl Run {
 #[test]
 fn whatever_comes_late_or_again_the_steps_are_those_of_all_dots() {
     let mut run = Run::new(Random::from_env());
-    for round in 0..48 {
+    for round in 0..36 {
         let from = run.made.wall;
         run.on_time(from);
         run.made.run(6 * HOUR);
@@ -234,13 +242,29 @@ fn whatever_comes_late_or_again_the_steps_are_those_of_all_dots() {
         }
         run.made.compact();
         run.made.retain();
-        if round % 8 == 7 {
+        if round % 12 == 11 {
             let (wrong, all) = run.check();
             println!("round {round}: {wrong} of {all} steps of late series are wrong");
-            // As in the model, where it was 6 of 16,848: a later row of as many dots is taken for the same ones.
-            assert!(wrong * 500 <= all, "{wrong} of {all}");
+            // A later row of at least as many dots is taken for those that are there and more. So of the day that was
+            // filled up, steps are wrong of which most dots were missing: of every 37 ten minutes, one.
+            assert!(wrong <= 12 && all > 1000, "{wrong} of {all}");
         }
     }
+}
+
+#[test]
+#[ignore = "a row of as many dots as are there takes their place, though they are others"]
+fn batches_of_a_device_that_is_always_late_are_added_up() {
+    let mut made = Made::new(&rule("%", "raw:2h, 1d:1y"));
+    made.live(3 * HOUR);
+    for batch in 0..6 {
+        // Ten minutes of that day in each, which come days later.
+        let from = START - 5 * DAY + batch * HOUR;
+        made.add("a", (0..10).map(|minute| (from + minute * MINUTE, 1.0)));
+        made.compact();
+        made.live(8 * HOUR);
+    }
+    assert_eq!(made.steps("a", range(START - 5 * DAY, START), DAY)[0].count, 60);
 }
 
 /// Rows that folds have made in the last tier of a rule, one after another, for so many days of dots on time; and how
@@ -277,10 +301,10 @@ fn rows(keep: &str, step: u64, days: u64) -> (u64, usize) {
 #[test]
 fn no_step_of_dots_on_time_is_folded_in_two_parts() {
     for (keep, step, days) in [
-        ("1m:2d, 1d:4000d", DAY, 24),
-        ("raw:6h, 7m:4000d", 7 * MINUTE, 6),
-        ("10s:6h, 1m:7d, 10m:4000d", 10 * MINUTE, 12),
-        ("raw:6h, 1m:2d, 1w:4000d", 7 * DAY, 40),
+        ("1m:2d, 1d:4000d", DAY, 10),
+        ("raw:6h, 7m:4000d", 7 * MINUTE, 2),
+        ("10s:6h, 1m:7d, 10m:4000d", 10 * MINUTE, 3),
+        ("10m:2d, 1w:4000d", 7 * DAY, 17),
     ] {
         let (rows, all) = rows(keep, step, days);
         assert_eq!(rows as usize, all, "{keep}: rows, and steps");

@@ -182,7 +182,7 @@ impl Snapshot {
         let until = range.until.nanos().checked_next_multiple_of(step).unwrap_or(u64::MAX);
         let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
         let rules = self.rules();
-        let (steps, apart) = self.steps_in(name, step);
+        let (steps, apart) = self.steps_in(name, step)?;
         let mut stored = Vec::with_capacity(steps.len());
         for step in &steps {
             stored.push(self.stored_steps(name, range, *step)?);
@@ -202,9 +202,9 @@ impl Snapshot {
         Ok(folded.iter().map(|folded| Rollup::of(folded, step)).collect())
     }
 
-    /// The widths of steps that lead to `step`, each made from the one before; and those that segments have of which
-    /// `step` is a whole multiple too, but which are not in that row, since a rule was changed.
-    fn steps_in(&self, name: &str, step: u64) -> (Vec<u64>, Vec<u64>) {
+    /// The widths of steps that lead to `step`, each made from the one before; and those that segments have of the series
+    /// of which `step` is a whole multiple too, but which are not in that row, since a rule was changed.
+    fn steps_in(&self, name: &str, step: u64) -> Result<(Vec<u64>, Vec<u64>), Error> {
         let rule = self.rules().of(name);
         let archives = rule.into_iter().flat_map(|rule| &rule.archives).map(|archive| nanos(archive.step));
         let mut steps: Vec<u64> =
@@ -212,16 +212,21 @@ impl Snapshot {
         if steps.last() != Some(&step) {
             steps.push(step);
         }
-        let mut others: Vec<u64> = self.inner.steps.iter().map(|segment| tier_step(segment)).collect();
+        // Steps that only other series have make no row of this one.
+        let mut others: Vec<u64> = Vec::new();
+        for segment in &self.inner.steps {
+            let width = tier_step(segment);
+            let is_new =
+                !steps.contains(&width) && !others.contains(&width) && step.is_multiple_of(width.max(1));
+            if is_new && self.inner.or_left_out(segment.has(name))?.unwrap_or(false) {
+                others.push(width);
+            }
+        }
         others.sort_unstable();
-        others.dedup();
         let mut apart = Vec::new();
         for other in others {
             let at = steps.partition_point(|step| *step < other);
             let Some(next) = steps.get(at).filter(|next| **next != other) else { continue };
-            if !step.is_multiple_of(other) {
-                continue;
-            }
             let follows = at.checked_sub(1).is_none_or(|before| other.is_multiple_of(steps[before]));
             if follows && next.is_multiple_of(other) {
                 steps.insert(at, other);
@@ -229,7 +234,7 @@ impl Snapshot {
                 apart.push(other);
             }
         }
-        (steps, apart)
+        Ok((steps, apart))
     }
 
     /// The steps of one width that segments have of a series. What is damaged is left out and counted.
