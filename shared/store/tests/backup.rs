@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
@@ -158,4 +159,110 @@ fn a_backup_takes_no_lock() {
     backup(&dir, &to, &|| false).unwrap();
     let dots = Reader::open(&to).unwrap().snapshot().read("a", TimeRange::ALL).unwrap();
     assert_eq!(dots.len(), 1);
+}
+
+/// What each of several committers has begun and ended, by a count that all of them share.
+#[derive(Default)]
+struct Times {
+    clock: AtomicU64,
+    /// For each committer its commits, in order: when each was begun, and when it was acknowledged, if it was.
+    commits: [Mutex<Vec<(u64, Option<u64>)>>; COMMITTERS],
+}
+
+/// One writes the log, the others add past it.
+const COMMITTERS: usize = 4;
+
+impl Times {
+    fn now(&self) -> u64 {
+        self.clock.fetch_add(1, SeqCst)
+    }
+
+    /// Runs `commit` with the number of the next commit of a committer.
+    fn commit(&self, of: usize, commit: impl FnOnce(u64)) {
+        let number = {
+            let mut commits = self.commits[of].lock().unwrap();
+            commits.push((self.now(), None));
+            commits.len() as u64 - 1
+        };
+        commit(number);
+        self.commits[of].lock().unwrap()[number as usize].1 = Some(self.now());
+    }
+}
+
+fn own(of: usize) -> SeriesName {
+    SeriesName::new(&format!("of.{of}")).unwrap()
+}
+
+fn log_on(dir: &Path, mut random: Random, times: &Times, stop: &AtomicBool) {
+    let mut writer = Writer::open_with(dir, 8 << 10).unwrap();
+    while !stop.load(SeqCst) {
+        if random.below(40) == 0 {
+            drop(writer);
+            writer = Writer::open_with(dir, 8 << 10).unwrap();
+        }
+        times.commit(0, |number| {
+            let mut dots = Dots::default();
+            let key = writer.series(&own(0), &Shape::number());
+            dots.push_number(key, true, Timestamp::from_nanos(number), 0.0);
+            writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+            writer.sync().unwrap();
+        });
+    }
+}
+
+/// Every copy is a state that was: with a commit it has every commit that was acknowledged before that one began.
+#[test]
+fn copies_made_while_many_commit_hold_with_each_commit_all_that_were_there_before_it() {
+    let random = Random::from_env();
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(Writer::open(dir.path()).unwrap());
+    let (times, stop) = (Times::default(), AtomicBool::new(false));
+    let (times, stop, dir) = (&times, &stop, dir.path());
+    std::thread::scope(|scope| {
+        scope.spawn(move || log_on(dir, random, times, stop));
+        for of in 1..COMMITTERS {
+            scope.spawn(move || {
+                while !stop.load(SeqCst) {
+                    let row = |number| vec![(own(of), Timestamp::from_nanos(number), 0.0)];
+                    times.commit(of, |number| _ = add(dir, row(number)).unwrap());
+                }
+            });
+        }
+        scope.spawn(move || tidy(dir, stop));
+        let mut has_grown = 0;
+        for round in 0..30 {
+            let begun = times.now();
+            let to = copies.path().join(round.to_string());
+            backup(dir, &to, &never).unwrap();
+            let snapshot = Reader::open(&to).unwrap().snapshot();
+            let counts: Vec<usize> = (0..COMMITTERS)
+                .map(|of| {
+                    let dots = snapshot.read(own(of).as_str(), TimeRange::ALL).unwrap();
+                    let is_prefix = dots.iter().enumerate().all(|(at, dot)| dot.time.nanos() == at as u64);
+                    assert!(is_prefix, "round {round}: of {of}: {dots:?}");
+                    dots.len()
+                })
+                .collect();
+            let commits = times.commits.each_ref().map(|commits| commits.lock().unwrap().clone());
+            let last_begun = (0..COMMITTERS)
+                .filter_map(|of| Some(commits[of][counts[of].checked_sub(1)?].0))
+                .fold(begun, u64::max);
+            for of in 0..COMMITTERS {
+                let missing = commits[of][counts[of]..].iter().filter_map(|(_, ended)| *ended);
+                let earlier = missing.filter(|ended| *ended < last_begun).count();
+                assert_eq!(earlier, 0, "round {round}: of {of} after {counts:?}, until {last_begun}");
+            }
+            let total: usize = counts.iter().sum();
+            assert_eq!(snapshot.ledger().totals.stored_other, total as u64, "round {round}");
+            has_grown += usize::from(commits.iter().map(Vec::len).sum::<usize>() > total);
+            assert!(dotter_store::verify(&to).unwrap().damage.is_empty());
+            // It can be gone on with, and a later commit comes behind all others.
+            drop(Writer::open(&to).unwrap());
+            add(&to, vec![(own(0), Timestamp::from_nanos(u64::MAX / 2), 1.0)]).unwrap();
+            let after = Reader::open(&to).unwrap().snapshot();
+            assert_eq!(after.read(own(0).as_str(), TimeRange::ALL).unwrap().len(), counts[0] + 1);
+        }
+        stop.store(true, SeqCst);
+        assert!(has_grown > 5, "they went on meanwhile: {has_grown}");
+    });
 }

@@ -1,5 +1,7 @@
 //! Backup: a copy of a store that is a store by itself, made while the writer goes on.
 //!
+//! No lock is taken and nothing is written into the store, so it may be on a read-only mount.
+//!
 //! Always true of a finished copy: it has every commit up to one moment and none after it. Segments and names files are
 //! hard links wherever the file system allows it. The log is copied up to what counted at that moment. MANIFEST is
 //! written last, so that an unfinished copy is no store.
@@ -45,12 +47,24 @@ pub struct BackedUp {
     pub generation: u64,
 }
 
-/// The store at one moment: the list, and how much of the log counted, with no commit between reading the two.
+/// The store at one moment: the list, and how much of the log counts. The cut is the greater of the published and the last
+/// sealed sequence: no commit in the list stands behind it.
 struct Moment {
     manifest: Manifest,
     /// The live WAL files, open so that they can be read after a seal has unlinked them.
     files: Vec<LogFile>,
     /// How much of each file counts, and its last sequence.
+    counts: Vec<Counts>,
+}
+
+/// The log, measured. The list is read behind it: so the list has every commit of others that stands among what was
+/// measured.
+struct Measured {
+    /// The list as it was before.
+    list: Manifest,
+    files: Vec<LogFile>,
+    /// Whether all files that were listed could be opened.
+    are_there: bool,
     counts: Vec<Counts>,
 }
 
@@ -98,7 +112,7 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
     let mut taken = BTreeSet::new();
     let mut tries = 0;
     let moment = loop {
-        let moment = Moment::now(from)?;
+        let moment = Moment::now(from, cancel)?;
         match take_files(from, to, &moment.manifest, &mut taken, &mut backed_up, cancel) {
             Err(error) if error.is_not_found() && tries < TRIES_MAX => tries += 1,
             Err(error) => return Err(error),
@@ -147,24 +161,53 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
 }
 
 impl Moment {
-    fn now(layout: &Layout) -> Result<Moment, Error> {
-        let log = |manifest: &Manifest| {
-            let files = wal::files(layout, manifest.log_start())?;
-            let counts = files.iter().map(LogFile::counts).collect::<Result<Vec<_>, _>>()?;
-            Ok((files, counts))
-        };
-        // Without a lock, which cannot be had where nothing may be written.
-        for _ in 0..TRIES_MAX {
-            let stamp = manifest::stamp(layout)?;
-            let manifest = manifest::read(layout)?;
-            let (files, counts) = log(&manifest)?;
-            if manifest::stamp(layout)? == stamp {
-                return Ok(Moment { manifest, files, counts });
+    /// Looks at the store without a lock, which cannot be had where nothing may be written.
+    fn now(layout: &Layout, cancel: &dyn Fn() -> bool) -> Result<Moment, Error> {
+        loop {
+            if let Some(moment) = Measured::now(layout)?.moment(layout)? {
+                return Ok(moment);
+            }
+            // A seal came between. It needs a whole file of the log, so the next look is very likely quicker.
+            if cancel() {
+                return Err(Error::GivenUp);
             }
         }
-        // One commit follows the other so closely.
-        let (manifest, (files, counts)) = manifest::read_with(layout, log)?;
-        Ok(Moment { manifest, files, counts })
+    }
+}
+
+impl Measured {
+    fn now(layout: &Layout) -> Result<Measured, Error> {
+        let list = manifest::read(layout)?;
+        let (files, are_there) = wal::files_there(layout, list.log_start())?;
+        let counts = files.iter().map(LogFile::counts).collect::<Result<Vec<_>, _>>()?;
+        Ok(Measured { list, files, are_there, counts })
+    }
+
+    /// The list that goes with it: what other processes have committed since may stand behind commits of the log that
+    /// were not measured, and those edits are left out. `None` where a file that is needed has gone meanwhile.
+    fn moment(self, layout: &Layout) -> Result<Option<Moment>, Error> {
+        let Measured { list, mut files, are_there, mut counts } = self;
+        let begins = files.first().is_some_and(|file| file.id == list.wal_first);
+        // Only what a seal has unlisted is unlinked. A store without a log, and one whose first file is lost, have no
+        // such file either.
+        if !(begins && are_there) && manifest::read(layout)?.wal_first != list.wal_first {
+            return Ok(None);
+        }
+        let published = counts.last().map_or(0, |counts| counts.sequence);
+        let cut = published.max(list.last_sequence());
+        let Some(manifest) = manifest::read_until(layout, list, cut)? else { return Ok(None) };
+        let sealed = files.iter().take_while(|file| file.id < manifest.wal_first).count();
+        if sealed > 0 && sealed == files.len() {
+            // More of the last file may have been sealed than was measured.
+            return Ok(None);
+        }
+        (files, counts) = (files.split_off(sealed), counts.split_off(sealed));
+        let differs = |(id, bytes)| {
+            let mut measured = files.iter().zip(&counts);
+            measured.any(|(file, counts)| file.id == id && counts.bytes != bytes)
+        };
+        // A process that took the log over meanwhile has found more in it.
+        Ok((!manifest.fixed.is_some_and(differs)).then_some(Moment { manifest, files, counts }))
     }
 }
 
@@ -286,4 +329,56 @@ fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<u64, Error> {
     let bytes = io::copy(&mut source, &mut target).map_err(Error::io("copy", from))?;
     target.sync_all().map_err(Error::io("sync", to))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
+
+    use super::*;
+    use crate::write::writer::{Transaction, Writer};
+    use crate::{Reader, add, seal_all};
+
+    fn number(name: &str) -> (SeriesName, Timestamp, f64) {
+        (SeriesName::new(name).unwrap(), Timestamp::from_nanos(1), 1.0)
+    }
+
+    fn log(writer: &mut Writer, name: &str) {
+        let mut dots = Dots::default();
+        let (name, time, value) = number(name);
+        let key = writer.series(&name, &Shape::number());
+        dots.push_number(key, true, time, value);
+        writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+        writer.sync().unwrap();
+    }
+
+    #[test]
+    fn a_commit_of_others_behind_one_of_the_log_that_was_not_measured_is_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, to) = (root.path().join("store"), root.path().join("copy"));
+        let mut writer = Writer::open(&dir).unwrap();
+        log(&mut writer, "a");
+        add(&dir, vec![number("b")]).unwrap();
+        let layout = Layout::new(&dir);
+        let measured = Measured::now(&layout).unwrap();
+        add(&dir, vec![number("c")]).unwrap();
+        log(&mut writer, "not measured");
+        add(&dir, vec![number("behind it")]).unwrap();
+        let moment = measured.moment(&layout).unwrap().expect("nothing was sealed");
+        assert_eq!((moment.manifest.segments.len(), moment.manifest.ledger.totals.stored_other), (2, 2));
+        // So is a seal of more than was measured; the file that it unlinks is open.
+        let measured = Measured::now(&layout).unwrap();
+        log(&mut writer, "sealed");
+        drop(writer);
+        drop(Writer::open(&dir).unwrap());
+        seal_all(&dir, &|| false).unwrap();
+        let moment = measured.moment(&layout).unwrap().expect("every file is open");
+        assert_eq!((moment.manifest.wal_first, moment.files.len(), moment.counts[0].sequence), (1, 1, 2));
+        assert_eq!(moment.manifest.segments.len(), 3);
+        backup(&dir, &to, &|| false).unwrap();
+        let snapshot = Reader::open(&to).unwrap().snapshot();
+        let rows = |name: &str| snapshot.read(name, TimeRange::ALL).unwrap().len();
+        let all = ["a", "b", "c", "not measured", "behind it", "sealed"];
+        assert_eq!(all.map(rows), [1; 6]);
+    }
 }

@@ -119,7 +119,7 @@ impl Copy {
     }
 
     /// The payload of an edit.
-    fn payload(&self, number: u64) -> Option<&[u8]> {
+    pub(super) fn payload(&self, number: u64) -> Option<&[u8]> {
         self.edits.get(&number).map(|(_, range)| &self.bytes[range.clone()])
     }
 

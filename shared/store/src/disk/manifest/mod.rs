@@ -10,6 +10,7 @@
 mod copies;
 mod list;
 mod rebuild;
+mod until;
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -28,6 +29,7 @@ use crate::format::log::header::{LogKind, Published};
 use crate::format::manifest::Manifest;
 
 pub use rebuild::rebuilt;
+pub(crate) use until::read_until;
 
 /// Tells whether the list has changed, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
