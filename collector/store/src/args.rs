@@ -82,6 +82,12 @@ pub(crate) enum Command {
     },
     /// Read everything and compare it with its checksums
     Verify,
+    /// Make a list of what counts that had to be rebuilt the list, and say what it may lack
+    Repair {
+        /// Only say what is wrong, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Copy the store while it is being written
     Backup {
         /// A directory that does not exist yet; on the same disk segments take no room

@@ -24,6 +24,7 @@ mod parquet;
 mod progress;
 mod read;
 mod rename;
+mod repair;
 mod retain;
 mod selection;
 mod sonnerie;
@@ -78,7 +79,9 @@ fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
     sonnerie::check(dir)?;
     // Where there is no store, or it cannot be opened, the command says so itself.
     let rebuilt = dotter_store::rebuilt(dir).unwrap_or_default();
-    if let Some(told) = &rebuilt {
+    // Repair says it itself.
+    let is_repair = matches!(args.command, Command::Repair { .. });
+    if let Some(told) = rebuilt.as_ref().filter(|_| !is_repair) {
         eprintln!("dotter-store: {told}");
     }
     let mut input = BufReader::with_capacity(PIPE_BYTES, io::stdin());
@@ -117,6 +120,7 @@ fn run(args: &Args, out: &mut impl Write) -> Result<u8, Error> {
             true
         }
         Command::Verify => verify::run(dir, out)?,
+        Command::Repair { dry_run } => repair::run(dir, *dry_run, out)?,
         Command::Backup { dest } => {
             backup::run(dir, dest)?;
             true

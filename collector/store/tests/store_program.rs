@@ -221,7 +221,16 @@ fn a_list_that_had_to_be_rebuilt_is_told_by_the_exit_status_until_somebody_has_l
         let output = run(dir.path(), &["delete", "a", "--after", "100"], "");
         assert!(output.status.success() && told(&output).contains("was rebuilt"), "{has_gone_on}");
     }
-    std::fs::remove_file(dir.path().join("MANIFEST.damaged")).unwrap();
+    let dry = run(dir.path(), &["repair", "--dry-run"], "");
+    let said = String::from_utf8(dry.stdout).unwrap();
+    assert_eq!(dry.status.code(), Some(3), "{said}");
+    assert!(said.contains("was rebuilt before\n") && said.ends_with("nothing was changed\n"), "{said}");
+    assert!(dir.path().join("MANIFEST.damaged").exists());
+    let said = printed(dir.path(), &["repair"]);
+    assert!(said.contains("it names 1 segments with 2 dots"), "{said}");
+    assert!(said.contains("the last deletes may be missing"), "{said}");
+    assert!(said.ends_with("it is the list now, and MANIFEST.damaged is removed\n"), "{said}");
+    assert_eq!(printed(dir.path(), &["repair"]), "nothing to repair: the list of what counts is whole\n");
     assert_eq!(printed(dir.path(), &["read", "a", "--times", "nanos"]), rows);
     assert_eq!(run(dir.path(), &["verify"], "").status.code(), Some(0));
 }

@@ -53,6 +53,7 @@ pub use write::compaction::{Compacted, Filtered, FilteredRow, compact, compact_f
 pub use write::delete::{Deletion, delete};
 pub use write::purge::{Purge, Purged};
 pub use write::rename::{Renamed, rename};
+pub use write::repair::{Repair, repair};
 pub use write::retention::{
     Going, Limits, Outlook, Retained, Taken, outlook, read_clock, retain, take_rules,
 };

@@ -40,12 +40,7 @@ const REPLACED: [&str; 2] = ["MANIFEST", "MANIFEST.2"];
 /// listed, is passed over.
 pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     let Some(names) = Names::of(layout, manifest::read(layout)?) else { return Ok(0) };
-    let mut unlisted = Vec::new();
-    for folder in Folder::ALL {
-        let mut paths = entries(&layout.dir.join(folder.name()))?;
-        paths.retain(|path| is_of_ours(folder, path) && !names.has(layout, path));
-        unlisted.append(&mut paths);
-    }
+    let mut unlisted = names.unlisted(layout)?;
     let is_replaced = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).and_then(words_and_number);
         name.is_some_and(|(words, _)| REPLACED.contains(&words))
@@ -74,6 +69,12 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     Ok(removed)
 }
 
+/// Segments, names files, WAL files and files of finished rings that a list does not name, as they will be removed once
+/// that list is no longer a rebuilt one. Files that a process is making are among them.
+pub(crate) fn unlisted(layout: &Layout, manifest: &Manifest) -> Result<Vec<PathBuf>, Error> {
+    Names::in_list(manifest.clone()).unlisted(layout)
+}
+
 /// Whether litter stays, since the list may lack files that count.
 pub(crate) fn is_kept(layout: &Layout) -> Result<bool, Error> {
     Ok(is_rebuilt(layout, &manifest::read(layout)?))
@@ -92,14 +93,25 @@ struct Names {
 impl Names {
     /// `None` where the list was rebuilt, and so may lack files that count.
     fn of(layout: &Layout, manifest: Manifest) -> Option<Names> {
-        if is_rebuilt(layout, &manifest) {
-            return None;
-        }
+        (!is_rebuilt(layout, &manifest)).then(|| Names::in_list(manifest))
+    }
+
+    fn in_list(manifest: Manifest) -> Names {
         let mut paths: BTreeSet<String> = manifest.in_seg().map(|(name, _)| format!("seg/{name}")).collect();
         paths.extend(manifest.ledger_file.iter().map(|file| format!("ledger/{}", file.name)));
         // The next commit unlinks these; until then readers may open them.
         paths.extend(manifest.obsolete.iter().cloned());
-        Some(Names { manifest, paths })
+        Names { manifest, paths }
+    }
+
+    fn unlisted(&self, layout: &Layout) -> Result<Vec<PathBuf>, Error> {
+        let mut unlisted = Vec::new();
+        for folder in Folder::ALL {
+            let mut paths = entries(&layout.dir.join(folder.name()))?;
+            paths.retain(|path| is_of_ours(folder, path) && !self.has(layout, path));
+            unlisted.append(&mut paths);
+        }
+        Ok(unlisted)
     }
 
     fn has(&self, layout: &Layout, path: &Path) -> bool {

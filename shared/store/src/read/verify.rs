@@ -64,8 +64,8 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
     let mark = layout.rebuilt_mark();
     if mark.exists() {
         let what =
-            "MANIFEST was damaged or missing, and was rebuilt: the last deletes may be missing; remove this \
-                    file once you have looked"
+            "MANIFEST was damaged or missing, and was rebuilt: the last deletes may be missing; 'dotter-store repair' \
+                    makes the rebuilt list the list"
                 .to_owned();
         verified.note(mark, 0, what);
     }

@@ -1,4 +1,4 @@
-//! Changing a store: the writer of the log, foreign commits, deletes, seal, compaction, retention, backup.
+//! Changing a store: the writer of the log, foreign commits, deletes, seal, compaction, retention, backup, repair.
 
 pub(crate) mod segment;
 
@@ -23,3 +23,4 @@ pub(crate) mod retention;
 pub(crate) mod tidy;
 
 pub(crate) mod backup;
+pub(crate) mod repair;

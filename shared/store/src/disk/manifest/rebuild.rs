@@ -3,7 +3,7 @@
 //!
 //! A rebuilt list is a guess: of an edit that is lost it knows the segments that the edit listed, but not what the
 //! edit deleted. So it says that it was rebuilt. The next commit keeps the old MANIFEST as MANIFEST.damaged, and as
-//! long as that file is there, no file is unlinked for not being listed.
+//! long as that file is there, no file is unlinked for not being listed. `dotter-store repair` removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -297,8 +297,8 @@ pub fn rebuilt(dir: &Path) -> Result<Option<String>, Error> {
         None => return Ok(None),
     };
     let then = match is_marked {
-        true => "look at the store with verify, then remove",
-        false => "the next commit keeps it as",
+        true => "'dotter-store repair' makes this list the list, and removes",
+        false => "'dotter-store repair' makes this list the list; any other commit keeps the old one as",
     };
     Ok(Some(format!(
         "the list of what counts in {} was rebuilt: {why}; the last deletes may be missing, and no file is removed \
