@@ -39,7 +39,9 @@ impl Site {
     /// As [`rows`](Self::rows), where there is such a series.
     pub(crate) fn rows_if_any(&self, key: &str, request: &Request) -> Response {
         match self.history.snapshot() {
-            Ok(snapshot) if !key.contains('%') && !snapshot.contains(key) => Response::text(404, PAGES),
+            Ok(snapshot) if Pattern::new(key).name().is_some_and(|name| !snapshot.contains(name)) => {
+                Response::text(404, PAGES)
+            }
             _ => self.rows(key, request),
         }
     }

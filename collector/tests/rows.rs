@@ -58,6 +58,13 @@ fn rows_are_put_in_one_transaction_and_given_out_by_key_prefix_and_pattern() {
     assert!(get("/store/a?human").1.starts_with("a\t1970-01-01T00:00:00"), "{}", get("/store/a?human").1);
     assert_eq!(get("/store/a?format").1, "a\t0\tF\t1\na\t1\tF\t2.5\n");
     assert_eq!(get("/store/unknown"), (200, String::new()));
+    // In an address '\%' stands as %5C%25.
+    assert_eq!(put("used% 1 5\nused%x 1 6\n").0, 201);
+    assert_eq!(get("/store/used%25").1, "used%\t1\t5\nused%x\t1\t6\n");
+    assert_eq!(get("/store/used%5C%25").1, "used%\t1\t5\n");
+    assert_eq!((get("/used%5C%25").0, get("/used%5C%25y").0), (200, 404));
+    assert_eq!(ask(connect(), "DELETE", "/store/used%5C%25", "").0, 200);
+    assert_eq!(get("/store/used%25").1, "used%x\t1\t6\n");
     assert_eq!(get("/unknown").0, 404);
     assert_eq!(get("/store/a?after=yesterday").0, 400);
     // As curl -T sends a file.

@@ -186,7 +186,7 @@ pub(crate) struct AddOptions {
 /// Which rows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Chosen {
-    /// A series, or a pattern in which % stands for anything
+    /// A series, or a pattern in which % stands for anything, \% for a percent sign and \\ for a backslash
     pub(crate) pattern: Option<String>,
 
     /// Only series that sort at or behind this one

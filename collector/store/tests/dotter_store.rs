@@ -406,6 +406,17 @@ fn a_delete_names_what_it_takes() {
 }
 
 #[test]
+fn a_pattern_says_a_percent_sign() {
+    let dir = tempfile::tempdir().unwrap();
+    told(dir.path(), &["add"], "disk.used% 1 5\ndisk.used.total 1 6\ndisk.used%x 1 7\n");
+    let all = |pattern: &str| printed(dir.path(), &["read", pattern, "--timestamp-nanos"]);
+    assert_eq!(all(r"disk.used\%"), "disk.used%\t1\t5\n");
+    assert_eq!(printed(dir.path(), &["export", "--csv", r"disk.used\%%"]).lines().count(), 1 + 2);
+    told(dir.path(), &["delete", r"disk.used\%"], "");
+    assert_eq!(all("%"), "disk.used%x\t1\t7\ndisk.used.total\t1\t6\n");
+}
+
+#[test]
 fn a_compaction_passes_all_rows_through_a_command() {
     let dir = tempfile::tempdir().unwrap();
     told(

@@ -225,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_of_a_rule_says_a_percent_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = "[[rule]]\npattern = 'disk.used\\%'\nkeep = \"raw:1d\"\n";
+        std::fs::write(dir.path().join(RULES), own).unwrap();
+        let rules = Rules::read(dir.path());
+        assert!(rules.of("disk.used%").is_some());
+        assert!(rules.of("disk.used.total").is_none() && rules.of("disk.used%x").is_none());
+    }
+
+    #[test]
     fn a_skipped_rule_leaves_the_others_and_no_later_one_takes_its_series() {
         let dir = tempfile::tempdir().unwrap();
         let own =

@@ -1,30 +1,80 @@
-//! Patterns of series names: `%` stands for any run of characters, also for none; every other character for itself.
+//! Patterns of series names: `%` stands for any run of characters, also for none; `\%` for a percent sign, `\\` for a
+//! backslash. Every other character stands for itself, also a backslash before any other.
 
+use std::borrow::Cow;
 use std::fmt;
 
-/// A pattern of series names. Without a `%` it is one name.
+/// What does not stand for itself.
+const SPECIAL: [char; 2] = ['%', '\\'];
+
+/// A pattern of series names. Without a `%` that stands for anything it is one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pattern(Box<str>);
+pub struct Pattern {
+    text: Box<str>,
+    /// What stands before, between and behind the `%`. No piece where the text is one name as it stands: of those a
+    /// store may keep a million.
+    pieces: Box<[Box<str>]>,
+}
 
 impl Pattern {
     /// Makes a pattern; any text is one.
     pub fn new(text: &str) -> Pattern {
-        Pattern(text.into())
+        if !text.contains(SPECIAL) {
+            return Pattern { text: text.into(), pieces: Box::default() };
+        }
+        let mut pieces = vec![String::new()];
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            let piece = pieces.last_mut().expect("there is at least one");
+            match letter {
+                '%' => pieces.push(String::new()),
+                '\\' => piece.push(letters.next_if(|next| SPECIAL.contains(next)).unwrap_or('\\')),
+                other => piece.push(other),
+            }
+        }
+        Pattern { text: text.into(), pieces: pieces.into_iter().map(String::into_boxed_str).collect() }
+    }
+
+    /// The pattern that matches this name and no other.
+    ///
+    /// ```
+    /// # use dotter_store::Pattern;
+    /// assert_eq!(Pattern::exactly("disk.used%").as_str(), r"disk.used\%");
+    /// ```
+    pub fn exactly(name: &str) -> Pattern {
+        match escaped(name) {
+            Cow::Borrowed(text) => Pattern { text: text.into(), pieces: Box::default() },
+            Cow::Owned(text) => Pattern { text: text.into(), pieces: [name.into()].into() },
+        }
     }
 
     /// The text of the pattern.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The one name that it matches; `None` where it may match others.
+    pub fn name(&self) -> Option<&str> {
+        match &*self.pieces {
+            [] => Some(&self.text),
+            [name] => Some(name),
+            _ => None,
+        }
     }
 
     /// The text that every matching name begins with.
     pub fn prefix(&self) -> &str {
-        self.0.split('%').next().unwrap_or_default()
+        self.pieces.first().unwrap_or(&self.text)
     }
 
     /// Whether it matches every name.
     pub fn is_all(&self) -> bool {
-        !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'%')
+        self.pieces.len() > 1 && self.pieces.iter().all(|piece| piece.is_empty())
+    }
+
+    /// How many bytes a name has at least that it matches.
+    pub(crate) fn name_bytes_min(&self) -> usize {
+        self.name().map_or_else(|| self.pieces.iter().map(|piece| piece.len()).sum(), str::len)
     }
 
     /// Whether it matches this name.
@@ -33,23 +83,38 @@ impl Pattern {
     /// # use dotter_store::Pattern;
     /// assert!(Pattern::new("host.%.load").matches("host.web1.cpu.load"));
     /// assert!(!Pattern::new("host").matches("host.web1"));
+    /// assert!(!Pattern::new(r"disk.used\%").matches("disk.used.total"));
     /// ```
     pub fn matches(&self, name: &str) -> bool {
-        let mut pieces = self.0.split('%');
-        let Some(mut rest) = name.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-        let Some(last) = pieces.next_back() else { return rest.is_empty() };
-        for piece in pieces {
+        let [first, middle @ .., last] = &*self.pieces else { return self.name() == Some(name) };
+        let Some(mut rest) = name.strip_prefix(&**first) else { return false };
+        for piece in middle {
             // The first place where a piece fits leaves the most text for the pieces behind it.
-            let Some(at) = rest.find(piece) else { return false };
+            let Some(at) = rest.find(&**piece) else { return false };
             rest = &rest[at + piece.len()..];
         }
-        rest.ends_with(last)
+        rest.ends_with(&**last)
     }
+}
+
+/// The text of the pattern that matches this name and no other.
+pub(crate) fn escaped(name: &str) -> Cow<'_, str> {
+    if !name.contains(SPECIAL) {
+        return Cow::Borrowed(name);
+    }
+    let mut text = String::with_capacity(name.len() + 8);
+    for letter in name.chars() {
+        if SPECIAL.contains(&letter) {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    Cow::Owned(text)
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -76,10 +141,22 @@ mod tests {
             ("ab%ba", "aba", false),
             ("a%%c", "ac", true),
             ("", "a", false),
+            (r"a\%", "a%", true),
+            (r"a\%", "ab", false),
+            (r"a\%", r"a\%", false),
+            (r"a\\%", r"a\b", true),
+            (r"a\\%", "a%", false),
+            (r"a\\\%", r"a\%", true),
+            (r"a\b\", r"a\b\", true),
+            (r"%\%%", "ab%c", true),
+            (r"%\%%", "abc", false),
         ] {
             assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
         assert_eq!(Pattern::new("ab%c").prefix(), "ab");
+        assert_eq!(Pattern::new(r"a\%b%c").prefix(), "a%b");
+        assert!(!Pattern::new(r"\%").is_all());
+        assert_eq!((Pattern::new(r"a\%").name(), Pattern::new("a%").name()), (Some("a%"), None));
         assert!(Pattern::new("%%").is_all() && !Pattern::new("").is_all());
     }
 
@@ -87,6 +164,8 @@ mod tests {
     fn plainly(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern, name) {
             ([], name) => name.is_empty(),
+            ([b'\\', p @ (b'%' | b'\\'), pattern @ ..], [n, name @ ..]) => p == n && plainly(pattern, name),
+            ([b'\\', b'%' | b'\\', ..], []) => false,
             ([b'%', rest @ ..], name) => (0..=name.len()).any(|at| plainly(rest, &name[at..])),
             ([p, pattern @ ..], [n, name @ ..]) => p == n && plainly(pattern, name),
             _ => false,
@@ -95,10 +174,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_pattern_means_what_it_says(pattern in "[ab%]{0,8}", name in "[ab]{0,10}") {
+        fn every_pattern_means_what_it_says(pattern in r"[ab%\\]{0,8}", name in r"[ab%\\]{0,10}") {
             let found = Pattern::new(&pattern).matches(&name);
             prop_assert_eq!(found, plainly(pattern.as_bytes(), name.as_bytes()));
             prop_assert!(!found || name.starts_with(Pattern::new(&pattern).prefix()));
+        }
+
+        #[test]
+        fn an_escaped_name_matches_itself_and_no_other(name in r"[ab%\\.]{0,10}", other in r"[ab%\\.]{0,10}") {
+            let pattern = Pattern::exactly(&name);
+            prop_assert_eq!(&Pattern::new(pattern.as_str()), &pattern);
+            prop_assert_eq!(pattern.name(), Some(name.as_str()));
+            prop_assert!(pattern.matches(&name));
+            prop_assert_eq!(pattern.matches(&other), name == other);
+            prop_assert_eq!(pattern.name_bytes_min(), name.len());
+        }
+
+        #[test]
+        fn a_pattern_of_one_name_matches_that_alone(pattern in r"[ab%\\]{0,8}", name in r"[ab%\\]{0,8}") {
+            let pattern = Pattern::new(&pattern);
+            if let Some(only) = pattern.name() {
+                prop_assert_eq!(pattern.matches(&name), only == name);
+            }
+            prop_assert!(!pattern.matches(&name) || pattern.name_bytes_min() <= name.len());
         }
     }
 }
