@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{Incarnation, RowError, SeriesName};
 
+use crate::format::tombstones::FullOf;
+
 /// An error says what was being done, to which file, and what was found.
 #[derive(Debug)]
 pub enum Error {
@@ -90,6 +92,8 @@ pub enum Error {
     },
     /// As many deletes as a store keeps wait to be purged.
     TooManyDeletions {
+        /// Which of them are too many.
+        of: FullOf,
         /// How many wait.
         count: usize,
     },
@@ -199,10 +203,18 @@ impl fmt::Display for Error {
                     "further counters of ring {incarnation} want {wanted} bytes of its account, {room} are left"
                 )
             }
-            Error::TooManyDeletions { count } => {
+            Error::TooManyDeletions { of, count } => {
+                let (kind, other) = match of {
+                    FullOf::Patterns => ("deletes by patterns", "delete series by their names"),
+                    FullOf::OneName => {
+                        ("deletes of this series", "delete a span that holds those of earlier deletes")
+                    }
+                    FullOf::Names => ("deletes of single series", "delete many at once by a pattern"),
+                };
                 write!(
                     f,
-                    "{count} deletes wait to be purged and no more are kept; compact the store, then delete again"
+                    "{count} {kind} wait to be purged and no more are kept; {other}, or compact the store and delete \
+                     again: that helps once the log file is closed which was written when they came"
                 )
             }
             Error::NoSeries(name) => write!(f, "there is no row of series {name}"),

@@ -36,7 +36,7 @@ pub use format::place::{Place, Tier, Window};
 pub use format::rules::{Aggregation, ArchiveRule, Rule, Rules, SkippedRule, Slot};
 pub use format::step::Rollup;
 pub use format::summary::Summary;
-pub use format::tombstone::TOMBSTONES_MAX;
+pub use format::tombstones::{FullOf, NAMED_TOMBSTONES_MAX, TOMBSTONES_MAX};
 pub use read::filter::{
     DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Mismatch, Search, Searched,
 };

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use dotter_dot::{SeriesName, TimeRange, Timestamp};
-use dotter_store::{Deletion, Error, Pattern, Reader, TOMBSTONES_MAX, add, compact, compact_major, delete};
+use dotter_store::{
+    Deletion, Error, FullOf, Pattern, Reader, TOMBSTONES_MAX, Writer, add, compact, compact_major, delete,
+};
 
 fn never() -> bool {
     false
@@ -62,7 +64,10 @@ fn there_are_never_too_many_and_compaction_makes_room() {
     }
     let one_more = deletion("a", 3000..3001);
     let error = delete(dir.path(), &one_more).unwrap_err();
-    assert!(matches!(error, Error::TooManyDeletions { count: TOMBSTONES_MAX }), "{error}");
+    assert!(
+        matches!(error, Error::TooManyDeletions { of: FullOf::OneName, count: TOMBSTONES_MAX }),
+        "{error}"
+    );
     assert!(error.to_string().contains("compact"));
     // Where nothing is to be merged, what waits to be purged is reason enough.
     assert!(compact(dir.path(), &never).unwrap());
@@ -71,6 +76,86 @@ fn there_are_never_too_many_and_compaction_makes_room() {
     // One that says all of the others takes their place.
     delete(dir.path(), &deletion("%", 0..u64::MAX)).unwrap();
     assert_eq!(times(dir.path(), "a"), []);
+}
+
+/// What is left of so many series `s.N` with a dot each, as whoever opens the store sees it.
+fn left(reader: &Reader) -> Vec<String> {
+    let snapshot = reader.snapshot();
+    let names: Vec<String> = snapshot.series().map(|name| name.as_str().to_owned()).collect();
+    assert!(names.iter().all(|name| snapshot.contains(name)));
+    names
+}
+
+#[test]
+fn series_are_deleted_one_by_one_while_the_log_is_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let dot = |number: u64| (SeriesName::new(&format!("s.{number}")).unwrap(), Timestamp::from_nanos(9), 1.0);
+    let writer = Writer::open(dir).unwrap();
+    add(dir, (0..1200).map(dot).collect::<Vec<_>>()).unwrap();
+    let mut open = Reader::open(dir).unwrap();
+    assert_eq!(left(&open).len(), 1200);
+    for number in 0..1100 {
+        delete(dir, &deletion(&format!("s.{number}"), 0..u64::MAX)).unwrap();
+    }
+    open.refresh(None).unwrap();
+    let mut expected: Vec<String> = (1100..1200).map(|number| format!("s.{number}")).collect();
+    expected.sort();
+    for reader in [&open, &Reader::open(dir).unwrap()] {
+        assert_eq!(left(reader), expected);
+        assert_eq!(reader.snapshot().stat().tombstones, 1100);
+    }
+    drop(writer);
+    compact_major(dir, &never, &|_, _| ()).unwrap();
+    open.refresh(None).unwrap();
+    for reader in [&open, &Reader::open(dir).unwrap()] {
+        assert_eq!(left(reader), expected);
+        assert_eq!(reader.snapshot().ledger().totals.deleted, 1100);
+    }
+}
+
+#[test]
+fn patterns_have_a_limit_and_names_need_none_of_their_room() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "a", 0..3);
+    for number in 0..TOMBSTONES_MAX {
+        delete(dir.path(), &deletion(&format!("{number}.%"), 0..9)).unwrap();
+    }
+    let error = delete(dir.path(), &deletion("b%", 0..9)).unwrap_err();
+    assert!(
+        matches!(error, Error::TooManyDeletions { of: FullOf::Patterns, count: TOMBSTONES_MAX }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("delete series by their names"), "{error}");
+    delete(dir.path(), &deletion("a", 0..2)).unwrap();
+    assert_eq!(times(dir.path(), "a"), [2]);
+}
+
+#[test]
+fn a_percent_sign_in_a_name_can_be_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let names = ["disk.used%", "disk.used.total", "disk.used%x", r"disk\used"];
+    names.iter().for_each(|name| put(dir, name, 0..2));
+    let matching = |pattern: &str| -> Vec<String> {
+        let found = Reader::open(dir).unwrap().snapshot().matching(&Pattern::new(pattern));
+        found.iter().map(|name| name.as_str().to_owned()).collect()
+    };
+    assert_eq!(matching(r"disk.used\%"), ["disk.used%"]);
+    assert_eq!(matching(r"disk.used\%%"), ["disk.used%", "disk.used%x"]);
+    assert_eq!(matching(r"disk\used"), [r"disk\used"]);
+    assert_eq!(matching(r"disk\\used"), [r"disk\used"]);
+    delete(dir, &deletion(r"disk.used\%", 0..9)).unwrap();
+    assert_eq!(matching("%"), ["disk.used%x", "disk.used.total", r"disk\used"]);
+    delete(dir, &deletion(r"disk\used", 0..9)).unwrap();
+    assert_eq!(matching("%"), ["disk.used%x", "disk.used.total"]);
+    // A name as long as names may be, of which each letter is escaped.
+    let long = "%".repeat(dotter_dot::NAME_BYTES_MAX);
+    put(dir, &long, 0..2);
+    delete(dir, &deletion(Pattern::exactly(&long).as_str(), 0..9)).unwrap();
+    assert_eq!(matching("%"), ["disk.used%x", "disk.used.total"]);
+    let error = delete(dir, &deletion(&"%".repeat(9000), 0..9)).unwrap_err();
+    assert!(matches!(error, Error::Key { bytes: 9000 }), "{error}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) mod names;
 
 pub(crate) mod pattern;
 pub(crate) mod tombstone;
+pub(crate) mod tombstones;
 
 pub(crate) mod clock;
 pub(crate) mod rules;

@@ -15,9 +15,7 @@ use dotter_dot::{Column, Timestamp, put_varint};
 use crate::format::bytes::{Fields, put_text};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::pattern::Pattern;
-
-/// The most tombstones a store has at a time: each is compared with every series that is read.
-pub const TOMBSTONES_MAX: usize = 1024;
+use crate::format::tombstones::Tombstones;
 
 /// What a tombstone hides is written anew when the tombstone is so old, where nothing else has done it before. So its
 /// bytes are gone within a day.
@@ -68,19 +66,12 @@ impl Tombstone {
         from && until && pattern && steps && self.first <= other.first && self.last >= other.last
     }
 
-    /// Takes the place of earlier tombstones that say no more than this one does; removes them from `earlier`.
+    /// Whether it takes the place of an earlier one that says no more than this one does. It then becomes as old as that.
     ///
-    /// It becomes as old as the oldest of them. Those that are much older than this one stay: if a program deleted the
-    /// same again and again, what it hides would otherwise be written anew each time, or never.
-    pub(crate) fn join(&mut self, earlier: &mut Vec<Tombstone>) {
-        let now = self.made;
-        earlier.retain(|before| {
-            let is_joined = self.says_all_of(before) && before.age(now) < JOIN_AGE;
-            if is_joined {
-                self.made = self.made.min(before.made);
-            }
-            !is_joined
-        });
+    /// One that is much older than this one stays: if a program deleted the same again and again, what it hides would
+    /// otherwise be written anew each time, or never.
+    pub(crate) fn takes_place_of(&self, before: &Tombstone) -> bool {
+        self.says_all_of(before) && before.age(self.made) < JOIN_AGE
     }
 
     /// Whether what it hides is to be written anew now, so that its bytes go.
@@ -149,9 +140,9 @@ impl Tombstone {
         Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made, edit })
     }
 
-    /// Whether it hides anything of a series that was committed at `order` and purged up to an edit.
-    fn hides(&self, name: &str, order: Order, purged: u64) -> bool {
-        order < self.order && purged < self.edit && self.names(name)
+    /// Whether it hides anything that was committed at `order` and purged up to an edit, of a series that it means.
+    fn is_behind_commit(&self, order: Order, purged: u64) -> bool {
+        order < self.order && purged < self.edit
     }
 }
 
@@ -163,39 +154,46 @@ fn beyond(step: Duration) -> u64 {
 /// The spans of time in which dots of a series are hidden that were committed at `order`.
 ///
 /// - `purged`: the number of the last edit whose tombstones have been applied to these dots already
-pub(crate) fn hidden(tombstones: &[Tombstone], name: &str, order: Order, purged: u64) -> Spans {
+pub(crate) fn hidden(tombstones: &Tombstones, name: &str, order: Order, purged: u64) -> Spans {
+    hidden_by(tombstones.of(name), order, purged)
+}
+
+/// As [`hidden`], by tombstones that mean the series.
+pub(crate) fn hidden_by<'a>(
+    tombstones: impl Iterator<Item = &'a Tombstone>,
+    order: Order,
+    purged: u64,
+) -> Spans {
     let mut spans = Spans::default();
-    for tombstone in tombstones.iter().filter(|tombstone| tombstone.hides(name, order, purged)) {
+    for tombstone in tombstones.filter(|tombstone| tombstone.is_behind_commit(order, purged)) {
         spans.add(tombstone.first, tombstone.last);
     }
     spans
 }
 
-/// As [`hidden`], for steps of an archive: the spans in which steps *begin* that are hidden.
+/// As [`hidden_by`], for steps of an archive: the spans in which steps *begin* that are hidden.
 ///
 /// - `step`: the width of a step, in nanoseconds. A step ends just before the next one, the last one of all with time
 ///   itself.
 ///
 /// A step is hidden if all of it lies in the spans of [`hidden`], or if any of it lies in the span of a tombstone with
 /// `purge`.
-#[cfg_attr(not(test), allow(dead_code, reason = "archives as tiers are its first user"))]
-pub(crate) fn hidden_steps(
-    tombstones: &[Tombstone],
-    name: &str,
+pub(crate) fn hidden_steps_by<'a>(
+    tombstones: impl Iterator<Item = &'a Tombstone> + Clone,
     order: Order,
     purged: u64,
     step: u64,
 ) -> Spans {
     let beyond = step.saturating_sub(1);
     let mut spans = Spans::default();
-    hidden(tombstones, name, order, purged).each(|first, last| {
+    hidden_by(tombstones.clone(), order, purged).each(|first, last| {
         let last_start = if last == u64::MAX { Some(last) } else { last.checked_sub(beyond) };
         if let Some(last_start) = last_start.filter(|last| first <= *last) {
             spans.add(first, last_start);
         }
     });
-    let purging = tombstones.iter().filter(|tombstone| tombstone.purge);
-    for tombstone in purging.filter(|tombstone| tombstone.hides(name, order, purged)) {
+    let purging = tombstones.filter(|tombstone| tombstone.purge);
+    for tombstone in purging.filter(|tombstone| tombstone.is_behind_commit(order, purged)) {
         spans.add(tombstone.first.saturating_sub(beyond), tombstone.last);
     }
     spans
@@ -302,8 +300,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_tombstone_hides_what_stands_before_it_and_not_what_stands_behind() {
-        let all =
-            [tombstone("a%", ("", None), (10, 19), 5), tombstone("%", ("b", Some("c")), (0, u64::MAX), 6)];
+        let all: Tombstones =
+            [tombstone("a%", ("", None), (10, 19), 5), tombstone("%", ("b", Some("c")), (0, u64::MAX), 6)]
+                .into_iter()
+                .collect();
         let at = |name, sequence, generation| hidden(&all, name, Order { sequence, generation }, 0);
         assert_eq!(at("a.x", 7, 4), Spans(vec![(10, 19)]));
         assert_eq!(at("a.x", 7, 0), Spans(vec![(10, 19)]));
@@ -338,19 +338,22 @@ pub(crate) mod tests {
     fn deletes_of_the_same_are_one_tombstone_for_a_while_and_it_is_as_old_as_the_first() {
         const MINUTE: u64 = 60_000_000_000;
         let start = 1_000_000 * MINUTE;
-        let mut list: Vec<Tombstone> = Vec::new();
-        for minute in 0..60 * 24 {
-            let made = Timestamp::from_nanos(start + minute * MINUTE);
-            let mut new = Tombstone { made, ..tombstone("a%", ("", None), (0, 9), minute) };
-            new.join(&mut list);
-            list.push(new);
+        for pattern in ["a%", "a", "%"] {
+            let mut list = Tombstones::default();
+            for minute in 0..60 * 24 {
+                let made = Timestamp::from_nanos(start + minute * MINUTE);
+                let mut new = Tombstone { made, ..tombstone(pattern, ("", None), (0, 9), minute) };
+                list.join(&mut new);
+                list.push(new);
+            }
+            let made: Vec<u64> = list.iter().map(|one| (one.made.nanos() - start) / MINUTE).collect();
+            assert_eq!(made, [0, 240, 480, 720, 960, 1200]);
+            let list: Vec<&Tombstone> = list.iter().collect();
+            let due = |minute| list[0].is_due(Timestamp::from_nanos(start + minute * MINUTE));
+            assert!(!due(20 * 60 - 1) && due(20 * 60));
+            let set_back = Timestamp::from_nanos(start - 20 * 60 * MINUTE);
+            assert!(list[0].is_due(set_back), "the clock was wrong when it was made");
         }
-        let made: Vec<u64> = list.iter().map(|one| (one.made.nanos() - start) / MINUTE).collect();
-        assert_eq!(made, [0, 240, 480, 720, 960, 1200]);
-        let due = |minute| list[0].is_due(Timestamp::from_nanos(start + minute * MINUTE));
-        assert!(!due(20 * 60 - 1) && due(20 * 60));
-        let set_back = Timestamp::from_nanos(start - 20 * 60 * MINUTE);
-        assert!(list[0].is_due(set_back), "the clock was wrong when it was made");
     }
 
     #[test]
@@ -440,7 +443,7 @@ pub(crate) mod tests {
             let tombstones: Vec<Tombstone> = deleted.iter().map(|(first, length, purge)| {
                 Tombstone { purge: *purge, ..tombstone("%", ("", None), (base + first, base + first + length), 5) }
             }).collect();
-            let spans = hidden_steps(&tombstones, "a", Order::default(), 0, step);
+            let spans = hidden_steps_by(tombstones.iter(), Order::default(), 0, step);
             for start in base..=base + 79 {
                 let moments = || start..=start.saturating_add(step.saturating_sub(1));
                 let in_one = |moment: u64, one: &Tombstone| (one.first..=one.last).contains(&moment);
@@ -449,7 +452,7 @@ pub(crate) mod tests {
                     .any(|moment| tombstones.iter().any(|one| one.purge && in_one(moment, one)));
                 prop_assert_eq!(spans.contains(start), is_covered || is_purged, "{}", start - base);
             }
-            prop_assert!(hidden_steps(&tombstones, "a", Order::default(), 5, step).is_empty());
+            prop_assert!(hidden_steps_by(tombstones.iter(), Order::default(), 5, step).is_empty());
         }
     }
 

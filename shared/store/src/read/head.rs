@@ -10,7 +10,8 @@ use std::sync::Arc;
 use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::format::listing::Order;
-use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::format::tombstone::{self, Spans};
+use crate::format::tombstones::Tombstones;
 use crate::read::equal::Commits;
 
 /// Up to so many parts are not merged: they slow a read hardly at all, while merging them took a third of the time of
@@ -131,7 +132,7 @@ impl HeadPart {
     }
 
     /// The spans of time in which its dots of a series are hidden.
-    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+    pub(crate) fn hidden(&self, tombstones: &Tombstones, name: &str) -> Spans {
         tombstone::hidden(tombstones, name, self.order(), 0)
     }
 

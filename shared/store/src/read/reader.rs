@@ -182,10 +182,11 @@ impl Reader {
         ledger.totals = manifest.ledger.totals;
         ledger.totals.stored_other += live;
         ledger.follow(&inner.manifest.ledger, &manifest.ledger);
-        inner.manifest = Arc::new(manifest);
+        let before = std::mem::replace(&mut inner.manifest, Arc::new(manifest));
         if fewer {
             inner.forget_series();
         }
+        inner.ask_tombstones(&before.tombstones);
         self.stamp = stamp;
         Ok(true)
     }
@@ -287,9 +288,8 @@ impl Reader {
                 tail.place = until;
                 changed = true;
                 // A tombstone in the list may hide dots of the log that are read only now.
-                if inner.manifest.tombstones.iter().any(|tombstone| tombstone.order.sequence > known) {
-                    inner.forget_series();
-                }
+                let tombstones = inner.manifest.tombstones.clone();
+                inner.ask_tombstones(&tombstones);
             }
             if let Some(file) = next {
                 Arc::make_mut(&mut self.inner).wal_files += 1;
@@ -392,8 +392,7 @@ fn try_load(
         last = Some((file, until));
     }
     let tail = last.map(|(file, place)| Tail { file, place, names: known_names });
-    let fewer = !manifest.tombstones.is_empty()
-        || before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
+    let fewer = before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
     let mut inner = Inner {
         manifest: Arc::new(manifest),
         segments,
@@ -410,13 +409,18 @@ fn try_load(
     if fewer {
         inner.forget_series();
     }
+    if let Some(before) = before {
+        inner.ask_tombstones(&before.manifest.tombstones);
+    }
     Ok((stamp, inner, tail))
 }
 
-/// Whether dots, and with them series, may be missing in a list that are in the list before it.
+/// Whether dots, and with them series, may be missing in a list that are in the list before it, and that no tombstone
+/// hides.
 fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
     let (then, now) = (&before.ledger.totals, &after.ledger.totals);
-    before.tombstones != after.tombstones
+    // A list that was rebuilt may lack tombstones.
+    after.rebuilt.is_some()
         || step_segments(before).ne(step_segments(after))
         || (then.deleted, then.expired, then.damaged) != (now.deleted, now.expired, now.damaged)
 }
@@ -432,7 +436,8 @@ impl Intake<'_> {
     fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
         let splits = self.splits;
         let together = |before: &Frame<'_>, frame: &Frame<'_>| {
-            !splits.iter().any(|commit| (before.sequence..frame.sequence).contains(commit))
+            let at = splits.partition_point(|commit| *commit < before.sequence);
+            splits.get(at).is_none_or(|commit| *commit >= frame.sequence)
         };
         for frames in frames.chunk_by(together) {
             let part = self.part(frames, names);

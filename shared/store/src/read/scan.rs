@@ -197,7 +197,7 @@ impl Scan {
         self.listed.clear();
         self.hidden.clear();
         let tombstones = &self.snapshot.inner.manifest.tombstones;
-        if tombstones.iter().any(|tombstone| tombstone.names(name)) {
+        if tombstones.mean(name) {
             self.hidden.extend(self.sources.iter().map(|source| match source {
                 Place::Segment(segment) => segment.hidden(tombstones, name),
                 Place::Head(part) => part.hidden(tombstones, name),

@@ -25,6 +25,7 @@ use crate::format::segment::keys::{self, Keyed, Top, Walk};
 use crate::format::segment::shared::Shared;
 use crate::format::segment::tail::TAIL_BYTES;
 use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::format::tombstones::Tombstones;
 use crate::read::lately;
 
 /// How many bytes of a file are in memory while all of them are checked.
@@ -93,11 +94,16 @@ impl Segment {
     }
 
     /// The spans of time in which its dots of a series are hidden, or the steps that begin in them.
-    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+    pub(crate) fn hidden(&self, tombstones: &Tombstones, name: &str) -> Spans {
+        self.hidden_by(tombstones.of(name))
+    }
+
+    /// As [`Segment::hidden`], by tombstones that mean the series.
+    pub(crate) fn hidden_by<'a>(&self, tombstones: impl Iterator<Item = &'a Tombstone> + Clone) -> Spans {
         let (order, purged) = (self.entry.order, self.entry.purged);
         match self.entry.place.filter(|place| !place.tier.step.is_zero()) {
-            Some(place) => tombstone::hidden_steps(tombstones, name, order, purged, nanos(place.tier.step)),
-            None => tombstone::hidden(tombstones, name, order, purged),
+            Some(place) => tombstone::hidden_steps_by(tombstones, order, purged, nanos(place.tier.step)),
+            None => tombstone::hidden_by(tombstones, order, purged),
         }
     }
 

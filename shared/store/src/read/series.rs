@@ -8,8 +8,11 @@ use std::ops::Bound;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-use dotter_dot::SeriesName;
+use dotter_dot::{Column, SeriesName};
 
+use crate::format::tombstone::Tombstone;
+use crate::format::tombstones::Tombstones;
+use crate::read::head::HeadPart;
 use crate::read::names::names_of;
 use crate::read::segment::Segment;
 use crate::read::snapshot::Inner;
@@ -19,11 +22,10 @@ use crate::read::snapshot::Inner;
 pub(crate) struct SeriesNames {
     /// The series in the live log.
     head: Arc<BTreeSet<SeriesName>>,
-    /// The series in segments or the live log of which tombstones hide every dot. Made when all series are first
-    /// asked for: it compares every name with every tombstone.
-    gone: OnceLock<Arc<BTreeSet<SeriesName>>>,
     /// All series, made when they are first asked for.
     all: OnceLock<Arc<BTreeSet<SeriesName>>>,
+    /// Those of `all` that were added since tombstones were last asked.
+    new: Vec<SeriesName>,
 }
 
 impl SeriesNames {
@@ -34,39 +36,30 @@ impl SeriesNames {
 
     /// Adds a series that has a new dot in the live log.
     pub(crate) fn add(&mut self, name: &SeriesName) {
-        for names in std::iter::once(&mut self.head).chain(self.all.get_mut()) {
-            if !names.contains(name) {
-                Arc::make_mut(names).insert(name.clone());
-            }
+        if !self.head.contains(name) {
+            Arc::make_mut(&mut self.head).insert(name.clone());
         }
-        self.back(name.as_str());
+        self.add_to_all(name.as_str());
     }
 
     /// Adds the series of segments that were not open before.
     pub(crate) fn add_segments(&mut self, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
-        if self.all.get().is_none() && self.gone.get().is_none_or(|gone| gone.is_empty()) {
+        if self.all.get().is_none() {
             return;
         }
         let open: HashSet<*const Segment> = open.iter().map(Arc::as_ptr).collect();
         for segment in segments.iter().filter(|segment| !open.contains(&Arc::as_ptr(segment))) {
-            names_of([&**segment], "", |name| {
-                if let Some(all) = self.all.get_mut()
-                    && !all.contains(name)
-                    && let Ok(name) = SeriesName::new(name)
-                {
-                    Arc::make_mut(all).insert(name);
-                }
-                self.back(name);
-            });
+            names_of([&**segment], "", |name| self.add_to_all(name));
         }
     }
 
-    /// Notes that a series of which all dots were hidden has a dot again.
-    fn back(&mut self, name: &str) {
-        if let Some(gone) = self.gone.get_mut()
-            && gone.contains(name)
+    fn add_to_all(&mut self, name: &str) {
+        if let Some(all) = self.all.get_mut()
+            && !all.contains(name)
+            && let Ok(name) = SeriesName::new(name)
         {
-            Arc::make_mut(gone).remove(name);
+            self.new.push(name.clone());
+            Arc::make_mut(all).insert(name);
         }
     }
 }
@@ -93,51 +86,82 @@ impl Inner {
         }
         let has_dots = names.head.contains(name) || self.segments.iter().any(|segment| is_in(segment, name));
         let has_steps = || self.steps.iter().any(|segment| is_in(segment, name));
-        let is_gone = || names.gone.get().map_or_else(|| self.is_gone(name), |gone| gone.contains(name));
-        (has_dots || has_steps()) && !is_gone()
+        (has_dots || has_steps()) && !self.is_gone(name)
     }
 
     /// Forgets which series there are, since some may have lost their last dot; they are looked up again when asked
     /// for.
     pub(crate) fn forget_series(&mut self) {
-        self.names.all = OnceLock::new();
-        self.names.gone = OnceLock::new();
+        (self.names.all, self.names.new) = Default::default();
+    }
+
+    /// Leaves out of all series those that tombstones hide by now. Asked are the series that were added, and those that
+    /// new tombstones mean.
+    ///
+    /// - `before`: the tombstones of which every series of before has been asked
+    pub(crate) fn ask_tombstones(&mut self, before: &Tombstones) {
+        let added = std::mem::take(&mut self.names.new);
+        let Some(all) = self.names.all.get() else { return };
+        let tombstones = &self.manifest.tombstones;
+        let mut asked: BTreeSet<&SeriesName> =
+            added.iter().filter(|name| tombstones.mean(name.as_str())).collect();
+        let (_, new) = tombstones.since(before);
+        new.iter().for_each(|tombstone| asked.extend(meant(all, tombstone)));
+        let gone: Vec<SeriesName> =
+            asked.into_iter().filter(|name| self.is_gone(name.as_str())).cloned().collect();
+        if !gone.is_empty()
+            && let Some(all) = self.names.all.get_mut()
+        {
+            let all = Arc::make_mut(all);
+            for name in &gone {
+                all.remove(name);
+            }
+        }
     }
 
     /// Looks up the series whose names begin with `prefix` in segments and live log; sorted.
     fn look_up(&self, prefix: &str) -> Vec<SeriesName> {
-        let gone = self.names.gone.get_or_init(|| Arc::new(self.gone()));
         let mut names = Vec::new();
-        let damaged = names_of(self.all_segments(), prefix, |name| {
-            if !gone.contains(name) {
-                names.extend(SeriesName::new(name));
-            }
-        });
+        let damaged = names_of(self.all_segments(), prefix, |name| names.extend(SeriesName::new(name)));
         // Relaxed: a count that nothing else depends on.
         self.damage.chunks.fetch_add(damaged, Relaxed);
-        let head = beginning(&self.names.head, prefix);
-        names.extend(head.filter(|name| !gone.contains(*name)).cloned());
+        names.extend(beginning(&self.names.head, prefix).cloned());
         if !names.is_sorted_by(|before, name| before < name) {
             names.sort();
             names.dedup();
         }
+        self.leave_out_gone(&mut names);
         names
     }
 
-    /// The series in segments and the live log of which tombstones hide every dot.
-    fn gone(&self) -> BTreeSet<SeriesName> {
-        let mut gone = BTreeSet::new();
-        if self.manifest.tombstones.is_empty() {
-            return gone;
-        }
-        let mut look = |name: &str| {
-            if self.is_gone(name) {
-                gone.extend(SeriesName::new(name));
-            }
+    /// Removes from sorted names those of which tombstones hide every dot. Only names that a tombstone means are looked
+    /// up.
+    fn leave_out_gone(&self, names: &mut Vec<SeriesName>) {
+        let tombstones = &self.manifest.tombstones;
+        let mut asked = BTreeSet::new();
+        let mut ask = |from: usize, until: usize, tombstone: &Tombstone| {
+            let meant = (from..until).filter(|at| tombstone.names(names[*at].as_str()));
+            asked.extend(meant);
         };
-        names_of(self.all_segments(), "", &mut look);
-        self.names.head.iter().for_each(|name| look(name.as_str()));
-        gone
+        if tombstones.named_count() <= names.len() {
+            for tombstone in tombstones.named() {
+                if let Ok(at) = names.binary_search_by(|name| name.as_str().cmp(tombstone.first_name())) {
+                    ask(at, at + 1, tombstone);
+                }
+            }
+            for tombstone in tombstones.patterns() {
+                let from = names.partition_point(|name| name.as_str() < tombstone.first_name());
+                let count = names[from..].partition_point(|name| !tombstone.is_behind(name.as_str()));
+                ask(from, from + count, tombstone);
+            }
+        } else {
+            asked.extend((0..names.len()).filter(|at| tombstones.mean(names[*at].as_str())));
+        }
+        asked.retain(|at| self.is_gone(names[*at].as_str()));
+        if !asked.is_empty() {
+            let mut index = 0..;
+            names.retain(|_| index.next().is_none_or(|at| !asked.contains(&at)));
+        }
     }
 
     /// The segments with dots, then those with steps.
@@ -147,21 +171,58 @@ impl Inner {
 
     /// Whether tombstones hide every dot and every step that the store has of a series.
     fn is_gone(&self, name: &str) -> bool {
-        let named = self.manifest.tombstones.iter().any(|tombstone| tombstone.names(name));
-        named && self.places(name, true).is_ok_and(|places| places.is_empty()) && !self.has_steps_left(name)
+        #[cfg(test)]
+        NAMES_ASKED.set(NAMES_ASKED.get() + 1);
+        self.manifest.tombstones.mean(name)
+            && !self.head.iter().any(|part| self.is_left_of_part(part, name))
+            && !self.segments.iter().any(|segment| self.is_left_of_segment(segment, name))
+            && !self.steps.iter().any(|segment| self.is_left_of_segment(segment, name))
     }
 
-    /// Whether there is a step of a series that no tombstone hides. One that cannot be read counts as there.
-    fn has_steps_left(&self, name: &str) -> bool {
-        self.steps.iter().any(|segment| {
-            let hidden = segment.hidden(&self.manifest.tombstones, name);
-            let mut is_left = false;
-            let listed = segment.chunks(name, None, |chunk| {
-                is_left |= !hidden.covers(chunk.first.nanos(), chunk.last.nanos());
-            });
-            listed.is_err() || is_left
-        })
+    /// Whether a part of the live log has a dot of a series that no tombstone hides.
+    fn is_left_of_part(&self, part: &HeadPart, name: &str) -> bool {
+        let Some(series) = part.get(name) else { return false };
+        let hidden = part.hidden(&self.manifest.tombstones, name);
+        let mut times = [false, true].into_iter().flat_map(|clock| series.run(clock).times());
+        !hidden.covers(series.first, series.last) && times.any(|time| !hidden.contains(*time))
     }
+
+    /// Whether a segment has a dot or a step of a series that no tombstone hides. Where its key block cannot be read it
+    /// counts as there; a chunk that cannot be read has none.
+    fn is_left_of_segment(&self, segment: &Segment, name: &str) -> bool {
+        let hidden = segment.hidden(&self.manifest.tombstones, name);
+        let (mut is_left, mut partly) = (false, Vec::new());
+        let listed = segment.chunks(name, None, |chunk| {
+            let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
+            if !hidden.meets(first, last) {
+                is_left = true;
+            } else if !hidden.covers(first, last) {
+                partly.push(chunk);
+            }
+        });
+        let has_left = |chunk| {
+            let mut dots = Column::default();
+            let read = segment.read(chunk, &mut dots);
+            read.is_ok() && dots.times().iter().any(|time| !hidden.contains(*time))
+        };
+        listed.is_err() || is_left || partly.iter().any(has_left)
+    }
+}
+
+/// Those of some series that a tombstone means.
+fn meant<'a>(
+    names: &'a BTreeSet<SeriesName>,
+    tombstone: &'a Tombstone,
+) -> impl Iterator<Item = &'a SeriesName> {
+    let from = (Bound::Included(tombstone.first_name()), Bound::Unbounded);
+    let names = names.range::<str, _>(from).take_while(|name| !tombstone.is_behind(name.as_str()));
+    names.filter(|name| tombstone.names(name.as_str()))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many series this thread has looked up because of tombstones.
+    static NAMES_ASKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// Whether a segment has a series. Where its key block cannot be read, the series counts as there.
@@ -226,6 +287,58 @@ mod tests {
     }
 
     #[test]
+    fn only_names_that_a_tombstone_means_are_looked_up_and_after_a_refresh_only_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |numbers: std::ops::Range<u64>| {
+            let name = |number| SeriesName::new(&format!("s.{number:04}")).unwrap();
+            let row = |number| (name(number), Timestamp::from_nanos(number), 1.0);
+            crate::add(dir.path(), numbers.map(row).collect::<Vec<_>>()).unwrap();
+        };
+        let delete = |pattern: &str| {
+            let pattern = Pattern::new(pattern);
+            let range = TimeRange::ALL;
+            let deletion = Deletion { pattern, first_key: None, last_key: None, range };
+            crate::delete(dir.path(), &deletion).unwrap();
+        };
+        let check = |reader: &Reader, expected: usize, asked: u64| {
+            let snapshot = reader.snapshot();
+            let found = snapshot.series().len();
+            assert_eq!((found, NAMES_ASKED.take()), (expected, asked));
+            assert_eq!(snapshot.inner.look_up("").len(), expected, "looked up anew");
+            NAMES_ASKED.take();
+        };
+        let open = || {
+            NAMES_ASKED.take();
+            Reader::open(dir.path()).unwrap()
+        };
+        add(0..1000);
+        (0..5).for_each(|number| delete(&format!("s.{:04}", number * 100)));
+        delete("s.000%");
+        delete("other.%");
+        let mut reader = open();
+        assert_eq!(NAMES_ASKED.take(), 0);
+        // Four by name, and ten of a pattern.
+        check(&reader, 986, 14);
+        let refreshed = |reader: &mut Reader| {
+            NAMES_ASKED.take();
+            assert!(reader.refresh(None).unwrap());
+        };
+        // One of those that were deleted is there again, and so is a new one.
+        add(400..401);
+        add(1000..1001);
+        refreshed(&mut reader);
+        check(&reader, 988, 1);
+        delete("s.0999");
+        refreshed(&mut reader);
+        check(&reader, 987, 1);
+        check(&open(), 987, 16 - 1);
+        // Deletes of which nothing is left are asked no more.
+        crate::compact_major(dir.path(), &|| false, &|_, _| ()).unwrap();
+        refreshed(&mut reader);
+        check(&reader, 987, 0);
+    }
+
+    #[test]
     fn whether_a_series_is_there_is_found_out_without_a_walk_over_all() {
         let dir = tempfile::tempdir().unwrap();
         let add = |names: &[&str], time: u64| {
@@ -239,7 +352,7 @@ mod tests {
         let check = |snapshot: &Snapshot, there: &[&str], not_there: &[&str]| {
             assert!(there.iter().all(|name| snapshot.contains(name)), "{there:?}");
             assert!(!not_there.iter().any(|name| snapshot.contains(name)), "{not_there:?}");
-            assert!(snapshot.inner.names.gone.get().is_none(), "names were compared with tombstones");
+            assert!(snapshot.inner.names.all.get().is_none(), "all names were looked up");
         };
         check(&reader.snapshot(), &["a", "b"], &["c"]);
         crate::delete(dir.path(), &b).unwrap();

@@ -17,7 +17,8 @@ use crate::format::manifest::Manifest;
 use crate::format::pattern::Pattern;
 use crate::format::rules::Rules;
 use crate::format::summary::Summary;
-use crate::format::tombstone::{Spans, Tombstone};
+use crate::format::tombstone::Spans;
+use crate::format::tombstones::Tombstones;
 use crate::read::head::HeadPart;
 use crate::read::scan::Scan;
 use crate::read::segment::Segment;
@@ -445,7 +446,7 @@ pub(crate) enum Source<'a> {
 
 impl Source<'_> {
     /// The spans of time in which its dots of a series are hidden.
-    pub(crate) fn hidden(&self, tombstones: &[Tombstone], name: &str) -> Spans {
+    pub(crate) fn hidden(&self, tombstones: &Tombstones, name: &str) -> Spans {
         match self {
             Source::Segment(segment) => segment.hidden(tombstones, name),
             Source::Head(part) => part.hidden(tombstones, name),

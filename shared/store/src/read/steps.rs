@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::format::place::nanos;
 use crate::format::rules::Rules;
 use crate::format::step::{Chain, DotIn, Level, Rollup, Step, StepFold, levels};
-use crate::format::tombstone::Tombstone;
+use crate::format::tombstones::Tombstones;
 use crate::read::scan::Scan;
 use crate::read::segment::Segment;
 use crate::read::snapshot::Snapshot;
@@ -24,7 +24,7 @@ use crate::read::snapshot::Snapshot;
 /// - `range`: of the times at which steps begin
 pub(crate) fn stored<'a>(
     segments: impl IntoIterator<Item = &'a Segment>,
-    tombstones: &[Tombstone],
+    tombstones: &Tombstones,
     name: &str,
     range: TimeRange,
 ) -> Result<(Vec<Step>, u64), Error> {
@@ -41,7 +41,7 @@ pub(crate) fn stored<'a>(
 /// The steps that one segment has of a series.
 fn of_segment(
     segment: &Segment,
-    tombstones: &[Tombstone],
+    tombstones: &Tombstones,
     name: &str,
     range: TimeRange,
 ) -> Result<(Vec<Step>, u64), Error> {

@@ -187,9 +187,9 @@ mod tests {
     /// Sets all tombstones back to when they would be due in so long.
     fn age(layout: &Layout, left: Duration) {
         let change = |manifest: &mut Manifest| {
-            for tombstone in &mut manifest.tombstones {
-                tombstone.made = Timestamp::now().saturating_sub(PURGE_AGE - left);
-            }
+            let made = Timestamp::now().saturating_sub(PURGE_AGE - left);
+            manifest.tombstones =
+                manifest.tombstones.iter().map(|one| Tombstone { made, ..one.clone() }).collect();
             Ok(())
         };
         manifest::change(layout, change).unwrap();

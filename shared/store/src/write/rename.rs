@@ -107,11 +107,12 @@ pub fn rename(
 fn make_mark(layout: &Layout) -> Result<Order, Error> {
     manifest::change(layout, |manifest| {
         let order = manifest.next_order(layout)?;
-        check_room(manifest)?;
+        // It means the empty name alone, which no series has.
+        let pattern = Pattern::exactly("");
+        check_room(manifest, &pattern)?;
         manifest.tombstones.push(Tombstone {
             order,
-            // It means the empty name alone, which no series has.
-            pattern: Pattern::new(""),
+            pattern,
             first_key: String::new(),
             last_key: None,
             first: 0,
@@ -133,29 +134,28 @@ fn make_mark(layout: &Layout) -> Result<Order, Error> {
 /// name. Also where a delete of everything has taken the place of the mark.
 fn commit(layout: &Layout, old: &SeriesName, mark: &Order, copies: Vec<Unlisted>) -> Result<Renamed, Error> {
     let (_, placed) = manifest::change(layout, |manifest| {
-        let is_there = manifest.tombstones.iter().any(|tombstone| tombstone.order == *mark);
+        let is_there = manifest.tombstones.each().any(|tombstone| tombstone.order == *mark);
         // Once the log is sealed up to the mark, it has done its work and is dropped.
         let is_sealed = mark.sequence < manifest.first_live(layout)?;
         let is_deleted =
             |tombstone: &Tombstone| tombstone.edit > mark.generation && tombstone.names(old.as_str());
-        if !(is_there || is_sealed) || manifest.tombstones.iter().any(is_deleted) {
+        if !(is_there || is_sealed) || manifest.tombstones.each().any(is_deleted) {
             return Err(Error::GivenUp);
         }
         manifest.tombstones.retain(|tombstone| tombstone.order != *mark);
-        check_room(manifest)?;
+        let pattern = Pattern::exactly(old.as_str());
+        check_room(manifest, &pattern)?;
         manifest.tombstones.push(Tombstone {
             order: *mark,
-            // As keys: in a pattern a percent sign stands for anything.
-            pattern: Pattern::new("%"),
-            first_key: old.as_str().to_owned(),
-            last_key: Some(old.as_str().to_owned()),
+            pattern,
+            first_key: String::new(),
+            last_key: None,
             first: 0,
             last: u64::MAX,
             purge: false,
             made: Timestamp::now(),
             edit: manifest.generation,
         });
-        manifest.tombstones.sort_by_key(|tombstone| tombstone.order);
         let placed = list(manifest, copies.into_iter().map(|copy| (copy, *mark)).collect())?;
         let dots = placed.iter().map(|placed| &placed.entry).filter(|entry| !entry.has_steps());
         manifest.ledger.totals.renamed += dots.map(|entry| entry.dots).sum::<u64>();

@@ -226,9 +226,11 @@ fn seal_files(
         is_late = now.splits().iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
         // Rows have the time of their step: a delete that came meanwhile and begins within a step would hide none of
         // the observations in it.
-        let mut deletes =
-            now.tombstones.iter().filter(|delete| delete.order.generation > manifest.generation);
-        is_late |= deletes.any(|delete| condensed.iter().any(|name| delete.names(name.as_str())));
+        is_late |= now
+            .tombstones
+            .each()
+            .filter(|delete| delete.order.generation > manifest.generation)
+            .any(|delete| condensed.iter().any(|name| delete.names(name.as_str())));
         if now.wal_first != manifest.wal_first || is_late {
             return Err(Error::GivenUp);
         }

@@ -410,7 +410,7 @@ mod tests {
             }
             if count % 7 == 0 {
                 change(&layout, |list| {
-                    list.tombstones.truncate(3);
+                    list.tombstones = list.tombstones.iter().take(3).cloned().collect();
                     Ok(())
                 })
                 .unwrap();
@@ -447,7 +447,7 @@ mod tests {
         for count in 0..1000 {
             delete(&layout, &format!("{}.{count}", "x".repeat(200)));
             change(&layout, |list| {
-                list.tombstones.clear();
+                list.tombstones = Default::default();
                 Ok(())
             })
             .unwrap();

@@ -127,7 +127,6 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         last = last.max(*number);
         manifest.tombstones.extend(deletes(payload));
     }
-    manifest.tombstones.sort_by_key(|tombstone| tombstone.order);
     manifest.segments.sort_by(by_order);
     manifest.obsolete.clear();
     // A segment that a lost edit listed keeps the number of that edit.

@@ -14,7 +14,7 @@ use crate::format::ledger::Ledger;
 use crate::format::listing::{SegmentEntry, StoreId};
 use crate::format::names::NamesEntry;
 use crate::format::rules::Rules;
-use crate::format::tombstone::Tombstone;
+use crate::format::tombstones::Tombstones;
 
 /// The file of finished rings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub(crate) struct Manifest {
     pub(crate) clock: Clock,
     /// The retention rules in force.
     pub(crate) rules: Arc<Rules>,
-    /// Tombstones that may still hide dots, in the order of their commits.
-    pub(crate) tombstones: Vec<Tombstone>,
+    /// Tombstones that may still hide dots.
+    pub(crate) tombstones: Tombstones,
     /// The file with those accounts of finished rings that are not in `ledger`.
     pub(crate) ledger_file: Option<LedgerFile>,
     /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
@@ -104,7 +104,7 @@ impl Manifest {
     pub(crate) fn splits(&self) -> Vec<u64> {
         let segments = self.segments.iter().map(|segment| segment.order.sequence);
         let mut splits: Vec<u64> =
-            segments.chain(self.tombstones.iter().map(|tombstone| tombstone.order.sequence)).collect();
+            segments.chain(self.tombstones.each().map(|tombstone| tombstone.order.sequence)).collect();
         splits.sort_unstable();
         splits.dedup();
         splits
@@ -145,7 +145,7 @@ mod tests {
             ..SegmentEntry::default()
         };
         let left = |segments: Vec<SegmentEntry>, first_live| {
-            let tombstones = vec![tombstone("a", ("", None), (10, 19), 5)];
+            let tombstones = [tombstone("a", ("", None), (10, 19), 5)].into_iter().collect();
             let mut manifest = Manifest { segments, tombstones, ..Manifest::default() };
             manifest.drop_spent_tombstones(first_live);
             manifest.tombstones.len()

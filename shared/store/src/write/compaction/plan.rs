@@ -25,8 +25,6 @@ pub(super) const ORDERS_MAX: usize = 64;
 /// Windows with fewer bytes than this are joined. Segments with fewer are merged on the highest level too, since else
 /// many small commits would leave many of them.
 const SMALL_BYTES: u64 = 4 << 20;
-/// From so many tombstones on they are purged where there is nothing else to do.
-const TOMBSTONES_LEFT: usize = 16;
 /// A file of level 0 waits for others no longer than this.
 const WAIT: Duration = Duration::from_secs(3600);
 
@@ -345,11 +343,11 @@ impl<'a> View<'a> {
     /// A segment that tombstones hide dots of, where there are many tombstones.
     fn purge(&self, places: &[(Place, Vec<Vec<Group<'a>>>)]) -> Option<Job> {
         let tombstones = &self.manifest.tombstones;
-        if tombstones.len() <= TOMBSTONES_LEFT {
+        if !tombstones.are_many() {
             return None;
         }
         let concerned = |group: &&Group<'a>| {
-            let concerns = |entry: &&SegmentEntry| tombstones.iter().any(|one| one.concerns(entry));
+            let concerns = |entry: &&SegmentEntry| tombstones.each().any(|one| one.concerns(entry));
             group.iter().any(concerns)
         };
         let mixed = self.mixed();

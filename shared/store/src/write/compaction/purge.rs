@@ -38,13 +38,14 @@ impl Compaction<'_> {
     /// Writes a segment anew that a tombstone hides dots of which is due by the wall clock; `false` where there is none.
     pub(super) fn purge_due(&self, now: Timestamp) -> Result<bool, Error> {
         let tombstones = manifest::read(self.layout())?.tombstones;
-        let due: Vec<_> = tombstones.iter().filter(|tombstone| tombstone.is_due(now)).cloned().collect();
+        let due: Vec<_> = tombstones.each().filter(|tombstone| tombstone.is_due(now)).cloned().collect();
         if due.is_empty() {
             return Ok(false);
         }
         let asking = |entry: &SegmentEntry| due.iter().any(|tombstone| tombstone.concerns(entry));
         // Tombstones that are not due are applied too. So a segment is written anew once in `PURGE_AGE` at the most.
-        self.purge_next(&asking, &tombstones, &mut Passed::default()).map(|compacted| compacted.is_some())
+        self.purge_next(&asking, &tombstones.iter().collect::<Vec<_>>(), &mut Passed::default())
+            .map(|compacted| compacted.is_some())
     }
 
     /// Writes the next segment anew that this tombstone may hide dots of; `None` where there is no further one.
@@ -56,7 +57,7 @@ impl Compaction<'_> {
         passed: &mut Passed,
     ) -> Result<Option<Compacted>, Error> {
         let asking = |entry: &SegmentEntry| tombstone.concerns(entry);
-        self.purge_next(&asking, std::slice::from_ref(tombstone), passed)
+        self.purge_next(&asking, &[tombstone], passed)
     }
 
     /// - `asking`: whether a segment is in question
@@ -64,7 +65,7 @@ impl Compaction<'_> {
     fn purge_next(
         &self,
         asking: &dyn Fn(&SegmentEntry) -> bool,
-        tombstones: &[Tombstone],
+        tombstones: &[&Tombstone],
         passed: &mut Passed,
     ) -> Result<Option<Compacted>, Error> {
         loop {
@@ -85,11 +86,11 @@ impl Compaction<'_> {
                     }
                     other => other?,
                 };
-                if self.hides(&segment, tombstones)? {
+                if self.hides(&segment, tombstones.iter().copied())? {
                     found = Some(segment);
                     break;
                 }
-                if self.hides(&segment, &manifest.tombstones)? {
+                if self.hides(&segment, manifest.tombstones.iter())? {
                     passed.others.insert(entry.name.clone());
                 } else {
                     spotless.insert(entry.number());
@@ -117,9 +118,13 @@ impl Compaction<'_> {
     }
 
     /// Whether one of the tombstones hides a dot of a segment; also where a damaged chunk may have one.
-    fn hides(&self, segment: &Arc<Segment>, tombstones: &[Tombstone]) -> Result<bool, Error> {
+    fn hides<'t>(
+        &self,
+        segment: &Arc<Segment>,
+        tombstones: impl Iterator<Item = &'t Tombstone>,
+    ) -> Result<bool, Error> {
         let (mut chunks, mut dots) = (Vec::new(), Column::default());
-        for tombstone in tombstones.iter().filter(|tombstone| tombstone.concerns(segment.entry())) {
+        for tombstone in tombstones.filter(|tombstone| tombstone.concerns(segment.entry())) {
             let mut series = segment.series(tombstone.first_name());
             while let Some(step) = series.next() {
                 step?;
@@ -135,7 +140,7 @@ impl Compaction<'_> {
                 }
                 chunks.clear();
                 series.chunks(|chunk| chunks.push(chunk))?;
-                let hidden = segment.hidden(std::slice::from_ref(tombstone), name.as_str());
+                let hidden = segment.hidden_by(std::iter::once(tombstone));
                 for chunk in &chunks {
                     if !hidden.meets(chunk.first.nanos(), chunk.last.nanos()) {
                         continue;

@@ -7,7 +7,8 @@ use dotter_dot::{Column, Shape};
 use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::segment::ChunkRef;
-use crate::format::tombstone::{Spans, Tombstone};
+use crate::format::tombstone::Spans;
+use crate::format::tombstones::Tombstones;
 use crate::read::merge;
 use crate::read::segment::Segment;
 use crate::read::steps;
@@ -24,7 +25,7 @@ pub(super) struct Rewrite<'a> {
     /// Other segments that may have dots of the same series, committed between those, in the order of their commits:
     /// the shape of the dot committed last may be theirs.
     pub(super) others: &'a [Arc<Segment>],
-    pub(super) tombstones: &'a [Tombstone],
+    pub(super) tombstones: &'a Tombstones,
     /// Whether they hold steps made from dots: of one step, rows are combined, and none replaces another.
     pub(super) has_steps: bool,
     pub(super) cancel: &'a dyn Fn() -> bool,
@@ -349,7 +350,7 @@ mod tests {
             let rewrite = Rewrite {
                 segments: &segments,
                 others: &[],
-                tombstones: &[],
+                tombstones: &Tombstones::default(),
                 has_steps: false,
                 cancel: &|| false,
                 progress: &|done, total| assert!(done <= total),
