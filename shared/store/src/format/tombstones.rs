@@ -57,6 +57,7 @@ impl Tombstones {
         self.count + self.patterns.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -363,7 +364,7 @@ mod tests {
     /// A tombstone of one of a few names or patterns.
     fn one(number: u64) -> Tombstone {
         let pattern = ["a", "b", r"a\%", r"a\b", r"a\\b", "a%", "%", "b%"][number as usize % 8];
-        let last = (number.is_multiple_of(3)).then_some("b");
+        let last = number.is_multiple_of(3).then_some("b");
         tombstone(pattern, ("", last), (number % 5, 9 + number % 7), number)
     }
 

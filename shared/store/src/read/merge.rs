@@ -14,11 +14,13 @@ const PIECE_ROW_BYTES: usize = 4 << 20;
 
 /// Spreads sorted numbers of equal time by a nanosecond each. Texts keep their times, unless a number before them was
 /// moved further.
-pub(crate) fn spread(column: &mut Column) {
+///
+/// - `least`: every number gets at least this time
+pub(crate) fn spread(column: &mut Column, least: u64) {
     let parts: Vec<(Range<usize>, bool)> =
         column.parts(0..column.len()).map(|(part, shape)| (part, shape.is_text())).collect();
     let times = column.times_mut();
-    let (mut before, mut least) = (0, 0);
+    let (mut before, mut least) = (least.saturating_sub(1), least);
     for (part, is_text) in parts {
         for time in &mut times[part] {
             *time = (*time).max(if is_text { before } else { least });
@@ -307,7 +309,7 @@ mod tests {
     fn equal_times_are_spread_and_push_their_neighbours() {
         let spread_times = |dots: &[(u8, u64)]| {
             let mut column = column(&dots.iter().map(|(shape, time)| (*shape, *time, 7)).collect::<Vec<_>>());
-            spread(&mut column);
+            spread(&mut column, 0);
             column.times().to_vec()
         };
         assert_eq!(spread_times(&[5, 5, 5, 6, 6, 20].map(|time| (0, time))), [5, 6, 7, 8, 9, 20]);

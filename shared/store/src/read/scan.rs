@@ -17,6 +17,7 @@ use crate::format::tombstone::Spans;
 use crate::read::equal::{self, Commits};
 use crate::read::head::HeadPart;
 use crate::read::merge;
+use crate::read::newest::LOG_DOTS;
 pub use crate::read::row::Row;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Dot, Snapshot, Source};
@@ -43,6 +44,16 @@ pub struct Scan {
     listed: Vec<(usize, ChunkRef)>,
     /// By source, when dots of the current series are hidden; empty where no tombstone is for it.
     hidden: Vec<Spans>,
+    left_out: LeftOut,
+}
+
+/// Clock stamps of a series that a scan does not read, and that move those that it reads.
+#[derive(Default)]
+pub(crate) struct LeftOut {
+    /// The number of the source, with the offset of the chunk, or with the first of [`LOG_DOTS`] dots of the live log.
+    pub(crate) parts: Vec<(usize, usize)>,
+    /// Every stamp that is read gets at least this time.
+    pub(crate) least: u64,
 }
 
 #[derive(Clone)]
@@ -65,12 +76,27 @@ impl Scan {
         let sources = sources.into_iter().map(|(_, place)| place).collect();
         let [explicit, clock, partial] = [(); 3].map(|()| Column::default());
         let commits = Commits::new();
-        Scan { snapshot, sources, explicit, commits, clock, partial, listed: Vec::new(), hidden: Vec::new() }
+        Scan {
+            snapshot,
+            sources,
+            explicit,
+            commits,
+            clock,
+            partial,
+            listed: Vec::new(),
+            hidden: Vec::new(),
+            left_out: LeftOut::default(),
+        }
     }
 
     /// The snapshot that is read.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// From now on these are not read.
+    pub(crate) fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
     }
 
     /// Calls `visit` with every dot of a series within `range`, in the order of time, until it breaks off.
@@ -209,7 +235,11 @@ impl Scan {
             {
                 let hidden = self.hidden.get(number);
                 let listed = segment.chunks(name, Some(range), |chunk| {
-                    if !hidden.is_some_and(|hidden| hidden.covers(chunk.first.nanos(), chunk.last.nanos())) {
+                    let is_left_out = chunk.clock && self.left_out.parts.contains(&(number, chunk.at));
+                    let is_hidden = || {
+                        hidden.is_some_and(|hidden| hidden.covers(chunk.first.nanos(), chunk.last.nanos()))
+                    };
+                    if !is_left_out && !is_hidden() {
                         self.listed.push((number, chunk));
                     }
                 });
@@ -322,7 +352,9 @@ impl Scan {
                             }
                         }
                         let clock = series.run(true);
-                        take_within(clock, 0..clock.len(), within, &mut self.clock);
+                        for part in kept_parts(&self.left_out, number, clock.len()) {
+                            take_within(clock, part, within, &mut self.clock);
+                        }
                     }
                 }
             }
@@ -337,9 +369,16 @@ impl Scan {
             new.sort();
             self.clock.extend(&new, 0..new.len());
         }
-        merge::spread(&mut self.clock);
+        merge::spread(&mut self.clock, self.left_out.least);
         Ok(())
     }
+}
+
+/// The dots of the live log that are not left out.
+fn kept_parts(left_out: &LeftOut, source: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = if left_out.parts.is_empty() { count.max(1) } else { LOG_DOTS };
+    let begins = (0..count).step_by(step).filter(move |begin| !left_out.parts.contains(&(source, *begin)));
+    begins.map(move |begin| begin..count.min(begin + step))
 }
 
 /// A column that is read from its front, with the shape of the current dots.

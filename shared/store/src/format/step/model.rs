@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::{Duration, SystemTime};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use super::*;
 use crate::format::rules::{Aggregation, Slot};
@@ -284,10 +285,9 @@ fn whisper(dots: &[(u64, f64)]) -> Option<f64> {
 
 /// What so many trials have found together; one number gives the seeds of all.
 fn trials(count: u64, clock: u64) -> Found {
-    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seed = match std::env::var("DOTTER_SEED") {
         Ok(seed) => seed.parse().expect("DOTTER_SEED is a number"),
-        Err(_) => time.as_nanos() as u64,
+        Err(_) => RandomState::new().hash_one(count),
     };
     println!("DOTTER_SEED={seed}");
     let mut all = Found::default();
