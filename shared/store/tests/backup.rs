@@ -165,9 +165,12 @@ fn a_backup_takes_no_lock() {
 #[derive(Default)]
 struct Times {
     clock: AtomicU64,
-    /// For each committer its commits, in order: when each was begun, and when it was acknowledged, if it was.
-    commits: [Mutex<Vec<(u64, Option<u64>)>>; COMMITTERS],
+    /// Those of each committer, in order.
+    commits: [Mutex<Vec<Commit>>; COMMITTERS],
 }
+
+/// When a commit was begun, and when it was acknowledged, if it was.
+type Commit = (u64, Option<u64>);
 
 /// One writes the log, the others add past it.
 const COMMITTERS: usize = 4;

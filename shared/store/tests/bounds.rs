@@ -95,7 +95,7 @@ fn each_series_goes_by_its_own_rule(long: &str) {
     made.check();
 }
 
-/// The programs `ret` and `ret2`, inverted.
+/// Shows P39. The programs `ret` and `ret2`, inverted.
 #[test]
 fn a_minority_of_a_segment_and_series_that_end_go_when_their_rule_says() {
     each_series_goes_by_its_own_rule("raw:1y, 1m:2y");

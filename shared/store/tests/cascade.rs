@@ -54,7 +54,7 @@ fn whisper(cells: &Cells, kind: &Kind) -> Cells {
         for (time, value) in &finer {
             values.entry(time / step * step).or_default().push(*value);
         }
-        let possible = if width == 0 { 1 } else { step / width };
+        let possible = step.checked_div(width).unwrap_or(1);
         values.retain(|_, known| known.len() as u64 * 2 >= possible);
         let mean = |known: &Vec<f64>| known.iter().sum::<f64>() / known.len() as f64;
         finer = values.iter().map(|(time, known)| (*time, mean(known))).collect();
@@ -112,11 +112,11 @@ impl Run {
     }
 
     fn late(&mut self, from: u64, round: u64) {
-        for kind in 0..3 {
-            let name = format!("late.{kind}");
+        for (number, kind) in KINDS.iter().enumerate() {
+            let name = format!("late.{number}");
             let mut dots = Vec::new();
             for _ in 0..self.random.below(20) {
-                let apart = KINDS[kind].apart;
+                let apart = kind.apart;
                 let time = (from - self.random.below(9 * DAY)) / apart * apart;
                 dots.push((time, self.random.below(100) as f64));
             }
@@ -127,9 +127,7 @@ impl Run {
                 // Older than all that is kept; and what is missing of a day in the middle.
                 dots.extend((from - 500 * DAY..from - 490 * DAY).step_by(3_000).map(|time| (time, 5.0)));
                 dots.extend(
-                    (from - 4 * DAY..from - 3 * DAY)
-                        .step_by(KINDS[kind].apart as usize)
-                        .map(|time| (time, 7.0)),
+                    (from - 4 * DAY..from - 3 * DAY).step_by(kind.apart as usize).map(|time| (time, 7.0)),
                 );
             }
             self.put(&name, dots);
@@ -228,6 +226,7 @@ impl Run {
     }
 }
 
+/// Shows P35.
 #[test]
 fn whatever_comes_late_or_again_the_steps_are_those_of_all_dots() {
     let mut run = Run::new(Random::from_env());
@@ -253,7 +252,6 @@ fn whatever_comes_late_or_again_the_steps_are_those_of_all_dots() {
 }
 
 #[test]
-#[ignore = "a row of as many dots as are there takes their place, though they are others"]
 fn batches_of_a_device_that_is_always_late_are_added_up() {
     let mut made = Made::new(&rule("%", "raw:2h, 1d:1y"));
     made.live(3 * HOUR);

@@ -83,6 +83,7 @@ fn what_lies_in_the_same_tier_by_an_older_rule_goes_on() {
     }
 }
 
+/// Shows P36.
 #[test]
 fn what_was_kept_longer_waits_for_a_day_and_loses_nothing() {
     change("raw:30d");
@@ -98,6 +99,7 @@ fn a_series_whose_rule_could_not_be_read_waits_for_a_day_and_loses_nothing() {
     change("raw 2h, 1m:1y");
 }
 
+/// Shows P36.
 #[test]
 fn a_rule_that_was_mistyped_and_corrected_within_a_day_loses_nothing() {
     let mut made = Made::new(&rules("raw:1y"));

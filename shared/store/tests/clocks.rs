@@ -80,6 +80,7 @@ fn ahead_for(keep: &str, wrong: u64) -> Made {
     made
 }
 
+/// Shows P36.
 #[test]
 fn a_clock_that_is_ten_years_ahead_for_less_than_a_day_removes_nothing() {
     let mut made = ahead_for("raw:5d, 1h:1y", 22);

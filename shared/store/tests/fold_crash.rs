@@ -55,6 +55,7 @@ fn check(made: &Made, what: &str) -> usize {
     made.times("gone").len()
 }
 
+/// Shows P35.
 #[test]
 fn a_death_at_any_step_of_a_pass_leaves_each_dot_in_exactly_one_tier() {
     let mut random = Random::from_env();

@@ -49,10 +49,6 @@ impl Disk for Narrow {
     }
 }
 
-fn hour(number: u64) -> Timestamp {
-    Timestamp::from_secs(number * 3600).unwrap()
-}
-
 /// A dot a minute of some series, for an hour.
 fn fill(dir: &Path, names: &[&str], of: u64, value: f64) {
     let time = |minute: u64| Timestamp::from_secs(of * 3600 + minute * 60).unwrap();

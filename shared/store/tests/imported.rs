@@ -128,3 +128,30 @@ fn five_years_come_and_come_again_and_nothing_is_doubled() {
     check(&made, &dots, year);
     assert!(made.snapshot().stat().places.iter().all(|placed| placed.place.tier.step.as_secs() == TEN));
 }
+
+#[test]
+fn what_comes_into_a_store_whose_clock_has_just_begun_lies_in_few_windows() {
+    let mut made = Made::new(&rule("%", "10s:6h, 1m:7d, 10m:4y"));
+    for is_first in [true, false] {
+        if !is_first {
+            made.retain();
+        }
+        let from = START - 3 * 365 * DAY + is_first as u64 * MINUTE;
+        made.add("a", (from..START).step_by(3 * HOUR as usize).map(|time| (time, 1.0)));
+        made.compact();
+    }
+    for _ in 0..60 {
+        made.run(HOUR / 2);
+        made.retain();
+        let segments = made.snapshot().stat().segments;
+        assert!(segments < 500, "{segments} segments");
+    }
+    // Before there was a reading of the clock, windows were cut as wide as needed to be few: the last ends days from now.
+    (0..3).for_each(|_| grow_old(&mut made));
+    assert_eq!(made.times("a"), []);
+    made.compact();
+    let segments = made.snapshot().stat().segments;
+    assert!(segments < 150, "{segments} segments");
+    assert_eq!(made.counted("a", TimeRange::ALL, TEN), 2 * 3 * 365 * 8);
+    made.check();
+}

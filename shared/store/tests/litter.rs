@@ -134,7 +134,6 @@ fn whatever_has_no_name_of_ours_stays() {
         "ledger/20261120-0123456789abcdef",
         "MANIFEST-0123456789abcdef",
         "MANIFEST.2-0123456789abcdef",
-        "retention.announced-0123456789abcdef",
     ];
     // A folder and a link under names of ours are nothing that was made here.
     fs::create_dir(dir.path().join("seg/L1-x-0123456789abcdef")).unwrap();

@@ -24,6 +24,9 @@ pub(crate) struct Order {
     pub(crate) generation: u64,
 }
 
+/// For how long nothing goes of a series whose rule has changed, in nanoseconds of running time.
+pub(crate) const HOLD: u64 = 86_400_000_000_000;
+
 /// The listing of one live segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SegmentEntry {

@@ -154,6 +154,22 @@ impl Segment {
         }
     }
 
+    /// Whether it has a series that a tombstone means.
+    pub(crate) fn has_any(&self, tombstone: &Tombstone) -> Result<bool, Error> {
+        let mut series = self.series(tombstone.first_name());
+        while let Some(step) = series.next() {
+            step?;
+            let name = series.name()?;
+            if tombstone.is_behind(name.as_str()) {
+                return Ok(false);
+            }
+            if tombstone.names(name.as_str()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The shape of the dot of a series that was committed last.
     pub(crate) fn latest_shape(&self, name: &str) -> Result<Option<&Shape>, Error> {
         match self.find(name)? {

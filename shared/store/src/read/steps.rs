@@ -100,9 +100,11 @@ fn combined(earlier: Vec<Step>, later: Vec<Step>) -> (Vec<Step>, u64) {
 
 /// Hands the dots of a series on to `chain`, those that have a number.
 pub(crate) fn feed(scan: &mut Scan, name: &str, range: TimeRange, chain: &mut Chain) -> Result<(), Error> {
+    // Equal stamps are spread, and the last of them may get a time behind the range that the stamps are in.
+    let last = range.until.nanos().saturating_sub(1);
     scan.rows(name, range, |row| {
         if let Some(number) = row.number() {
-            let (time, is_clock) = (row.time().nanos(), row.is_clock());
+            let (time, is_clock) = (row.time().nanos().min(last), row.is_clock());
             chain.dot(DotIn { time, number, is_clock, weight: row.weight() });
         }
         ControlFlow::Continue(())

@@ -15,9 +15,10 @@ use crate::disk::layout::Layout;
 use crate::disk::log::{open, read_header};
 use crate::disk::manifest::read;
 use crate::error::Error;
+use crate::format::clock::Clock;
 use crate::format::ledger::Finished;
 use crate::format::ledger::Totals;
-use crate::format::listing::{SegmentEntry, StoreId, words_and_number};
+use crate::format::listing::{HOLD, SegmentEntry, StoreId, words_and_number};
 use crate::format::log::header::LogKind;
 use crate::format::manifest::edit::deletes;
 use crate::format::manifest::{LedgerFile, Manifest, by_order};
@@ -126,6 +127,10 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     for (number, payload) in &edits {
         last = last.max(*number);
         manifest.tombstones.extend(deletes(payload));
+    }
+    if manifest.clock == Clock::NEVER {
+        // Running time is counted anew.
+        manifest.segments.iter_mut().for_each(|entry| entry.held = entry.held.min(HOLD));
     }
     manifest.segments.sort_by(by_order);
     manifest.obsolete.clear();

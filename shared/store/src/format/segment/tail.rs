@@ -249,6 +249,8 @@ impl Tail {
         if let (Some(found), Some(listed)) = (&mut found.place, &listed.place) {
             found.rules = listed.rules;
         }
+        // Where the list was rebuilt, it may be held for less long.
+        found.held = listed.held;
         // Where later tombstones hide nothing of it, only the list notes that they have been applied.
         found.purged = found.purged.max(listed.purged);
         let at = self.bytes - TAIL_BYTES as u64;
@@ -279,7 +281,6 @@ impl Tail {
                 ("first time", of.first_time.nanos().to_string()),
                 ("last time", of.last_time.nanos().to_string()),
                 ("place", place(of)),
-                ("held until", of.held.to_string()),
             ]
         };
         let both = fields(&found, self.number).into_iter().zip(fields(listed, listed.number()));

@@ -7,11 +7,11 @@ use dotter_dot::{Format, Kind, Shape};
 use crate::format::rules::Aggregation;
 
 /// The columns of a row before the one whose name says how values are counted.
-const BEFORE_ACC: [&str; 6] = ["min", "max", "sum", "count", "last", "last_at"];
+const BEFORE_ACC: [&str; 7] = ["min", "max", "sum", "count", "last", "last_at", "first_at"];
 /// The column behind it.
 const KNOWN: &str = "known";
 
-static FORMAT: LazyLock<Format> = LazyLock::new(|| Format::new("FFFUFUFU").expect("eight letters"));
+static FORMAT: LazyLock<Format> = LazyLock::new(|| Format::new("FFFUFUUFU").expect("nine letters"));
 
 /// Every method with its name in files; names are only ever added.
 pub(super) const METHODS: [(Aggregation, &str); 9] = [
@@ -122,10 +122,7 @@ impl Counting {
         let columns: Vec<&str> = columns.collect();
         let shape = Shape::new(FORMAT.clone(), unit, &columns);
         // The unit is that of a shape already, and every name here is short.
-        shape
-            .or_else(|_| Shape::new(FORMAT.clone(), "", &columns))
-            .expect("eight short names")
-            .with_kind(kind)
+        shape.or_else(|_| Shape::new(FORMAT.clone(), "", &columns)).expect("nine short names").with_kind(kind)
     }
 
     /// What a shape says; `None` where it is no shape of steps, and `Some(None)` where only the name of column `acc`

@@ -84,8 +84,7 @@ impl Step {
     /// Clock rows are added. Of explicit rows the later one takes the place of the earlier one where it has at least
     /// as many dots and known values; the earlier one stays, and the later one goes, where together more values would
     /// be known than a step has; otherwise they are added. Two kinds of rows are known better: a row like the one
-    /// before is that one once more and changes nothing, and a row of one dot that is later than all dots of the other
-    /// row is added.
+    /// before is that one once more and changes nothing, and rows of which one ends before the other begins are added.
     ///
     /// Where the values are counted in two ways, because a rule was changed, those stay of which more are known, with
     /// their way.
@@ -144,8 +143,8 @@ impl Step {
         if first.has_dots_of(second) && is_same_way {
             return Stays::Earlier;
         }
-        let is_new = |one: &StepRow, other: &StepRow| one.count == 1 && one.last_at > other.last_at;
-        if is_new(first, second) || is_new(second, first) {
+        // None of the dots of the one can be among those of the other.
+        if first.last_at < second.first_at || second.last_at < first.first_at {
             return Stays::Both;
         }
         let is_its_last = second.last_at == first.last_at && second.last.to_bits() == first.last.to_bits();

@@ -21,6 +21,8 @@ pub(crate) struct StepRow {
     pub(crate) last: f64,
     /// The time of that dot, in nanoseconds.
     pub(crate) last_at: u64,
+    /// The time of the earliest dot, in nanoseconds.
+    pub(crate) first_at: u64,
     /// What the values come to; see [`Values::acc`].
     pub(crate) acc: f64,
     /// How many values are known.
@@ -41,6 +43,7 @@ impl StepRow {
             count: weight,
             last: number,
             last_at: at,
+            first_at: at,
             acc: 0.0,
             known: 0,
         }
@@ -61,10 +64,11 @@ impl StepRow {
             self.count,
             self.last.to_bits(),
             self.last_at,
+            self.first_at,
             self.acc.to_bits(),
             self.known,
         ];
-        let mut row = [0; 64];
+        let mut row = [0; 72];
         for (bytes, word) in row.chunks_exact_mut(8).zip(words) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
@@ -96,10 +100,11 @@ impl StepRow {
         let mut cells = column.values(index, shape);
         let (min, max, sum) = (float(cells.next())?, float(cells.next())?, float(cells.next())?);
         let (count, last, last_at) = (whole(cells.next())?, float(cells.next())?, whole(cells.next())?);
+        let first_at = whole(cells.next())?;
         let (acc, known) = (float(cells.next())?, whole(cells.next())?);
         let (acc, known) = if counting.is_some() { (acc, known) } else { (0.0, 0) };
         let time = *column.times().get(index)?;
-        let row = StepRow { time, min, max, sum, count, last, last_at, acc, known };
+        let row = StepRow { time, min, max, sum, count, last, last_at, first_at, acc, known };
         Some((row, counting.unwrap_or_default()))
     }
 
@@ -128,6 +133,7 @@ impl StepRow {
         if later.last_at >= self.last_at {
             (self.last, self.last_at) = (later.last, later.last_at);
         }
+        self.first_at = self.first_at.min(later.first_at);
     }
 
     /// Adds dots that are none of its own, and their values.
@@ -141,7 +147,7 @@ impl StepRow {
     pub(crate) fn has_dots_of(&self, other: &StepRow) -> bool {
         let of = |row: &StepRow| {
             let numbers = [row.min, row.max, row.sum, row.last].map(f64::to_bits);
-            (row.count, row.last_at, numbers)
+            (row.count, row.first_at, row.last_at, numbers)
         };
         of(self) == of(other)
     }

@@ -98,6 +98,7 @@ fn numbers_that_are_not_finite_are_left_out_and_weights_count() {
         count: 4,
         last: 4.0,
         last_at: 2,
+        first_at: 1,
         acc: 20.0,
         known: 4,
     };
@@ -174,15 +175,16 @@ fn after_a_change_of_the_rule_the_fuller_part_keeps_its_way() {
 fn a_row_whose_counting_cannot_be_read_has_no_value_and_keeps_its_dots() {
     let counting = Counting::new(Aggregation::Sum, 0.5, 6);
     let row = fold(&[explicit(0, 1.0), explicit(10, 5.0)], 60, Some(10), Slot::Last, counting)[0].row();
-    let columns = |acc: &'static str| ["min", "max", "sum", "count", "last", "last_at", acc, "known"];
+    let columns =
+        |acc: &'static str| ["min", "max", "sum", "count", "last", "last_at", "first_at", acc, "known"];
     let shape =
         |letters: &str, columns: &[&str]| Shape::new(Format::new(letters).unwrap(), "", columns).unwrap();
     let mut column = Column::default();
-    row.put(&shape("FFFUFUFU", &columns("who knows")), &mut column);
+    row.put(&shape("FFFUFUUFU", &columns("who knows")), &mut column);
     row.put(&counting.shape("s", Kind::Gauge), &mut column);
     // Rows of others are no steps.
-    row.put(&shape("FFFUFUFU", &[]), &mut column);
-    row.put(&shape("FFFUFUFF", &columns("sum 0.5")), &mut column);
+    row.put(&shape("FFFUFUUFU", &[]), &mut column);
+    row.put(&shape("FFFUFUUFF", &columns("sum 0.5")), &mut column);
     column.push(&Shape::number(), Timestamp::MIN, Cell::number(1.0));
     let taken: Vec<_> = (0..column.len()).map(|index| StepRow::take(&column, index)).collect();
     let lost = StepRow { acc: 0.0, known: 0, ..row };
@@ -198,8 +200,8 @@ fn a_row_whose_counting_cannot_be_read_has_no_value_and_keeps_its_dots() {
 #[test]
 fn a_unit_and_a_kind_stay_with_the_steps() {
     let shape = Counting::new(Aggregation::Max, 0.25, 10).shape("bytes", Kind::Counter);
-    assert_eq!((shape.format().as_str(), shape.unit(), shape.kind()), ("FFFUFUFU", "bytes", Kind::Counter));
-    assert_eq!(&*shape.columns()[6], "max 0.25 of 10");
+    assert_eq!((shape.format().as_str(), shape.unit(), shape.kind()), ("FFFUFUUFU", "bytes", Kind::Counter));
+    assert_eq!(&*shape.columns()[7], "max 0.25 of 10");
 }
 
 #[test]
@@ -227,10 +229,8 @@ fn whisper(
     aggregation: Aggregation,
     factor: f64,
 ) -> BTreeMap<u64, f64> {
-    let mut values = BTreeMap::new();
-    for (time, number) in dots {
-        values.insert(time / steps[0] * steps[0], *number);
-    }
+    let slot = |time: &u64| time / steps[0] * steps[0];
+    let mut values: BTreeMap<u64, f64> = dots.iter().map(|(time, number)| (slot(time), *number)).collect();
     for (level, pair) in steps.windows(2).enumerate() {
         let mut groups: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for (time, value) in &values {
@@ -271,8 +271,9 @@ fn counting() -> impl Strategy<Value = Counting> {
 fn any_row() -> impl Strategy<Value = StepRow> {
     let float = any::<f64>;
     let count = any::<u64>;
-    (count(), float(), float(), float(), count(), float(), count(), float(), count()).prop_map(
-        |(time, min, max, sum, count, last, last_at, acc, known)| StepRow {
+    let at = (float(), count(), count());
+    (count(), float(), float(), float(), count(), at, float(), count()).prop_map(
+        |(time, min, max, sum, count, (last, last_at, first_at), acc, known)| StepRow {
             time,
             min,
             max,
@@ -280,6 +281,7 @@ fn any_row() -> impl Strategy<Value = StepRow> {
             count,
             last,
             last_at,
+            first_at,
             acc,
             known,
         },

@@ -10,6 +10,7 @@ use std::time::Duration;
 use dotter_dot::{Column, SeriesName, Timestamp};
 
 use crate::error::Error;
+use crate::format::listing::HOLD;
 use crate::format::place::{Place, Tier, Window, nanos};
 use crate::format::rules::Rules;
 use crate::read::segment::Segment;
@@ -19,7 +20,7 @@ use crate::write::compaction::walks::Walks;
 const SLOTS_MAX: usize = 256;
 /// How many windows ahead of the wall clock each have a slot; what lies behind them, as wrong times do, has one. When the
 /// clock has come that far, it is cut again.
-const AHEAD_MAX: u64 = 8;
+pub(crate) const AHEAD_MAX: u64 = 8;
 /// The most windows of a tier that are counted one by one.
 const WINDOWS_MAX: usize = 4096;
 
@@ -38,9 +39,6 @@ pub(super) struct Sorting<'a, 'b> {
     /// How long everything is held already.
     pub(super) held: u64,
 }
-
-/// For how long nothing goes of a series whose rule has changed, in nanoseconds of running time.
-pub(crate) const HOLD: u64 = 86_400_000_000_000;
 
 impl Sorting<'_, '_> {
     /// How long the dots of a series are held in a tier: the rule that puts them there may be new.

@@ -222,6 +222,13 @@ impl<'a> Outputs<'a> {
         self.add(series, &clock, true)
     }
 
+    /// Whether the slot of a moment of a series may hold it.
+    pub(crate) fn holds(&self, series: &Series, time: u64) -> bool {
+        let time = Timestamp::from_nanos(time);
+        let place = self.cut.place(series.slot(time.nanos())).place;
+        place.is_none_or(|place| place.holds(time, time))
+    }
+
     /// Whether there is no slot at all.
     pub(crate) fn is_nothing(&self) -> bool {
         self.cut.len() == 0

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::format::tombstone::Tombstone;
+use crate::format::tombstones::Tombstones;
 use crate::read::segment::Segment;
 use crate::write::compaction::{Compacted, Compaction};
 
@@ -86,11 +87,11 @@ impl Compaction<'_> {
                     }
                     other => other?,
                 };
-                if self.hides(&segment, tombstones.iter().copied())? {
+                if self.hides(&segment, tombstones.iter().copied(), &manifest.tombstones)? {
                     found = Some(segment);
                     break;
                 }
-                if self.hides(&segment, manifest.tombstones.iter())? {
+                if self.hides(&segment, manifest.tombstones.iter(), &manifest.tombstones)? {
                     passed.others.insert(entry.name.clone());
                 } else {
                     spotless.insert(entry.number());
@@ -117,11 +118,15 @@ impl Compaction<'_> {
         }
     }
 
-    /// Whether one of the tombstones hides a dot of a segment; also where a damaged chunk may have one.
+    /// Whether a dot or a step of a series that one of the tombstones means is hidden in a segment; also where a damaged
+    /// chunk may have one. A step may be hidden by several tombstones together.
+    ///
+    /// - `all`: all tombstones of the list
     fn hides<'t>(
         &self,
         segment: &Arc<Segment>,
         tombstones: impl Iterator<Item = &'t Tombstone>,
+        all: &Tombstones,
     ) -> Result<bool, Error> {
         let (mut chunks, mut dots) = (Vec::new(), Column::default());
         for tombstone in tombstones.filter(|tombstone| tombstone.concerns(segment.entry())) {
@@ -140,7 +145,7 @@ impl Compaction<'_> {
                 }
                 chunks.clear();
                 series.chunks(|chunk| chunks.push(chunk))?;
-                let hidden = segment.hidden_by(std::iter::once(tombstone));
+                let hidden = segment.hidden(all, name.as_str());
                 for chunk in &chunks {
                     if !hidden.meets(chunk.first.nanos(), chunk.last.nanos()) {
                         continue;

@@ -9,7 +9,7 @@ use dotter_dot::SeriesName;
 use super::*;
 use crate::disk;
 use crate::disk::quick::Quick;
-use crate::take_rules;
+use crate::write::retention::take_rules;
 
 /// A disk that sets no more room aside than this, and notes the most that was asked for.
 #[derive(Debug)]

@@ -8,14 +8,29 @@
 //! - nothing goes that lies in a tier by rules that are no longer in force, nor while an older segment of its time may
 //!   have dots of its series
 
+use std::collections::{BTreeMap, HashSet};
+
+use dotter_dot::Timestamp;
+
 use crate::format::clock::Clock;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
-use crate::format::place::{Place, nanos};
+use crate::format::place::{Place, Tier, nanos};
 use crate::write::compaction::plan::is_oldest;
 
 /// The most segments that go together.
 const TOGETHER_MAX: usize = 64;
+
+/// What a pass leaves as it is, by numbers of segments.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// What cannot go now.
+    pub(super) over: HashSet<u64>,
+    /// What cannot go as long as nothing else has gone.
+    pub(super) blocked: HashSet<u64>,
+    /// How often something had come between.
+    pub(super) changed: u32,
+}
 
 /// What is chosen from.
 pub(super) struct View<'a> {
@@ -50,48 +65,69 @@ impl<'a> View<'a> {
         entry.place.is_some_and(|place| place.rules == self.mark && is_over(place)) && !is_held(entry, clock)
     }
 
-    /// Segments to go together next, in the order of their commits; those that end first. Empty where nothing more is
-    /// due.
-    ///
-    /// - `passed_over`: the numbers of segments that cannot go now
-    pub(super) fn next(&self, passed_over: &[u64]) -> Vec<&'a SegmentEntry> {
+    /// Segments to go together next, in the order of their commits; those whose window ends first, and of these the finer
+    /// ones. Empty where nothing more is due.
+    pub(super) fn next(&self, passed: &mut Passed) -> Vec<&'a SegmentEntry> {
         let mut due: Vec<_> = self.placed().filter(|(entry, _)| self.is_due(entry)).collect();
-        due.sort_by_key(|(entry, place)| (place.window.last(), entry.order));
-        let is_free = |entry: &SegmentEntry| !passed_over.contains(&entry.number());
-        for (entry, _) in due.iter().filter(|(entry, _)| is_free(entry)) {
-            let together = self.with_those_of_its_time(entry, &|other| self.is_due(other) && is_free(other));
-            if self.may_go(&together) {
+        due.sort_by_key(|(entry, place)| (place.window.last(), place.tier.step, entry.order));
+        self.first_that_may(&due, &|entry| self.is_due(entry), passed)
+    }
+
+    /// The segment whose window ends first among all that are not the newest of their tier, with those that must go
+    /// with it; empty where there is none. What lies ahead of the wall clock is no newest.
+    pub(super) fn oldest(&self, passed: &mut Passed) -> Vec<&'a SegmentEntry> {
+        let mut placed: Vec<_> = self.placed().collect();
+        placed.sort_by_key(|(entry, place)| (place.window.last(), place.tier.step, entry.order));
+        let clock = self.manifest.clock.newest();
+        let mut newest: BTreeMap<Tier, Timestamp> = BTreeMap::new();
+        for (_, place) in placed.iter().filter(|(_, place)| place.window.from <= clock) {
+            newest.insert(place.tier, place.window.last());
+        }
+        let may = |entry: &SegmentEntry| {
+            let is_before =
+                |place: Place| newest.get(&place.tier).is_some_and(|last| place.window.last() < *last);
+            entry.place.is_some_and(is_before)
+        };
+        let candidates: Vec<_> = placed.into_iter().filter(|(entry, _)| may(entry)).collect();
+        self.first_that_may(&candidates, &may, passed)
+    }
+
+    /// The first segment that may go, with those that go with it.
+    fn first_that_may(
+        &self,
+        candidates: &[(&'a SegmentEntry, Place)],
+        may: &dyn Fn(&SegmentEntry) -> bool,
+        passed: &mut Passed,
+    ) -> Vec<&'a SegmentEntry> {
+        for (entry, _) in candidates {
+            let number = entry.number();
+            if passed.over.contains(&number) || passed.blocked.contains(&number) {
+                continue;
+            }
+            let together =
+                self.together(entry, &|other| may(other) && !passed.over.contains(&other.number()));
+            if !together.is_empty() {
                 return together;
             }
+            // What is in its way may go in this pass, and then it is looked at again.
+            passed.blocked.insert(number);
         }
         Vec::new()
     }
 
-    /// The segment whose window ends first among all that are not the newest of their tier, with those that must go
-    /// with it; empty where there is none.
-    ///
-    /// - `passed_over`: as for [`Self::next`]
-    pub(super) fn oldest(&self, passed_over: &[u64]) -> Vec<&'a SegmentEntry> {
-        let mut placed: Vec<_> = self.placed().collect();
-        placed.sort_by_key(|(entry, place)| (place.window.last(), entry.order));
-        let newest = |of: &Place| {
-            placed
-                .iter()
-                .filter(|(_, place)| place.tier == of.tier)
-                .map(|(_, place)| place.window.last())
-                .max()
-        };
-        let is_free = |entry: &SegmentEntry| {
-            let is_newest = entry.place.is_none_or(|place| Some(place.window.last()) == newest(&place));
-            !is_newest && !passed_over.contains(&entry.number())
-        };
-        for (entry, _) in placed.iter().filter(|(entry, _)| is_free(entry)) {
-            let together = self.with_those_of_its_time(entry, &is_free);
-            if self.may_go(&together) {
-                return together;
-            }
+    /// A segment and those that go with it, where they may go: those at the same time, or, where these are too many, those
+    /// of them that are older. Empty where an older one stays.
+    fn together(
+        &self,
+        first: &'a SegmentEntry,
+        may: &dyn Fn(&SegmentEntry) -> bool,
+    ) -> Vec<&'a SegmentEntry> {
+        let all = self.with_those_of_its_time(first, may);
+        if self.may_go(&all) {
+            return all;
         }
-        Vec::new()
+        let older = self.with_those_of_its_time(first, &|other| other.order <= first.order && may(other));
+        if self.may_go(&older) { older } else { Vec::new() }
     }
 
     /// A segment and those of its tier that lie at the same time, or in the same steps of the next tier, as far as they
@@ -114,7 +150,7 @@ impl<'a> View<'a> {
             for (other, place) in self.placed() {
                 let (other_from, other_until) = steps_of(other);
                 let meets = other_from <= until && from <= other_until;
-                let is_new = !together.iter().any(|one| one.number() == other.number());
+                let is_new = !together.iter().any(|one| std::ptr::eq(*one, other));
                 if is_new && meets && Some(place.tier) == tier && may(other) && together.len() < TOGETHER_MAX
                 {
                     (from, until) = (from.min(other_from), until.max(other_until));

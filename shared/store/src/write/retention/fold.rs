@@ -1,27 +1,29 @@
-//! Folding: what is left of segments whose window is over goes to the next tiers as steps, and the segments go, in one
+//! Folding: what is left of segments whose window is over goes to the next tier as steps, and the segments go, in one
 //! edit.
 //!
-//! Always true: each dot, and each finer step, goes to the finest tier that still has windows of its time. Where none has,
-//! it goes for good.
+//! Always true: each dot, and each finer step, goes to the next tier, also where the window there is over: then that
+//! window goes next. Where no tier has windows of its time any more, it goes for good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotter_dot::{Column, SeriesName, TimeRange, Timestamp};
 
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::ledger::Totals;
-use crate::format::listing::{Order, SegmentEntry};
+use crate::format::listing::{HOLD, Order, SegmentEntry};
 use crate::format::manifest::Manifest;
 use crate::format::place::{Place, Tier, Window, nanos};
 use crate::format::segment::ChunkRef;
 use crate::format::step::Step;
+use crate::read::reader::Reader;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot};
 use crate::read::steps;
 use crate::write::compaction::Compaction;
-use crate::write::compaction::cut::{Cut, FoldSlots, HOLD, Held, Slots};
+use crate::write::compaction::cut::{AHEAD_MAX, Cut, FoldSlots, Held, Slots};
 use crate::write::compaction::outputs::{Outputs, Series};
 use crate::write::compaction::walks::Walks;
 use crate::write::retention::due::View;
@@ -29,6 +31,8 @@ use crate::write::segment::list;
 
 /// The most steps of a chunk.
 const CHUNK_STEPS: usize = 4096;
+/// The most windows of a tier that are over and come of one fold: wider ones take their place.
+const OVER_MAX: u64 = 2;
 
 /// What a fold did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,72 +43,126 @@ pub(super) struct Folded {
     pub(super) steps: u64,
 }
 
-/// Folds segments of one tier; `None` where one of them is damaged, or something has come between: then all is as it
-/// was.
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    Done(Folded),
+    /// They have to stay for now, and all is as it was: one of them is damaged, or the live log has older dots.
+    Stay,
+    /// Something has come between, so all is as it was; it may be tried again.
+    Changed,
+}
+
+/// Folds segments of one tier.
 pub(super) fn fold(
     compaction: &Compaction<'_>,
     manifest: &Manifest,
     entries: &[&SegmentEntry],
-) -> Result<Option<Folded>, Error> {
-    let Some(place) = entries.first().and_then(|entry| entry.place) else { return Ok(None) };
+) -> Result<Outcome, Error> {
+    let Some(place) = entries.first().and_then(|entry| entry.place) else { return Ok(Outcome::Changed) };
+    if is_behind_the_log(compaction, manifest, entries)? {
+        return Ok(Outcome::Stay);
+    }
+    let is_last = place.tier.next_step.is_zero();
     let mut segments = Vec::with_capacity(entries.len());
     for entry in entries {
-        let whole = compaction.open(entry).and_then(|segment| segment.check_all().map(|()| segment));
+        // What comes to nothing need not be read, and may be damaged.
+        let whole = compaction.open(entry).and_then(|segment| match is_last {
+            true => Ok(segment),
+            false => segment.check_all().map(|()| segment),
+        });
         match whole {
-            Err(Error::Damaged { .. }) => return Ok(None),
+            Err(Error::Damaged { .. }) if is_last => {}
+            Err(Error::Damaged { .. }) => return Ok(Outcome::Stay),
             whole => segments.push(whole?),
         }
     }
-    let next = Next::new(manifest, place.tier);
-    let slots = next.slots(&segments, &|| compaction.is_cancelled())?;
+    let rows: u64 = entries.iter().map(|entry| entry.dots).sum();
     let numbers: Vec<u64> = entries.iter().map(|entry| entry.number()).collect();
     let replaced = (numbers.clone(), manifest.generation);
-    let cut = Cut::Folded(slots);
-    let mut outputs = Outputs::new(compaction.layout(), 1, CHUNK_STEPS, cut, replaced);
-    let gone = match place.tier.step.is_zero() {
-        true => next.fold_dots(compaction, manifest, &segments, &mut outputs)?,
-        false => {
-            next.fold_steps(compaction, manifest, &segments, &mut outputs)?;
-            Totals::default()
-        }
+    let next = Next::new(manifest, place.tier);
+    let (gone, unlisted) = if is_last {
+        (Totals { expired: rows, ..Totals::default() }, Vec::new())
+    } else {
+        let cut = Cut::Folded(next.slots(&segments, &|| compaction.is_cancelled())?);
+        let mut outputs = Outputs::new(compaction.layout(), 1, CHUNK_STEPS, cut, replaced);
+        let gone = match place.tier.step.is_zero() {
+            true => next.fold_dots(compaction, manifest, &segments, &mut outputs)?,
+            false => {
+                next.fold_steps(compaction, manifest, &segments, &mut outputs)?;
+                Totals { expired: rows, ..Totals::default() }
+            }
+        };
+        (gone, outputs.into_unlisted(gone, &|| compaction.is_cancelled())?)
     };
-    let unlisted = outputs.into_unlisted(gone, &|| compaction.is_cancelled())?;
+    let has_dots = place.tier.step.is_zero();
+    // The ledger counts dots, and steps are none.
+    let counted = if has_dots { gone } else { Totals::default() };
     let (_, placed) = manifest::change(compaction.layout(), |now| {
-        if !is_as_before(manifest, now, &numbers) {
+        let first_live = now.first_live(compaction.layout())?;
+        if !is_as_before(manifest, now, &numbers, &segments)? {
             return Ok(None);
         }
         // Behind all that there is: of one step, what was folded later is later.
         let order = Order { sequence: now.last_sequence(), generation: now.generation };
         now.segments.retain(|entry| !numbers.contains(&entry.number()));
         now.obsolete.extend(entries.iter().map(|entry| format!("seg/{}", entry.name)));
-        now.ledger.totals.add(&gone);
+        now.ledger.totals.add(&counted);
         let placed = list(now, unlisted.into_iter().map(|segment| (segment, order)).collect())?;
-        let first_live = now.first_live(compaction.layout())?;
         now.drop_spent_tombstones(first_live);
         Ok(Some(placed))
     })?;
     if placed.is_none() {
-        return Ok(None);
+        return Ok(Outcome::Changed);
     }
-    let rows: u64 = entries.iter().map(|entry| entry.dots).sum();
-    let (dots, steps) = if place.tier.step.is_zero() { (gone.expired, 0) } else { (0, rows) };
-    Ok(Some(Folded { dots, steps }))
+    let (dots, steps) = if has_dots { (gone.expired, 0) } else { (0, rows) };
+    Ok(Outcome::Done(Folded { dots, steps }))
+}
+
+/// Whether the live log has dots that were committed before some of these. They may be older values of the same moments,
+/// which would be seen again.
+fn is_behind_the_log(
+    compaction: &Compaction<'_>,
+    manifest: &Manifest,
+    entries: &[&SegmentEntry],
+) -> Result<bool, Error> {
+    let layout = compaction.layout();
+    let last = entries.iter().filter(|entry| !entry.has_steps()).map(|entry| entry.order.sequence).max();
+    let Some(last) = last else { return Ok(false) };
+    if last < manifest.first_live(layout)? {
+        return Ok(false);
+    }
+    let head = &Reader::open(&layout.dir)?.snapshot().inner.head;
+    Ok(head.iter().any(|part| part.dots > 0 && part.first_sequence <= last))
 }
 
 /// Whether the list says of these segments what it said when they were read: they are all there, no delete has come that
 /// hides any of their dots, no older segment has come, and the same rules are in force.
-fn is_as_before(before: &Manifest, now: &Manifest, numbers: &[u64]) -> bool {
+fn is_as_before(
+    before: &Manifest,
+    now: &Manifest,
+    numbers: &[u64],
+    segments: &[Arc<Segment>],
+) -> Result<bool, Error> {
     let there: Vec<&SegmentEntry> =
         now.segments.iter().filter(|entry| numbers.contains(&entry.number())).collect();
-    let is_new = |order: Order| order.generation > before.generation;
-    let deletes = now.tombstones.iter().filter(|tombstone| is_new(tombstone.order));
-    there.len() == numbers.len()
-        && now.rules.mark() == before.rules.mark()
-        && !deletes.into_iter().any(|delete| there.iter().any(|entry| delete.concerns(entry)))
-        && View::new(now).may_go(&there)
+    if there.len() != numbers.len()
+        || now.rules.mark() != before.rules.mark()
+        || !View::new(now).may_go(&there)
+    {
+        return Ok(false);
+    }
+    for delete in now.tombstones.iter().filter(|delete| delete.edit > before.generation) {
+        for segment in segments.iter().filter(|segment| delete.concerns(segment.entry())) {
+            if segment.has_any(delete)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
-/// The tiers behind the one that is folded.
+/// The tier behind the one that is folded.
 struct Next<'a> {
     manifest: &'a Manifest,
     mark: u64,
@@ -114,29 +172,25 @@ struct Next<'a> {
     wide: BTreeMap<Tier, Vec<Window>>,
 }
 
-/// What of a series goes to one tier.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Stretch {
-    /// Steps that begin from here on.
-    from: u64,
-    /// Steps that begin before.
-    until: u64,
-    /// The number of the tier among those behind the one that is folded.
-    tier: usize,
-}
-
-/// The windows that come of series with the same tiers.
+/// What comes of a fold to one tier.
 #[derive(Default)]
-struct Windows {
-    /// The first moment of each that belongs to the fold, and where it is.
-    begins: BTreeSet<(u64, Place)>,
+struct Coming {
+    /// The first and last moment of what belongs to windows that are over already. These are folded on soon.
+    over: Option<(u64, u64)>,
+    /// And of all else.
+    now: Option<(u64, u64)>,
     /// Running time at which the rule of one of the series changed last; zero where none ever did.
     since: u64,
 }
 
-/// Gives the steps of a series that begin in a range. It is told the widths of the steps of the tiers to come, and the
-/// number of the tier that is wanted.
-type Make<'a> = &'a mut dyn FnMut(&Series, &[u64], TimeRange, usize) -> Result<Vec<Step>, Error>;
+/// The stretch from the first to the last moment of both.
+fn joined(stretch: Option<(u64, u64)>, first: u64, last: u64) -> Option<(u64, u64)> {
+    let (from, until) = stretch.unwrap_or((first, last));
+    Some((from.min(first), until.max(last)))
+}
+
+/// Gives the steps of a series that begin in a range; it is told their width.
+type Make<'a> = &'a mut dyn FnMut(&Series, u64, TimeRange) -> Result<Vec<Step>, Error>;
 
 impl<'a> Next<'a> {
     fn new(manifest: &'a Manifest, tier: Tier) -> Next<'a> {
@@ -150,27 +204,23 @@ impl<'a> Next<'a> {
         Next { manifest, mark: view.mark, tier, wide }
     }
 
-    fn tiers(&self, name: &str) -> Vec<Tier> {
-        tiers_behind(self.manifest, self.tier, name)
+    /// What becomes of a series: the tier behind the one that is folded, and the moment before which no further tier has
+    /// anything. Nothing of what is earlier is left.
+    ///
+    /// It goes through the next tier also where that is over: its windows are made of whole steps of the tier behind it,
+    /// so these are made in one go. `None` where no tier follows.
+    fn way(&self, name: &str) -> Option<(Tier, u64)> {
+        let (rules, clock) = (&self.manifest.rules, &self.manifest.clock);
+        let tiers = tiers_behind(self.manifest, self.tier, name);
+        let tier = *tiers.first()?;
+        let since = rules.since(name);
+        let is_held = since > 0 && clock.running() < Duration::from_nanos(since.saturating_add(HOLD));
+        let gone = |tier: &Tier| tier.late_before(clock.believed(tier.keep));
+        let gone = if is_held { 0 } else { tiers.iter().map(gone).min().unwrap_or(0) };
+        Some((tier, gone - gone % nanos(tier.step).max(1)))
     }
 
-    /// What goes to which tier, oldest first. What is before the first goes for good.
-    fn stretches(&self, tiers: &[Tier]) -> Vec<Stretch> {
-        let mut until = u64::MAX;
-        let mut stretches = Vec::with_capacity(tiers.len());
-        for (tier, of) in tiers.iter().enumerate() {
-            // A window that is over is not begun again.
-            let from = of.late_before(self.manifest.clock.believed(of.keep)).min(until);
-            if from < until {
-                stretches.push(Stretch { from, until, tier });
-            }
-            until = from;
-        }
-        stretches.reverse();
-        stretches
-    }
-
-    /// The place of a step of a tier.
+    /// The place of a step of a tier in a window that is not over.
     fn place(&self, tier: Tier, time: u64) -> Place {
         let time = Timestamp::from_nanos(time);
         let holds = |window: &&Window| window.from <= time && time <= window.last();
@@ -181,58 +231,101 @@ impl<'a> Next<'a> {
 
     /// The windows that the steps of all series may lie in.
     fn slots(&self, segments: &[Arc<Segment>], cancel: &dyn Fn() -> bool) -> Result<FoldSlots<'a>, Error> {
-        let mut chains: BTreeMap<Vec<Tier>, Windows> = BTreeMap::new();
+        let mut tiers: BTreeMap<Tier, Coming> = BTreeMap::new();
         let mut walks = Walks::new(segments)?;
         while let Some(name) = walks.name() {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            let tiers = self.tiers(name.as_str());
-            let stretches = self.stretches(&tiers);
-            let of_chain = chains.entry(tiers.clone()).or_default();
-            of_chain.since = of_chain.since.max(self.manifest.rules.since(name.as_str()));
-            for index in 0..segments.len() {
-                let Some(series) = walks.at(index, &name) else { continue };
-                series.chunks(|chunk| {
-                    for stretch in &stretches {
-                        self.windows(&chunk, stretch, tiers[stretch.tier], &mut of_chain.begins);
-                    }
-                })?;
+            if let Some((tier, gone)) = self.way(name.as_str()) {
+                let coming = tiers.entry(tier).or_default();
+                coming.since = coming.since.max(self.manifest.rules.since(name.as_str()));
+                for index in 0..segments.len() {
+                    let Some(series) = walks.at(index, &name) else { continue };
+                    series.chunks(|chunk| {
+                        let (first, last) = (chunk.first.nanos().max(gone), chunk.last.nanos());
+                        if first <= last {
+                            self.note(tier, first, last, coming);
+                        }
+                    })?;
+                }
             }
             walks.pass(&name)?;
         }
         let mut places = Vec::new();
-        let mut of: BTreeMap<Vec<Tier>, Slots> = BTreeMap::new();
-        for (tiers, Windows { begins, since }) in chains {
-            let held = if since == 0 { 0 } else { since.saturating_add(HOLD) };
-            let mut slots = Vec::with_capacity(begins.len());
-            for (from, place) in begins {
+        let mut of: BTreeMap<Tier, Slots> = BTreeMap::new();
+        for (tier, coming) in tiers {
+            let held = if coming.since == 0 { 0 } else { coming.since.saturating_add(HOLD) };
+            let mut slots = Vec::new();
+            for (from, place) in self.places(tier, &coming) {
                 slots.push((from, places.len()));
                 places.push(Held { place: Some(place), held });
             }
-            of.insert(tiers, slots.into());
+            of.insert(tier, slots.into());
         }
         let (manifest, tier) = (self.manifest, self.tier);
         let of = move |name: &str| {
-            of.get(&tiers_behind(manifest, tier, name)).cloned().unwrap_or_else(|| Arc::new([]))
+            let next = tiers_behind(manifest, tier, name).first().copied();
+            next.and_then(|next| of.get(&next)).cloned().unwrap_or_else(|| Arc::new([]))
         };
         Ok(FoldSlots { of: Box::new(of), places })
     }
 
-    /// Notes the windows of a tier that a chunk reaches into, each with the first moment of it that belongs to the
-    /// stretch.
-    fn windows(&self, chunk: &ChunkRef, stretch: &Stretch, tier: Tier, out: &mut BTreeSet<(u64, Place)>) {
-        let step = nanos(tier.step);
-        let (first, last) = (chunk.first.nanos(), chunk.last.nanos());
-        let mut time = (first - first % step).max(stretch.from);
-        while time <= last && time < stretch.until {
-            let place = self.place(tier, time);
-            out.insert((place.window.from.nanos().max(stretch.from), place));
-            match place.window.last().nanos().checked_add(1) {
-                Some(next) => time = next,
-                None => break,
+    /// The moment before which windows of a tier are over, and the one from which on they lie far ahead.
+    fn borders(&self, tier: Tier) -> (u64, u64) {
+        let clock = &self.manifest.clock;
+        let over = tier.late_before(clock.arrival(tier.keep));
+        let last = tier.window(clock.newest()).last().nanos();
+        let ahead = last.saturating_add(nanos(tier.width()).saturating_mul(AHEAD_MAX)).saturating_add(1);
+        (over, ahead.max(over))
+    }
+
+    /// Notes that there is something between two moments.
+    fn note(&self, tier: Tier, first: u64, last: u64, coming: &mut Coming) {
+        let (over, _) = self.borders(tier);
+        let first = first - first % nanos(tier.step).max(1);
+        if first < over {
+            coming.over = joined(coming.over, first, last.min(over - 1));
+        }
+        if over <= last {
+            coming.now = joined(coming.now, first.max(over), last);
+        }
+    }
+
+    /// The windows of what was noted, in the order of time, each with its first moment. Those that are over are as wide as
+    /// it takes for them to be few.
+    fn places(&self, tier: Tier, coming: &Coming) -> Vec<(u64, Place)> {
+        let (_, ahead) = self.borders(tier);
+        let mut places = Vec::new();
+        if let Some((first, last)) = coming.over {
+            let mut width = nanos(tier.width());
+            while width < u64::MAX && last / width - first / width >= OVER_MAX {
+                width = width.saturating_mul(2);
+            }
+            let mut from = if width == u64::MAX { 0 } else { first / width * width };
+            while from <= last {
+                let (begin, next) = (Timestamp::from_nanos(from), from.checked_add(width));
+                let window = Window { from: begin, width: Duration::from_nanos(width) };
+                places.push((from, Place { tier, is_late: false, window, rules: self.mark }));
+                let Some(next) = next else { break };
+                from = next;
             }
         }
+        let Some((first, last)) = coming.now else { return places };
+        let mut time = first;
+        while time <= last && time < ahead {
+            let place = self.place(tier, time);
+            places.push((time, place));
+            match place.window.last().nanos().checked_add(1) {
+                Some(next) => time = next,
+                None => return places,
+            }
+        }
+        if time <= last {
+            let window = Window { from: Timestamp::from_nanos(ahead), width: Duration::from_nanos(u64::MAX) };
+            places.push((time, Place { tier, is_late: false, window, rules: self.mark }));
+        }
+        places
     }
 
     /// Folds dots; returns what became of them.
@@ -245,8 +338,8 @@ impl<'a> Next<'a> {
     ) -> Result<Totals, Error> {
         let snapshot = Inner::of_segments(manifest.clone(), segments.to_vec());
         let mut scan = Snapshot { inner: Arc::new(snapshot) }.scan();
-        self.fold(compaction, segments, outputs, &mut |series, tiers, range, last| {
-            let mut chain = steps::chain(&manifest.rules, series.name.as_str(), &tiers[..=last], Vec::new());
+        self.fold(compaction, segments, outputs, &mut |series, width, range| {
+            let mut chain = steps::chain(&manifest.rules, series.name.as_str(), &[width], Vec::new());
             steps::feed(&mut scan, series.name.as_str(), range, &mut chain)?;
             Ok(chain.end().0)
         })?;
@@ -285,19 +378,18 @@ impl<'a> Next<'a> {
         segments: &[Arc<Segment>],
         outputs: &mut Outputs<'_>,
     ) -> Result<(), Error> {
-        self.fold(compaction, segments, outputs, &mut |series, tiers, range, last| {
+        self.fold(compaction, segments, outputs, &mut |series, width, range| {
             let (name, tombstones) = (series.name.as_str(), &manifest.tombstones);
             let (finest, _) =
                 steps::stored(segments.iter().map(|segment| &**segment), tombstones, name, range)?;
-            let own = nanos(self.tier.step);
-            let levels: Vec<u64> = std::iter::once(own).chain(tiers[..=last].iter().copied()).collect();
+            let levels = [nanos(self.tier.step), width];
             Ok(steps::chain(&manifest.rules, name, &levels, vec![finest]).end().0)
         })
     }
 
     /// Goes through all series and writes the steps of each.
     ///
-    /// - `steps`: gives those of a series that begin in a range, of the tier with that number
+    /// - `steps`: gives those of a series that begin in a range
     fn fold(
         &self,
         compaction: &Compaction<'_>,
@@ -315,25 +407,26 @@ impl<'a> Next<'a> {
                     return Err(Error::GivenUp);
                 }
                 let latest = latest_shape(segments, name.as_str())?;
-                if let Some(series) = outputs.series(name.clone(), latest) {
-                    let tiers = self.tiers(name.as_str());
-                    let widths: Vec<u64> = tiers.iter().map(|tier| nanos(tier.step)).collect();
+                if let Some((tier, gone)) = self.way(name.as_str())
+                    && let Some(series) = outputs.series(name.clone(), latest)
+                {
+                    let width = nanos(tier.step).max(1);
                     let now = series.range();
-                    for stretch in self.stretches(&tiers) {
-                        let (from, until) =
-                            (stretch.from.max(now.from.nanos()), stretch.until.min(now.until.nanos()));
-                        if from >= until {
-                            continue;
+                    // A step belongs where it begins, with all that is in it.
+                    let begin = now.from.nanos().max(gone).checked_next_multiple_of(width);
+                    let end = now.until.nanos().checked_next_multiple_of(width).unwrap_or(u64::MAX);
+                    let begin = Timestamp::from_nanos(begin.unwrap_or(u64::MAX));
+                    let range = TimeRange::new(begin, Timestamp::from_nanos(end));
+                    if !range.is_empty() {
+                        let mut made: Vec<Step> = Vec::new();
+                        for step in steps(&series, width, range)? {
+                            // Equal stamps at the end of a window are spread beyond it, where no other dots may be.
+                            match made.last_mut().filter(|_| !outputs.holds(&series, step.time)) {
+                                Some(before) => *before = before.combine(step).0,
+                                None => made.push(step),
+                            }
                         }
-                        let width = widths[stretch.tier];
-                        // A step belongs where it begins, with all that is in it.
-                        let begin = from.checked_next_multiple_of(width).unwrap_or(u64::MAX);
-                        let end = until.checked_next_multiple_of(width).unwrap_or(u64::MAX);
-                        let range = TimeRange::new(Timestamp::from_nanos(begin), Timestamp::from_nanos(end));
-                        if !range.is_empty() {
-                            let made = steps(&series, &widths, range, stretch.tier)?;
-                            outputs.add_steps(&series, &made)?;
-                        }
+                        outputs.add_steps(&series, &made)?;
                     }
                 }
                 walks.pass(&name)?;

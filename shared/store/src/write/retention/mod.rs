@@ -25,10 +25,14 @@ use crate::format::clock::Machine;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::write::compaction::Compaction;
-use crate::write::retention::due::View;
+use crate::write::retention::due::{Passed, View};
+use crate::write::retention::fold::Outcome;
 
 pub use outlook::{Going, Outlook, outlook};
 pub use take::{Taken, take_rules};
+
+/// How often a pass tries again what another process has come between.
+const CHANGED_MAX: u32 = 16;
 
 /// What else limits how much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,17 +95,17 @@ pub fn retain(
         full = compaction.bring_up_to_date().map_or_else(only_full, |()| Ok(None))?;
         manifest = manifest::read(layout)?;
     }
-    let mut passed_over = Vec::new();
+    let mut passed = Passed::default();
     loop {
-        let due = View::new(&manifest).next(&passed_over);
+        let due = View::new(&manifest).next(&mut passed);
         if due.is_empty() {
             break;
         }
-        go(&compaction, &manifest, &due, &mut retained, &mut passed_over, &mut full)?;
+        go(&compaction, &manifest, &due, &mut retained, &mut passed, &mut full)?;
         manifest = manifest::read(layout)?;
     }
     if let Some(max) = limits.max_bytes {
-        fit(&compaction, max, &mut retained, &mut passed_over, &mut full)?;
+        fit(&compaction, max, &mut retained, &mut passed, &mut full)?;
         manifest = manifest::read(layout)?;
     }
     let view = View::new(&manifest);
@@ -142,31 +146,34 @@ fn note_reading(layout: &Layout, manifest: &Manifest, machine: &Machine) -> Resu
     Ok(Some(manifest))
 }
 
-/// Lets segments go together, or passes them over.
+/// Lets segments go together, or passes them over. Where something has come between, they are tried again, a few times.
 fn go(
     compaction: &Compaction<'_>,
     manifest: &Manifest,
     due: &[&SegmentEntry],
     retained: &mut Retained,
-    passed_over: &mut Vec<u64>,
+    passed: &mut Passed,
     full: &mut Option<Error>,
 ) -> Result<bool, Error> {
-    let folded = match fold::fold(compaction, manifest, due) {
+    let outcome = match fold::fold(compaction, manifest, due) {
         Err(error) => {
             *full = only_full(error)?;
-            None
+            Outcome::Stay
         }
-        folded => folded?,
+        outcome => outcome?,
     };
-    match folded {
-        Some(folded) => {
+    match outcome {
+        Outcome::Done(folded) => {
             retained.segments += due.len() as u64;
             retained.dots += folded.dots;
             retained.steps += folded.steps;
+            passed.blocked.clear();
+            return Ok(true);
         }
-        None => passed_over.extend(due.iter().map(|entry| entry.number())),
+        Outcome::Changed if passed.changed < CHANGED_MAX => passed.changed += 1,
+        Outcome::Changed | Outcome::Stay => passed.over.extend(due.iter().map(|entry| entry.number())),
     }
-    Ok(folded.is_some())
+    Ok(false)
 }
 
 /// An error that says that the disk is full is kept for later; any other is given back.
@@ -179,7 +186,7 @@ fn fit(
     compaction: &Compaction<'_>,
     max: u64,
     retained: &mut Retained,
-    passed_over: &mut Vec<u64>,
+    passed: &mut Passed,
     full: &mut Option<Error>,
 ) -> Result<(), Error> {
     loop {
@@ -195,11 +202,11 @@ fn fit(
         if retained.above_limit == 0 {
             return Ok(());
         }
-        let oldest = View::new(&manifest).oldest(passed_over);
+        let oldest = View::new(&manifest).oldest(passed);
         if oldest.is_empty() {
             return Ok(());
         }
-        if go(compaction, &manifest, &oldest, retained, passed_over, full)? {
+        if go(compaction, &manifest, &oldest, retained, passed, full)? {
             retained.for_size += oldest.len() as u64;
         }
     }

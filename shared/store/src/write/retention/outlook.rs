@@ -9,13 +9,12 @@ use dotter_dot::Column;
 
 use crate::error::Error;
 use crate::format::clock::Machine;
-use crate::format::listing::SegmentEntry;
+use crate::format::listing::{HOLD, SegmentEntry};
 use crate::format::place::{Tier, nanos};
 use crate::format::rules::Rules;
 use crate::format::segment::ChunkRef;
 use crate::read::reader::Reader;
 use crate::read::segment::Segment;
-use crate::write::compaction::cut::HOLD;
 
 const DAY: u64 = 86_400_000_000_000;
 
