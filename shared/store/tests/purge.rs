@@ -6,30 +6,20 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use dotter_dot::{Cell, Dots, Format, NamedDots, SeriesName, Shape, TimeRange, Timestamp, Value, put_row};
+use dotter_dot::{Cell, Dots, NamedDots, SeriesName, TimeRange, Timestamp};
 use dotter_store::{
     Deletion, Error, Pattern, Purge, Purged, Reader, Transaction, Writer, add, compact, seal_all, verify,
 };
-use support::Random;
+use support::{Random, text, text_row};
 
 fn never() -> bool {
     false
 }
 
-fn text() -> Shape {
-    Shape::from(Format::new("s").unwrap())
-}
-
-fn row(line: &str) -> Vec<u8> {
-    let mut row = Vec::new();
-    put_row([Value::Text(line)], &mut row);
-    row
-}
-
 fn put(writer: &mut Writer, series: &str, time: u64, line: &str) {
     let key = writer.series(&SeriesName::new(series).unwrap(), &text());
     let mut dots = Dots::default();
-    dots.push(key, false, Timestamp::from_nanos(time), Cell::Row(&row(line)));
+    dots.push(key, false, Timestamp::from_nanos(time), Cell::Row(&text_row(line)));
     writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
     writer.sync().unwrap();
 }
@@ -37,7 +27,7 @@ fn put(writer: &mut Writer, series: &str, time: u64, line: &str) {
 fn add_line(dir: &Path, series: &str, time: u64, line: &str) {
     let mut dots = NamedDots::default();
     let name = SeriesName::new(series).unwrap();
-    dots.push(&name, &text(), Timestamp::from_nanos(time), Cell::Row(&row(line)));
+    dots.push(&name, &text(), Timestamp::from_nanos(time), Cell::Row(&text_row(line)));
     add(dir, dots).unwrap();
 }
 
@@ -81,7 +71,7 @@ fn no_file_has_what_was_deleted_without_a_process_that_writes() {
     assert_eq!(having(dir, SECRET), 2, "a delete hides it");
     assert_eq!(purge(dir, &deletion("log", 2, 3)), Purged { rows: 2, segments: 1, damaged: 0 });
     assert_eq!(having(dir, SECRET), 0);
-    assert_eq!(lines(dir, "log"), [(1, row("before")), (3, row("behind"))]);
+    assert_eq!(lines(dir, "log"), [(1, text_row("before")), (3, text_row("behind"))]);
     assert!(verify(dir).unwrap().damage.is_empty());
     assert_eq!(purge(dir, &deletion("log", 2, 3)), Purged::default(), "nothing is left to do");
     assert_eq!(purge(dir, &deletion("log", 3, 3)), Purged::default(), "no moment is meant");
@@ -107,7 +97,7 @@ fn a_process_that_writes_closes_its_file_and_goes_on() {
     assert_eq!(having(dir, SECRET), 0);
     put(&mut writer, "log", 2, "and it goes on");
     drop(writer);
-    assert_eq!(lines(dir, "log"), [(1, row("committed behind it")), (2, row("and it goes on"))]);
+    assert_eq!(lines(dir, "log"), [(1, text_row("committed behind it")), (2, text_row("and it goes on"))]);
     assert!(verify(dir).unwrap().damage.is_empty());
 }
 
@@ -213,7 +203,8 @@ fn random_stores_read_on_and_have_nothing_of_what_was_purged() {
         for series in ["log.0", "log.1", "log.2"] {
             let mut expected: Vec<_> = model.iter().filter(|line| line.0 == series).collect();
             expected.sort_by_key(|line| line.1);
-            let mut times: Vec<(u64, Vec<u8>)> = expected.iter().map(|line| (line.1, row(&line.2))).collect();
+            let mut times: Vec<(u64, Vec<u8>)> =
+                expected.iter().map(|line| (line.1, text_row(&line.2))).collect();
             let mut read = lines(dir, series);
             // In which order texts of one time come is for other tests.
             times.sort();

@@ -11,7 +11,7 @@ use dotter_dot::{
 use dotter_store::{
     Addition, Deletion, FilteredRow, LaneRecords, Lost, Pattern, Reader, RingPart, Row, Transaction, Writer,
 };
-use support::incarnation;
+use support::{incarnation, text, text_row};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -21,16 +21,6 @@ fn never() -> bool {
 
 fn name(text: &str) -> SeriesName {
     SeriesName::new(text).unwrap()
-}
-
-fn text() -> Shape {
-    Shape::from(Format::new("s").unwrap())
-}
-
-fn row(line: &str) -> Vec<u8> {
-    let mut row = Vec::new();
-    put_row([Value::Text(line)], &mut row);
-    row
 }
 
 /// So many lines, of which every second is like another of the same second.
@@ -44,7 +34,7 @@ fn addition<'a>(dir: &Path, lines: impl IntoIterator<Item = &'a (u64, String)>) 
     // Few enough bytes that many files are put aside.
     let mut addition = Addition::with_memory(dir, 100_000);
     for (time, line) in lines {
-        let (time, row) = (Timestamp::from_nanos(*time), row(line));
+        let (time, row) = (Timestamp::from_nanos(*time), text_row(line));
         addition.push(&name("log"), &text(), time, Cell::Row(&row)).unwrap();
     }
     addition
@@ -58,7 +48,7 @@ fn dots<'a>(writer: &mut Writer, lines: impl IntoIterator<Item = &'a (u64, Strin
     let key = writer.series(&name("log"), &text());
     let mut dots = Dots::default();
     for (time, line) in lines {
-        dots.push(key, clock, Timestamp::from_nanos(*time), Cell::Row(&row(line)));
+        dots.push(key, clock, Timestamp::from_nanos(*time), Cell::Row(&text_row(line)));
     }
     dots
 }
@@ -277,7 +267,7 @@ fn a_command_gets_and_gives_back_all_lines_of_one_time() {
         let (series, rest) = line.split_once(' ').ok_or("no series")?;
         let (time, line) = rest.split_once(' ').ok_or("no time")?;
         let time = Timestamp::from_nanos(time.parse().map_err(|_| "no number")?);
-        Ok(FilteredRow { name: name(series), time, shape: text(), bytes: row(line) })
+        Ok(FilteredRow { name: name(series), time, shape: text(), bytes: text_row(line) })
     };
     let done =
         dotter_store::compact_filtered(dir.path(), "cat", &write, &mut parse, &never, &|_, _| {}).unwrap();
@@ -293,7 +283,7 @@ fn raw_bytes_and_a_text_with_the_same_bytes_are_two_dots() {
     let time = Timestamp::from_nanos(SECOND);
     let mut value = Vec::new();
     put_row([Value::Bytes(b"a")], &mut value);
-    assert_eq!(value, row("a"), "only the format tells them apart");
+    assert_eq!(value, text_row("a"), "only the format tells them apart");
     for shape in [&text, &bytes, &text, &bytes] {
         let mut addition = Addition::new(dir.path());
         addition.push(&name("log"), shape, time, Cell::Row(&value)).unwrap();

@@ -238,3 +238,15 @@ pub fn add_with(
     }
     disk::on(Arc::new(Hook(Mutex::new(Some(Box::new(happens))))), || add(dir, dots))
 }
+
+/// The shape of a log: one text.
+pub fn text() -> Shape {
+    Shape::from(Format::new("s").unwrap())
+}
+
+/// A line as the bytes of a row.
+pub fn text_row(line: &str) -> Vec<u8> {
+    let mut row = Vec::new();
+    put_row([Value::Text(line)], &mut row);
+    row
+}

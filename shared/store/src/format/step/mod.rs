@@ -1,4 +1,4 @@
-//! Steps of an archive: what its rows hold, how dots and finer steps become steps, how rows of one step become one.
+//! Steps: what their rows hold, how dots and finer steps become steps, how rows of one step become one.
 //!
 //! A step has a row for the dots that are kept beside all others (*clock*) and one for those with explicit times, or
 //! only one of the two. Rings deliver exactly once, so clock rows of a step are added. Dots with explicit times may

@@ -5,6 +5,7 @@
 //! window goes next. Where no tier has windows of its time any more, it goes for good.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,14 +174,37 @@ struct Next<'a> {
 }
 
 /// What comes of a fold to one tier.
-#[derive(Default)]
 struct Coming {
+    /// The moment before which windows of the tier are over.
+    over_before: u64,
+    /// The moment from which on windows lie far ahead.
+    ahead_from: u64,
     /// The first and last moment of what belongs to windows that are over already. These are folded on soon.
     over: Option<(u64, u64)>,
     /// And of all else.
     now: Option<(u64, u64)>,
     /// Running time at which the rule of one of the series changed last; zero where none ever did.
     since: u64,
+}
+
+impl Coming {
+    fn new(manifest: &Manifest, tier: Tier) -> Coming {
+        let clock = &manifest.clock;
+        let over_before = tier.late_before(clock.arrival(tier.keep));
+        let last = tier.window(clock.newest()).last().nanos();
+        let ahead = last.saturating_add(nanos(tier.width()).saturating_mul(AHEAD_MAX)).saturating_add(1);
+        Coming { over_before, ahead_from: ahead.max(over_before), over: None, now: None, since: 0 }
+    }
+
+    /// Notes that there is something between two moments.
+    fn note(&mut self, first: u64, last: u64) {
+        if first < self.over_before {
+            self.over = joined(self.over, first, last.min(self.over_before - 1));
+        }
+        if self.over_before <= last {
+            self.now = joined(self.now, first.max(self.over_before), last);
+        }
+    }
 }
 
 /// The stretch from the first to the last moment of both.
@@ -238,14 +262,14 @@ impl<'a> Next<'a> {
                 return Err(Error::GivenUp);
             }
             if let Some((tier, gone)) = self.way(name.as_str()) {
-                let coming = tiers.entry(tier).or_default();
+                let coming = tiers.entry(tier).or_insert_with(|| Coming::new(self.manifest, tier));
                 coming.since = coming.since.max(self.manifest.rules.since(name.as_str()));
                 for index in 0..segments.len() {
                     let Some(series) = walks.at(index, &name) else { continue };
                     series.chunks(|chunk| {
                         let (first, last) = (chunk.first.nanos().max(gone), chunk.last.nanos());
                         if first <= last {
-                            self.note(tier, first, last, coming);
+                            coming.note(first - first % nanos(tier.step).max(1), last);
                         }
                     })?;
                 }
@@ -271,31 +295,10 @@ impl<'a> Next<'a> {
         Ok(FoldSlots { of: Box::new(of), places })
     }
 
-    /// The moment before which windows of a tier are over, and the one from which on they lie far ahead.
-    fn borders(&self, tier: Tier) -> (u64, u64) {
-        let clock = &self.manifest.clock;
-        let over = tier.late_before(clock.arrival(tier.keep));
-        let last = tier.window(clock.newest()).last().nanos();
-        let ahead = last.saturating_add(nanos(tier.width()).saturating_mul(AHEAD_MAX)).saturating_add(1);
-        (over, ahead.max(over))
-    }
-
-    /// Notes that there is something between two moments.
-    fn note(&self, tier: Tier, first: u64, last: u64, coming: &mut Coming) {
-        let (over, _) = self.borders(tier);
-        let first = first - first % nanos(tier.step).max(1);
-        if first < over {
-            coming.over = joined(coming.over, first, last.min(over - 1));
-        }
-        if over <= last {
-            coming.now = joined(coming.now, first.max(over), last);
-        }
-    }
-
     /// The windows of what was noted, in the order of time, each with its first moment. Those that are over are as wide as
     /// it takes for them to be few.
     fn places(&self, tier: Tier, coming: &Coming) -> Vec<(u64, Place)> {
-        let (_, ahead) = self.borders(tier);
+        let ahead = coming.ahead_from;
         let mut places = Vec::new();
         if let Some((first, last)) = coming.over {
             let mut width = nanos(tier.width());
@@ -349,18 +352,24 @@ impl<'a> Next<'a> {
             if compaction.is_cancelled() {
                 return Err(Error::GivenUp);
             }
-            let (mut all, mut visible) = (0, 0);
+            let (mut all, mut visible, mut sources, before) = (0, 0, 0, gone.deleted);
             for (index, segment) in segments.iter().enumerate() {
                 let Some(series) = walks.at(index, &name) else { continue };
                 let mut chunks = Vec::new();
                 series.chunks(|chunk| chunks.push(chunk))?;
                 all += chunks.iter().map(|chunk| chunk.dots).sum::<u64>();
                 gone.deleted += deleted(segment, manifest, &name, &chunks)?;
+                sources += 1;
             }
-            scan.rows(name.as_str(), TimeRange::ALL, |_| {
-                visible += 1;
-                std::ops::ControlFlow::Continue(())
-            })?;
+            if sources == 1 && gone.deleted == before {
+                // Within a segment no dot replaces another, and none of these is hidden.
+                visible = all;
+            } else {
+                scan.rows(name.as_str(), TimeRange::ALL, |_| {
+                    visible += 1;
+                    ControlFlow::Continue(())
+                })?;
+            }
             gone.expired += visible;
             gone.replaced += all;
             walks.pass(&name)?;
