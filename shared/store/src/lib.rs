@@ -40,7 +40,8 @@ pub use format::tombstones::{FullOf, NAMED_TOMBSTONES_MAX, TOMBSTONES_MAX};
 pub use read::filter::{
     DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Mismatch, Search, Searched,
 };
-pub use read::reader::{LossNews, News, Reader};
+pub use read::news::{LossNews, News};
+pub use read::reader::Reader;
 pub use read::scan::{Row, Scan};
 pub use read::snapshot::{Chunk, Dot, Snapshot};
 pub use read::stat::{Level, Placed, Stat};

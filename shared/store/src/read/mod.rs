@@ -17,6 +17,8 @@ pub(crate) mod listed;
 pub(crate) mod snapshot;
 
 pub(crate) mod foreign;
+pub(crate) mod late;
+pub(crate) mod news;
 pub(crate) mod reader;
 
 pub(crate) mod merge;

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dotter_dot::{Column, Incarnation, Reason, SeriesName, TimeRange, Timestamp};
+use dotter_dot::{Column, Timestamp};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest::{self, Stamp};
@@ -19,8 +19,9 @@ use crate::format::manifest::Manifest;
 use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply};
 use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
+use crate::read::late::{Late, Link};
 use crate::read::listed::OpenSegments;
-use crate::read::scan::Row;
+use crate::read::news::{LossNews, News, RowsNews};
 use crate::read::series::SeriesNames;
 use crate::read::snapshot::{Inner, Snapshot};
 
@@ -47,62 +48,12 @@ struct Tail {
     names: Names,
 }
 
-/// What one commit through the log made visible.
-#[derive(Clone, Debug, PartialEq)]
-pub struct News {
-    /// Its sequence.
-    pub sequence: u64,
-    /// Its numbers by series; those of a series are in the order in which they were published. The number of a row is
-    /// its first number column; texts have none and are left out.
-    pub dots: Vec<(SeriesName, Timestamp, f64)>,
-    /// The records that were lost.
-    pub losses: Vec<LossNews>,
-    /// All columns of its dots, where [`Reader::tell_rows`] was called.
-    rows: Vec<RowsNews>,
-}
-
-/// Dots of one series.
-#[derive(Clone, Debug, PartialEq)]
-struct RowsNews {
-    series: SeriesName,
-    is_clock: bool,
-    run: Column,
-}
-
-impl News {
-    /// Its dots of all shapes with all their columns, by series; those of a series are in the order in which they
-    /// were published. Empty where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread, and a text is
-    /// there as often as it was committed.
-    pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
-        self.rows.iter().flat_map(|news| {
-            let rows = Row::of_column(&news.run, news.is_clock);
-            rows.map(|row| (&news.series, row))
-        })
-    }
-}
-
-/// Records of a ring that are lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LossNews {
-    /// The application that made the ring.
-    pub application: String,
-    /// The ring.
-    pub incarnation: Incarnation,
-    /// The lane.
-    pub lane: u32,
-    /// How many records.
-    pub lost: u64,
-    /// Why.
-    pub reason: Reason,
-    /// The time span of the lost records, where it is known.
-    pub times: Option<TimeRange>,
-}
-
 /// Reads the live log into a view.
 struct Intake<'a> {
     head: &'a mut Vec<Arc<HeadPart>>,
     ledger: &'a mut Ledger,
     names: &'a mut SeriesNames,
+    late: &'a mut Late,
     /// Sequences of foreign commits; a part of the head must not span one.
     splits: &'a [u64],
     /// The last sequence read.
@@ -156,7 +107,8 @@ impl Reader {
         if stamp == self.stamp {
             return Ok(followed);
         }
-        let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
+        let (manifest, is_followed) = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
+        let link = if is_followed { Link::Edits } else { link(self.tail.as_ref()) };
         let moved = manifest.wal_first != self.inner.manifest.wal_first;
         // A foreign commit may have its place within frames that were read as one part.
         let splits = manifest.splits();
@@ -172,6 +124,9 @@ impl Reader {
             Err(error) if error.is_not_found() => return self.reload(news),
             other => other?,
         };
+        let mut late = inner.late.clone();
+        late.list(&self.layout, inner, &manifest, &open, link);
+        inner.late = late;
         let fewer = has_fewer_dots(&inner.manifest, &manifest);
         if !fewer {
             inner.names.add_segments(&open.dots, &inner.segments);
@@ -203,7 +158,7 @@ impl Reader {
             if stamp == self.stamp {
                 break;
             }
-            let manifest = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
+            let (manifest, _) = manifest::read_on(&self.layout, &self.stamp, &self.inner.manifest)?;
             let open = OpenSegments::of(&self.layout, &manifest, Some(&self.inner), &self.inner.damage);
             let open = match open {
                 // A listed file was replaced and unlinked; the list that no longer names it is there.
@@ -213,6 +168,7 @@ impl Reader {
             let inner = Arc::make_mut(&mut self.inner);
             (inner.segments, inner.steps, inner.manifest) = (open.dots, open.steps, Arc::new(manifest));
             inner.forget_series();
+            inner.late.turn();
             self.stamp = stamp;
             break;
         }
@@ -222,7 +178,7 @@ impl Reader {
     /// Reads list, segments and log anew; commits that were news before are not news again.
     fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
         let tail = self.tail.as_ref().filter(|tail| tail.file.is_there());
-        let before = Some(Before { inner: &self.inner, names: tail.map(|tail| &tail.names) });
+        let before = Some(Before { inner: &self.inner, tail });
         let (stamp, inner, tail) = load(&self.layout, before, &mut self.names_files, news, self.with_rows)?;
         (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
         Ok(true)
@@ -237,6 +193,8 @@ impl Reader {
                 let list = &self.inner.manifest;
                 let files = wal::files(&self.layout, list.log_start())?;
                 let Some(file) = files.into_iter().next() else { return Ok(changed) };
+                // Nothing shows that it is of the store that was read so far.
+                Arc::make_mut(&mut self.inner).late.turn();
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
             };
@@ -248,6 +206,7 @@ impl Reader {
                 if tail.place == HEADER_BYTES as u64
                     && let Some(file) = tail.file.successor(self.inner.manifest.store)?
                 {
+                    Arc::make_mut(&mut self.inner).late.turn();
                     tail.file = file;
                     continue;
                 }
@@ -273,10 +232,12 @@ impl Reader {
                 let inner = Arc::make_mut(&mut self.inner);
                 let splits = inner.manifest.splits();
                 let known = inner.sequence;
+                inner.late.begin();
                 Intake {
                     head: &mut inner.head,
                     ledger: Arc::make_mut(&mut inner.ledger),
                     names: &mut inner.names,
+                    late: &mut inner.late,
                     splits: &splits,
                     sequence: &mut inner.sequence,
                     known,
@@ -292,7 +253,11 @@ impl Reader {
                 inner.ask_tombstones(&tombstones);
             }
             if let Some(file) = next {
-                Arc::make_mut(&mut self.inner).wal_files += 1;
+                let inner = Arc::make_mut(&mut self.inner);
+                inner.wal_files += 1;
+                if !tail.file.is_there() {
+                    inner.late.turn();
+                }
                 (tail.file, tail.place) = (file, HEADER_BYTES as u64);
             }
         }
@@ -303,7 +268,8 @@ impl Reader {
 #[derive(Clone, Copy)]
 struct Before<'a> {
     inner: &'a Inner,
-    names: Option<&'a Names>,
+    /// Where the file is still there.
+    tail: Option<&'a Tail>,
 }
 
 /// Reads list, segments and live log.
@@ -341,15 +307,17 @@ fn try_load(
     news: Option<&mut Vec<News>>,
     with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
-    let mut known_names = before.and_then(|before| before.names).cloned().unwrap_or_default();
+    let mut known_names =
+        before.and_then(|before| before.tail).map(|tail| tail.names.clone()).unwrap_or_default();
+    let tail = before.and_then(|before| before.tail);
     let before = before.map(|before| before.inner);
     let stamp = manifest::stamp(layout)?;
     let manifest = manifest::read(layout)?;
+    let link = link(tail);
     let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
     let old = before.map_or(&[][..], |before| &before.segments);
-    let OpenSegments { dots: segments, steps } = OpenSegments::of(layout, &manifest, before, &damage)?;
+    let open = OpenSegments::of(layout, &manifest, before, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
-    names.add_segments(&segments, old);
     let (files, are_there) = wal::files_there(layout, manifest.log_start())?;
     let begins = files.first().is_some_and(|file| file.id == manifest.wal_first);
     // Only what a seal has unlisted is unlinked; its dots are in a segment that this list does not name.
@@ -357,10 +325,19 @@ fn try_load(
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open WAL file", &layout.wal(manifest.wal_first))(gone));
     }
+    let mut late = before.map_or_else(Late::new, |before| before.late.clone());
+    if let Some(before) = before {
+        late.list(layout, before, &manifest, &open, link);
+    }
+    let OpenSegments { dots: segments, steps } = open;
+    names.add_segments(&segments, old);
     let splits = manifest.splits();
     let known = before.map_or(u64::MAX, |before| before.sequence);
     let first = files.first().and_then(|file| file.header).map_or(0, |header| header.first_sequence);
     let lost = before.is_some() && first > known + 1;
+    if lost {
+        late.turn();
+    }
     let mut sequence = splits.iter().copied().max().unwrap_or(0).max(first.saturating_sub(1));
     let mut head = Vec::new();
     let mut ledger = manifest.ledger.clone();
@@ -370,6 +347,7 @@ fn try_load(
         head: &mut head,
         ledger: &mut ledger,
         names: &mut names,
+        late: &mut late,
         splits: &splits,
         sequence: &mut sequence,
         known,
@@ -402,6 +380,7 @@ fn try_load(
         ledger: Arc::new(ledger),
         sequence,
         epoch: before.map_or(0, |before| before.epoch) + lost as u64,
+        late,
         wal_files,
         wal_bytes,
         damage,
@@ -413,6 +392,11 @@ fn try_load(
         inner.ask_tombstones(&before.manifest.tombstones);
     }
     Ok((stamp, inner, tail))
+}
+
+/// What the WAL file that a reader follows shows of a list that was just read.
+fn link(tail: Option<&Tail>) -> Link {
+    if tail.is_some_and(|tail| tail.file.is_there()) { Link::Log } else { Link::Nothing }
 }
 
 /// Whether dots, and with them series, may be missing in a list that are in the list before it, and that no tombstone
@@ -460,9 +444,13 @@ impl Intake<'_> {
             let mut told =
                 News { sequence: frame.sequence, dots: Vec::new(), losses: Vec::new(), rows: Vec::new() };
             let is_news = self.news.is_some() && frame.sequence > self.known;
+            let mut late = self.late.frame(frame.sequence);
             fold.take(frame.sequence, dots, names, &mut part, |taken| {
                 if taken.is_new {
                     self.names.add(taken.name);
+                }
+                if let Some(late) = &mut late {
+                    late.take(&taken);
                 }
                 if !is_news {
                     return;

@@ -20,6 +20,7 @@ use crate::format::summary::Summary;
 use crate::format::tombstone::Spans;
 use crate::format::tombstones::Tombstones;
 use crate::read::head::HeadPart;
+use crate::read::late::Late;
 use crate::read::scan::Scan;
 use crate::read::segment::Segment;
 use crate::read::series::SeriesNames;
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sequence: u64,
     pub(crate) epoch: u64,
+    pub(crate) late: Late,
     pub(crate) wal_files: u64,
     pub(crate) wal_bytes: u64,
     /// The damage that this reader has found.
@@ -352,6 +354,7 @@ impl Inner {
             names: SeriesNames::default(),
             sequence: 0,
             epoch: 0,
+            late: Late::new(),
             wal_files: 0,
             wal_bytes: 0,
             damage: Arc::default(),

@@ -96,14 +96,15 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
     }
 }
 
-/// As [`read`], for whoever has the list as it was at `stamp`: only the edits behind it are read, where they can be.
-pub(crate) fn read_on(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<Manifest, Error> {
+/// As [`read`], for whoever has the list as it was at `stamp`: only the edits behind it are read, where they can be. Also
+/// says whether they were: then the list came from `before`, and from no other.
+pub(crate) fn read_on(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<(Manifest, bool), Error> {
     if let Some(mut manifest) = edits_since(layout, stamp, before)?
         && (before.ledger_file == manifest.ledger_file || read_finished(layout, &mut manifest)?)
     {
-        return Ok(manifest);
+        return Ok((manifest, true));
     }
-    read(layout)
+    Ok((read(layout)?, false))
 }
 
 /// `None` where the file is another one, or where not every edit behind `stamp` can be read.
@@ -417,7 +418,7 @@ mod tests {
             }
             let stamp_now = stamp(&layout).unwrap();
             anew += edits_since(&layout, &stamp_then, &then).unwrap().is_none() as u32;
-            let now = read_on(&layout, &stamp_then, &then).unwrap();
+            let (now, _) = read_on(&layout, &stamp_then, &then).unwrap();
             assert!(now.says_what(&read(&layout).unwrap()), "{count}");
             (stamp_then, then) = (stamp_now, now);
         }
