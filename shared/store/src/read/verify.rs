@@ -1,9 +1,10 @@
 //! Verifying a store: reading every live file and comparing it with its checksums.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::disk::layout::Layout;
-use crate::disk::names::NamesFile;
+use crate::disk::names::{Merge, NamesFile};
 use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::names::NamesEntry;
@@ -106,10 +107,15 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.files += 1;
         verified.bytes += entry.bytes;
     }
+    let mut whole_names: BTreeMap<u64, Vec<NamesFile>> = BTreeMap::new();
     for entry in &manifest.names {
         let path = layout.segment(&entry.name);
-        let outcome = NamesFile::open(&path, entry, manifest.store)
-            .and_then(|file| verify_names(&file, &path, entry, &mut verified));
+        let outcome = NamesFile::open(&path, entry, manifest.store).and_then(|file| {
+            if verify_names(&file, &path, entry, &mut verified)? {
+                whole_names.entry(entry.epoch).or_default().push(file);
+            }
+            Ok(())
+        });
         done += entry.bytes;
         progress(done, total);
         match outcome {
@@ -127,6 +133,9 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         }
         verified.files += 1;
         verified.bytes += entry.bytes;
+    }
+    for files in whole_names.into_values() {
+        verified.compare_names(files)?;
     }
     for file in wal::all_files(&layout, manifest.log_start())? {
         if file.is_short()? {
@@ -165,21 +174,21 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
     Ok(verified)
 }
 
-/// Notes every damaged block; a file without one has as many names as its listing says.
+/// Notes every damaged block; a file without one has as many names as its listing says. Returns whether nothing is damaged.
 fn verify_names(
     file: &NamesFile,
     path: &Path,
     entry: &NamesEntry,
     verified: &mut Verified,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut bytes = Vec::new();
     let (mut count, mut is_whole) = (0, true);
-    for block in file.blocks() {
+    for block in 0..file.blocks().len() {
         let each = |_, _, _: &_| {
             count += 1;
             true
         };
-        match file.block(*block, &mut bytes, each, |_| true) {
+        match file.block(block, &mut bytes, each, |_| true) {
             Err(Error::Damaged { path, offset, what }) => {
                 is_whole = false;
                 verified.note(path, offset, what);
@@ -188,9 +197,10 @@ fn verify_names(
         }
     }
     if is_whole && count != entry.count {
+        is_whole = false;
         verified.note(path.to_owned(), 0, format!("{count} names, expected {}", entry.count));
     }
-    Ok(())
+    Ok(is_whole)
 }
 
 /// - `is_of_tier`: whether a series lies in the tier of the segment
@@ -260,6 +270,22 @@ impl Verified {
             self.note(path, offset, format!("{what}, {of}"));
         }
         Ok(())
+    }
+
+    /// Notes the first id that means different things in two of the names files of one epoch.
+    fn compare_names(&mut self, files: Vec<NamesFile>) -> Result<(), Error> {
+        let mut names = Merge::new(files);
+        loop {
+            match names.next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(_)) => {}
+                Err(Error::Damaged { path, offset, what }) => {
+                    self.note(path, offset, format!("{what}; ids behind it are not compared"));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn note(&mut self, path: PathBuf, offset: u64, what: String) {

@@ -4,7 +4,7 @@ use dotter_dot::{SeriesName, Shape};
 
 use crate::disk::immutable;
 use crate::disk::layout::{Folder, Layout, NewFile};
-use crate::disk::names::NamesFile;
+use crate::disk::names::{Merge, NamesFile};
 use crate::error::Error;
 use crate::format::manifest::Manifest;
 use crate::format::names::{Encoder, NamesEntry, TAIL_BYTES, Tail};
@@ -103,7 +103,8 @@ pub(crate) fn of_declared(layout: &Layout, names: &Names) -> Result<Option<Unlis
 ///
 /// # Errors
 ///
-/// [`Error::Damaged`], and of kind `NotFound`, where one of them is damaged or missing; the system's.
+/// [`Error::Damaged`], and of kind `NotFound`, where one of them is damaged or missing, or where two of them say that an id
+/// means different things; the system's.
 pub(crate) fn merged(
     layout: &Layout,
     list: &Manifest,
@@ -116,29 +117,17 @@ pub(crate) fn merged(
     }
     listed.sort_by_key(|entry| entry.bytes);
     let small = &listed[..small(&listed.iter().map(|entry| entry.bytes).collect::<Vec<_>>())];
-    let mut streams = Vec::with_capacity(small.len());
-    for entry in small {
-        let file = NamesFile::open(&layout.segment(&entry.name), entry, list.store)?;
-        streams.push(Stream { file, block: 0, names: Vec::new().into_iter(), next: None });
-    }
-    if streams.len() < 2 {
+    if small.len() < 2 {
         return Ok(None);
     }
+    let mut files = Vec::with_capacity(small.len());
+    for entry in small {
+        files.push(NamesFile::open(&layout.segment(&entry.name), entry, list.store)?);
+    }
+    let mut names = Merge::new(files);
     let mut writer = NamesWriter::new(layout, epoch)?;
-    let mut bytes = Vec::new();
-    let mut last = None;
-    loop {
-        for stream in &mut streams {
-            stream.fill(&mut bytes)?;
-        }
-        let least = streams.iter_mut().filter(|stream| stream.next.is_some());
-        let Some(least) = least.min_by_key(|stream| stream.next.as_ref().map(|(id, ..)| *id)) else { break };
-        let (id, name, shape) = least.next.take().expect("it was just seen");
-        // A rebuilt list may name a file beside those that it was made from.
-        if last != Some(id) {
-            writer.push(id, &name, &shape)?;
-        }
-        last = Some(id);
+    while let Some((id, name, shape)) = names.next()? {
+        writer.push(id, &name, &shape)?;
     }
     let numbers = small.iter().map(|entry| entry.number()).collect();
     Ok(Some((writer.finish(epoch)?, numbers)))
@@ -156,37 +145,6 @@ fn small(sizes: &[u64]) -> usize {
         sum += bytes;
     }
     count
-}
-
-/// A names file that is read from its first id to its last.
-struct Stream {
-    file: NamesFile,
-    /// The next block.
-    block: usize,
-    names: std::vec::IntoIter<(u32, SeriesName, Shape)>,
-    next: Option<(u32, SeriesName, Shape)>,
-}
-
-impl Stream {
-    /// Makes `next` the next one; it stays `None` at the end.
-    fn fill(&mut self, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        while self.next.is_none() {
-            self.next = self.names.next();
-            if self.next.is_some() {
-                break;
-            }
-            let Some(block) = self.file.blocks().get(self.block).copied() else { break };
-            let mut names = Vec::new();
-            let each = |id, name, shape: &Shape| {
-                names.push((id, name, shape.clone()));
-                true
-            };
-            self.file.block(block, bytes, each, |_| true)?;
-            self.block += 1;
-            self.names = names.into_iter();
-        }
-        Ok(())
-    }
 }
 
 impl UnlistedNames {

@@ -3,6 +3,8 @@
 //! A name is stored as the count of bytes that it shares with the name before, and the further bytes. The first name of
 //! a block shares none, so a block is read by itself.
 
+use std::ops::RangeInclusive;
+
 use dotter_dot::{SeriesName, Shape, put_varint};
 
 use crate::format::bytes::{Fields, put_shared};
@@ -92,23 +94,41 @@ impl Encoder {
     }
 }
 
+/// The last id of a block; `None` where the bytes make no sense.
+fn last_id(mut fields: Fields<'_>, first: u32) -> Option<u32> {
+    let mut id = first;
+    loop {
+        let step: u32 = fields.number()?;
+        id = id.checked_add(step)?;
+        let _shared = fields.varint()?;
+        let further = fields.number()?;
+        fields.bytes(further)?;
+        let _shape = fields.varint()?;
+        if fields.0.is_empty() {
+            return Some(id);
+        }
+    }
+}
+
 /// Calls `each` with every id of a block in ascending order, its name and its shape, until that returns `false`.
-/// `None` where the bytes are not those that were written; then some ids may have been told.
+/// `None` where the bytes are not those that were written; then some ids may have been told. Where they are those of a
+/// block that belongs in another place, as far as its ids show that, none were.
 ///
-/// - `first`: the first id of the block
+/// - `ids`: the first id of the block, and the greatest that it may have
 pub(crate) fn walk(
     bytes: &[u8],
-    first: u32,
+    ids: RangeInclusive<u32>,
     shapes: &[Shape],
     mut each: impl FnMut(u32, &[u8], &Shape) -> bool,
 ) -> Option<()> {
     let (checksum, rest) = bytes.split_first_chunk()?;
-    if u32::from_le_bytes(*checksum) != crc32c::crc32c(rest) {
+    let is_whole = u32::from_le_bytes(*checksum) == crc32c::crc32c(rest);
+    if !is_whole || last_id(Fields(rest), *ids.start())? > *ids.end() {
         return None;
     }
     let mut fields = Fields(rest);
     let mut name = Vec::new();
-    let mut id = first;
+    let mut id = *ids.start();
     let mut is_first = true;
     while !fields.0.is_empty() {
         let step: u32 = fields.number()?;
@@ -155,7 +175,7 @@ mod tests {
         for block in &index.blocks {
             let bytes = &bytes[block.at as usize..(block.at + block.bytes) as usize];
             let mut wrong = false;
-            walk(bytes, block.first, &index.shapes, |id, name, shape| {
+            walk(bytes, block.first..=u32::MAX, &index.shapes, |id, name, shape| {
                 let name = SeriesName::from_bytes(name);
                 wrong |= name.is_err();
                 found.extend(name.ok().map(|name| (id, (name, shape.clone()))));
@@ -197,13 +217,30 @@ mod tests {
             let mut bytes = crc32c::crc32c(&rubbish).to_le_bytes().to_vec();
             bytes.extend_from_slice(&rubbish);
             let mut before = None;
-            let _ = walk(&bytes, first, &[Shape::number()], |id, _, _| {
+            let _ = walk(&bytes, first..=u32::MAX, &[Shape::number()], |id, _, _| {
                 assert!(before.is_none_or(|before| before < id));
                 before = Some(id);
                 true
             });
-            let _ = walk(&rubbish, first, &[], |_, _, _| true);
+            let _ = walk(&rubbish, first..=u32::MAX, &[], |_, _, _| true);
         }
+    }
+
+    #[test]
+    fn a_block_with_ids_of_the_next_one_tells_nothing() {
+        let name = |id: u32| SeriesName::new(&format!("machine-{id}")).unwrap();
+        let (bytes, index) = encoded(&(5..25).map(|id| (id, (name(id), Shape::number()))).collect());
+        let block = &bytes[HEADER_BYTES..];
+        let count = |last| {
+            let mut count = 0;
+            let walked = walk(block, 5..=last, &index.shapes, |_, _, _| {
+                count += 1;
+                true
+            });
+            (walked.is_some(), count)
+        };
+        assert_eq!([24, 25, u32::MAX].map(count), [(true, 20); 3]);
+        assert_eq!([23, 5, 0].map(count), [(false, 0); 3]);
     }
 
     #[test]

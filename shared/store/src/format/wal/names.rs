@@ -58,6 +58,14 @@ impl<T> ById<T> {
         true
     }
 
+    /// Takes away the thing at an id, if there is one.
+    pub(crate) fn remove(&mut self, id: u32) {
+        let dense = self.dense.get_mut(id as usize).and_then(Option::take);
+        if dense.or_else(|| self.sparse.remove(&id)).is_some() {
+            self.count -= 1;
+        }
+    }
+
     /// The thing at an id; the default where there is none yet.
     pub(crate) fn or_default(&mut self, id: u32) -> &mut T
     where
@@ -154,6 +162,11 @@ mod tests {
         *things.or_default(4) += 1;
         *things.or_default(u32::MAX - 1) += 1;
         assert_eq!((things.get(4), things.get(u32::MAX - 1)), (Some(&5), Some(&1)));
+        for id in [4, u32::MAX, u32::MAX, 77777] {
+            things.remove(id);
+            assert!(things.get(id).is_none());
+        }
+        assert!(things.put(4, 4) && things.put(u32::MAX, 8) && things.get(5) == Some(&5));
         things.clear();
         assert!(ids.iter().all(|id| things.get(*id).is_none()));
     }

@@ -1,5 +1,7 @@
 //! Reading names files: what ids mean that no live WAL file declares.
 
+mod merge;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{SeriesName, Shape};
 use nix::libc::EIO;
+
+pub(crate) use merge::Merge;
 
 use crate::disk::layout::Layout;
 use crate::disk::segment::open;
@@ -24,6 +28,8 @@ pub(crate) struct NamesFile {
     file: File,
     path: PathBuf,
     index: Index,
+    /// The greatest id in it.
+    last: u32,
 }
 
 impl Tail {
@@ -85,9 +91,20 @@ impl NamesFile {
             let what = format!("index checksum {found:08x}, expected {expected:08x}");
             return Err(Error::damaged(path, tail.index_at, what));
         }
+        let is_of_tail = |index: &Index| match &index.blocks[..] {
+            [] => tail.count == 0,
+            [first, ..] => {
+                first.first == tail.first && index.blocks[index.blocks.len() - 1].first <= tail.last
+            }
+        };
         let index = Index::decode(&bytes, tail.index_at)
+            .filter(is_of_tail)
             .ok_or_else(|| Error::damaged(path, tail.index_at, "an index that makes no sense"))?;
-        Ok(NamesFile { file, path: path.to_owned(), index })
+        Ok(NamesFile { file, path: path.to_owned(), index, last: tail.last })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The place of each block.
@@ -97,25 +114,33 @@ impl NamesFile {
 
     /// Calls `each` with the ids of a block in ascending order, until that returns `false`.
     ///
+    /// - `block`: its place among [`NamesFile::blocks`]
     /// - `bytes`: memory that is reused
     /// - `is_wanted`: whether `each` is to be told an id
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`], and the system's.
+    /// [`Error::Damaged`], also where the block has ids that belong to the next one; then `each` was told nothing. The
+    /// system's.
     pub(crate) fn block(
         &self,
-        block: BlockRef,
+        block: usize,
         bytes: &mut Vec<u8>,
         mut each: impl FnMut(u32, SeriesName, &Shape) -> bool,
         mut is_wanted: impl FnMut(u32) -> bool,
     ) -> Result<(), Error> {
-        let damaged = || Error::damaged(&self.path, block.at, "a block of names that makes no sense");
+        let until = self.blocks().get(block + 1).map_or(self.last, |next| next.first - 1);
+        let block = self.blocks()[block];
+        let damaged = || {
+            let what =
+                format!("a block of names that makes no sense, or not of ids {} to {until}", block.first);
+            Error::damaged(&self.path, block.at, what)
+        };
         bytes.clear();
         bytes.resize(block.bytes as usize, 0);
         read_exact(&self.file, &self.path, bytes, block.at)?;
         let mut is_wrong = false;
-        walk(bytes, block.first, &self.index.shapes, |id, name, shape| {
+        walk(bytes, block.first..=until, &self.index.shapes, |id, name, shape| {
             if !is_wanted(id) {
                 return true;
             }
@@ -157,7 +182,7 @@ impl NamesFile {
                 found(id, name, shape);
                 id < last
             };
-            match self.block(blocks[at], &mut bytes, each, is_wanted) {
+            match self.block(at, &mut bytes, each, is_wanted) {
                 Err(Error::Damaged { .. }) => is_whole = false,
                 other => other?,
             }
@@ -208,9 +233,10 @@ impl NamesFiles {
     }
 
     /// Looks up in the listed names files what ids of the epoch of `names` mean, and adds it to `names`. Returns whether
-    /// all were found and no damage was met.
+    /// all were found and no damage was met. Where two files say that an id means different things, it is not found: a list
+    /// that was rebuilt may name files that somebody has put there.
     ///
-    /// - `ids`: ascending, each once
+    /// - `ids`: ascending, each once; none has a meaning in `names`
     /// - `is_current`: whether the list is still the newest; then a file that is missing counts as damaged
     ///
     /// # Errors
@@ -225,25 +251,26 @@ impl NamesFiles {
         is_current: impl Fn() -> bool,
     ) -> Result<bool, Error> {
         let mut is_whole = true;
-        let (mut count, epoch) = (0, names.epoch());
+        let (mut unsure, epoch) = (Vec::new(), names.epoch());
         let (Some(least), Some(greatest)) = (ids.first(), ids.last()) else { return Ok(true) };
         self.open.retain(|number, _| list.names.iter().any(|entry| entry.number() == *number));
         for entry in &list.names {
             if entry.epoch != epoch || entry.last < *least || entry.first > *greatest {
                 continue;
             }
-            let wanted: Vec<u32> = ids.iter().copied().filter(|id| names.series.get(*id).is_none()).collect();
             match self.open(layout, entry, list.store, &is_current)? {
                 Some(file) => {
-                    is_whole &= file.find(&wanted, |id, name, shape| {
-                        count += 1;
-                        names.look_up(id, name, shape);
+                    is_whole &= file.find(ids, |id, name, shape| match names.series.get(id) {
+                        None => names.look_up(id, name, shape),
+                        Some((known, of)) if (known, of) == (&name, shape) => {}
+                        Some(_) => unsure.push(id),
                     })?;
                 }
                 None => is_whole = false,
             }
         }
-        Ok(is_whole && count == ids.len())
+        unsure.iter().for_each(|id| names.series.remove(*id));
+        Ok(is_whole && ids.iter().all(|id| names.series.get(*id).is_some()))
     }
 
     fn open(
