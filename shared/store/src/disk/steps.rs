@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use dotter_dot::Timestamp;
@@ -85,6 +85,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Unlinks a name.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    /// The names in a directory. Files may be made and unlinked meanwhile, so they may be the names of no one moment: one
+    /// that is there all the time is among them, any other may be or not.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
     }
 
     /// Makes the names in a directory survive a power cut.

@@ -1,7 +1,7 @@
 //! Reading the log back: which files there are, and how many bytes of each count.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -59,8 +59,8 @@ pub(crate) fn files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>, Er
     files_there(layout, start).map(|(files, _)| files)
 }
 
-/// As [`files`]; also whether all that were listed could be opened. Files are unlinked in their order, so those behind
-/// one that was opened may be gone by then.
+/// As [`files`]; also whether all could be opened that were listed or that others name as those before them. Files are
+/// unlinked in their order, so those behind one that was opened may be gone by then.
 pub(crate) fn files_there(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Error> {
     let (mut files, are_there) = listed(layout, start)?;
     while let Some(last) = files.last()
@@ -77,19 +77,23 @@ pub(crate) fn all_files(layout: &Layout, start: LogStart) -> Result<Vec<LogFile>
     listed(layout, start).map(|(files, _)| files)
 }
 
+/// What [`files_there`] begins with: no file is missing between two of those returned that was there when the log's
+/// directory was listed.
+///
+/// A listing may lack a file that was made meanwhile and have a later one. So each file leads to the one before it: by
+/// the id in its header, or, where that is damaged, by its own. Without that a reader would pass over commits, and a
+/// seal would take a file for sealed that it has not read.
 fn listed(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Error> {
     let mut are_there = true;
     let dir = layout.dir.join("wal");
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(&dir).map_err(Error::io("list", &dir))?.flatten() {
-        let path = entry.path();
-        if let Some(id) = Layout::wal_id(&path).filter(|id| *id >= start.first) {
-            found.insert(id, path);
+    let names = layout.disk.list(&dir).map_err(Error::io("list", &dir))?;
+    let mut wanted: Vec<u64> = names.iter().filter_map(|path| Layout::wal_id(path)).collect();
+    let mut found: BTreeMap<u64, LogFile> = BTreeMap::new();
+    while let Some(id) = wanted.pop() {
+        if id < start.first || found.contains_key(&id) {
+            continue;
         }
-    }
-    let mut files: Vec<LogFile> = Vec::new();
-    for (id, path) in found {
-        let mut file = match LogFile::open(id, path, start.store) {
+        let file = match LogFile::open(id, layout.wal(id), start.store) {
             // A seal has just unlinked it.
             Err(error) if error.is_not_found() => {
                 are_there = false;
@@ -97,13 +101,21 @@ fn listed(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Erro
             }
             other => other?,
         };
+        let before = file.header.map_or(id.saturating_sub(1), |header| header.before_id);
+        if (1..id).contains(&before) {
+            wanted.push(before);
+        }
+        found.insert(id, file);
+    }
+    let mut files: Vec<LogFile> = Vec::with_capacity(found.len());
+    for mut file in found.into_values() {
         // A file that holds nothing may be between the two.
         if let Some(header) = file.header
             && let Some(before) = files.iter_mut().rfind(|before| before.id == header.before_id)
         {
             before.measured = Some(header.before_bytes);
         }
-        file.measured = start.fixed.filter(|(fixed, _)| *fixed == id).map(|(_, bytes)| bytes);
+        file.measured = start.fixed.filter(|(fixed, _)| *fixed == file.id).map(|(_, bytes)| bytes);
         files.push(file);
     }
     Ok((files, are_there))
