@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 
 pub(crate) mod foreign;
 pub(crate) mod late;
+pub(crate) mod missed;
 pub(crate) mod news;
 pub(crate) mod reader;
 

@@ -21,6 +21,7 @@ use crate::read::fold::FrameFold;
 use crate::read::head::{self, HeadPart};
 use crate::read::late::{Late, Link};
 use crate::read::listed::OpenSegments;
+use crate::read::missed;
 use crate::read::news::{LossNews, News, RowsNews};
 use crate::read::series::SeriesNames;
 use crate::read::snapshot::{Inner, Snapshot};
@@ -193,8 +194,10 @@ impl Reader {
                 let list = &self.inner.manifest;
                 let files = wal::files(&self.layout, list.log_start())?;
                 let Some(file) = files.into_iter().next() else { return Ok(changed) };
+                let inner = Arc::make_mut(&mut self.inner);
                 // Nothing shows that it is of the store that was read so far.
-                Arc::make_mut(&mut self.inner).late.turn();
+                inner.late.turn();
+                inner.begin_file(&file);
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
                 continue;
             };
@@ -258,6 +261,7 @@ impl Reader {
                 if !tail.file.is_there() {
                     inner.late.turn();
                 }
+                inner.begin_file(&file);
                 (tail.file, tail.place) = (file, HEADER_BYTES as u64);
             }
         }
@@ -333,12 +337,13 @@ fn try_load(
     names.add_segments(&segments, old);
     let splits = manifest.splits();
     let known = before.map_or(u64::MAX, |before| before.sequence);
-    let first = files.first().and_then(|file| file.header).map_or(0, |header| header.first_sequence);
-    let lost = before.is_some() && first > known + 1;
+    let sealed = missed::sealed(&manifest, files.first());
+    let lost = before.is_some() && sealed > known;
     if lost {
         late.turn();
     }
-    let mut sequence = splits.iter().copied().max().unwrap_or(0).max(first.saturating_sub(1));
+    // Not the sequence of a foreign commit: the frame that this stands behind may not be published yet.
+    let mut sequence = sealed;
     let mut head = Vec::new();
     let mut ledger = manifest.ledger.clone();
     let mut wal_bytes = 0;
