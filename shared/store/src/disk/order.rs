@@ -46,7 +46,7 @@ impl Manifest {
         Ok(Order { sequence: sequence.max(listed), generation: self.generation })
     }
 
-    /// Fixes how much of the last file of the log counts: every whole frame. Returns the last sequence.
+    /// Fixes how much of the last file of the log counts: every whole frame up to a torn write. Returns the last sequence.
     ///
     /// The caller holds LOCK and MANIFEST.lock.
     fn settle(&mut self, layout: &Layout) -> Result<u64, Error> {
@@ -54,7 +54,7 @@ impl Manifest {
         let sequence = last_sequence(&files)?.max(self.last_sequence());
         let Some(last) = files.last().filter(|last| last.measured.is_none()) else { return Ok(sequence) };
         let bytes = last.read_all()?;
-        let is_empty = last.whole_frames(&bytes).1.is_none();
+        let is_empty = !last.has_frames(&bytes);
         let counts = last.roll_forward(&*layout.disk, &bytes)?;
         if last.header.is_some() && is_empty {
             // The last file has no frame, and its header measures the file before: no new file is needed.

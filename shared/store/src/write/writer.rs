@@ -153,6 +153,11 @@ impl Writer {
             last_sequence =
                 last_sequence.max(file.header.map_or(0, |header| header.first_sequence.saturating_sub(1)));
             file.read_all_into(&mut bytes)?;
+            let counts = match file.measured {
+                Some(bytes) => bytes,
+                None => file.roll_forward(&*layout.disk, &bytes)?.bytes,
+            };
+            bytes.truncate(counts.saturating_sub(HEADER_BYTES as u64) as usize);
             names.begin_file(file.epoch(&bytes));
             let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
             // The list is held, so a file that is missing is missing for good.
@@ -162,10 +167,6 @@ impl Writer {
                 last_sequence = last_sequence.max(frame.sequence);
                 apply(&frame, &names, &mut ledger);
             }
-            let counts = match file.measured {
-                Some(bytes) => bytes,
-                None => file.roll_forward(&*layout.disk, &bytes)?.bytes,
-            };
             before = (file.id, counts);
             closed.push(before);
         }

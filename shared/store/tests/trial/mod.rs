@@ -13,6 +13,9 @@ use std::sync::Mutex;
 
 use dotter_store::disk::{Disk, System};
 
+/// What a disk writes as a whole, in bytes.
+const SECTOR: usize = 512;
+
 /// What goes wrong, counted in steps from the first, 0.
 #[allow(dead_code, reason = "each test that uses this module has some of them")]
 #[derive(Clone, Copy, Debug)]
@@ -162,12 +165,24 @@ impl Trial {
             let content = &state.files[file];
             let mut bytes = content.durable.clone();
             for change in &content.pending {
-                match (dice(3), change) {
+                match (dice(4), change) {
                     (0, change) => change.apply(&mut bytes),
                     // Torn at a sector.
                     (1, Change::Write(at, new)) => {
-                        let sectors = dice(new.len() as u64 / 512 + 1) as usize;
-                        Change::Write(*at, new[..sectors * 512].to_vec()).apply(&mut bytes);
+                        let sectors = dice(new.len() as u64 / SECTOR as u64 + 1) as usize;
+                        Change::Write(*at, new[..sectors * SECTOR].to_vec()).apply(&mut bytes);
+                    }
+                    // Sectors are written in any order, so it may be the later ones that are there.
+                    (2, Change::Write(at, new)) => {
+                        let (mut from, end) = (*at, *at + new.len() as u64);
+                        while from < end {
+                            let until = (from + 1).next_multiple_of(SECTOR as u64).min(end);
+                            if dice(2) == 0 {
+                                let part = &new[(from - at) as usize..(until - at) as usize];
+                                Change::Write(from, part.to_vec()).apply(&mut bytes);
+                            }
+                            from = until;
+                        }
                     }
                     _ => {}
                 }

@@ -65,7 +65,7 @@ pub(crate) fn files_there(layout: &Layout, start: LogStart) -> Result<(Vec<LogFi
     let (mut files, are_there) = listed(layout, start)?;
     while let Some(last) = files.last()
         && last.header.is_none()
-        && !last.has_frames()?
+        && !last.has_frames(&last.read_all()?)
     {
         files.pop();
     }
@@ -137,7 +137,7 @@ pub(crate) fn file_behind(layout: &Layout, start: LogStart, id: u64) -> Result<O
     }
     // The next file may hold nothing; then the log goes on in the file before it, or in a later one.
     for file in files(layout, LogStart { first: id + 1, ..start })? {
-        if file.header.is_some() || file.has_frames()? {
+        if file.header.is_some() || file.has_frames(&file.read_all()?) {
             return Ok(Some(file));
         }
     }
@@ -178,10 +178,11 @@ impl LogFile {
     }
 
     /// Whether any frame of it is whole.
-    fn has_frames(&self) -> Result<bool, Error> {
-        let bytes = self.read_all()?;
-        let mut items = Items::new(&bytes, HEADER_BYTES as u64, self.id);
-        Ok(items.any(|item| matches!(item, Item::Frame(_))))
+    ///
+    /// - `bytes`: what [`LogFile::read_all`] gave
+    pub(crate) fn has_frames(&self, bytes: &[u8]) -> bool {
+        let mut items = Items::new(bytes, HEADER_BYTES as u64, self.id);
+        items.any(|item| matches!(item, Item::Frame(_)))
     }
 
     /// Whether the file is shorter than a header, which no writer leaves behind.
@@ -190,7 +191,7 @@ impl LogFile {
     }
 
     /// How much of it counts. The header of the next file or the list decides; else what its writer has published in
-    /// this boot; else every whole frame.
+    /// this boot; else [`LogFile::whole_frames`].
     pub(crate) fn counts(&self) -> Result<Counts, Error> {
         if self.is_foreign {
             return Ok(Counts { bytes: HEADER_BYTES as u64, sequence: 0 });
@@ -201,7 +202,7 @@ impl LogFile {
         {
             return Ok(Counts { bytes: published.bytes, sequence: published.sequence });
         }
-        let (until, sequence) = self.whole_frames(&self.read_all()?);
+        let (until, sequence) = self.whole_frames(&self.read_all()?)?;
         let before = self.header.map_or(0, |header| header.first_sequence - 1);
         Ok(Counts { bytes: self.measured.unwrap_or(until), sequence: sequence.unwrap_or(before) })
     }
@@ -211,18 +212,31 @@ impl LogFile {
         self.measured.map_or_else(|| self.counts().map(|counts| counts.bytes), Ok)
     }
 
-    /// Where its last whole frame ends, and the sequence of that frame; where the header ends if it has no frame.
+    /// Where the last frame ends that counts when its writer is gone, and the sequence of that frame; where the header
+    /// ends if there is none.
+    ///
+    /// Every whole frame counts up to a torn write: the first bytes behind the published length that are no frame. The
+    /// published words are on disk by the time of the next sync, so at most one sync was acknowledged behind them, and
+    /// that one is on disk as a whole. So what is torn is of the write behind it, which nobody acknowledged, and a frame
+    /// behind the tear may lack what it needs: the names that it uses, or the records before its own.
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
-    pub(crate) fn whole_frames(&self, bytes: &[u8]) -> (u64, Option<u64>) {
+    pub(crate) fn whole_frames(&self, bytes: &[u8]) -> Result<(u64, Option<u64>), Error> {
+        // Of a file with a measured length all is acknowledged.
+        let published = match self.measured {
+            Some(_) => None,
+            None => read_published_surely(&self.file, &self.path)?.map(|published| published.bytes),
+        };
         let mut items = Items::new(bytes, HEADER_BYTES as u64, self.id);
         let mut sequence = None;
         for item in &mut items {
-            if let Item::Frame(frame) = item {
-                sequence = Some(frame.sequence);
+            match item {
+                Item::Frame(frame) => sequence = Some(frame.sequence),
+                Item::Damage { at, .. } if published.is_some_and(|published| at >= published) => break,
+                Item::Damage { .. } => {}
             }
         }
-        (items.good_until().max(HEADER_BYTES as u64), sequence)
+        Ok((items.good_until().max(HEADER_BYTES as u64), sequence))
     }
 
     /// Its id epoch. Where the header is damaged, its frames say it; `None` where there is no whole frame either.
@@ -288,8 +302,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Rolls the file forward, whose writer is gone: from now on every whole frame counts. Returns where the last one
-    /// ends.
+    /// Rolls the file forward, whose writer is gone: from now on what [`LogFile::whole_frames`] says counts. Returns where
+    /// the last frame ends.
     ///
     /// The frames that were not published are written once more before the sync: had an fsync failed, the system
     /// would take those bytes for written. Then they are published, so that they count even if no file can be made
@@ -297,7 +311,7 @@ impl LogFile {
     ///
     /// - `bytes`: what [`LogFile::read_all`] gave
     pub(crate) fn roll_forward(&self, disk: &dyn Disk, bytes: &[u8]) -> Result<Counts, Error> {
-        let (until, sequence) = self.whole_frames(bytes);
+        let (until, sequence) = self.whole_frames(bytes)?;
         let before = self.header.map_or(0, |header| header.first_sequence - 1);
         let counts = Counts { bytes: until, sequence: sequence.unwrap_or(before) };
         if sequence.is_none() {
