@@ -10,23 +10,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use dotter_dot::SeriesName;
 use dotter_ring::fork_generation;
 
 use crate::Series;
-
-/// What all counters of one name have come to.
-#[derive(Debug, Default)]
-pub(crate) struct Total {
-    count: AtomicU64,
-    /// The total of the last dot; zero before the first. Only who is publishing reads or writes it.
-    published: AtomicU64,
-    /// Zero, or one more than the fork generation of the process that is publishing: what a forked child finds
-    /// here from its parent holds nobody up.
-    publishing: AtomicU32,
-}
+use crate::total::Total;
 
 /// Counts, and publishes the running total; see [`Publisher::counter`](crate::Publisher::counter).
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dotter_dot::SeriesName;
 use dotter_ring::{Shape, SlowPath};
 
-use crate::publisher::Home;
+use crate::home::Home;
 
 /// A series of a publisher, whatever it holds.
 #[derive(Clone)]

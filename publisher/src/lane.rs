@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use dotter_dot::Timestamp;
-use dotter_ring::{LaneWriter, Number, SlowPath};
+use dotter_ring::{Number, SlowPath};
 
 use crate::handle::Handle;
-use crate::homeless::Refusal;
+use crate::home::Home;
 use crate::local;
-use crate::publisher::Home;
 use crate::seat::Seat;
+use crate::slowly::publish_slowly;
 use crate::write::{Cells, CellsAt, Dot, DotAt, Line, LineAt, Raw, RawAt, Write};
 use crate::{AnyRow, Bytes, Columns, Row, Series, Text};
 
@@ -113,25 +113,5 @@ impl Lane {
             // A series of another publisher knows its own way.
             local::publish(series, write);
         }
-    }
-}
-
-/// Publishes where the quick way failed: through the shared lane, or in a new ring.
-#[cold]
-pub(crate) fn publish_slowly(series: &Handle, seat: &mut Option<Seat>, write: &dyn Write) {
-    let home = &series.home;
-    let Some(id) = series.id else { return home.refuse_series() };
-    let Some(inside) = SlowPath::enter() else { return home.refuse(Refusal::SignalHandler) };
-    let write = |writer: &mut LaneWriter| write.write(writer, id);
-    let here = seat.as_mut().map(|seat| seat.write(&inside, &write));
-    if here == Some(Ok(())) {
-        return;
-    }
-    if let Some(old) = seat.take() {
-        old.leave(&inside);
-    }
-    let seat = seat.insert(Seat::take(&inside, home.ring(&inside)));
-    if seat.write(&inside, &write).is_err() {
-        home.refuse_inside(&inside, Refusal::Other);
     }
 }

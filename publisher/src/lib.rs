@@ -52,9 +52,12 @@ mod timer;
 
 // The ways a dot takes.
 mod handle;
+mod home;
 mod homeless;
 mod local;
 mod seat;
+mod slowly;
+mod total;
 mod write;
 
 // What other libraries say, published.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Weak};
 use dotter_ring::SlowPath;
 
 use crate::handle::Handle;
+use crate::home::Home;
 use crate::homeless::Refusal;
-use crate::lane::publish_slowly;
-use crate::publisher::Home;
 use crate::seat::Seat;
+use crate::slowly::publish_slowly;
 use crate::write::Write;
 
 thread_local! {

@@ -1,27 +1,18 @@
-//! The publisher, and the ring behind it, which may be replaced under way.
+//! The publisher: its series, and lanes of its ring.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use dotter_dot::{Incarnation, SeriesName};
 use dotter_ring::directory::Place;
 use dotter_ring::{Error, Identity, Number, Refusals, Ring, RingOptions, Shape, SlowPath};
 
-use crate::counter::Total;
 use crate::handle::Handle;
-use crate::homeless::{Homeless, Refusal};
+use crate::home::Home;
 use crate::row;
 use crate::{AnyRow, Bytes, Columns, Counter, Lane, Options, Row, Series, Text};
-
-/// How long a ring that could not be made is not tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How long a ring that had its name is taken to have it, where refused dots are to be counted in it.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// One application's way to publish. Clones are the same publisher.
 #[derive(Clone)]
@@ -29,72 +20,6 @@ pub struct Publisher {
     home: Arc<Home>,
     /// What its series have as their tag `instance`.
     instance: Option<Arc<str>>,
-}
-
-/// What all handles of one publisher share.
-pub(crate) struct Home {
-    options: RingOptions,
-    place: Place,
-    /// Locked only on the slow path, so that a forked child finds it free.
-    current: Mutex<Current>,
-    /// Dots that were refused and are not counted in a ring yet.
-    homeless: Homeless,
-    /// What counters have come to, by name; locked only on the slow path.
-    totals: Mutex<HashMap<SeriesName, Arc<Total>>>,
-}
-
-struct Current {
-    ring: Arc<Ring>,
-    /// When a ring could last not be made.
-    failed: Option<Instant>,
-    /// Whether the ring was seen to be another process's, or without a name; and when that was last looked at.
-    moved: bool,
-    looked: Instant,
-    /// What was refused in rings before this one, of this process.
-    earlier: Refusals,
-}
-
-impl Current {
-    fn new(ring: Ring, earlier: Refusals) -> Current {
-        Current { ring: Arc::new(ring), failed: None, moved: false, looked: Instant::now(), earlier }
-    }
-
-    /// Whether a new ring is due, as of now.
-    fn has_moved(&mut self) -> bool {
-        self.looked = Instant::now();
-        self.moved = self.ring.has_moved();
-        self.moved
-    }
-
-    /// Whether what is counted in the ring will be read; looks anew once in [`LOOK`].
-    fn counts(&mut self) -> bool {
-        if !self.moved && self.ring.is_ours() && self.looked.elapsed() >= LOOK {
-            self.has_moved();
-        }
-        !self.moved && self.ring.is_ours()
-    }
-
-    /// Counts in the ring what has no home, if the ring will be read.
-    fn take_in(&mut self, homeless: &Homeless) {
-        if self.counts() {
-            self.ring.add_refusals(&homeless.take());
-        }
-    }
-
-    /// What this process's rings have counted.
-    fn refused(&self) -> Refusals {
-        // A parent's ring counts what the parent refused.
-        if self.ring.is_ours() { sum(self.earlier, self.ring.refusals()) } else { Refusals::default() }
-    }
-}
-
-fn sum(a: Refusals, b: Refusals) -> Refusals {
-    Refusals {
-        series: a.series.saturating_add(b.series),
-        signal_handler: a.signal_handler.saturating_add(b.signal_handler),
-        too_big: a.too_big.saturating_add(b.too_big),
-        other: a.other.saturating_add(b.other),
-    }
 }
 
 impl Publisher {
@@ -125,10 +50,7 @@ impl Publisher {
     pub(crate) fn new(options: RingOptions, place: Place) -> Result<Publisher, Error> {
         let inside = enter(place.directory())?;
         let ring = Ring::create(&inside, &options, Identity::of_this_process()?, &place, false)?;
-        let current = Mutex::new(Current::new(ring, Refusals::default()));
-        let (homeless, totals) = (Homeless::default(), Mutex::default());
-        let home = Arc::new(Home { options, place, current, homeless, totals });
-        Ok(Publisher { home, instance: None })
+        Ok(Publisher { home: Arc::new(Home::new(options, place, ring)), instance: None })
     }
 
     /// The series of that name, new or known; keep it, this is the expensive part of a dot.
@@ -359,29 +281,22 @@ impl Publisher {
 
     /// The name of the ring's file.
     pub fn path(&self) -> PathBuf {
-        self.look(|current| current.ring.path().to_owned())
+        self.home.look(|ring| ring.path().to_owned())
     }
 
     /// The random name of this life of the ring.
     pub fn incarnation(&self) -> Incarnation {
-        self.look(|current| current.ring.incarnation())
+        self.home.look(|ring| ring.incarnation())
     }
 
     /// Dots written so far, by lane.
     pub fn published(&self) -> Vec<u64> {
-        self.look(|current| current.ring.published())
+        self.home.look(|ring| ring.published())
     }
 
     /// Dots refused so far, by reason, in this process: also those counted in earlier rings, or in none yet.
     pub fn refused(&self) -> Refusals {
-        self.look(|current| sum(current.refused(), self.home.homeless.look()))
-    }
-
-    fn look<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
-        // A signal handler that asks may find the lock taken by the thread it interrupted; every other
-        // caller is let in.
-        let _inside = SlowPath::enter();
-        look(&self.home.current())
+        self.home.refused()
     }
 }
 
@@ -392,86 +307,6 @@ fn enter(dir: &Path) -> Result<SlowPath, Error> {
         path: dir.to_owned(),
         source: io::ErrorKind::WouldBlock.into(),
     })
-}
-
-impl Home {
-    fn totals(&self, _inside: &SlowPath) -> MutexGuard<'_, HashMap<SeriesName, Arc<Total>>> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The ring to write to: a new one after a fork, or where somebody removed the file, if one can be made.
-    pub(crate) fn ring(&self, inside: &SlowPath) -> Arc<Ring> {
-        let mut current = self.current();
-        let resting = current.failed.is_some_and(|failed| failed.elapsed() < RETRY);
-        if !resting && current.has_moved() {
-            match self.renew(inside, &current.ring) {
-                Ok(ring) => *current = Current::new(ring, current.refused()),
-                // Nobody to tell: the application goes on, its dots are counted.
-                Err(_) => current.failed = Some(Instant::now()),
-            }
-        }
-        current.take_in(&self.homeless);
-        Arc::clone(&current.ring)
-    }
-
-    fn renew(&self, inside: &SlowPath, old: &Ring) -> Result<Ring, Error> {
-        // The parent still publishes under an exact name.
-        let beside = !old.is_ours();
-        let ring = Ring::create(inside, &self.options, Identity::of_this_process()?, &self.place, beside)?;
-        ring.adopt_series(inside, old);
-        Ok(ring)
-    }
-
-    /// Counts a dot that no ring could take; any thread may, and a signal handler.
-    ///
-    /// Nothing is locked where a fork could happen, and nobody is waited for: while another thread is on the slow
-    /// path, or this one is, the count stays where the next on that path finds it.
-    #[cold]
-    pub(crate) fn refuse(&self, refusal: Refusal) {
-        self.homeless.add(refusal);
-        if let Some(inside) = SlowPath::try_enter() {
-            self.settle(&inside);
-        }
-    }
-
-    /// The same from the slow path.
-    #[cold]
-    pub(crate) fn refuse_inside(&self, inside: &SlowPath, refusal: Refusal) {
-        self.homeless.add(refusal);
-        self.settle(inside);
-    }
-
-    /// Counts in the ring what has no home.
-    fn settle(&self, _inside: &SlowPath) {
-        self.current().take_in(&self.homeless);
-    }
-
-    /// Counts a dot on a series that the registry had no room for, in a new ring if one is due.
-    #[cold]
-    pub(crate) fn refuse_series(&self) {
-        self.homeless.add(Refusal::Series);
-        if let Some(inside) = SlowPath::try_enter() {
-            let counts = self.current().counts();
-            if counts {
-                self.settle(&inside);
-            } else {
-                self.ring(&inside);
-            }
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // The last handle is gone, so nobody writes; lanes that threads still hold are never used again.
-        let current = self.current.get_mut().unwrap_or_else(PoisonError::into_inner);
-        current.take_in(&self.homeless);
-        current.ring.close();
-    }
 }
 
 impl fmt::Debug for Publisher {
