@@ -9,9 +9,9 @@ use dotter_publisher::{Bytes, Lane, Series, Text, Timestamp};
 
 use crate::border::{code, guard, null};
 use crate::bytes::content;
+use crate::cells::{Cell, Row};
 use crate::failure::Failure;
 use crate::publisher::Handle;
-use crate::row::{Cell, Row};
 use crate::tagged::{Tagged, tag};
 use crate::text::line;
 

@@ -19,6 +19,7 @@ mod tagged;
 
 // What C holds.
 mod bytes;
+mod cells;
 mod counter;
 mod lane;
 mod publisher;
@@ -29,6 +30,7 @@ mod text;
 use std::ffi::{c_char, c_int};
 
 pub use crate::bytes::*;
+pub use crate::cells::*;
 pub use crate::counter::*;
 pub use crate::lane::*;
 pub use crate::publisher::*;

@@ -11,8 +11,8 @@ use dotter_publisher::{Bytes, Counter, Publisher, Series, SeriesName, Text};
 use dotter_ring::SlowPath;
 
 use crate::border::{bytes, code, guard, null, utf8};
+use crate::cells::Row;
 use crate::failure::Failure;
-use crate::row::Row;
 use crate::tagged::{Tagged, tag};
 
 /// `struct dotter`
