@@ -5,6 +5,7 @@
 //! lost. What a page costs that nobody has touched is a row of its own.
 
 mod cores;
+mod counts;
 mod measure;
 mod paced;
 mod queue;

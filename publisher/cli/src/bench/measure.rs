@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::bench::reader::Counts;
+use crate::bench::counts::Counts;
 
 /// A debug build measures nothing worth knowing, but is to be quick about it.
 pub(super) const QUICK: bool = cfg!(debug_assertions);

@@ -8,8 +8,9 @@ use dotter_publisher::{Clock, Lane, Publisher, Series, Timestamp};
 
 use crate::Error;
 use crate::bench::cores::{Cores, Role};
+use crate::bench::counts::Counts;
 use crate::bench::measure::{Cost, QUICK};
-use crate::bench::reader::{Counts, Reader};
+use crate::bench::reader::Reader;
 
 /// Dots a second while single stores are timed.
 const PACE: u64 = 1_900_000;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::bench::cores::{Cores, Role};
+use crate::bench::counts::Counts;
 use crate::bench::measure::{RUN_DOTS, Row, measure, run_of};
-use crate::bench::reader::{CATCH_UP, Counts, POLL};
+use crate::bench::reader::{CATCH_UP, POLL};
 
 const SLOTS: usize = 1 << 18;
 const _: () = assert!(RUN_DOTS < SLOTS as u64 / 2, "a run never finds the queue full");

@@ -12,6 +12,7 @@ use dotter_ring::{Drained, LaneCursor, RingReader};
 
 use crate::Error;
 use crate::bench::cores::{Cores, Role};
+use crate::bench::counts::Counts;
 use crate::bench::measure::{Cost, measure, timed};
 
 /// As often as a busy broker looks.
@@ -20,20 +21,6 @@ pub(super) const POLL: Duration = Duration::from_millis(1);
 pub(super) const CATCH_UP: Duration = Duration::from_micros(50);
 /// What fits into a batch.
 const BATCH_DOTS: usize = 32_768;
-
-/// What a reader got of what was written.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) written: u64,
-    pub(super) seen: u64,
-    pub(super) lost: u64,
-}
-
-impl Counts {
-    pub(super) fn json(&self) -> String {
-        format!(r#""written": {}, "seen": {}, "lost": {}"#, self.written, self.seen, self.lost)
-    }
-}
 
 /// A thread that drains every lane of a ring; ends with [`Reader::finish`].
 pub(super) struct Reader {

@@ -1,6 +1,7 @@
 //! What this machine does, from /proc.
 
 mod protocols;
+mod reading;
 mod sampler;
 
 use std::collections::HashMap;
@@ -12,7 +13,8 @@ use dotter_publisher::{Publisher, Series, Timestamp};
 
 use crate::pace::Pace;
 use crate::{Error, publisher};
-use sampler::{Reading, Sampler};
+use reading::Reading;
+use sampler::Sampler;
 
 /// This machine, again and again.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! A counter never seen above zero says nothing yet and is left out, as netstat does; that keeps two hundred
 //! series of zeros away.
 
-use super::sampler::Reading;
+use super::reading::Reading;
 
 /// Better names for the counters everybody asks for; all others are named after what the kernel calls them.
 const NAMES: &[(&str, &str, &str)] = &[

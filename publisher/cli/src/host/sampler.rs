@@ -7,20 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::protocols;
+use super::reading::Reading;
 
 /// Sectors of /proc/diskstats, whatever the disk's own are.
 const SECTOR_BYTES: u64 = 512;
 /// Processor modes in /proc/stat, in order.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
-
-/// One number.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reading {
-    /// Below the machine's own prefix: `cpu.user`.
-    pub(super) name: String,
-    pub(super) unit: &'static str,
-    pub(super) value: f64,
-}
 
 /// Looks at /proc and remembers the last look.
 pub(super) struct Sampler {
