@@ -4,39 +4,19 @@
 //! again with growing pauses. Meanwhile posts are answered at once and lines are not taken; lines that were taken
 //! are kept for the next writer.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
-use dotter_daemon::{Log, chain};
+use crossbeam_channel::select;
 use dotter_store::Writer;
 
 use crate::error::Error;
+use crate::given::Commit;
 use crate::group::{Group, Serving};
-use crate::ingest::{Jobs, NotNow, Outcome};
-use crate::metrics::Metrics;
-use crate::reserve::Reserve;
+use crate::ingest::{NotNow, Outcome};
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// What the thread is given.
-pub(crate) struct Commit {
-    pub(crate) dir: PathBuf,
-    /// So many series that are new to the store may be made.
-    pub(crate) series_max: usize,
-    /// What the disk keeps free.
-    pub(crate) reserve: Reserve,
-    pub(crate) jobs: Jobs,
-    /// Nothing is ever sent: once the other end is dropped, nothing more will be queued.
-    pub(crate) last: Receiver<()>,
-    /// Wakes the thread that seals.
-    pub(crate) seal: Sender<()>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) log: Log,
-}
 
 impl Commit {
     /// Runs until nothing more will be queued, and all that was is answered.
@@ -67,7 +47,7 @@ impl Commit {
                 Err(failure) => failure,
             };
             // The writer is dropped: a new one needs its lock.
-            let trouble = not_now(&failure);
+            let trouble = NotNow::of(&failure);
             self.note(&trouble, pause);
             group.fail(&trouble);
             if self.turn_away(&trouble, pause) {
@@ -115,10 +95,4 @@ impl Commit {
             }
         }
     }
-}
-
-/// What an error of the store means for those who post.
-pub(crate) fn not_now(error: &dotter_store::Error) -> NotNow {
-    let text = chain(error);
-    if error.is_disk_full() { NotNow::DiskFull(text) } else { NotNow::Failed(text) }
 }

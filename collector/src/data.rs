@@ -211,7 +211,7 @@ impl Site {
                             (Some(_), error) if !matches!(error, dotter_store::Error::Unknown(_)) => {
                                 Response::text(410, format!("nothing stored: {}\n", chain(error)))
                             }
-                            _ => not_now(&crate::commit::not_now(&error)),
+                            _ => not_now(&NotNow::of(&error)),
                         }
                     }
                 }

@@ -21,7 +21,7 @@ use dotter_wire::Message;
 
 use crate::bad_line::BadLine;
 use crate::batch::{self, Columns};
-use crate::commit::{Commit, not_now};
+use crate::given::Commit;
 use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
 use crate::series_limit::SeriesLimit;
 use crate::tally::Tally;
@@ -228,7 +228,7 @@ impl<'a> Serving<'a> {
                 self.group.begun.get_or_insert_with(Instant::now);
             }
             Err(error) => {
-                ticket.answer(Outcome::NotNow(not_now(&error)));
+                ticket.answer(Outcome::NotNow(NotNow::of(&error)));
                 return Err(error);
             }
         }
@@ -350,7 +350,7 @@ impl<'a> Serving<'a> {
         let closed = self.sync().and_then(|()| self.writer.close_file());
         ticket.answer(match &closed {
             Ok(()) => Outcome::Closed,
-            Err(error) => Outcome::NotNow(not_now(error)),
+            Err(error) => Outcome::NotNow(NotNow::of(error)),
         });
         if closed.is_ok() {
             self.look();

@@ -11,6 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
+use dotter_daemon::chain;
 use dotter_dot::{NameError, NamedDots, SeriesName};
 use dotter_store::ClaimName;
 use dotter_wire::{Answer, Message};
@@ -111,6 +112,14 @@ pub(crate) enum NotNow {
     Failed(String),
     /// The claim of the rows cannot be taken; what the store said.
     Claim(String),
+}
+
+impl NotNow {
+    /// What an error of the store means for those who post.
+    pub(crate) fn of(error: &dotter_store::Error) -> NotNow {
+        let text = chain(error);
+        if error.is_disk_full() { NotNow::DiskFull(text) } else { NotNow::Failed(text) }
+    }
 }
 
 impl fmt::Display for NotNow {

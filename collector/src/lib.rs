@@ -24,6 +24,7 @@ mod commit;
 mod data;
 mod error;
 mod foreign;
+mod given;
 mod graphite;
 mod group;
 mod history;

@@ -100,7 +100,7 @@ impl Site {
             Err(error @ (dotter_store::Error::Key { .. } | dotter_store::Error::TooManyDeletions { .. })) => {
                 wrong(&chain(&error))
             }
-            Err(error) => not_now(&crate::commit::not_now(&error)),
+            Err(error) => not_now(&NotNow::of(&error)),
         }
     }
 

@@ -12,8 +12,8 @@ use dotter_http::{Config, Server, Token};
 use dotter_store::Writer;
 
 use crate::Error;
-use crate::commit::Commit;
 use crate::data::{HEALTH_PATHS, LARGE_AT_ONCE, Site};
+use crate::given::Commit;
 use crate::graphite::{Graphite, Limits};
 use crate::history::History;
 use crate::ingest::{self, Places, Queue, READS};
