@@ -8,8 +8,8 @@ use dotter_store::{Reader, Search};
 
 use crate::args::ExportOptions;
 use crate::error::Error;
+use crate::found;
 use crate::page::{Printer, Style};
-use crate::read;
 
 /// Writes what was asked for; `false` where damaged data had to be left out.
 pub(crate) fn run(dir: &Path, options: &ExportOptions, out: &mut impl Write) -> Result<bool, Error> {
@@ -30,13 +30,13 @@ pub(crate) fn run(dir: &Path, options: &ExportOptions, out: &mut impl Write) -> 
                 false => (Style::Csv { with_format: true }, Times::Rfc3339),
             };
             let printer = Printer { style, times, format: None, columns: None };
-            read::head(&search, &printer, out)?;
-            if !read::print(&search, &printer, out)? {
-                read::check_filter(&search)?;
+            found::head(&search, &printer, out)?;
+            if !found::print(&search, &printer, out)? {
+                found::check_filter(&search)?;
             }
         }
     }
-    Ok(read::is_whole(&snapshot))
+    Ok(found::is_whole(&snapshot))
 }
 
 #[cfg(feature = "parquet")]

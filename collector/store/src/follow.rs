@@ -11,8 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::args::ReadOptions;
 use crate::error::Error;
+use crate::found;
 use crate::page::{Binder, Page, Printer};
-use crate::read;
 
 /// How often the log is looked at.
 const EVERY: Duration = Duration::from_millis(20);
@@ -64,7 +64,7 @@ pub(crate) fn run(
         {
             let series = options.chosen.series(&foreign);
             let filter = options.filter.as_deref();
-            read::print(
+            found::print(
                 &Search { snapshot: &foreign, series: &series, range, filter, threads: options.threads },
                 printer,
                 out,

@@ -13,6 +13,7 @@ mod error;
 mod export;
 mod filtered;
 mod follow;
+mod found;
 mod handover;
 mod import;
 mod intake;

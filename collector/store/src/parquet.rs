@@ -19,8 +19,8 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
 
 use crate::error::Error;
+use crate::found;
 use crate::progress::Progress;
-use crate::read;
 use crate::target::Target;
 
 /// Rows of a row group, about.
@@ -48,7 +48,7 @@ pub(crate) fn write(search: &Search<'_>, path: &Path) -> Result<(), Error> {
 
 /// Returns how many rows were written.
 fn write_to(search: &Search<'_>, target: &Target, path: &Path) -> Result<u64, Error> {
-    let table = Table::new(&read::shapes(search)?);
+    let table = Table::new(&found::shapes(search)?);
     let cannot = |doing| move |source| Error::File { doing, path: path.to_owned(), source };
     let level = ZstdLevel::try_new(3)?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
