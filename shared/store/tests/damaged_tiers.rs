@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use dotter_dot::TimeRange;
-use dotter_store::verify;
+use dotter_store::{compact, compact_major, verify};
 use support::made::{HOUR, MINUTE, Made, START, rule};
 
 const TEN: u64 = 10 * MINUTE;
@@ -93,4 +93,96 @@ fn whichever_segment_is_damaged_the_others_grow_old_and_nothing_else_is_lost() {
         }
     }
     assert!(lost_somewhere > 0);
+}
+
+/// So many hours with a dot each ten seconds of two series.
+fn hours(made: &mut Made, count: u64) {
+    for _ in 0..count {
+        let from = made.wall;
+        for series in ["a", "b"] {
+            made.add(series, (0..360).map(|n| (from + n * 10, (n % 97) as f64)));
+        }
+        made.live(HOUR);
+        made.compact();
+    }
+}
+
+/// How many dots the steps of a series say they are made of, those of the dots that are still there among them.
+fn counted(made: &Made, series: &str) -> u64 {
+    made.counted(series, TimeRange::ALL, MINUTE)
+}
+
+/// Damages a chunk of the steps of `a`, and nothing else; returns how many dots these are made of.
+fn harm_steps(made: &Made) -> u64 {
+    let harm = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        // The first chunk of a segment is of its first series.
+        bytes[40] ^= 1;
+        write(path, &bytes);
+    };
+    for path in segments(made) {
+        let twin = made.twin();
+        harm(&twin.dir().join("seg").join(path.file_name().unwrap()));
+        let lost = counted(made, "a") - counted(&twin, "a");
+        if lost > 0 && twin.times("a") == made.times("a") {
+            harm(&path);
+            return lost;
+        }
+    }
+    panic!("no segment begins with a chunk of steps of a");
+}
+
+/// Shows P16.
+#[test]
+fn a_damaged_chunk_of_steps_is_left_out_of_a_merge_and_counted_once() {
+    let mut made = Made::new(&rule("%", "raw:2h, 20s:30d"));
+    hours(&mut made, 8);
+    let whole = counted(&made, "a");
+    assert_eq!(whole, 8 * 360);
+    let lost = harm_steps(&made);
+    // An hour of steps of twenty seconds, of two dots each.
+    assert_eq!(lost, 360);
+    compact_major(made.dir(), &|| false, &|_, _| ()).unwrap();
+    assert!(verify(made.dir()).unwrap().damage.is_empty(), "the damaged segment is merged");
+    assert_eq!(made.snapshot().ledger().totals.damaged, 180, "steps");
+    assert_eq!((counted(&made, "a"), counted(&made, "b")), (whole - lost, whole));
+    // Whatever comes after that finds nothing damaged.
+    assert!(!compact(made.dir(), &|| false).unwrap());
+    hours(&mut made, 12);
+    compact_major(made.dir(), &|| false, &|_, _| ()).unwrap();
+    assert_eq!(made.snapshot().ledger().totals.damaged, 180);
+    assert_eq!((counted(&made, "a"), counted(&made, "b")), (20 * 360 - lost, 20 * 360));
+    assert!(verify(made.dir()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_damaged_chunk_of_steps_that_many_windows_share_is_counted_once() {
+    let mut made = Made::new(&rule("%", "raw:2h, 20s:30d"));
+    hours(&mut made, 22);
+    compact_major(made.dir(), &|| false, &|_, _| ()).unwrap();
+    let lost = harm_steps(&made);
+    // More windows of an hour than are written at a time.
+    assert!(lost >= 14 * 360, "{lost} dots");
+    let whole = counted(&made, "b");
+    assert!(made.rules(&rule("%", "raw:2h, 20s:30h")).changed);
+    made.retain();
+    assert_eq!(made.snapshot().ledger().totals.damaged, lost / 2, "steps of two dots");
+    assert_eq!((counted(&made, "a"), counted(&made, "b")), (whole - lost, whole));
+    assert!(verify(made.dir()).unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_reader_leaves_out_one_chunk_of_steps_and_reads_the_others() {
+    let mut made = Made::new(&rule("%", "raw:2h, 2s:60d"));
+    for _ in 0..12 {
+        let from = made.wall;
+        made.add("a", (0..1_800).map(|n| (from + n * 2, (n % 97) as f64)));
+        made.live(HOUR);
+        made.compact();
+    }
+    compact_major(made.dir(), &|| false, &|_, _| ()).unwrap();
+    let whole = counted(&made, "a");
+    let lost = harm_steps(&made);
+    assert!((1..=8_192).contains(&lost), "{lost} of {whole} dots");
+    assert!(lost * 2 < whole, "{lost} of {whole} dots");
 }

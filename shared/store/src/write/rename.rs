@@ -339,7 +339,8 @@ impl Copies<'_> {
             Of::Segment(segment) => Some(&**segment),
             Of::Head(_) => None,
         });
-        let (steps, _) = steps::stored(segments, &manifest.tombstones, self.old.as_str(), TimeRange::ALL)?;
+        let (tombstones, old) = (&manifest.tombstones, self.old.as_str());
+        let (steps, _) = steps::stored(segments, tombstones, old, TimeRange::ALL, &mut steps::none_left_out)?;
         let (clock, explicit) = Step::columns(&steps, latest.unit(), latest.kind());
         writer.add(&explicit, false)?;
         writer.add(&clock, true)

@@ -62,7 +62,8 @@ pub struct Totals {
     pub deleted: u64,
     /// Dots that retention removed.
     pub expired: u64,
-    /// Dots that were stored and whose bytes no longer match their checksum.
+    /// Dots that were stored and whose bytes no longer match their checksum. A step made from dots counts as one, and
+    /// those dots are in [`Totals::expired`] too.
     pub damaged: u64,
     /// Observations that went into weighted rows, less these rows.
     pub condensed: u64,

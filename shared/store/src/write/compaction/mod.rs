@@ -59,7 +59,7 @@ pub struct Compacted {
     pub replaced: u64,
     /// Dots that tombstones had hidden.
     pub deleted: u64,
-    /// Dots in damaged chunks.
+    /// Dots, and steps, in damaged chunks.
     pub damaged: u64,
 }
 
@@ -71,7 +71,8 @@ fn chunk_dots(level: u32) -> usize {
 /// One round of compaction.
 ///
 /// Returns `false` where nothing is to be done. `cancel` is asked before each chunk; when it says `true` the work
-/// is given up and nothing has changed. A damaged segment is left alone, and nothing is merged across it.
+/// is given up and nothing has changed. A segment of which not every series can be found is left alone, and nothing is
+/// merged across it; a damaged chunk is left out, and its dots or steps are counted.
 ///
 /// # Errors
 ///
@@ -198,13 +199,6 @@ impl<'a> Compaction<'a> {
             loop {
                 let Some(segments) = self.open_all(&job, &mut damaged)? else { continue 'choose };
                 match self.run(&manifest, &job, &segments, progress) {
-                    // A chunk of steps is damaged. It may be restored; until then its segment is left alone.
-                    Err(Error::Damaged { path, .. }) if job.has_steps() => {
-                        let of = |entry: &&SegmentEntry| self.layout.segment(&entry.name) == path;
-                        let name = job.inputs.iter().find(of).unwrap_or(&job.inputs[0]).name.clone();
-                        damaged.insert(name);
-                        continue 'choose;
-                    }
                     Err(error) if error.is_disk_full() => match job.smaller() {
                         Some(smaller) => job = smaller,
                         // It cannot be made smaller, and no other merge has to wait for it.
@@ -291,8 +285,8 @@ impl<'a> Compaction<'a> {
         let mut gone = rewrite.run(&mut outputs)?;
         drop(room);
         if job.has_steps() {
-            // The ledger counts dots, and these were counted when they expired.
-            gone = Totals::default();
+            // The ledger counts dots, and these were counted when they expired. But what is damaged is said.
+            gone = Totals { damaged: gone.damaged, ..Totals::default() };
         }
         let made = self.replace(&job.inputs, outputs, gone)?;
         Ok(Round {

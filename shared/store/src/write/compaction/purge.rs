@@ -106,7 +106,7 @@ impl Compaction<'_> {
             }
             match found {
                 Some(segment) => match self.write_anew(segment.clone()) {
-                    // A chunk of steps cannot be read, and what is damaged of steps is nowhere else.
+                    // What could be found a moment ago cannot be found any more.
                     Err(Error::Damaged { .. }) => {
                         passed.damaged.insert(segment.entry().name.clone());
                     }

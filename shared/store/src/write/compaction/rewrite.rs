@@ -48,7 +48,7 @@ impl Rewrite<'_> {
     ///
     /// # Errors
     ///
-    /// The system's; of steps also [`Error::Damaged`], since what is damaged of them is nowhere else.
+    /// The system's. A damaged chunk is left out and counted, of dots and of steps.
     pub(super) fn run(&self, outputs: &mut Outputs<'_>) -> Result<Totals, Error> {
         let mut gone = Totals::default();
         let bytes: u64 = self.segments.iter().map(|segment| segment.chunk_bytes()).sum();
@@ -121,7 +121,7 @@ impl Rewrite<'_> {
             series.latest = latest;
             walks.pass(&key)?;
             if self.has_steps {
-                self.steps(&series, outputs)?;
+                self.steps(&series, outputs, gone)?;
                 progress(done);
                 continue;
             }
@@ -133,10 +133,17 @@ impl Rewrite<'_> {
         }
     }
 
-    /// Writes the steps of a series.
-    fn steps(&self, series: &Series, outputs: &mut Outputs<'_>) -> Result<(), Error> {
+    /// Writes the steps of a series. Of `gone` only the steps in damaged chunks are counted.
+    fn steps(&self, series: &Series, outputs: &mut Outputs<'_>, gone: &mut Totals) -> Result<(), Error> {
         let segments = self.segments.iter().map(|segment| &**segment);
-        let (steps, _) = steps::stored(segments, self.tombstones, series.name.as_str(), series.range())?;
+        let (name, range) = (series.name.as_str(), series.range());
+        let (steps, _) = steps::stored(segments, self.tombstones, name, range, &mut |chunk, _| {
+            // Each pass that the chunk reaches into meets it.
+            if series.is_now(chunk.first.nanos()) {
+                gone.damaged += chunk.dots;
+            }
+            Ok(())
+        })?;
         outputs.add_steps(series, &steps)
     }
 

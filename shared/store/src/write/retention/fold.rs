@@ -389,8 +389,8 @@ impl<'a> Next<'a> {
     ) -> Result<(), Error> {
         self.fold(compaction, segments, outputs, &mut |series, width, range| {
             let (name, tombstones) = (series.name.as_str(), &manifest.tombstones);
-            let (finest, _) =
-                steps::stored(segments.iter().map(|segment| &**segment), tombstones, name, range)?;
+            let segments = segments.iter().map(|segment| &**segment);
+            let (finest, _) = steps::stored(segments, tombstones, name, range, &mut steps::none_left_out)?;
             let levels = [nanos(self.tier.step), width];
             Ok(steps::chain(&manifest.rules, name, &levels, vec![finest]).end().0)
         })
