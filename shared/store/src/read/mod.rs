@@ -29,6 +29,7 @@ pub(crate) mod scan;
 pub(crate) mod filter;
 pub(crate) mod newest;
 
+pub(crate) mod step_walk;
 pub(crate) mod steps;
 
 pub(crate) mod stat;

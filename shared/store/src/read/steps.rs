@@ -6,88 +6,16 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use dotter_dot::{Column, TimeRange, Timestamp};
+use dotter_dot::{TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::format::place::nanos;
 use crate::format::rules::Rules;
-use crate::format::segment::ChunkRef;
 use crate::format::step::{Chain, DotIn, Level, Rollup, Step, StepFold, levels};
-use crate::format::tombstones::Tombstones;
 use crate::read::scan::Scan;
 use crate::read::segment::Segment;
 use crate::read::snapshot::Snapshot;
-
-/// Told of a chunk that is damaged. What it returns is returned by whoever reads; `Ok` to go on without the chunk.
-pub(crate) type LeftOut<'a> = &'a mut dyn FnMut(&ChunkRef, Error) -> Result<(), Error>;
-
-/// For whoever cannot do without a chunk.
-pub(crate) fn none_left_out(_: &ChunkRef, error: Error) -> Result<(), Error> {
-    Err(error)
-}
-
-/// The steps that some segments of one tier have of a series, oldest first, each time once. The second is how many dots
-/// were replaced by later ones of the same step.
-///
-/// - `segments`: in the order of their commits
-/// - `range`: of the times at which steps begin
-/// - `left_out`: told of each damaged chunk
-pub(crate) fn stored<'a>(
-    segments: impl IntoIterator<Item = &'a Segment>,
-    tombstones: &Tombstones,
-    name: &str,
-    range: TimeRange,
-    left_out: LeftOut<'_>,
-) -> Result<(Vec<Step>, u64), Error> {
-    let (mut steps, mut replaced) = (Vec::new(), 0_u64);
-    for segment in segments {
-        let (new, gone) = of_segment(segment, tombstones, name, range, left_out)?;
-        let (both, more) = combined(steps, new);
-        steps = both;
-        replaced = replaced.saturating_add(gone).saturating_add(more);
-    }
-    Ok((steps, replaced))
-}
-
-/// The steps that one segment has of a series.
-fn of_segment(
-    segment: &Segment,
-    tombstones: &Tombstones,
-    name: &str,
-    range: TimeRange,
-    left_out: LeftOut<'_>,
-) -> Result<(Vec<Step>, u64), Error> {
-    if !segment.meets(range) {
-        return Ok((Vec::new(), 0));
-    }
-    let mut chunks = Vec::new();
-    segment.chunks(name, Some(range), |chunk| chunks.push(chunk))?;
-    if chunks.is_empty() {
-        return Ok((Vec::new(), 0));
-    }
-    chunks.sort_by_key(|chunk| chunk.first);
-    let hidden = segment.hidden(tombstones, name);
-    let mut rows = [Column::default(), Column::default()];
-    for chunk in chunks.iter().filter(|chunk| !hidden.covers(chunk.first.nanos(), chunk.last.nanos())) {
-        match segment.read(chunk, &mut rows[chunk.clock as usize]) {
-            Err(error @ Error::Damaged { .. }) => left_out(chunk, error)?,
-            read => read?,
-        }
-    }
-    for rows in &mut rows {
-        hidden.remove(rows);
-        let is_within = |time: &u64| *time < range.from.nanos();
-        let from = rows.times().partition_point(is_within);
-        let until = rows.times().partition_point(|time| range.until > Timestamp::from_nanos(*time));
-        if from > 0 || until < rows.len() {
-            let mut within = Column::default();
-            within.extend(rows, from..until.max(from));
-            *rows = within;
-        }
-    }
-    let [explicit, clock] = rows;
-    Ok(Step::gather(&clock, &explicit))
-}
+use crate::read::step_walk::StepWalk;
 
 /// Puts later steps together with earlier ones; both are in the order of time.
 fn combined(earlier: Vec<Step>, later: Vec<Step>) -> (Vec<Step>, u64) {
@@ -256,16 +184,12 @@ impl Snapshot {
 
     /// The steps of one width that segments have of a series. What is damaged is left out and counted.
     fn stored_steps(&self, name: &str, range: TimeRange, step: u64) -> Result<Vec<Step>, Error> {
-        let mut steps = Vec::new();
+        let mut walk = StepWalk::default();
         for segment in self.inner.steps.iter().filter(|segment| tier_step(segment) == step) {
-            let left_out: LeftOut<'_> =
-                &mut |_, error| self.inner.or_left_out(Err(error)).map(|_: Option<()>| ());
-            let read = of_segment(segment, &self.inner.manifest.tombstones, name, range, left_out);
-            if let Some((new, _)) = self.inner.or_left_out(read)? {
-                steps = combined(steps, new).0;
-            }
+            self.inner.or_left_out(walk.add(segment, &self.inner.manifest.tombstones, name, range))?;
         }
-        Ok(steps)
+        walk.rest(&mut |_, error| self.inner.or_left_out(Err(error)).map(|_: Option<()>| ()))
+            .map(|(steps, _)| steps)
     }
 }
 

@@ -35,7 +35,6 @@ use crate::format::pattern::Pattern;
 use crate::format::place::Place;
 use crate::format::rules::Rules;
 use crate::format::segment::Meta;
-use crate::format::step::Step;
 use crate::format::tombstone::{Spans, Tombstone};
 use crate::read::equal;
 use crate::read::head::HeadPart;
@@ -43,7 +42,7 @@ use crate::read::merge;
 use crate::read::reader::Reader;
 use crate::read::segment::Segment;
 use crate::read::snapshot::Inner;
-use crate::read::steps;
+use crate::read::step_walk::{Batches, StepWalk, none_left_out};
 use crate::write::delete::check_room;
 use crate::write::purge::begin_compaction;
 use crate::write::segment::{SegmentWriter, Unlisted, list};
@@ -339,11 +338,16 @@ impl Copies<'_> {
             Of::Segment(segment) => Some(&**segment),
             Of::Head(_) => None,
         });
-        let (tombstones, old) = (&manifest.tombstones, self.old.as_str());
-        let (steps, _) = steps::stored(segments, tombstones, old, TimeRange::ALL, &mut steps::none_left_out)?;
-        let (clock, explicit) = Step::columns(&steps, latest.unit(), latest.kind());
-        writer.add(&explicit, false)?;
-        writer.add(&clock, true)
+        for clock in [false, true] {
+            let (tombstones, old) = (&manifest.tombstones, self.old.as_str());
+            let walk = StepWalk::new(segments.clone(), tombstones, old, TimeRange::ALL)?;
+            if walk.has(clock) {
+                let (unit, kind) = (latest.unit(), latest.kind());
+                let batches = Batches { clock, rows_max: CHUNK_DOTS, unit, kind, is_together: &|_, _| true };
+                walk.rows(&batches, &mut none_left_out, &mut |rows| writer.add(rows, clock))?;
+            }
+        }
+        Ok(())
     }
 
     /// The mark of the rules for a segment of the new name: one that is not in force where the new name belongs into another

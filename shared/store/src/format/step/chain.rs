@@ -83,6 +83,11 @@ impl Chain {
         }
     }
 
+    /// Adds a step of the first level that no dot adds to; such steps come in the order of time, each time once.
+    pub(crate) fn finest(&mut self, step: Step) {
+        self.folded(0, step);
+    }
+
     /// Steps of the last level that are done, in the order of time; each is given once.
     #[cfg(test)]
     pub(crate) fn take_done(&mut self) -> impl Iterator<Item = Step> {

@@ -200,6 +200,7 @@ impl Step {
     /// are replaced.
     ///
     /// - `clock`, `explicit`: in the order of time, rows of one step in the order of their commits
+    #[cfg(test)]
     pub(crate) fn gather(clock: &Column, explicit: &Column) -> (Vec<Step>, u64) {
         let (mut clock, mut explicit) = (StepRow::rows(clock).peekable(), StepRow::rows(explicit).peekable());
         let (mut steps, mut replaced): (Vec<Step>, u64) = (Vec::new(), 0);

@@ -11,7 +11,7 @@ use crate::format::tombstone::Spans;
 use crate::format::tombstones::Tombstones;
 use crate::read::merge;
 use crate::read::segment::Segment;
-use crate::read::steps;
+use crate::read::step_walk::{Batches, StepWalk};
 use crate::write::compaction::outputs::{Outputs, Series};
 use crate::write::compaction::walks::Walks;
 
@@ -135,16 +135,33 @@ impl Rewrite<'_> {
 
     /// Writes the steps of a series. Of `gone` only the steps in damaged chunks are counted.
     fn steps(&self, series: &Series, outputs: &mut Outputs<'_>, gone: &mut Totals) -> Result<(), Error> {
-        let segments = self.segments.iter().map(|segment| &**segment);
-        let (name, range) = (series.name.as_str(), series.range());
-        let (steps, _) = steps::stored(segments, self.tombstones, name, range, &mut |chunk, _| {
-            // Each pass that the chunk reaches into meets it.
-            if series.is_now(chunk.first.nanos()) {
-                gone.damaged += chunk.dots;
+        // Rows with explicit times are written before all others, and what a row is depends on both: so a series that has
+        // both kinds is walked twice.
+        for clock in [false, true] {
+            let segments = self.segments.iter().map(|segment| &**segment);
+            let walk = StepWalk::new(segments, self.tombstones, series.name.as_str(), series.range())?;
+            if !walk.has(clock) {
+                continue;
             }
-            Ok(())
-        })?;
-        outputs.add_steps(series, &steps)
+            let (unit, kind) = (series.latest.unit(), series.latest.kind());
+            let is_together = |first: u64, time: u64| series.is_one_slot(first, time);
+            let batches =
+                Batches { clock, rows_max: outputs.chunk_dots, unit, kind, is_together: &is_together };
+            let mut left_out = |chunk: &ChunkRef, _| {
+                // Each walk of each pass that the chunk reaches into meets it.
+                if chunk.clock == clock && series.is_now(chunk.first.nanos()) {
+                    gone.damaged += chunk.dots;
+                }
+                Ok(())
+            };
+            walk.rows(&batches, &mut left_out, &mut |rows| {
+                if (self.cancel)() {
+                    return Err(Error::GivenUp);
+                }
+                outputs.add(series, rows, clock)
+            })?;
+        }
+        Ok(())
     }
 
     /// - `pieces`: chunks of one kind, explicit times or all kept, sorted by their first time

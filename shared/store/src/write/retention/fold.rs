@@ -22,6 +22,7 @@ use crate::format::step::Step;
 use crate::read::reader::Reader;
 use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot};
+use crate::read::step_walk::{self, StepWalk};
 use crate::read::steps;
 use crate::write::compaction::Compaction;
 use crate::write::compaction::cut::{AHEAD_MAX, Cut, FoldSlots, Held, Slots};
@@ -390,9 +391,13 @@ impl<'a> Next<'a> {
         self.fold(compaction, segments, outputs, &mut |series, width, range| {
             let (name, tombstones) = (series.name.as_str(), &manifest.tombstones);
             let segments = segments.iter().map(|segment| &**segment);
-            let (finest, _) = steps::stored(segments, tombstones, name, range, &mut steps::none_left_out)?;
+            let mut walk = StepWalk::new(segments, tombstones, name, range)?;
             let levels = [nanos(self.tier.step), width];
-            Ok(steps::chain(&manifest.rules, name, &levels, vec![finest]).end().0)
+            let mut chain = steps::chain(&manifest.rules, name, &levels, Vec::new());
+            while let Some(finest) = walk.next(&mut step_walk::none_left_out)? {
+                chain.finest(finest);
+            }
+            Ok(chain.end().0)
         })
     }
 
