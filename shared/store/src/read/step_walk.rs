@@ -41,14 +41,20 @@ pub(crate) struct Batches<'a> {
 /// The walk.
 #[derive(Default)]
 pub(crate) struct StepWalk<'a> {
-    /// In the order of the commits.
-    sources: Vec<Source<'a>>,
+    /// Those that the walk has not come to, in any order while segments are added, then the one that begins first last.
+    waiting: Vec<Source<'a>>,
+    is_begun: bool,
+    /// Those that have rows before and behind the moment that the walk has come to, in the order of the commits. Only these
+    /// are looked at for each step.
+    open: Vec<Source<'a>>,
     replaced: u64,
     scratch: Column,
 }
 
 /// What one segment has of the series.
 struct Source<'a> {
+    /// Its place in the order of the commits.
+    rank: usize,
     segment: &'a Segment,
     hidden: Spans,
     range: TimeRange,
@@ -127,7 +133,7 @@ impl<'a> StepWalk<'a> {
             run.chunks.sort_by_key(|chunk| chunk.first);
             run.chunks.reverse();
         }
-        self.sources.push(Source { segment, hidden, range, runs });
+        self.waiting.push(Source { rank: self.waiting.len(), segment, hidden, range, runs });
         Ok(())
     }
 
@@ -135,7 +141,8 @@ impl<'a> StepWalk<'a> {
     ///
     /// - `clock`: that of dots that are kept beside all others, or that of dots with explicit times
     pub(crate) fn has(&self, clock: bool) -> bool {
-        self.sources.iter().map(|source| &source.runs[!clock as usize]).any(|run| run.next_time().is_some())
+        let mut runs = self.sources().map(|source| &source.runs[!clock as usize]);
+        runs.any(|run| run.next_time().is_some())
     }
 
     /// The next step; `None` behind the last.
@@ -146,13 +153,27 @@ impl<'a> StepWalk<'a> {
     ///
     /// The system's, and those of `left_out`.
     pub(crate) fn next(&mut self, left_out: LeftOut<'_>) -> Result<Option<Step>, Error> {
+        if !self.is_begun {
+            self.waiting.sort_by_key(|source| (std::cmp::Reverse(source.next_time()), source.rank));
+            self.is_begun = true;
+        }
         while let Some(time) = self.next_time() {
+            while let Some(source) = self.waiting.pop_if(|source| source.next_time() <= Some(time)) {
+                let at = self.open.partition_point(|other| other.rank < source.rank);
+                self.open.insert(at, source);
+            }
             let mut all: Option<Step> = None;
-            for source in &mut self.sources {
+            let mut is_over = false;
+            for source in &mut self.open {
                 let Some(step) = source.take(time, &mut self.scratch, &mut self.replaced, left_out)? else {
+                    is_over |= source.next_time().is_none();
                     continue;
                 };
+                is_over |= source.next_time().is_none();
                 all = Some(together(all, step, &mut self.replaced));
+            }
+            if is_over {
+                self.open.retain(|source| source.next_time().is_some());
             }
             if all.is_some() {
                 return Ok(all);
@@ -210,17 +231,28 @@ impl<'a> StepWalk<'a> {
 
     /// A moment before which no further step is.
     fn next_time(&self) -> Option<u64> {
-        self.sources.iter().flat_map(|source| &source.runs).filter_map(Run::next_time).min()
+        let open = self.open.iter().filter_map(Source::next_time).min();
+        let waiting = self.waiting.last().and_then(Source::next_time);
+        open.into_iter().chain(waiting).min()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source<'a>> {
+        self.open.iter().chain(&self.waiting)
     }
 
     /// How many rows are in memory.
     #[cfg(test)]
     fn held(&self) -> usize {
-        self.sources.iter().flat_map(|source| &source.runs).map(|run| run.rows.len()).sum()
+        self.sources().flat_map(|source| &source.runs).map(|run| run.rows.len()).sum()
     }
 }
 
 impl Source<'_> {
+    /// A moment before which no further row is; `None` behind the last row.
+    fn next_time(&self) -> Option<u64> {
+        self.runs.iter().filter_map(Run::next_time).min()
+    }
+
     /// Takes the rows that have a time, before which there is none.
     fn take(
         &mut self,
