@@ -5,8 +5,8 @@ use dotter_dot::{Column, SeriesName};
 use crate::format::wal::{ById, DotGroups, Frame, Names, count_by_id};
 use crate::read::head::{HeadPart, HeadSeries};
 
-/// Puts the dots of frames of one WAL file into parts of the head. An id means the same in all frames of a file, so a
-/// name is looked up once for each part.
+/// Puts the dots of frames of WAL files of one id epoch into parts of the head. An id means the same in all of them, so
+/// a name is looked up once for each part.
 #[derive(Default)]
 pub(crate) struct FrameFold {
     /// By series id, how many dots are still to come: with explicit times, and those that are all kept.

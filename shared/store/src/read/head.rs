@@ -4,6 +4,7 @@
 //! neighbours are merged when a new part comes, so that parts stay few however often a reader refreshes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -144,13 +145,24 @@ impl HeadPart {
 
     /// The place of a series in the part; an unknown series is added.
     pub(crate) fn place(&mut self, name: &SeriesName) -> u32 {
-        if let Some(place) = self.places.get(name) {
-            return *place;
+        // The name is hashed once: this is most of what a part of many series with few dots each costs.
+        match self.places.entry(name.clone()) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                self.series.push(HeadSeries::default());
+                *new.insert(self.series.len() as u32 - 1)
+            }
         }
-        let place = self.series.len() as u32;
-        self.places.insert(name.clone(), place);
-        self.series.push(HeadSeries::default());
-        place
+    }
+
+    /// How many series it has, those without dots among them.
+    pub(crate) fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Makes room for the names of so many series.
+    pub(crate) fn reserve(&mut self, series: usize) {
+        self.places.reserve(series);
     }
 
     /// The series at a place that [`HeadPart::place`] gave.
@@ -161,7 +173,10 @@ impl HeadPart {
     /// Every series that has dots, in the order of their names.
     pub(crate) fn into_series(mut self) -> impl Iterator<Item = (SeriesName, HeadSeries)> {
         let mut places: Vec<(SeriesName, u32)> = self.places.into_iter().collect();
-        places.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        // Series often come in runs that ascend by name, which a stable sort merges: to compare names is to look for
+        // them all over the memory. So the order in which they came is restored first.
+        places.sort_unstable_by_key(|(_, place)| *place);
+        places.sort_by(|a, b| a.0.cmp(&b.0));
         places.into_iter().filter_map(move |(name, place)| {
             let series = std::mem::take(&mut self.series[place as usize]);
             (series.len() > 0).then_some((name, series))

@@ -33,6 +33,16 @@ use crate::write::writer::SMALL_FILES_MAX;
 /// The most dots of a chunk in a new segment.
 const CHUNK_DOTS: usize = 4096;
 
+/// Where a WAL file has fewer dots a series than this, those that wait behind it are sealed with it. A series costs
+/// about as much as this many dots, in each segment anew and at each merge, and most of the memory of a seal.
+const SERIES_DOTS_FEW: u64 = 8;
+
+/// The most bytes of WAL files that are sealed together for that.
+const TOGETHER_BYTES_MAX: u64 = 4 * FILE_BYTES;
+
+/// The fewest bytes of a dot in the log, about: what says how many series a file may have.
+const DOT_BYTES: usize = 8;
+
 /// Turns all closed WAL files into segments.
 ///
 /// Small files wait until there are enough of them. `cancel` is asked now and then; when it returns `true` the work
@@ -89,10 +99,9 @@ fn seal_where(
         if together == 0 || !enough(closed, bytes) {
             return Ok(sealed);
         }
-        let (files, live) = files.split_at(together);
         // Where deletes come without end the log is sealed all the same, as it came.
         let rules = if late < LATE_MAX { manifest.rules.clone() } else { Arc::default() };
-        let done = seal_files(&layout, &manifest, files, live, &rules, &mut known, cancel)?;
+        let done = seal_files(&layout, &manifest, &files, together, &rules, &mut known, cancel)?;
         late = if done.is_none() { late + 1 } else { 0 };
         if done.is_none() {
             // What was declared is to be declared again.
@@ -123,18 +132,18 @@ fn is_stale(closed: &[LogFile]) -> bool {
 /// Seals files together; returns how many dots, or `None` where it has to be done again: a commit of another process has
 /// come that stands in the middle of what was made one segment, or that deletes dots whose times were moved.
 ///
-/// - `live`: the files behind them
+/// - `files`: those of the log, the last of which is live
+/// - `together`: how many of them are sealed; more are where these have few dots a series
 /// - `rules`: which observations are condensed
 fn seal_files(
     layout: &Layout,
     manifest: &Manifest,
     files: &[LogFile],
-    live: &[LogFile],
+    mut together: usize,
     rules: &Rules,
     known: &mut Known,
     cancel: &dyn Fn() -> bool,
 ) -> Result<Option<u64>, Error> {
-    let wal_first = live[0].id;
     let mut ledger = manifest.ledger.clone();
     // Id epochs below this are spent: an id of theirs has no meaning any more.
     let mut ids_from = 0;
@@ -142,11 +151,17 @@ fn seal_files(
     let mut parts: Vec<HeadPart> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
-    for file in files {
+    let mut fold = FrameFold::default();
+    let (mut taken, mut taken_bytes) = (0, 0);
+    while taken < together {
+        let file = &files[taken];
         file.read_all_into(&mut bytes)?;
         let Known { names, files: names_files } = known;
+        let epoch = names.epoch();
         names.begin_file(file.epoch(&bytes));
-        let mut fold = FrameFold::default();
+        if names.epoch() != epoch {
+            fold = FrameFold::default();
+        }
         let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
         // Only seals replace names files, and this is the one seal.
         let (frames, is_whole) =
@@ -162,7 +177,9 @@ fn seal_files(
                 splits.iter().any(|commit| (part.last_sequence..frame.sequence).contains(commit))
             };
             if parts.last().is_none_or(split) {
-                parts.push(HeadPart::default());
+                let mut part = HeadPart::default();
+                part.reserve(names.series.len().min(bytes.len() / DOT_BYTES));
+                parts.push(part);
                 fold.begin_part();
             }
             let Some(part) = parts.last_mut() else { continue };
@@ -171,7 +188,12 @@ fn seal_files(
         if cancel() {
             return Err(Error::GivenUp);
         }
+        (taken, taken_bytes) = (taken + 1, taken_bytes + bytes.len() as u64);
+        let is_more = taken == together && taken + 1 < files.len() && taken_bytes < TOGETHER_BYTES_MAX;
+        together += usize::from(is_more && has_few_dots(&parts));
     }
+    let (files, live) = files.split_at(together);
+    let wal_first = live[0].id;
     let mut condensed: Vec<SeriesName> = Vec::new();
     let mut gone = Totals { damaged, ..Totals::default() };
     let mut written: Vec<(Unlisted, Order)> = Vec::new();
@@ -261,6 +283,12 @@ fn seal_files(
         Err(Error::GivenUp) if is_late => Ok(None),
         other => other.map(|_| Some(dots)),
     }
+}
+
+/// Whether series have few dots each, in what was read of the log.
+fn has_few_dots(parts: &[HeadPart]) -> bool {
+    let sum = |of: fn(&HeadPart) -> u64| parts.iter().map(of).sum::<u64>();
+    sum(|part| part.dots) < sum(|part| part.series_count() as u64) * SERIES_DOTS_FEW
 }
 
 /// The least id epoch that a live file may use; 0 where nothing says it.
