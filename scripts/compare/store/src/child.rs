@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::engine::{ENGINES, Engine};
-use crate::lines::{self, Found, LINES};
+use crate::lines::{self, Found, LINES, Stamps};
 use crate::work::{KINDS, Kind, Sum, Work};
 use crate::{Failure, figure::Figure};
 
@@ -115,7 +115,7 @@ fn write_lines(engine: &Engine, dir: &Path) -> Result<(), Failure> {
     let (make, _) = engine.lines.ok_or("it keeps no lines")?;
     let mut store = make(dir)?;
     let begun = Instant::now();
-    lines::arrive(|batch| store.commit(batch))?;
+    lines::arrive(Stamps::Random, |batch| store.commit(batch))?;
     say(Figure::In, LINES as f64 / begun.elapsed().as_secs_f64() / 1e6);
     say(Figure::MemoryIn, most_memory(None)?);
     let begun = Instant::now();

@@ -12,6 +12,7 @@ mod fjall;
 #[allow(dead_code)]
 #[path = "../../../../shared/store/examples/bench/intake.rs"]
 mod intake;
+#[allow(dead_code)]
 #[path = "../../../../shared/store/examples/bench/lines.rs"]
 mod lines;
 mod lmdb;

@@ -12,6 +12,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::Failure;
 use crate::lines::LINES;
+use crate::stages::{EVEN_LINES_WORD, LINES_WORD};
 use crate::targets::TARGETS;
 use crate::work::{Kind, Work};
 
@@ -30,7 +31,7 @@ const WORKS: &[&str] = &[
     "small",
     "wide",
     "nab",
-    "lines",
+    LINES_WORD,
     "sync",
     "series",
     "killed",
@@ -119,7 +120,12 @@ fn measure(options: &Options, work: &str, figures: &mut Figures) -> Result<(), F
     let mut at = At { dir: dir.path(), file: options.file.as_deref(), share: 1.0, figures };
     match work {
         "small" => at.stage("write", work),
-        "long" | "wide" | "nab" | "lines" => at.kept(work),
+        "long" | "wide" | "nab" => at.kept(work),
+        LINES_WORD => {
+            at.kept(work)?;
+            let dir = temporary()?;
+            At { dir: dir.path(), ..at }.sized(EVEN_LINES_WORD)
+        }
         "node" => {
             at.kept(Kind::Node.word())?;
             let dir = temporary()?;
@@ -137,8 +143,8 @@ fn measure(options: &Options, work: &str, figures: &mut Figures) -> Result<(), F
             let before = at.newest("million-open")?;
             at.stage("delete", work)?;
             at.stage("open-deleted", work)?;
-            let times = at.newest("million-open-deleted")? / before;
-            note(at.figures, "million-deletes-times", times);
+            let more = at.newest("million-open-deleted")? - before;
+            note(at.figures, "million-deletes-more", more);
             let dir = temporary()?;
             at.dir = dir.path();
             at.stage("grow", Kind::Few.word())?;
@@ -184,10 +190,15 @@ struct At<'a> {
 impl At<'_> {
     /// Writes, compacts and reads a workload.
     fn kept(&mut self, work: &str) -> Result<(), Failure> {
+        self.sized(work)?;
+        self.stage("read", work)
+    }
+
+    /// Writes and compacts a workload.
+    fn sized(&mut self, work: &str) -> Result<(), Failure> {
         self.stage("write", work)?;
         self.stage("compact", work)?;
-        self.bytes(work)?;
-        self.stage("read", work)
+        self.bytes(work)
     }
 
     /// Notes what the files of a workload take, a dot or line.

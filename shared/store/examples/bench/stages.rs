@@ -14,11 +14,13 @@ use dotter_store::{Dot, Filter, Reader, Scan, Search, Snapshot, Writer};
 
 use crate::Failure;
 use crate::intake::{self, Intake, LOG};
-use crate::lines::{self, Found, LINES, NEEDLE};
+use crate::lines::{self, Found, LINES, NEEDLE, Stamps};
 use crate::scale;
 use crate::work::{Batch, Kind, Sum, Work, prefix};
 
-const LINES_WORD: &str = "lines";
+pub(crate) const LINES_WORD: &str = "lines";
+/// The lines with even stamps, of which only the size is measured.
+pub(crate) const EVEN_LINES_WORD: &str = "lines-even";
 /// What a read may be repeated for.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Different series that are read in turns.
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     match (stage.as_str(), work) {
         ("grow", Some(work)) => scale::write(dir, &work, &|figure, value| say(word, figure, value)),
         ("write", Some(work)) => write(dir, &work),
-        ("write", None) => write_lines(dir),
+        ("write", None) => write_lines(dir, word),
         ("compact", work) => compact(dir, word, work.map_or(LINES, |work| work.dots())),
         ("read", Some(work)) => read(dir, &work),
         ("read", None) => read_lines(dir),
@@ -79,12 +81,13 @@ fn write(dir: &Path, work: &Work) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_lines(dir: &Path) -> Result<(), Failure> {
+fn write_lines(dir: &Path, word: &str) -> Result<(), Failure> {
+    let stamps = if word == EVEN_LINES_WORD { Stamps::Even } else { Stamps::Random };
     let mut intake = Intake::open(dir)?;
     intake.log()?;
     let begun = Instant::now();
-    lines::arrive(|batch| intake.commit_lines(batch))?;
-    say(LINES_WORD, "in", LINES as f64 / begun.elapsed().as_secs_f64() / 1e6);
+    lines::arrive(stamps, |batch| intake.commit_lines(batch))?;
+    say(word, "in", LINES as f64 / begun.elapsed().as_secs_f64() / 1e6);
     intake.seal()
 }
 
@@ -165,6 +168,8 @@ fn read(dir: &Path, work: &Work) -> Result<(), Failure> {
             check("a host", &sum, &work.expected_of(numbers))?;
         }
         say(word, "prefix", millis(repeat(PLACES, |at| host(at).map(drop))?));
+        let open = |at| View::new(&Reader::open(dir)?.snapshot()).sum([name(at)].into_iter(), TimeRange::ALL);
+        say(word, "open", millis(repeat(PLACES, |at| open(at).map(drop))?));
     }
     let expected = work.expected_of(0..count);
     for (figure, threads) in [("scan", 1), ("scan2", 2)] {

@@ -41,14 +41,14 @@ pub(crate) enum Kind {
 }
 
 /// The workloads that others are compared by.
-pub(crate) const KINDS: [Kind; 6] =
-    [Kind::Long, Kind::Small, Kind::Wide, Kind::Real, Kind::Node, Kind::NodeLate];
-/// Those that show how the store grows.
-pub(crate) const SCALE_KINDS: [Kind; 3] = [Kind::Million, Kind::Few, Kind::Sustained];
+pub(crate) const KINDS: [Kind; 7] =
+    [Kind::Long, Kind::Small, Kind::Wide, Kind::Real, Kind::Node, Kind::NodeLate, Kind::Million];
+/// Those that show how Dotter's store grows.
+const GROWTH_KINDS: [Kind; 2] = [Kind::Few, Kind::Sustained];
 
 impl Kind {
     pub(crate) fn find(word: &str) -> Option<Kind> {
-        KINDS.into_iter().chain(SCALE_KINDS).find(|kind| kind.word() == word)
+        KINDS.into_iter().chain(GROWTH_KINDS).find(|kind| kind.word() == word)
     }
 
     pub(crate) fn word(self) -> &'static str {
