@@ -444,7 +444,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let plain = Layout::new(dir.path());
         let layout = disk::on(Arc::new(Tidied(plain.clone())), || Layout::new(dir.path()));
-        manifest::open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
+        manifest::make(&layout, Timestamp::from_nanos(1)).unwrap();
         for generation in 2..4 {
             assert_eq!(manifest::change(&layout, |_| Ok(())).unwrap().0.generation, generation);
         }

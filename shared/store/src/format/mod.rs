@@ -23,6 +23,7 @@ pub(crate) mod ledger;
 pub(crate) mod place;
 
 pub(crate) mod listing;
+pub(crate) mod parts;
 
 pub(crate) mod manifest;
 pub(crate) mod names;

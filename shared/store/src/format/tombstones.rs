@@ -89,6 +89,22 @@ impl Tombstones {
         all.into_iter()
     }
 
+    /// The sequences at which those from a sequence on stand; in no order.
+    pub(crate) fn sequences_since(&self, from: u64) -> impl Iterator<Item = u64> {
+        let named = self.places.parts().flat_map(move |part| {
+            let at = part.partition_point(|(order, _)| order.sequence < from);
+            part[at..].iter().map(|(order, _)| order.sequence)
+        });
+        let at = self.patterns.partition_point(|tombstone| tombstone.order.sequence < from);
+        named.chain(self.patterns[at..].iter().map(|tombstone| tombstone.order.sequence))
+    }
+
+    /// The greatest sequence at which one stands; 0 where there are none.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        let named = self.places.parts().filter_map(|part| part.last()).map(|(order, _)| order.sequence);
+        named.chain(self.patterns.last().map(|tombstone| tombstone.order.sequence)).max().unwrap_or(0)
+    }
+
     /// Those that mean a series.
     pub(crate) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Tombstone> + Clone {
         let own = if self.count > 0 { self.same(&escaped(name)) } else { &[] };

@@ -110,7 +110,7 @@ mod tests {
 
     fn open(dir: &Path) -> Segment {
         let layout = Layout::new(dir);
-        let entry = manifest::read(&layout).unwrap().segments.remove(0);
+        let entry = manifest::read(&layout).unwrap().segments.last().unwrap().clone();
         Segment::open(&layout.segment(&entry.name), &entry).unwrap()
     }
 

@@ -10,7 +10,7 @@
 //! A number may change although nothing has: where a list does not tell what a commit did to which series, all change.
 //! It never stays where anything did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,6 @@ use crate::format::segment::Tail;
 use crate::format::tombstone::Tombstone;
 use crate::read::fold::Taken;
 use crate::read::listed::OpenSegments;
-use crate::read::segment::Segment;
 use crate::read::snapshot::{Inner, Snapshot, Source};
 
 /// Series are kept in two maps, each of at most so many: those asked about lately, and those before them.
@@ -173,7 +172,6 @@ impl Late {
         open: &OpenSegments,
         link: Link,
     ) {
-        let is_mended = before.is_mended(open);
         let before = &*before.manifest;
         let is_another = (before.store, before.lineage) != (after.store, after.lineage)
             || after.generation < before.generation
@@ -195,7 +193,10 @@ impl Late {
         if state.is_empty() {
             return;
         }
-        if is_mended || !tells_all(before, after) || !state.take_segments(layout, before, after, open, read) {
+        if open.has_mended
+            || !tells_all(before, after, open)
+            || !state.take_segments(layout, before, after, open, read)
+        {
             return state.forget_all();
         }
         let (_, deletes) = after.tombstones.since(&before.tombstones);
@@ -216,12 +217,9 @@ fn has_all_deletes(before: &Manifest, after: &Manifest) -> bool {
 }
 
 /// Whether the difference between two lists is told by their segments with dots and their deletes.
-fn tells_all(before: &Manifest, after: &Manifest) -> bool {
-    let steps = |list: &Manifest| -> HashSet<u64> {
-        list.segments.iter().filter(|entry| entry.has_steps()).map(SegmentEntry::number).collect()
-    };
+fn tells_all(before: &Manifest, after: &Manifest, open: &OpenSegments) -> bool {
     let gone = |totals: &Totals| (totals.deleted, totals.expired, totals.damaged, totals.condensed);
-    gone(&before.ledger.totals) == gone(&after.ledger.totals) && steps(before) == steps(after)
+    gone(&before.ledger.totals) == gone(&after.ledger.totals) && !open.has_other_steps
 }
 
 impl State {
@@ -290,14 +288,16 @@ impl State {
         open: &OpenSegments,
         read: u64,
     ) -> bool {
-        let had: HashSet<u64> = before.with_dots().map(SegmentEntry::number).collect();
-        let mut has = HashSet::with_capacity(had.len());
-        let mut replaced = HashSet::new();
-        for entry in after.with_dots() {
-            has.insert(entry.number());
-            if had.contains(&entry.number()) {
-                continue;
-            }
+        let listed = before.segments.difference(&after.segments);
+        let with_dots = |entries: &[&Arc<SegmentEntry>]| -> BTreeSet<u64> {
+            entries.iter().filter(|entry| !entry.has_steps()).map(|entry| entry.number()).collect()
+        };
+        // One of which the listing has changed is in both.
+        let (mut gone, new) = (with_dots(&listed.gone), with_dots(&listed.new));
+        let both: Vec<u64> = gone.intersection(&new).copied().collect();
+        both.iter().for_each(|number| _ = gone.remove(number));
+        let mut replaced = BTreeSet::new();
+        for entry in listed.new.iter().filter(|entry| !entry.has_steps() && !both.contains(&entry.number())) {
             let Ok(tail) = Tail::read(&layout.segment(&entry.name)) else { return false };
             let from = tail.meta.replaced;
             if from.is_empty() {
@@ -309,17 +309,17 @@ impl State {
                 continue;
             }
             // A merge brings nothing new where all that it replaces was there. What a filter command gave back is of level 0.
-            if entry.level == 0 || from.iter().any(|number| !had.contains(number)) {
+            if entry.level == 0 || from.iter().any(|number| !gone.contains(number)) {
                 return false;
             }
             replaced.extend(from);
         }
-        had.iter().all(|number| has.contains(number) || replaced.contains(number))
+        gone.is_subset(&replaced)
     }
 
     /// Notes the dots of a segment that were not there before.
     fn take_new(&mut self, entry: &SegmentEntry, open: &OpenSegments) -> Result<(), Error> {
-        let segment = open.dots.iter().rev().find(|segment| segment.entry().number() == entry.number());
+        let segment = open.new.iter().find(|segment| segment.entry().number() == entry.number());
         let segment = segment.ok_or(Error::GivenUp)?;
         let (version, names) = (self.version, &entry.names);
         for (name, series) in self.young.iter_mut().chain(&mut self.old) {
@@ -347,18 +347,6 @@ impl Series {
 }
 
 impl Inner {
-    /// Whether a segment is open that this view lists and could not open: somebody has put the whole file there.
-    fn is_mended(&self, open: &OpenSegments) -> bool {
-        let number = |segment: &Arc<Segment>| segment.entry().number();
-        let was_open: HashSet<u64> = self.segments.iter().chain(&self.steps).map(number).collect();
-        if was_open.len() == self.manifest.segments.len() {
-            return false;
-        }
-        let listed: HashSet<u64> = self.manifest.segments.iter().map(SegmentEntry::number).collect();
-        let mut now = open.dots.iter().chain(&open.steps).map(number);
-        now.any(|number| listed.contains(&number) && !was_open.contains(&number))
-    }
-
     /// The time of the newest dot of a series, or of the end of its last step; deleted ones count too.
     fn newest_listed(&self, name: &str) -> Result<Option<u64>, Error> {
         let mut newest = None;
@@ -370,7 +358,7 @@ impl Inner {
                 Source::Head(part) => newest = newest.max(part.get(name).map(|series| series.last)),
             }
         }
-        for segment in &self.steps {
+        for segment in self.steps.iter() {
             let step = segment.entry().place.map_or(0, |place| nanos(place.tier.step));
             let end = |last: u64| last.saturating_add(step.saturating_sub(1));
             segment.chunks(name, None, |chunk| newest = newest.max(Some(end(chunk.last.nanos()))))?;

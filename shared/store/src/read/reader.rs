@@ -14,7 +14,6 @@ use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, LogFile};
 use crate::error::Error;
 use crate::format::ledger::Ledger;
-use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
 use crate::format::wal::{Applied, Frame, HEADER_BYTES, Items, Names, apply};
 use crate::read::fold::FrameFold;
@@ -112,25 +111,26 @@ impl Reader {
         let link = if is_followed { Link::Edits } else { link(self.tail.as_ref()) };
         let moved = manifest.wal_first != self.inner.manifest.wal_first;
         // A foreign commit may have its place within frames that were read as one part.
-        let splits = manifest.splits();
+        let splits =
+            self.inner.head.first().map_or_else(Vec::new, |part| manifest.splits(part.first_sequence));
         let apart = |part: &Arc<HeadPart>| {
-            let within = part.first_sequence..part.last_sequence;
-            splits.iter().any(|commit| within.contains(commit))
+            let at = splits.partition_point(|commit| *commit < part.first_sequence);
+            splits.get(at).is_some_and(|commit| *commit < part.last_sequence)
         };
         if moved || self.inner.head.iter().any(apart) {
             return self.reload(news);
         }
-        let inner = Arc::make_mut(&mut self.inner);
-        let open = match OpenSegments::of(&self.layout, &manifest, Some(inner), &inner.damage) {
+        let open = match OpenSegments::of(&self.layout, &manifest, Some(&self.inner), &self.inner.damage) {
             Err(error) if error.is_not_found() => return self.reload(news),
             other => other?,
         };
+        let inner = Arc::make_mut(&mut self.inner);
         let mut late = inner.late.clone();
         late.list(&self.layout, inner, &manifest, &open, link);
         inner.late = late;
-        let fewer = has_fewer_dots(&inner.manifest, &manifest);
+        let fewer = open.has_other_steps || open.has_mended || has_fewer_dots(&inner.manifest, &manifest);
         if !fewer {
-            inner.names.add_segments(&open.dots, &inner.segments);
+            inner.names.add_segments(&open.new);
         }
         (inner.segments, inner.steps) = (open.dots, open.steps);
         let ledger = Arc::make_mut(&mut inner.ledger);
@@ -179,7 +179,7 @@ impl Reader {
     /// Reads list, segments and log anew; commits that were news before are not news again.
     fn reload(&mut self, news: Option<&mut Vec<News>>) -> Result<bool, Error> {
         let tail = self.tail.as_ref().filter(|tail| tail.file.is_there());
-        let before = Some(Before { inner: &self.inner, tail });
+        let before = Some(Before { stamp: &self.stamp, inner: &self.inner, tail });
         let (stamp, inner, tail) = load(&self.layout, before, &mut self.names_files, news, self.with_rows)?;
         (self.stamp, self.inner, self.tail) = (stamp, Arc::new(inner), tail);
         Ok(true)
@@ -199,6 +199,7 @@ impl Reader {
                 inner.late.turn();
                 inner.begin_file(&file);
                 self.tail = Some(Tail { file, place: HEADER_BYTES as u64, names: Names::default() });
+                Arc::make_mut(&mut self.inner).has_another_file();
                 continue;
             };
             // Without valid published words a later file may still say how much of this one counts.
@@ -233,7 +234,8 @@ impl Reader {
                 let (frames, _) = files.frames(list, &mut items, &mut tail.names, Wants::All, is_current)?;
                 tail.names.declared.clear();
                 let inner = Arc::make_mut(&mut self.inner);
-                let splits = inner.manifest.splits();
+                let live = inner.head.first().map_or(inner.sequence, |part| part.first_sequence);
+                let splits = inner.manifest.splits(live);
                 let known = inner.sequence;
                 inner.late.begin();
                 Intake {
@@ -257,7 +259,7 @@ impl Reader {
             }
             if let Some(file) = next {
                 let inner = Arc::make_mut(&mut self.inner);
-                inner.wal_files += 1;
+                inner.has_another_file();
                 if !tail.file.is_there() {
                     inner.late.turn();
                 }
@@ -271,6 +273,7 @@ impl Reader {
 /// What a reader has already.
 #[derive(Clone, Copy)]
 struct Before<'a> {
+    stamp: &'a Stamp,
     inner: &'a Inner,
     /// Where the file is still there.
     tail: Option<&'a Tail>,
@@ -311,15 +314,18 @@ fn try_load(
     news: Option<&mut Vec<News>>,
     with_rows: bool,
 ) -> Result<(Stamp, Inner, Option<Tail>), Error> {
-    let mut known_names =
-        before.and_then(|before| before.tail).map(|tail| tail.names.clone()).unwrap_or_default();
     let tail = before.and_then(|before| before.tail);
-    let before = before.map(|before| before.inner);
+    let mut known_names = tail.map(|tail| tail.names.clone()).unwrap_or_default();
     let stamp = manifest::stamp(layout)?;
-    let manifest = manifest::read(layout)?;
-    let link = link(tail);
+    let (manifest, link) = match before {
+        Some(before) => {
+            let (manifest, is_followed) = manifest::read_on(layout, before.stamp, &before.inner.manifest)?;
+            (manifest, if is_followed { Link::Edits } else { link(tail) })
+        }
+        None => (manifest::read(layout)?, Link::Nothing),
+    };
+    let before = before.map(|before| before.inner);
     let damage = before.map_or_else(Arc::default, |before| before.damage.clone());
-    let old = before.map_or(&[][..], |before| &before.segments);
     let open = OpenSegments::of(layout, &manifest, before, &damage)?;
     let mut names = before.map_or_else(SeriesNames::default, |before| before.names.without_head());
     let (files, are_there) = wal::files_there(layout, manifest.log_start())?;
@@ -333,15 +339,15 @@ fn try_load(
     if let Some(before) = before {
         late.list(layout, before, &manifest, &open, link);
     }
-    let OpenSegments { dots: segments, steps } = open;
-    names.add_segments(&segments, old);
-    let splits = manifest.splits();
+    let OpenSegments { dots: segments, steps, new, has_other_steps, has_mended } = open;
+    names.add_segments(&new);
     let known = before.map_or(u64::MAX, |before| before.sequence);
     let sealed = missed::sealed(&manifest, files.first());
     let lost = before.is_some() && sealed > known;
     if lost {
         late.turn();
     }
+    let splits = manifest.splits(sealed + 1);
     // Not the sequence of a foreign commit: the frame that this stands behind may not be published yet.
     let mut sequence = sealed;
     let mut head = Vec::new();
@@ -375,7 +381,8 @@ fn try_load(
         last = Some((file, until));
     }
     let tail = last.map(|(file, place)| Tail { file, place, names: known_names });
-    let fewer = before.is_some_and(|before| has_fewer_dots(&before.manifest, &manifest));
+    let fewer = before
+        .is_some_and(|before| has_other_steps || has_mended || has_fewer_dots(&before.manifest, &manifest));
     let mut inner = Inner {
         manifest: Arc::new(manifest),
         segments,
@@ -405,18 +412,12 @@ fn link(tail: Option<&Tail>) -> Link {
 }
 
 /// Whether dots, and with them series, may be missing in a list that are in the list before it, and that no tombstone
-/// hides.
+/// hides. Its segments with steps are not compared.
 fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
     let (then, now) = (&before.ledger.totals, &after.ledger.totals);
     // A list that was rebuilt may lack tombstones.
     after.rebuilt.is_some()
-        || step_segments(before).ne(step_segments(after))
         || (then.deleted, then.expired, then.damaged) != (now.deleted, now.expired, now.damaged)
-}
-
-/// The numbers of the segments that hold steps.
-fn step_segments(list: &Manifest) -> impl Iterator<Item = u64> {
-    list.segments.iter().filter(|entry| entry.has_steps()).map(SegmentEntry::number)
 }
 
 impl Intake<'_> {

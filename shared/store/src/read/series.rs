@@ -3,7 +3,7 @@
 //! Each segment has its names in order, so opening a store walks over none of them. Only what segments do not say is
 //! kept here. A set of all series is made when it is first asked for, and kept up to date from then on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
@@ -43,12 +43,11 @@ impl SeriesNames {
     }
 
     /// Adds the series of segments that were not open before.
-    pub(crate) fn add_segments(&mut self, segments: &[Arc<Segment>], open: &[Arc<Segment>]) {
+    pub(crate) fn add_segments(&mut self, segments: &[Arc<Segment>]) {
         if self.all.get().is_none() {
             return;
         }
-        let open: HashSet<*const Segment> = open.iter().map(Arc::as_ptr).collect();
-        for segment in segments.iter().filter(|segment| !open.contains(&Arc::as_ptr(segment))) {
+        for segment in segments.iter().filter(|segment| !segment.entry().has_steps()) {
             names_of([&**segment], "", |name| self.add_to_all(name));
         }
     }
@@ -166,7 +165,7 @@ impl Inner {
 
     /// The segments with dots, then those with steps.
     fn all_segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().chain(&self.steps).map(|segment| &**segment)
+        self.segments.iter().chain(self.steps.iter()).map(|segment| &**segment)
     }
 
     /// Whether tombstones hide every dot and every step that the store has of a series.

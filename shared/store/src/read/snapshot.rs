@@ -14,11 +14,13 @@ use crate::error::Error;
 use crate::format::ledger::Ledger;
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
+use crate::format::parts::Parts;
 use crate::format::pattern::Pattern;
 use crate::format::rules::Rules;
 use crate::format::summary::Summary;
 use crate::format::tombstone::Spans;
 use crate::format::tombstones::Tombstones;
+use crate::format::wal::HEADER_BYTES;
 use crate::read::head::HeadPart;
 use crate::read::late::Late;
 use crate::read::scan::Scan;
@@ -37,9 +39,9 @@ pub struct Snapshot {
 pub(crate) struct Inner {
     pub(crate) manifest: Arc<Manifest>,
     /// Those with dots, in the order of their commits, without those that cannot be opened.
-    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) segments: Parts<Segment>,
     /// Those with steps made from dots, in the order of their commits, without those that cannot be opened.
-    pub(crate) steps: Vec<Arc<Segment>>,
+    pub(crate) steps: Parts<Segment>,
     pub(crate) head: Vec<Arc<HeadPart>>,
     pub(crate) names: SeriesNames,
     pub(crate) ledger: Arc<Ledger>,
@@ -348,8 +350,8 @@ impl Inner {
         let mut inner = Inner {
             ledger: Arc::new(manifest.ledger.clone()),
             manifest: Arc::new(manifest),
-            segments,
-            steps: Vec::new(),
+            segments: segments.into_iter().collect(),
+            steps: Parts::default(),
             head: Vec::new(),
             names: SeriesNames::default(),
             sequence: 0,
@@ -429,6 +431,12 @@ impl Inner {
 
     fn generation(&self) -> u64 {
         self.manifest.generation
+    }
+
+    /// Counts a file of the log that nothing was read of yet.
+    pub(crate) fn has_another_file(&mut self) {
+        self.wal_files += 1;
+        self.wal_bytes += HEADER_BYTES as u64;
     }
 
     /// Segments and parts of the head in the order of their commits.

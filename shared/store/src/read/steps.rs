@@ -86,7 +86,7 @@ impl Snapshot {
     /// As [`Snapshot::read`].
     pub fn stepped(&self, name: &str) -> Result<Vec<Stepped>, Error> {
         let mut stepped: Vec<Stepped> = Vec::new();
-        for segment in &self.inner.steps {
+        for segment in self.inner.steps.iter() {
             let step = Duration::from_nanos(tier_step(segment));
             let hidden = segment.hidden(&self.inner.manifest.tombstones, name);
             let listed = segment.chunks(name, None, |chunk| {
@@ -159,7 +159,7 @@ impl Snapshot {
         }
         // Steps that only other series have make no row of this one.
         let mut others: Vec<u64> = Vec::new();
-        for segment in &self.inner.steps {
+        for segment in self.inner.steps.iter() {
             let width = tier_step(segment);
             let is_new =
                 !steps.contains(&width) && !others.contains(&width) && step.is_multiple_of(width.max(1));

@@ -162,7 +162,7 @@ impl Addition {
             return Err(Error::GivenUp);
         }
         if self.is_empty() {
-            manifest::open_or_create(&self.layout, Timestamp::now())?;
+            manifest::make(&self.layout, Timestamp::now())?;
             return Ok(Added::default());
         }
         if !self.files.is_empty() {
@@ -248,7 +248,7 @@ fn sort<'a>(gathered: &'a NamedDots, replaced: &'a mut u64) -> impl Iterator<Ite
 }
 
 fn begin(layout: &Layout) -> Result<SegmentWriter, Error> {
-    manifest::open_or_create(layout, Timestamp::now())?;
+    manifest::make(layout, Timestamp::now())?;
     Ok(SegmentWriter::new(layout, 0, CHUNK_DOTS))
 }
 

@@ -214,7 +214,7 @@ impl Copies<'_> {
         let old = self.old.as_str();
         for entry in inner.manifest.segments.iter().filter(|entry| entry.order < self.mark) {
             let may_have = (entry.names.0.as_str()..=entry.names.1.as_str()).contains(&old);
-            let mut open = inner.segments.iter().chain(&inner.steps);
+            let mut open = inner.segments.iter().chain(inner.steps.iter());
             let mut is_open = || open.any(|segment| segment.entry().number() == entry.number());
             if may_have && !is_open() {
                 let path = self.layout.segment(&entry.name);
@@ -238,7 +238,7 @@ impl Copies<'_> {
                 latest = Some((order, shape.clone()));
             }
         };
-        let segments = inner.segments.iter().chain(&inner.steps);
+        let segments = inner.segments.iter().chain(inner.steps.iter());
         for segment in segments.filter(|segment| segment.order() < self.mark) {
             if let Some(shape) = segment.latest_shape(old)? {
                 note(segment.order(), shape);

@@ -147,7 +147,7 @@ fn seal_files(
     let mut ledger = manifest.ledger.clone();
     // Id epochs below this are spent: an id of theirs has no meaning any more.
     let mut ids_from = 0;
-    let splits = manifest.splits();
+    let splits = manifest.splits(0);
     let mut parts: Vec<HeadPart> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
@@ -245,7 +245,7 @@ fn seal_files(
     let changed = manifest::change(layout, |now| {
         // A commit may take its place in the order, then the log goes on and is closed, and the list is read above
         // before that commit is in it.
-        is_late = now.splits().iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
+        is_late = now.splits(0).iter().any(|commit| spans.iter().any(|span| span.contains(commit)));
         // Rows have the time of their step: a delete that came meanwhile and begins within a step would hide none of
         // the observations in it.
         is_late |= now

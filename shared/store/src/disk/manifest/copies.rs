@@ -11,9 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::known::{Digest, Known};
 use crate::disk::layout::Layout;
 use crate::disk::log::{open, read_around, read_header, read_published_surely, this_boot};
 use crate::error::Error;
@@ -33,21 +35,33 @@ pub(super) struct Copy {
     pub(super) bytes: Vec<u8>,
     /// What is wrong with the file: offset, and what was found there.
     pub(super) damage: Vec<(u64, String)>,
-    /// Every whole edit by its number: its offset in the file, and where in `bytes` its payload is.
-    edits: BTreeMap<u64, (u64, std::ops::Range<usize>)>,
+    /// Every whole edit by its number.
+    edits: BTreeMap<u64, EditPlace>,
     /// One past the last whole frame, as an offset in the file.
     pub(super) good_until: u64,
+}
+
+/// Where an edit is.
+#[derive(Clone)]
+struct EditPlace {
+    /// The offset of its frame in the file.
+    at: u64,
+    /// Where in the bytes behind the header its payload is.
+    payload: Range<usize>,
+    /// Of the payload.
+    checksum: u32,
 }
 
 impl Copy {
     /// Reads one; `None` where there is no such file.
     ///
     /// - `all`: read also frames behind the published length
+    /// - `other`: the other file, which nearly always has the same bytes
     ///
     /// # Errors
     ///
     /// [`Error::Version`], and the system's.
-    pub(super) fn read(path: &Path, all: bool) -> Result<Option<Copy>, Error> {
+    pub(super) fn read(path: &Path, all: bool, other: Option<&Copy>) -> Result<Option<Copy>, Error> {
         let file = match open(path) {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
@@ -82,7 +96,14 @@ impl Copy {
             edits: BTreeMap::new(),
             good_until: HEADER_BYTES as u64,
         };
-        copy.find_edits();
+        match other.filter(|other| header.is_some() && (header, &copy.bytes) == (other.header, &other.bytes))
+        {
+            Some(other) => {
+                (copy.edits, copy.good_until) = (other.edits.clone(), other.good_until);
+                copy.damage.extend(other.damage.iter().cloned());
+            }
+            None => copy.find_edits(),
+        }
         Ok(Some(copy))
     }
 
@@ -99,7 +120,8 @@ impl Copy {
                     self.damage.extend(torn.take());
                     if frame.kind == FrameKind::Edit {
                         let from = frame.payload.as_ptr() as usize - self.bytes.as_ptr() as usize;
-                        self.edits.insert(frame.sequence, (place, from..from + frame.payload.len()));
+                        let (payload, checksum) = (from..from + frame.payload.len(), frame.checksum);
+                        self.edits.insert(frame.sequence, EditPlace { at: place, payload, checksum });
                     }
                     place = items.good_until();
                 }
@@ -118,9 +140,14 @@ impl Copy {
         self.edits.last_key_value().map(|(number, _)| *number)
     }
 
+    /// Where its first edit ends, which is the base of a whole file.
+    pub(super) fn base_until(&self) -> u64 {
+        self.edits.values().nth(1).map_or(self.good_until, |edit| edit.at)
+    }
+
     /// The payload of an edit.
     pub(super) fn payload(&self, number: u64) -> Option<&[u8]> {
-        self.edits.get(&number).map(|(_, range)| &self.bytes[range.clone()])
+        self.edits.get(&number).map(|edit| &self.bytes[edit.payload.clone()])
     }
 
     /// Whether every published edit is there, as far as the published words tell.
@@ -135,7 +162,7 @@ impl Copy {
 }
 
 /// Whether anything was written behind what is published: room that is set aside is zero.
-fn has_more(file: &File, published: u64) -> bool {
+pub(super) fn has_more(file: &File, published: u64) -> bool {
     let mut next = [0; FRAME_HEADER_BYTES];
     // A file may end there, or have a bad sector: then all of it is looked at.
     file.read_exact_at(&mut next, published).map_or(true, |()| next != [0; FRAME_HEADER_BYTES])
@@ -154,14 +181,22 @@ pub(super) struct Folded {
     pub(super) broken: Option<String>,
     /// Deletes from edits behind the missing one.
     pub(super) later: Vec<(u64, Vec<u8>)>,
+    /// Of all edits from the base on.
+    pub(super) digest: Digest,
 }
 
 /// Applies the edits of both files in order; an edit that is damaged in one file is taken from the other.
 pub(super) fn fold(copies: &[Copy]) -> Folded {
+    fold_on(copies, None)
+}
+
+/// As [`fold`], for whoever knows the list as an earlier edit left it. All edits are looked for all the same.
+pub(super) fn fold_on(copies: &[Copy], known: Option<&Known>) -> Folded {
     let nothing = |what: &str| Folded {
         manifest: Manifest::default(),
         broken: Some(what.to_owned()),
         later: Vec::new(),
+        digest: Digest::default(),
     };
     let Some(header) = copies.iter().find_map(|copy| copy.header) else {
         return nothing("no valid header in MANIFEST and MANIFEST.2");
@@ -175,9 +210,24 @@ pub(super) fn fold(copies: &[Copy]) -> Folded {
         return nothing("no edit in MANIFEST and MANIFEST.2 that holds the whole list");
     };
     let behind: Vec<u64> = numbers.into_iter().filter(|number| *number >= base).collect();
+    let checksum =
+        |number: u64| copies.iter().find_map(|copy| copy.edits.get(&number)).map(|edit| edit.checksum);
+    let digest_of = |numbers: &[u64]| {
+        let with = |digest: Digest, number: &u64| digest.with(*number, checksum(*number).unwrap_or(0));
+        numbers.iter().fold(Digest::default(), with)
+    };
+    // The edits themselves are compared: a copy of a store has the same numbers, and may have gone on by itself.
+    let known = known.filter(|known| {
+        let until = behind.partition_point(|number| *number <= known.manifest.generation);
+        known.number == header.number && known.digest == digest_of(&behind[..until])
+    });
     let folded = |until: u64| {
-        let mut manifest = Manifest { store: header.store, lineage: header.lineage, ..Manifest::default() };
-        for number in behind.iter().copied().take_while(|number| *number < until) {
+        let known = known.map(|known| &known.manifest).filter(|list| list.generation < until);
+        let nothing = || Manifest { store: header.store, lineage: header.lineage, ..Manifest::default() };
+        let mut manifest = known.cloned().unwrap_or_else(nothing);
+        let from = known.map_or(0, |list| list.generation + 1);
+        let applied = behind.iter().copied().skip_while(|number| *number < from);
+        for number in applied.take_while(|number| *number < until) {
             if manifest.apply(number, payload(number).expect("it was just found")).is_none() {
                 return Err(number);
             }
@@ -198,7 +248,8 @@ pub(super) fn fold(copies: &[Copy]) -> Folded {
                 let later = behind.iter().filter(|number| **number >= until);
                 let later =
                     later.map(|number| (*number, payload(*number).expect("it was just found").to_vec()));
-                return Folded { manifest, broken: broken.map(|(_, what)| what), later: later.collect() };
+                let (later, digest) = (later.collect(), digest_of(&behind));
+                return Folded { manifest, broken: broken.map(|(_, what)| what), later, digest };
             }
             Err(number) => broken = Some((number, format!("edit {number} of MANIFEST makes no sense"))),
         }

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use super::copies::{Copy, Folded, fold, paths};
+use super::copies::{Copy, Folded, fold_on, paths};
+use super::known::{self, Digest};
 use super::rebuild;
 use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
 use crate::error::Error;
-use crate::format::log::frame::{FrameFile, FrameKind, push_frame};
+use crate::format::log::frame::{FrameFile, FrameKind, payload_checksum, push_frame};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
 use crate::format::manifest::Manifest;
 use crate::format::manifest::edit::Edit;
@@ -25,17 +27,21 @@ pub(super) struct List {
     layout: Layout,
     pub(super) manifest: Manifest,
     /// Where the next edit goes; `None` where both files have to be made first.
-    place: Option<Place>,
+    pub(super) place: Option<Place>,
+    /// Of the edits in both files.
+    pub(super) digest: Digest,
+    /// When all bytes of both files were read last.
+    pub(super) read: Instant,
     _lock: File,
 }
 
 /// The end of both files, which are the same up to there.
-struct Place {
-    files: [(PathBuf, File); 2],
-    number: u64,
+pub(super) struct Place {
+    pub(super) files: [(PathBuf, File); 2],
+    pub(super) number: u64,
     /// Where the base ends.
-    base_until: u64,
-    until: u64,
+    pub(super) base_until: u64,
+    pub(super) until: u64,
 }
 
 impl List {
@@ -50,31 +56,43 @@ impl List {
     }
 
     pub(super) fn open_locked(layout: &Layout, lock: File) -> Result<List, Error> {
+        let (known, read) = (known::last(), Instant::now());
+        if let Some(known) = &known
+            && let Some((place, read)) = known.place(layout, read)?
+        {
+            let (mut manifest, digest) = (known.manifest.clone(), known.digest);
+            if manifest.ledger.finished().missing.is_some() {
+                super::read_finished(layout, &mut manifest)?;
+            }
+            let place = Some(place);
+            return Ok(List { layout: layout.clone(), manifest, place, digest, read, _lock: lock });
+        }
         let mut copies = read_copies(layout, true)?;
         if copies.is_empty() && !rebuild::is_possible(layout) {
             return Err(Error::NoStore(layout.dir.clone()));
         }
-        let folded = fold(&copies);
+        let folded = fold_on(&copies, known.as_deref());
         if folded.broken.is_some() {
-            let manifest = rebuild::rebuild(layout, folded)?;
-            return Ok(List { layout: layout.clone(), manifest, place: None, _lock: lock });
+            return Ok(List::new(layout, lock, rebuild::rebuild(layout, folded)?));
         }
-        let Folded { mut manifest, .. } = folded;
+        let Folded { mut manifest, digest, .. } = folded;
         super::read_finished(layout, &mut manifest)?;
         let last = manifest.generation;
         // The file that is whole and has every edit; where neither is, the next commit writes both anew.
         let whole = copies.iter().position(|copy| copy.is_whole() && copy.last_edit() == Some(last));
         let Some(whole) = whole else {
-            return Ok(List { layout: layout.clone(), manifest, place: None, _lock: lock });
+            return Ok(List::new(layout, lock, manifest));
         };
         let best = copies.swap_remove(whole);
         let place = complete(layout, best, copies.pop())?;
-        Ok(List { layout: layout.clone(), manifest, place: Some(place), _lock: lock })
+        known::remember(&manifest, digest, &place, read);
+        Ok(List { layout: layout.clone(), manifest, place: Some(place), digest, read, _lock: lock })
     }
 
-    /// A list for a store that has none yet.
+    /// A list of which both files have to be made.
     pub(super) fn new(layout: &Layout, lock: File, manifest: Manifest) -> List {
-        List { layout: layout.clone(), manifest, place: None, _lock: lock }
+        let (digest, read) = (Digest::default(), Instant::now());
+        List { layout: layout.clone(), manifest, place: None, digest, read, _lock: lock }
     }
 
     /// Makes `after` the list: when this returns, the edit is synced in both files and published.
@@ -94,9 +112,14 @@ impl List {
             check.apply(after.generation, &payload).is_some() && check.says_what(after)
         };
         debug_assert!(is_faithful || self.place.is_none(), "an edit is what tells two lists apart");
+        // What is written in another way is read again by the next commit.
+        let mut is_remembered = false;
+        known::forget();
         match &mut self.place {
             Some(place) if is_faithful && !place.is_long(payload.len() as u64) => {
-                place.append(&self.layout, after.generation, &payload)?;
+                let checksum = place.append(&self.layout, after.generation, &payload)?;
+                self.digest = self.digest.with(after.generation, checksum);
+                is_remembered = self.manifest.ledger_file == after.ledger_file;
             }
             _ => match self.write_anew(after) {
                 // There is no room for new files, but there may be room for the edit.
@@ -115,6 +138,9 @@ impl List {
         }
         self.manifest = after.clone();
         self.manifest.rebuilt = None;
+        if let Some(place) = self.place.as_ref().filter(|_| is_remembered) {
+            known::remember(&self.manifest, self.digest, place, self.read);
+        }
         Ok(())
     }
 
@@ -186,9 +212,10 @@ fn rewrite(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<File, Error> {
 
 /// Reads both files; one that is not there is left out.
 pub(super) fn read_copies(layout: &Layout, all: bool) -> Result<Vec<Copy>, Error> {
-    let mut copies = Vec::with_capacity(2);
+    let mut copies: Vec<Copy> = Vec::with_capacity(2);
     for path in paths(layout) {
-        copies.extend(Copy::read(&path, all)?);
+        let copy = Copy::read(&path, all, copies.first())?;
+        copies.extend(copy);
     }
     Ok(copies)
 }
@@ -207,7 +234,7 @@ fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, E
             && published.is_some_and(|published| published.bytes == length)
     };
     let whole = &best.bytes[..(length - HEADER_BYTES as u64) as usize];
-    let base_until = base_end(&best);
+    let base_until = best.base_until();
     let sequence = best.last_edit().expect("it is whole");
     let published = Published { bytes: length, sequence, boot: this_boot() };
     let finish = |copy: &Copy| -> Result<File, Error> {
@@ -259,14 +286,7 @@ fn complete(layout: &Layout, best: Copy, other: Option<Copy>) -> Result<Place, E
     Ok(Place { files, number: header.number, base_until, until: length })
 }
 
-fn base_end(copy: &Copy) -> u64 {
-    let number = copy.header.map_or(0, |header| header.number);
-    let mut items = crate::format::log::frame::Items::new(&copy.bytes, HEADER_BYTES as u64, number);
-    items.next();
-    items.good_until()
-}
-
-fn writable(path: &Path) -> Result<File, Error> {
+pub(super) fn writable(path: &Path) -> Result<File, Error> {
     File::options().read(true).write(true).open(path).map_err(Error::io("open", path))
 }
 
@@ -277,8 +297,8 @@ impl Place {
         edits > EDITS_BYTES_MIN.max(self.base_until - HEADER_BYTES as u64)
     }
 
-    /// Appends an edit to both files, syncs each, and publishes it.
-    fn append(&mut self, layout: &Layout, sequence: u64, payload: &[u8]) -> Result<(), Error> {
+    /// Appends an edit to both files, syncs each, and publishes it. Returns its checksum.
+    fn append(&mut self, layout: &Layout, sequence: u64, payload: &[u8]) -> Result<u32, Error> {
         let mut frame = Vec::new();
         let file = FrameFile::first(self.number);
         push_frame(&mut frame, FrameKind::Edit, file, sequence, |out| out.extend_from_slice(payload))
@@ -307,7 +327,7 @@ impl Place {
         // Readers have it from MANIFEST by now. Whoever commits next publishes in MANIFEST.2 what this does not.
         let _ = published.publish(&**disk, second_file, second);
         self.until = until;
-        Ok(())
+        Ok(payload_checksum(&frame))
     }
 
     /// Takes back an edit that nobody has published, as far as the disk lets it; gives what to tell.

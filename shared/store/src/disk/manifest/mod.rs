@@ -8,6 +8,7 @@
 //!   to open it
 
 mod copies;
+mod known;
 mod list;
 mod rebuild;
 mod until;
@@ -79,7 +80,7 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
             Err(Error::NoStore(_)) => None,
             other => Some(other?),
         };
-        let mut manifest = match Copy::read(&layout.manifest(), false)? {
+        let mut manifest = match Copy::read(&layout.manifest(), false, None)? {
             Some(copy) if copy.is_whole() && copy.has_what_is_published() => {
                 let folded = fold(std::slice::from_ref(&copy));
                 match folded.broken {
@@ -118,6 +119,9 @@ fn edits_since(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<Opti
     let header = read_header(LogKind::Manifest, &file, &path);
     let published = read_published_surely(&file, &path)?.filter(|words| words.boot == this_boot());
     let (Ok(header), Some(published)) = (header, published) else { return Ok(None) };
+    if (header.store, header.lineage) != (before.store, before.lineage) {
+        return Ok(None);
+    }
     if inode != stamp.inode || stamp.boot != published.boot || published.bytes < stamp.until {
         return Ok(None);
     }
@@ -273,9 +277,14 @@ pub(crate) fn completed(layout: &Layout) -> Result<Manifest, Error> {
     Ok(List::open(layout)?.manifest)
 }
 
-/// Reads the list, or makes an empty store where there is none.
-pub(crate) fn open_or_create(layout: &Layout, now: Timestamp) -> Result<Manifest, Error> {
-    locked(layout, now, |list| Ok((**list).clone()))
+/// Makes an empty store where there is none. Where there is one, nobody reads its list for that.
+pub(crate) fn make(layout: &Layout, now: Timestamp) -> Result<(), Error> {
+    old::refuse(layout)?;
+    layout.create()?;
+    match stamp(layout) {
+        Ok(stamp) if stamp.inode > 0 => Ok(()),
+        _ => locked(layout, now, |_| Ok(())),
+    }
 }
 
 fn open_or_make(layout: &Layout, now: Timestamp) -> Result<List, Error> {
@@ -323,7 +332,7 @@ mod tests {
     fn store() -> (tempfile::TempDir, Layout) {
         let dir = tempfile::tempdir().unwrap();
         let layout = disk::on(Arc::new(Quick), || Layout::new(dir.path()));
-        open_or_create(&layout, Timestamp::from_nanos(1)).unwrap();
+        make(&layout, Timestamp::from_nanos(1)).unwrap();
         (dir, layout)
     }
 
@@ -348,7 +357,7 @@ mod tests {
             delete(&layout, name);
         }
         for path in copies::paths(&layout) {
-            let copy = Copy::read(&path, true).unwrap().unwrap();
+            let copy = Copy::read(&path, true, None).unwrap().unwrap();
             assert_eq!((copy.last_edit(), copy.is_whole()), (Some(4), true));
             assert_eq!(names(&fold(&[copy]).manifest), ["a", "b", "c"]);
         }
@@ -478,7 +487,7 @@ mod tests {
             assert_eq!(error.to_string(), expected);
             let now = Timestamp::from_nanos(1);
             assert!(matches!(stamp(&layout), Err(Error::OtherStore { .. })));
-            assert!(matches!(open_or_create(&layout, now), Err(Error::OtherStore { .. })));
+            assert!(matches!(make(&layout, now), Err(Error::OtherStore { .. })));
             assert!(matches!(change(&layout, |_| Ok(())), Err(Error::OtherStore { .. })));
             let left: Vec<_> = fs::read_dir(&layout.dir).unwrap().flatten().collect();
             assert_eq!(left.len(), 1, "{left:?}");

@@ -21,7 +21,7 @@ use crate::format::ledger::Totals;
 use crate::format::listing::{HOLD, SegmentEntry, StoreId, words_and_number};
 use crate::format::log::header::LogKind;
 use crate::format::manifest::edit::deletes;
-use crate::format::manifest::{LedgerFile, Manifest, by_order};
+use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::names::{NamesEntry, Tail as NamesTail};
 use crate::format::segment::{Meta, Tail};
 
@@ -70,7 +70,7 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 ///
 /// [`Error::Damaged`] where no file says to which store it belongs.
 pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error> {
-    let Folded { mut manifest, broken, later: edits } = folded;
+    let Folded { mut manifest, broken, later: edits, .. } = folded;
     let why = broken.unwrap_or_default();
     if manifest.generation == 0 {
         let Some((store, lineage)) = store_id(layout) else {
@@ -130,9 +130,8 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     }
     if manifest.clock == Clock::NEVER {
         // Running time is counted anew.
-        manifest.segments.iter_mut().for_each(|entry| entry.held = entry.held.min(HOLD));
+        manifest.segments.change(|entry| entry.held > HOLD, |entry| entry.held = HOLD);
     }
-    manifest.segments.sort_by(by_order);
     manifest.obsolete.clear();
     // A segment that a lost edit listed keeps the number of that edit.
     manifest.generation = last;

@@ -74,6 +74,8 @@ pub(crate) struct Frame<'a> {
     /// As in [`FrameFile`].
     pub(crate) age: u16,
     pub(crate) payload: &'a [u8],
+    /// Of the payload.
+    pub(crate) checksum: u32,
 }
 
 /// What comes next in a file.
@@ -118,6 +120,13 @@ pub(crate) fn push_frame(
     let checksum = crc32c::crc32c(&header[..32]);
     header[32..36].copy_from_slice(&checksum.to_le_bytes());
     Ok(())
+}
+
+/// The checksum of the payload of a frame.
+///
+/// - `frame`: as [`push_frame`] made it
+pub(crate) fn payload_checksum(frame: &[u8]) -> u32 {
+    u32_at(frame, 28)
 }
 
 /// For the fuzz targets: a frame of any type with any payload.
@@ -211,7 +220,7 @@ impl<'a> Iterator for Items<'a> {
         self.place = until;
         self.good = until;
         let age = u16::from_le_bytes([self.bytes[place + 6], self.bytes[place + 7]]);
-        Some(Item::Frame(Frame { kind, sequence, age, payload }))
+        Some(Item::Frame(Frame { kind, sequence, age, payload, checksum: found }))
     }
 }
 

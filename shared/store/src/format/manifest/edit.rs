@@ -3,14 +3,14 @@
 //! Always true: the base and all edits behind it, applied in their order, give the list. An edit made from two lists,
 //! applied to the first, gives the second.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dotter_dot::{Incarnation, put_varint};
 
+use super::Manifest;
 use super::form::{put_files, take_files};
 use super::names::encode_names;
-use super::{Manifest, by_order};
 use crate::format::bytes::Fields;
 use crate::format::clock::Clock;
 use crate::format::ledger::{Account, Ledger, Totals};
@@ -60,12 +60,11 @@ impl Edit {
     /// The edit that makes `before` become `after`.
     pub(crate) fn between(before: &Manifest, after: &Manifest) -> Edit {
         let mut changes = Vec::new();
-        let had: HashSet<&SegmentEntry> = before.segments.iter().collect();
-        let has: HashSet<&SegmentEntry> = after.segments.iter().collect();
-        let gone = before.segments.iter().filter(|entry| !has.contains(entry));
-        push_some(&mut changes, gone.map(SegmentEntry::number).collect(), Change::Remove);
-        let new = after.segments.iter().filter(|entry| !had.contains(entry));
-        push_some(&mut changes, new.cloned().collect(), Change::Add);
+        let listed = before.segments.difference(&after.segments);
+        let gone = listed.gone.iter().map(|entry| entry.number());
+        push_some(&mut changes, gone.collect(), Change::Remove);
+        let new = listed.new.iter().map(|entry| SegmentEntry::clone(entry));
+        push_some(&mut changes, new.collect(), Change::Add);
         let (gone, new) = after.tombstones.since(&before.tombstones);
         push_some(&mut changes, gone, Change::Forget);
         push_some(&mut changes, new, Change::Delete);
@@ -249,13 +248,8 @@ impl Manifest {
                 self.decode(fields)?;
             }
             ADD => {
-                let from = self.segments.len();
                 for _ in 0..fields.count(10)? {
                     self.segments.push(SegmentEntry::decode(fields)?);
-                }
-                // New segments nearly always come last in the order.
-                if !self.segments[from.saturating_sub(1)..].is_sorted_by(|a, b| by_order(a, b).is_le()) {
-                    self.segments.sort_by(by_order);
                 }
             }
             REMOVE => {
@@ -375,7 +369,6 @@ mod tests {
             }
         }
         list.names.sort_by_key(NamesEntry::place);
-        list.segments.sort_by_key(|entry| entry.order);
         list
     }
 
@@ -418,7 +411,6 @@ mod tests {
         let many: Vec<u64> = (0..10_000).map(|number| number * 7).collect();
         let (before, mut after) = (list(&many), list(&many));
         after.segments.push(entry(70_001));
-        after.segments.sort_by_key(|entry| entry.order);
         assert!(encoded(&Edit::between(&before, &after)).len() < 100);
         assert!(encoded(&Edit::between(&before, &before)).len() == 1);
     }

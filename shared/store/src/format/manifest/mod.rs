@@ -4,6 +4,7 @@
 
 pub(crate) mod edit;
 pub(crate) mod form;
+pub(crate) mod listings;
 pub(crate) mod names;
 
 use std::cmp::Ordering;
@@ -15,6 +16,8 @@ use crate::format::listing::{SegmentEntry, StoreId};
 use crate::format::names::NamesEntry;
 use crate::format::rules::Rules;
 use crate::format::tombstones::Tombstones;
+
+pub(crate) use self::listings::Listings;
 
 /// The file of finished rings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(crate) struct Manifest {
     /// Names files, by epoch, then number.
     pub(crate) names: Vec<NamesEntry>,
     /// Live segments in the order of their commits.
-    pub(crate) segments: Vec<SegmentEntry>,
+    pub(crate) segments: Listings,
     /// Files that the next commit unlinks, as paths below the store.
     pub(crate) obsolete: Vec<String>,
     /// The retention clock.
@@ -84,9 +87,8 @@ impl Manifest {
             && self.ledger.accounts == other.ledger.accounts
     }
 
-    /// Puts segments and names files in their order.
+    /// Puts names files in their order.
     pub(crate) fn sort(&mut self) {
-        self.segments.sort_by(by_order);
         self.names.sort_by_key(NamesEntry::place);
     }
 
@@ -101,10 +103,11 @@ impl Manifest {
 
     /// Sequences at which a foreign commit stands or a segment ends. Dots of the log before and behind such a
     /// sequence are not put together.
-    pub(crate) fn splits(&self) -> Vec<u64> {
-        let segments = self.segments.iter().map(|segment| segment.order.sequence);
-        let mut splits: Vec<u64> =
-            segments.chain(self.tombstones.each().map(|tombstone| tombstone.order.sequence)).collect();
+    ///
+    /// - `from`: only those from this sequence on, in order
+    pub(crate) fn splits(&self, from: u64) -> Vec<u64> {
+        let segments = self.segments.since(from).map(|segment| segment.order.sequence);
+        let mut splits: Vec<u64> = segments.chain(self.tombstones.sequences_since(from)).collect();
         splits.sort_unstable();
         splits.dedup();
         splits
@@ -112,7 +115,8 @@ impl Manifest {
 
     /// The greatest sequence of anything listed.
     pub(crate) fn last_sequence(&self) -> u64 {
-        self.splits().last().copied().unwrap_or(0)
+        let segment = self.segments.last().map_or(0, |segment| segment.order.sequence);
+        segment.max(self.tombstones.last_sequence())
     }
 
     /// Drops the tombstones that have nothing left to hide.
@@ -146,7 +150,7 @@ mod tests {
         };
         let left = |segments: Vec<SegmentEntry>, first_live| {
             let tombstones = [tombstone("a", ("", None), (10, 19), 5)].into_iter().collect();
-            let mut manifest = Manifest { segments, tombstones, ..Manifest::default() };
+            let mut manifest = Manifest { segments: segments.into(), tombstones, ..Manifest::default() };
             manifest.drop_spent_tombstones(first_live);
             manifest.tombstones.len()
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use dotter_dot::Timestamp;
 
 use crate::format::listing::{Order, SegmentEntry};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Listings, Manifest};
 use crate::format::place::{Place, Tier, Window};
 use crate::write::compaction::outputs::LARGE_BYTES;
 
@@ -87,7 +87,7 @@ type Group<'a> = Vec<&'a SegmentEntry>;
 /// - `listed`: in the order of their commits
 pub(super) fn may_merge<'a>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
-    listed: &[SegmentEntry],
+    listed: &Listings,
 ) -> bool {
     let Some(first) = inputs.clone().map(|entry| entry.order).min() else { return true };
     let last = inputs.clone().map(|entry| entry.order).max().unwrap_or(first);
@@ -95,8 +95,11 @@ pub(super) fn may_merge<'a>(
         return true;
     }
     let has_steps = inputs.clone().any(SegmentEntry::has_steps);
-    let others = if has_steps { up_to(listed, last) } else { between(listed, first, last) };
-    none_in_common(inputs, others)
+    if has_steps {
+        none_in_common(inputs, up_to(listed, last))
+    } else {
+        none_in_common(inputs, between(listed, first, last))
+    }
 }
 
 /// Whether no other segment that is older than the last of some has dots in common with any of them.
@@ -104,16 +107,16 @@ pub(super) fn may_merge<'a>(
 /// - `listed`: in the order of their commits
 pub(crate) fn is_oldest<'a>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
-    listed: &[SegmentEntry],
+    listed: &Listings,
 ) -> bool {
     let Some(last) = inputs.clone().map(|entry| entry.order).max() else { return true };
     none_in_common(inputs, up_to(listed, last))
 }
 
 /// Whether no other segment than some has dots in common with any of them.
-fn none_in_common<'a>(
+fn none_in_common<'a, 'b>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
-    others: &[SegmentEntry],
+    mut others: impl Iterator<Item = &'b SegmentEntry>,
 ) -> bool {
     let from = inputs.clone().map(|entry| entry.first_time).min();
     let until = inputs.clone().map(|entry| entry.last_time).max();
@@ -121,21 +124,20 @@ fn none_in_common<'a>(
     let tier = tiers.next().flatten().filter(|tier| tiers.all(|other| other == Some(*tier)));
     let has_steps = inputs.clone().any(SegmentEntry::has_steps);
     let numbers: HashSet<u64> = inputs.map(SegmentEntry::number).collect();
-    others.iter().filter(|other| !numbers.contains(&other.number())).all(|other| {
+    others.all(|other| {
         let is_apart = Some(other.last_time) < from || until < Some(other.first_time);
-        is_apart || has_no_dots_of(tier, has_steps, other)
+        is_apart || has_no_dots_of(tier, has_steps, other) || numbers.contains(&other.number())
     })
 }
 
 /// The segments behind one order, up to another.
-pub(super) fn between(listed: &[SegmentEntry], first: Order, last: Order) -> &[SegmentEntry] {
-    let place = |order: Order| listed.partition_point(|entry| entry.order <= order);
-    &listed[place(first)..place(last)]
+pub(super) fn between(listed: &Listings, first: Order, last: Order) -> impl Iterator<Item = &SegmentEntry> {
+    listed.behind(first).take_while(move |entry| entry.order <= last)
 }
 
 /// The segments up to an order.
-fn up_to(listed: &[SegmentEntry], last: Order) -> &[SegmentEntry] {
-    &listed[..listed.partition_point(|entry| entry.order <= last)]
+fn up_to(listed: &Listings, last: Order) -> impl Iterator<Item = &SegmentEntry> {
+    listed.iter().take_while(move |entry| entry.order <= last)
 }
 
 /// Whether a segment has no dots in common with others at any time: one has dots and the others steps, or it has none

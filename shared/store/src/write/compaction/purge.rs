@@ -168,10 +168,11 @@ impl Compaction<'_> {
     /// Notes of segments that no tombstone of the list hides anything of them.
     fn note_purged(&self, seen: &Manifest, numbers: &BTreeSet<u64>) -> Result<(), Error> {
         manifest::change(self.layout(), |manifest| {
-            for entry in manifest.segments.iter_mut().filter(|entry| numbers.contains(&entry.number())) {
+            manifest.segments.change(
+                |entry| numbers.contains(&entry.number()),
                 // Later tombstones were not looked at.
-                entry.purged = entry.purged.max(seen.generation);
-            }
+                |entry| entry.purged = entry.purged.max(seen.generation),
+            );
             let first_live = manifest.first_live(self.layout())?;
             manifest.drop_spent_tombstones(first_live);
             Ok(())

@@ -332,7 +332,7 @@ mod tests {
         let unlisted = outputs.into_unlisted(gone, &|| false).unwrap();
         let unlisted = unlisted.into_iter().map(|segment| (segment, order)).collect();
         let (after, _placed) = manifest::change(layout, |manifest| {
-            manifest.segments.clear();
+            manifest.segments = Vec::new().into();
             crate::write::segment::list(manifest, unlisted)
         })
         .unwrap();

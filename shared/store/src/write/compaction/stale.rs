@@ -60,11 +60,10 @@ impl Compaction<'_> {
             if manifest.rules.mark() != mark {
                 return Ok(());
             }
-            for entry in manifest.segments.iter_mut().filter(|entry| tagged.contains(&entry.number())) {
-                if let Some(place) = &mut entry.place {
-                    place.rules = mark;
-                }
-            }
+            manifest.segments.change(
+                |entry| tagged.contains(&entry.number()),
+                |entry| entry.place.iter_mut().for_each(|place| place.rules = mark),
+            );
             Ok(())
         })?;
         Ok(Found::Tagged)

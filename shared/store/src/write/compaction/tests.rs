@@ -40,14 +40,14 @@ fn where_there_is_no_room_for_a_merge_a_smaller_one_is_made() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 600..608);
     let list = || manifest::read(&Layout::new(dir.path())).unwrap().segments;
-    let each = list()[0].bytes;
+    let each = list().iter().next().unwrap().bytes;
     let with_room =
         |bytes| disk::on(Arc::new(Narrow(bytes, AtomicU64::new(0))), || compact(dir.path(), &|| false));
     let refused = with_room(each / 2).unwrap_err();
     assert!(refused.is_disk_full(), "{refused}");
     assert_eq!(list().len(), 8);
     assert!(with_room(each * 5).unwrap());
-    let (mixed, placed): (Vec<_>, Vec<_>) = list().into_iter().partition(|entry| entry.place.is_none());
+    let (mixed, placed): (Vec<_>, Vec<_>) = list().iter().cloned().partition(|entry| entry.place.is_none());
     assert_eq!((mixed.len(), placed.len()), (4, 4), "half of them, each in a window of its own");
 }
 

@@ -64,7 +64,7 @@ pub fn outlook(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Resu
     let are_new = rules != *manifest.rules;
     let mark = rules.mark();
     let mut tiers: BTreeMap<Tier, Going> = BTreeMap::new();
-    for segment in inner.segments.iter().chain(&inner.steps) {
+    for segment in inner.segments.iter().chain(inner.steps.iter()) {
         let mut series = segment.series("");
         while let Some(step) = series.next() {
             if cancel() {

@@ -25,9 +25,8 @@ fn placed(level: u32, sequence: u64, days: u64, day: u64) -> SegmentEntry {
     SegmentEntry { name, level, first_time, last_time, place, ..mixed(sequence, 0) }
 }
 
-fn list(mut segments: Vec<SegmentEntry>) -> Manifest {
-    segments.sort_by_key(|entry| entry.order);
-    Manifest { segments, ..Manifest::default() }
+fn list(segments: Vec<SegmentEntry>) -> Manifest {
+    Manifest { segments: segments.into(), ..Manifest::default() }
 }
 
 /// How many inputs the next merge has, and its level; zeros where there is none.
@@ -217,7 +216,7 @@ fn a_job_that_is_too_large_is_halved_as_long_as_it_gets_further() {
 }
 
 /// Does a job as the list sees it: a dot is a byte, and none replaces another.
-fn done(segments: &mut Vec<SegmentEntry>, job: &Job, number: &mut u64) -> u64 {
+fn done(segments: &mut Listings, job: &Job, number: &mut u64) -> u64 {
     let mut made: BTreeMap<Place, SegmentEntry> = BTreeMap::new();
     for input in &job.inputs {
         let places: Vec<Place> = match job.into {
@@ -250,14 +249,13 @@ fn done(segments: &mut Vec<SegmentEntry>, job: &Job, number: &mut u64) -> u64 {
         written += entry.bytes;
         segments.push(entry);
     }
-    segments.sort_by(crate::format::manifest::by_order);
     written
 }
 
 #[test]
 fn ten_thousand_small_commits_in_96_hours_write_no_dot_again_more_than_five_times() {
     let commits = 10_000;
-    let (mut segments, mut number, mut most) = (Vec::new(), 1 << 60, 0);
+    let (mut segments, mut number, mut most) = (Listings::default(), 1 << 60, 0);
     let mut written: BTreeMap<u32, u64> = BTreeMap::new();
     for commit in 0..commits {
         let time = Timestamp::from_nanos(20_000 * DAY + commit * (4 * DAY / commits));
