@@ -69,18 +69,58 @@ fn change(before: &str) {
     made.check();
 }
 
+/// Shows P39.
 #[test]
-#[ignore = "a segment is held as a whole: what is merged with dots of a series whose rule has changed waits with them"]
 fn what_lies_in_the_same_tier_by_an_older_rule_goes_on() {
     let mut made = Made::new(&rules("raw:30d"));
-    (0..12).for_each(|_| hour(&mut made, &["a", "b"]));
+    let all = ["a", "b", "c"];
+    (0..12).for_each(|_| hour(&mut made, &all));
     assert!(made.rules(&rules("raw:2h, 1m:1y")).changed);
-    for _ in 0..23 {
-        hour(&mut made, &["a", "b"]);
+    for n in 0..23 {
+        hour(&mut made, &all);
         assert_eq!(made.times("b")[0], START);
-        let oldest = made.times("a")[0];
-        assert!(oldest + 7 * HOUR >= made.wall, "{} h", (made.wall - oldest) / HOUR);
+        for other in ["a", "c"] {
+            let oldest = made.times(other)[0];
+            assert!(oldest + 7 * HOUR >= made.wall, "{other}: {} h", (made.wall - oldest) / HOUR);
+            assert_eq!(counted(&made, other), (12 + n + 1) * 60, "{other}");
+        }
+        made.check();
     }
+    (0..8).for_each(|_| hour(&mut made, &all));
+    for series in all {
+        assert!(made.times(series)[0] + 7 * HOUR >= made.wall, "{series}");
+        assert_eq!(counted(&made, series), (12 + 23 + 8) * 60, "{series}");
+    }
+    made.check();
+}
+
+#[test]
+fn values_that_are_corrected_while_a_series_is_held_and_after_stay_the_last() {
+    let mut made = Made::new(&rules("raw:30d"));
+    let all = ["a", "b", "c"];
+    (0..6).for_each(|_| hour(&mut made, &all));
+    let mut b = "raw:30d";
+    // Two changes that are taken back, with merges between some and not between others.
+    for (hours, next) in [(3, "raw:1d, 1m:1y"), (0, "raw:30d"), (2, "raw:12h, 1m:1y"), (30, "raw:30d")] {
+        assert_ne!(b, next);
+        b = next;
+        assert!(made.rules(&rules(b)).changed);
+        for n in 0..hours {
+            // The hour before is corrected, in another commit.
+            let from = made.wall - HOUR;
+            for name in all {
+                made.add(name, (0..60).map(|minute| (from + minute * MINUTE, 100.0 + n as f64)));
+            }
+            hour(&mut made, &all);
+            for name in all {
+                let steps = made.steps(name, support::made::range(from, from + HOUR), MINUTE);
+                let is_last = |step: &dotter_store::Rollup| step.last == 100.0 + n as f64;
+                assert!(steps.len() == 60 && steps.iter().all(is_last), "{name}, hour {n} by {b}: {steps:?}");
+            }
+            made.check();
+        }
+    }
+    assert_eq!(made.times("b").len() as u64, (6 + 3 + 2 + 30) * 60);
 }
 
 /// Shows P36.

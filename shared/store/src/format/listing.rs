@@ -59,7 +59,7 @@ pub(crate) struct SegmentEntry {
     /// The tier and the window that its dots lie in; `None` on level 0, which mixes everything.
     pub(crate) place: Option<Place>,
     /// It stays until the retention clock has run for so long, in nanoseconds, though its window may be over: the rule
-    /// of some of its series has changed. Zero where none has.
+    /// of its series has changed. Zero where it has not. By the rules in force it holds all series of a segment or none.
     pub(crate) held: u64,
 }
 
@@ -96,6 +96,13 @@ impl SegmentEntry {
     /// Whether it holds steps made from dots, and no dots.
     pub(crate) fn has_steps(&self) -> bool {
         self.place.is_some_and(|place| !place.tier.step.is_zero())
+    }
+
+    /// The running time until which it stays; zero where nothing holds it any more.
+    ///
+    /// - `running`: running time now, in nanoseconds
+    pub(crate) fn held_now(&self, running: u64) -> u64 {
+        if running < self.held { self.held } else { 0 }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {

@@ -8,6 +8,7 @@ use crate::disk::names::{Merge, NamesFile};
 use crate::disk::{manifest, wal};
 use crate::error::Error;
 use crate::format::names::NamesEntry;
+use crate::format::place::nanos;
 use crate::format::wal::{HEADER_BYTES, Item, Items, count_dots};
 use crate::read::segment::Segment;
 use dotter_dot::{Column, Timestamp};
@@ -78,7 +79,7 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         verified.bytes += file.bytes;
     }
     let rules = &manifest.rules;
-    let mark = rules.mark();
+    let (mark, running) = (rules.mark(), nanos(manifest.clock.running()));
     let total = manifest.in_seg().map(|(_, bytes)| bytes).sum();
     let mut done = 0;
     for entry in &manifest.segments {
@@ -86,7 +87,9 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
         let told = |bytes| progress(done + bytes, total);
         // By other rules its tier cannot be told.
         let tier = entry.place.filter(|place| place.rules == mark).map(|place| place.tier);
-        let tiers = |name: &str| tier.is_none_or(|tier| rules.tier(name, tier.step) == tier);
+        let is_of_hold = |name: &str| rules.held(name, running) == entry.held_now(running);
+        let tiers =
+            |name: &str| tier.is_none_or(|tier| rules.tier(name, tier.step) == tier && is_of_hold(name));
         let outcome = Segment::open(&path, entry)
             .and_then(|segment| verify_segment(&segment, &path, &mut verified, &tiers, &told));
         done += entry.bytes;

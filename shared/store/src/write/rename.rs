@@ -32,7 +32,7 @@ use crate::format::ledger::Totals;
 use crate::format::listing::Order;
 use crate::format::manifest::Manifest;
 use crate::format::pattern::Pattern;
-use crate::format::place::Place;
+use crate::format::place::{Place, nanos};
 use crate::format::rules::Rules;
 use crate::format::segment::Meta;
 use crate::format::tombstone::{Spans, Tombstone};
@@ -319,10 +319,12 @@ impl Copies<'_> {
         if writer.is_empty() {
             return Ok(None);
         }
+        // By the new name's rule; the next compaction looks at it again where that is another.
+        let held = manifest.rules.held(self.new.as_str(), nanos(manifest.clock.running()));
         let place =
             group.place.map(|place| Place { rules: self.rules_mark(&place, &manifest.rules), ..place });
         let gone = Totals { renamed: rows, ..Totals::default() };
-        let (purged, held) = (self.mark.generation, group.held());
+        let purged = self.mark.generation;
         writer.finish(&Meta { purged, gone, place, held, ..Meta::default() }).map(Some)
     }
 
@@ -429,15 +431,6 @@ fn apart(mut groups: Vec<Group>) -> Vec<Group> {
 impl Group {
     fn has_steps(&self) -> bool {
         self.place.is_some_and(|place| place.tier.step > Duration::ZERO)
-    }
-
-    /// How long a change of the rules holds what it is made of.
-    fn held(&self) -> u64 {
-        let held = |source: &Source| match &source.of {
-            Of::Segment(segment) => segment.entry().held,
-            Of::Head(_) => 0,
-        };
-        self.sources.iter().map(held).max().unwrap_or(0)
     }
 
     /// The highest level of what it is made of; 0 without a place.

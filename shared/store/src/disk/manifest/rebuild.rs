@@ -129,8 +129,8 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         manifest.tombstones.extend(deletes(payload));
     }
     if manifest.clock == Clock::NEVER {
-        // Running time is counted anew.
-        manifest.segments.change(|entry| entry.held > HOLD, |entry| entry.held = HOLD);
+        // Running time is counted anew, and no rule has changed before 1.
+        manifest.segments.change(|entry| entry.held > HOLD + 1, |entry| entry.held = HOLD + 1);
     }
     manifest.obsolete.clear();
     // A segment that a lost edit listed keeps the number of that edit.

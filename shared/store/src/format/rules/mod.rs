@@ -128,6 +128,24 @@ enum What {
     Skipped(Option<Meaning>),
 }
 
+impl What {
+    /// The series that it is for, if that can be read.
+    fn meaning(&self) -> Option<&Meaning> {
+        match self {
+            What::Rule(meaning, _) => Some(meaning),
+            What::Skipped(meaning) => meaning.as_ref(),
+        }
+    }
+
+    /// For how long these are kept, and in which steps; `None` where that cannot be read.
+    fn kept(&self) -> Option<(Duration, &[ArchiveRule])> {
+        match self {
+            What::Rule(_, rule) => Some((rule.raw, &rule.archives)),
+            What::Skipped(_) => None,
+        }
+    }
+}
+
 /// A rule that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedRule {
@@ -249,24 +267,27 @@ impl Rules {
         })
     }
 
-    /// A number that differs where the rules put any series into another tier; it says nothing about how steps become
-    /// one number, nor about when a rule changed. Without rules it is 0.
+    /// A number that differs where the rules put any series into another tier, and where they did so since another time;
+    /// it says nothing about how steps become one number. Where there are no rules and never were any it is 0.
     ///
     /// Source: FNV-1a, 64 bits.
     pub(crate) fn mark(&self) -> u64 {
         let mut text = String::new();
         for entry in &self.rules {
-            let (meaning, rule) = match &entry.what {
-                What::Rule(meaning, rule) => (Some(meaning), Some((rule.raw, &rule.archives))),
-                What::Skipped(meaning) => (meaning.as_ref(), None),
-            };
-            let meaning = match meaning {
+            let rule = entry.what.kept();
+            let meaning = match entry.what.meaning() {
                 Some(Meaning::Pattern(pattern)) => ("pattern", pattern.as_str()),
                 Some(Meaning::Regex(regex)) => ("regex", regex.as_str()),
                 None => ("unknown", ""),
             };
             // Writing to a string never fails.
             let _ = writeln!(text, "{meaning:?} {rule:?}");
+            if entry.since > 0 {
+                let _ = writeln!(text, "since {}", entry.since);
+            }
+        }
+        if self.none_since > 0 {
+            let _ = writeln!(text, "none since {}", self.none_since);
         }
         if text.is_empty() {
             return 0;

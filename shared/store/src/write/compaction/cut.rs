@@ -1,4 +1,5 @@
-//! Cutting the dots of a merge apart: by the tier of their series and the window of their time.
+//! Cutting the dots of a merge apart: by the tier of their series, by how long a change of the rules holds the series, and by
+//! the window of their time.
 //!
 //! Always true: a dot belongs to one slot, and the slots of a tier follow each other in time, that of late dots first.
 //! So of each tier the slots of one pass are one stretch of time.
@@ -10,7 +11,6 @@ use std::time::Duration;
 use dotter_dot::{Column, SeriesName, Timestamp};
 
 use crate::error::Error;
-use crate::format::listing::HOLD;
 use crate::format::place::{Place, Tier, Window, nanos};
 use crate::format::rules::Rules;
 use crate::read::segment::Segment;
@@ -36,15 +36,17 @@ pub(super) struct Sorting<'a, 'b> {
     pub(super) now: &'b dyn Fn(Duration) -> Timestamp,
     /// The newest reading of the wall clock, from which on windows count as ahead; zero where there is none.
     pub(super) newest: Timestamp,
-    /// How long everything is held already.
-    pub(super) held: u64,
+    /// Running time now, in nanoseconds.
+    pub(super) running: u64,
 }
 
+/// What the series of a slot have in common: their tier, and until when a change of the rules holds them.
+pub(crate) type Sort = (Tier, u64);
+
 impl Sorting<'_, '_> {
-    /// How long the dots of a series are held in a tier: the rule that puts them there may be new.
-    fn held(&self, name: &str, tier: Tier) -> u64 {
-        let since = if self.tier == Some(tier) { 0 } else { self.rules.since(name) };
-        self.held.max(if since == 0 { 0 } else { since.saturating_add(HOLD) })
+    fn sort(&self, name: &str) -> Sort {
+        let step = self.tier.map_or(Duration::ZERO, |tier| tier.step);
+        (self.rules.tier(name, step), self.rules.held(name, self.running))
     }
 }
 
@@ -63,14 +65,14 @@ pub(crate) type Slots = Arc<[(u64, usize)]>;
 pub(crate) enum Cut<'a> {
     /// One, for everything.
     Whole(Held, Slots),
-    /// One for each window of each tier.
-    Apart(&'a Rules, Duration, BTreeMap<Tier, Slots>, Vec<Held>),
+    /// One for each window of each sort.
+    Apart(SlotsOf<'a>),
     /// One for each window that steps made from something finer lie in.
-    Folded(FoldSlots<'a>),
+    Folded(SlotsOf<'a>),
 }
 
-/// The slots of a fold: those of each series, and where each lies.
-pub(crate) struct FoldSlots<'a> {
+/// The slots of each series, and where each lies.
+pub(crate) struct SlotsOf<'a> {
     pub(crate) of: Box<dyn Fn(&str) -> Slots + 'a>,
     pub(crate) places: Vec<Held>,
 }
@@ -90,19 +92,17 @@ impl<'a> Cut<'a> {
         sorting: Sorting<'a, '_>,
         cancel: &dyn Fn() -> bool,
     ) -> Result<Cut<'a>, Error> {
-        let mut tiers: BTreeMap<Tier, Windows> = BTreeMap::new();
+        let mut sorts: BTreeMap<Sort, Windows> = BTreeMap::new();
         let mut walks = Walks::new(segments)?;
         let (mut wide, mut run) = (Vec::new(), Column::default());
         while let Some(name) = walks.name() {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            let step = sorting.tier.map_or(Duration::ZERO, |tier| tier.step);
-            let tier = sorting.rules.tier(name.as_str(), step);
-            let windows = tiers
-                .entry(tier)
-                .or_insert_with(|| Windows::new(&tier, (sorting.now)(tier.keep), sorting.newest));
-            windows.held = windows.held.max(sorting.held(name.as_str(), tier));
+            let sort = sorting.sort(name.as_str());
+            let windows = sorts
+                .entry(sort)
+                .or_insert_with(|| Windows::new(&sort.0, (sorting.now)(sort.0.keep), sorting.newest));
             for (index, segment) in segments.iter().enumerate() {
                 let Some(series) = walks.at(index, &name) else { continue };
                 series.chunks(|chunk| {
@@ -124,20 +124,25 @@ impl<'a> Cut<'a> {
             }
             walks.pass(&name)?;
         }
-        bound(&mut tiers);
+        bound(&mut sorts);
         let mut places = Vec::new();
-        let slots = tiers.iter().map(|(tier, windows)| (*tier, windows.slots(tier, sorting, &mut places)));
-        let slots = slots.collect();
-        let step = sorting.tier.map_or(Duration::ZERO, |tier| tier.step);
-        Ok(Cut::Apart(sorting.rules, step, slots, places))
+        let slots =
+            sorts.iter().map(|(sort, windows)| (*sort, windows.slots(*sort, sorting.mark, &mut places)));
+        let slots: BTreeMap<Sort, Slots> = slots.collect();
+        // What late dots are is known by now.
+        let Sorting { rules, tier, running, mark, newest, .. } = sorting;
+        let of = move |name: &str| {
+            let sorting = Sorting { rules, tier, running, mark, newest, now: &|_| Timestamp::MIN };
+            slots.get(&sorting.sort(name)).cloned().unwrap_or_else(|| Arc::new([]))
+        };
+        Ok(Cut::Apart(SlotsOf { of: Box::new(of), places }))
     }
 
     /// How many slots.
     pub(super) fn len(&self) -> usize {
         match self {
             Cut::Whole(..) => 1,
-            Cut::Apart(.., places) => places.len(),
-            Cut::Folded(slots) => slots.places.len(),
+            Cut::Apart(slots) | Cut::Folded(slots) => slots.places.len(),
         }
     }
 
@@ -145,8 +150,7 @@ impl<'a> Cut<'a> {
     pub(super) fn place(&self, slot: usize) -> Held {
         match self {
             Cut::Whole(place, _) => *place,
-            Cut::Apart(.., places) => places[slot],
-            Cut::Folded(slots) => slots.places[slot],
+            Cut::Apart(slots) | Cut::Folded(slots) => slots.places[slot],
         }
     }
 
@@ -154,11 +158,7 @@ impl<'a> Cut<'a> {
     pub(super) fn slots(&self, name: &SeriesName) -> Slots {
         match self {
             Cut::Whole(_, slots) => slots.clone(),
-            Cut::Apart(rules, step, tiers, _) => {
-                let tier = rules.tier(name.as_str(), *step);
-                tiers.get(&tier).cloned().unwrap_or_else(|| Arc::new([]))
-            }
-            Cut::Folded(slots) => (slots.of)(name.as_str()),
+            Cut::Apart(slots) | Cut::Folded(slots) => (slots.of)(name.as_str()),
         }
     }
 }
@@ -174,8 +174,6 @@ struct Windows {
     has_ahead: bool,
     /// What the retention clock shows.
     now: Timestamp,
-    /// How long its dots are held.
-    held: u64,
 }
 
 impl Windows {
@@ -193,7 +191,6 @@ impl Windows {
             ahead_from: if has_end { ahead } else { u64::MAX },
             has_ahead: false,
             now,
-            held: 0,
         }
     }
 
@@ -229,13 +226,13 @@ impl Windows {
         self.starts.len() + self.has_late as usize + self.has_ahead as usize
     }
 
-    fn slots(&self, tier: &Tier, sorting: Sorting<'_, '_>, places: &mut Vec<Held>) -> Slots {
+    /// - `mark`: of the rules
+    fn slots(&self, (tier, held): Sort, mark: u64, places: &mut Vec<Held>) -> Slots {
         let mut slots = Vec::with_capacity(self.len());
         let mut push = |from: u64, is_late: bool, window: Window| {
             // Before the first slot there are no dots.
             slots.push((if slots.is_empty() { 0 } else { from }, places.len()));
-            let place = Place { tier: *tier, is_late, window, rules: sorting.mark };
-            places.push(Held { place: Some(place), held: self.held });
+            places.push(Held { place: Some(Place { tier, is_late, window, rules: mark }), held });
         };
         if self.has_late {
             push(0, true, tier.window(self.now));
@@ -253,13 +250,13 @@ impl Windows {
     }
 }
 
-/// Makes windows wider until all tiers together have few enough: first those of what is kept for ever.
-fn bound(tiers: &mut BTreeMap<Tier, Windows>) {
-    while tiers.values().map(Windows::len).sum::<usize>() > SLOTS_MAX
-        && let Some((_, most)) = tiers
+/// Makes windows wider until all sorts together have few enough: first those of what is kept for ever.
+fn bound(sorts: &mut BTreeMap<Sort, Windows>) {
+    while sorts.values().map(Windows::len).sum::<usize>() > SLOTS_MAX
+        && let Some((_, most)) = sorts
             .iter_mut()
             .filter(|(_, windows)| windows.starts.len() > 1)
-            .max_by_key(|(tier, windows)| (tier.keep.is_zero(), windows.starts.len()))
+            .max_by_key(|((tier, _), windows)| (tier.keep.is_zero(), windows.starts.len()))
     {
         most.widen();
     }
@@ -284,19 +281,17 @@ mod tests {
             wild in prop::collection::vec(any::<u64>(), 0..300),
             now in 0..90 * 24 * HOUR,
         ) {
-            let rules = Rules::default();
             let now = Timestamp::from_nanos(now);
-            let sorting = Sorting { rules: &rules, mark: 0, tier: None, now: &|_| now, newest: now, held: 0 };
             let times: Vec<u64> = near.into_iter().chain(wild).collect();
             let mut tiers = BTreeMap::new();
             for tier in [tier(0), tier(2 * HOUR), tier(30 * 24 * HOUR)] {
-                let windows = tiers.entry(tier).or_insert_with(|| Windows::new(&tier, now, now));
+                let windows = tiers.entry((tier, 0)).or_insert_with(|| Windows::new(&tier, now, now));
                 times.iter().for_each(|time| assert!(windows.take(*time, *time)));
             }
             bound(&mut tiers);
             let mut places = Vec::new();
-            for (tier, windows) in &tiers {
-                let slots = windows.slots(tier, sorting, &mut places);
+            for (sort @ (tier, _), windows) in &tiers {
+                let slots = windows.slots(*sort, 0, &mut places);
                 prop_assert!(slots.is_sorted_by(|a, b| a.0 < b.0 && a.1 + 1 == b.1));
                 prop_assert!(slots.first().is_none_or(|slot| slot.0 == 0));
                 for time in &times {

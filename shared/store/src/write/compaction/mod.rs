@@ -31,7 +31,7 @@ use std::sync::Arc;
 use cut::{Cut, Sorting};
 use dotter_dot::Timestamp;
 use outputs::Outputs;
-use plan::{Goal, Job, View, may_merge};
+use plan::{Common, Goal, Job, View, may_merge};
 use rewrite::Rewrite;
 
 use crate::disk::layout::Layout;
@@ -41,6 +41,7 @@ use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::SegmentEntry;
 use crate::format::manifest::Manifest;
+use crate::format::place::nanos;
 use crate::read::segment::Segment;
 use crate::write::segment::list;
 
@@ -258,7 +259,8 @@ impl<'a> Compaction<'a> {
                 };
                 let tier = place.map(|place| place.tier);
                 let newest = manifest.clock.newest();
-                let sorting = Sorting { rules, mark: rules.mark(), tier, now: &now, newest, held };
+                let running = nanos(manifest.clock.running());
+                let sorting = Sorting { rules, mark: rules.mark(), tier, now: &now, newest, running };
                 Cut::apart(segments, sorting, self.cancel)?
             }
         };
@@ -306,13 +308,14 @@ impl<'a> Compaction<'a> {
         let (Some(first), Some(last)) = (job.inputs.first(), job.inputs.last()) else {
             return Ok(Vec::new());
         };
-        let tier = match job.into {
-            Goal::Place(place) => Some((place.tier, place.rules)),
+        let running = nanos(manifest.clock.running());
+        let common = match job.into {
+            Goal::Place(_) => Common::of(first, running),
             _ => None,
         };
         let mut others = Vec::new();
         for entry in plan::between(&manifest.segments, first.order, last.order) {
-            if plan::has_no_dots_of(tier, job.has_steps(), entry) || job.inputs.contains(entry) {
+            if plan::has_no_dots_of(common, job.has_steps(), entry, running) || job.inputs.contains(entry) {
                 continue;
             }
             match Segment::open(&self.layout.segment(&entry.name), entry) {
@@ -351,7 +354,7 @@ impl<'a> Compaction<'a> {
         let (_, made) = manifest::change(&self.layout, |manifest| {
             let there = manifest.segments.iter().filter(|segment| names.contains(segment.name.as_str()));
             // The list may have changed since the merge was chosen.
-            if there.count() < names.len() || !may_merge(inputs.iter(), &manifest.segments) {
+            if there.count() < names.len() || !may_merge(inputs.iter(), manifest) {
                 return Err(Error::GivenUp);
             }
             manifest.segments.retain(|segment| !names.contains(segment.name.as_str()));

@@ -14,7 +14,7 @@ use dotter_dot::Timestamp;
 
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::{Listings, Manifest};
-use crate::format::place::{Place, Tier, Window};
+use crate::format::place::{Place, Tier, Window, nanos};
 use crate::write::compaction::outputs::LARGE_BYTES;
 
 /// How many of a level are merged at once.
@@ -77,56 +77,63 @@ pub(super) struct View<'a> {
 /// Segments of one order, and of one place or of level 0.
 type Group<'a> = Vec<&'a SegmentEntry>;
 
+/// The segments of one place that a change of the rules holds equally long.
+struct Held<'a> {
+    place: Place,
+    /// Until when; zero where nothing holds them.
+    until: u64,
+    runs: Vec<Vec<Group<'a>>>,
+}
+
 /// Whether segments may be merged, which get the order of the last of them, with others that stay as they are.
 ///
 /// Another segment whose order lies between may have replaced dots of the earlier ones, or been replaced by the later
-/// ones. So it must have no dots in common with any: it lies in another stretch of time, or in another tier by the same
+/// ones. So it must have no dots in common with any: it lies in another stretch of time, or has other series by the same
 /// rules. Steps are combined from the oldest on, and what comes of it depends on where it begins: so none that is older
 /// may be left out either.
-///
-/// - `listed`: in the order of their commits
 pub(super) fn may_merge<'a>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
-    listed: &Listings,
+    manifest: &Manifest,
 ) -> bool {
+    let listed = &manifest.segments;
     let Some(first) = inputs.clone().map(|entry| entry.order).min() else { return true };
     let last = inputs.clone().map(|entry| entry.order).max().unwrap_or(first);
     if first == last {
         return true;
     }
     let has_steps = inputs.clone().any(SegmentEntry::has_steps);
+    let running = nanos(manifest.clock.running());
     if has_steps {
-        none_in_common(inputs, up_to(listed, last))
+        none_in_common(inputs, up_to(listed, last), running)
     } else {
-        none_in_common(inputs, between(listed, first, last))
+        none_in_common(inputs, between(listed, first, last), running)
     }
 }
 
 /// Whether no other segment that is older than the last of some has dots in common with any of them.
-///
-/// - `listed`: in the order of their commits
 pub(crate) fn is_oldest<'a>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
-    listed: &Listings,
+    manifest: &Manifest,
 ) -> bool {
     let Some(last) = inputs.clone().map(|entry| entry.order).max() else { return true };
-    none_in_common(inputs, up_to(listed, last))
+    none_in_common(inputs, up_to(&manifest.segments, last), nanos(manifest.clock.running()))
 }
 
 /// Whether no other segment than some has dots in common with any of them.
 fn none_in_common<'a, 'b>(
     inputs: impl Iterator<Item = &'a SegmentEntry> + Clone,
     mut others: impl Iterator<Item = &'b SegmentEntry>,
+    running: u64,
 ) -> bool {
     let from = inputs.clone().map(|entry| entry.first_time).min();
     let until = inputs.clone().map(|entry| entry.last_time).max();
-    let mut tiers = inputs.clone().map(|entry| entry.place.map(|place| (place.tier, place.rules)));
-    let tier = tiers.next().flatten().filter(|tier| tiers.all(|other| other == Some(*tier)));
+    let mut all = inputs.clone().map(|entry| Common::of(entry, running));
+    let common = all.next().flatten().filter(|common| all.all(|other| other == Some(*common)));
     let has_steps = inputs.clone().any(SegmentEntry::has_steps);
     let numbers: HashSet<u64> = inputs.map(SegmentEntry::number).collect();
     others.all(|other| {
         let is_apart = Some(other.last_time) < from || until < Some(other.first_time);
-        is_apart || has_no_dots_of(tier, has_steps, other) || numbers.contains(&other.number())
+        is_apart || has_no_dots_of(common, has_steps, other, running) || numbers.contains(&other.number())
     })
 }
 
@@ -140,16 +147,42 @@ fn up_to(listed: &Listings, last: Order) -> impl Iterator<Item = &SegmentEntry> 
     listed.iter().take_while(move |entry| entry.order <= last)
 }
 
+/// What all series of a segment have in common by the rules it was placed by. By the same rules, segments that differ in
+/// tier or hold have no series in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Common {
+    tier: Tier,
+    /// The mark of the rules.
+    rules: u64,
+    /// Until when a change of the rules holds them; zero where nothing holds them any more.
+    held: u64,
+}
+
+impl Common {
+    /// - `running`: running time now, in nanoseconds
+    pub(super) fn of(entry: &SegmentEntry, running: u64) -> Option<Common> {
+        let place = entry.place?;
+        Some(Common { tier: place.tier, rules: place.rules, held: entry.held_now(running) })
+    }
+}
+
 /// Whether a segment has no dots in common with others at any time: one has dots and the others steps, or it has none
 /// of their series.
 ///
-/// - `tier`: that of the others, with the mark of its rules
+/// - `common`: what the series of the others have in common
 /// - `has_steps`: whether the others have steps
-pub(crate) fn has_no_dots_of(tier: Option<(Tier, u64)>, has_steps: bool, other: &SegmentEntry) -> bool {
-    let is_of_another = || {
-        tier.zip(other.place).is_some_and(|((tier, rules), place)| place.rules == rules && place.tier != tier)
+/// - `running`: running time now, in nanoseconds
+pub(super) fn has_no_dots_of(
+    common: Option<Common>,
+    has_steps: bool,
+    other: &SegmentEntry,
+    running: u64,
+) -> bool {
+    let has_others = || {
+        let both = common.zip(Common::of(other, running));
+        both.is_some_and(|(one, other)| one.rules == other.rules && one != other)
     };
-    other.has_steps() != has_steps || is_of_another()
+    other.has_steps() != has_steps || has_others()
 }
 
 fn level(group: &[&SegmentEntry]) -> u32 {
@@ -198,7 +231,7 @@ impl<'a> View<'a> {
                     let all = || run.iter().flatten().chain(group).copied();
                     run.len() < ORDERS_MAX
                         && self.era(run[0][0]) == self.era(group[0])
-                        && may_merge(all(), &self.manifest.segments)
+                        && may_merge(all(), self.manifest)
                 });
             is_begun = true;
             match runs.last_mut().filter(|_| goes_on) {
@@ -215,15 +248,22 @@ impl<'a> View<'a> {
         self.runs(&mixed)
     }
 
-    /// By place, runs of segments by the rules in force.
-    fn places(&self) -> Vec<(Place, Vec<Vec<Group<'a>>>)> {
-        let mut places: BTreeMap<Place, Vec<&SegmentEntry>> = BTreeMap::new();
+    /// By place, runs of segments by the rules in force. What a change of the rules holds is apart, and behind what it
+    /// does not hold.
+    fn places(&self) -> Vec<Held<'a>> {
+        let running = nanos(self.manifest.clock.running());
+        let mut places: BTreeMap<(u64, Place), Vec<&SegmentEntry>> = BTreeMap::new();
         for entry in &self.manifest.segments {
             if let Some(place) = entry.place.filter(|place| place.rules == self.mark) {
-                places.entry(place).or_default().push(entry);
+                places.entry((entry.held_now(running), place)).or_default().push(entry);
             }
         }
-        places.into_iter().map(|(place, entries)| (place, self.runs(&entries))).collect()
+        let held = |((until, place), entries): ((u64, Place), Vec<_>)| Held {
+            place,
+            until,
+            runs: self.runs(&entries),
+        };
+        places.into_iter().map(held).collect()
     }
 
     /// The time up to which windows of a tier count as over: the retention clock, or where it was never set, the newest
@@ -241,7 +281,7 @@ impl<'a> View<'a> {
         }
         let places = self.places();
         for wanted in 1..LEVEL_TOP {
-            for (place, runs) in &places {
+            for Held { place, runs, .. } in &places {
                 let is_done = |group: &Group<'_>| level(group) > wanted || bytes(group) >= LARGE_BYTES;
                 let parts = runs.iter().flat_map(|run| run.split(is_done).map(move |part| (run, part)));
                 for (run, part) in parts {
@@ -253,7 +293,7 @@ impl<'a> View<'a> {
                 }
             }
         }
-        for (place, runs) in &places {
+        for Held { place, runs, .. } in &places {
             let is_large = |group: &Group<'_>| bytes(group) >= SMALL_BYTES || level(group) > LEVEL_TOP;
             let parts = runs.iter().flat_map(|run| run.split(is_large).map(move |part| (run, part)));
             for (run, part) in parts {
@@ -276,7 +316,7 @@ impl<'a> View<'a> {
         groups: &'b [Group<'a>],
     ) -> Option<&'b [Group<'a>]> {
         let may = |groups: &[Group<'_>]| {
-            place.tier.step.is_zero() || may_merge(groups.iter().flatten().copied(), &self.manifest.segments)
+            place.tier.step.is_zero() || may_merge(groups.iter().flatten().copied(), self.manifest)
         };
         let last = groups.last()?[0].order;
         let until = run.partition_point(|group| group[0].order <= last);
@@ -299,19 +339,20 @@ impl<'a> View<'a> {
     ///
     /// - `at_once`: two are enough; else of what is kept for ever, and where some are joined already, as many are
     ///   needed as for any merge
-    fn join(&self, places: &[(Place, Vec<Vec<Group<'a>>>)], at_once: bool) -> Option<Job> {
-        let mut windows = places.iter().filter(|(place, _)| !place.is_late).peekable();
-        while let Some((first, _)) = windows.peek() {
-            let tier = first.tier;
+    fn join(&self, places: &[Held<'a>], at_once: bool) -> Option<Job> {
+        let mut windows = places.iter().filter(|held| !held.place.is_late).peekable();
+        while let Some(first) = windows.peek() {
+            let (tier, until) = (first.place.tier, first.until);
             let now = self.now(&tier);
-            let mut window = first.window;
+            let mut window = first.place.window;
             let eighth = tier.eighth(&window);
             let mut groups: Vec<Group<'a>> = Vec::new();
-            while let Some((place, runs)) = windows.peek() {
+            while let Some(Held { place, runs, until: next }) = windows.peek() {
                 let new: Vec<&Group<'a>> = runs.iter().flatten().collect();
                 let new_bytes: u64 = new.iter().map(|group| bytes(group)).sum();
                 let all = || groups.iter().chain(new.iter().copied()).flatten().copied();
                 let fits = place.tier == tier
+                    && *next == until
                     && tier.eighth(&place.window) == eighth
                     && place.window.last() < now
                     && new_bytes < SMALL_BYTES
@@ -319,7 +360,7 @@ impl<'a> View<'a> {
                     && groups.iter().map(|group| bytes(group)).sum::<u64>() < SMALL_BYTES
                     && !all().any(|entry| self.damaged.contains(&entry.name))
                     && all().all(|entry| all().next().is_some_and(|one| self.era(one) == self.era(entry)))
-                    && may_merge(all(), &self.manifest.segments);
+                    && may_merge(all(), self.manifest);
                 if !fits {
                     break;
                 }
@@ -343,7 +384,7 @@ impl<'a> View<'a> {
     }
 
     /// A segment that tombstones hide dots of, where there are many tombstones.
-    fn purge(&self, places: &[(Place, Vec<Vec<Group<'a>>>)]) -> Option<Job> {
+    fn purge(&self, places: &[Held<'a>]) -> Option<Job> {
         let tombstones = &self.manifest.tombstones;
         if !tombstones.are_many() {
             return None;
@@ -356,7 +397,7 @@ impl<'a> View<'a> {
         if let Some(group) = mixed.iter().flatten().find(concerned) {
             return Some(job(std::slice::from_ref(group), level(group), Goal::Mixed));
         }
-        places.iter().find_map(|(place, runs)| {
+        places.iter().find_map(|Held { place, runs, .. }| {
             let group = runs.iter().flatten().find(concerned)?;
             Some(job(std::slice::from_ref(group), level(group), Goal::Place(*place)))
         })
@@ -374,7 +415,7 @@ impl<'a> View<'a> {
             return Some(job(&run[..count], if is_last { LEVEL_TOP } else { 1 }, Goal::Apart));
         }
         let places = self.places();
-        for (place, runs) in &places {
+        for Held { place, runs, .. } in &places {
             let is_one = |run: &&Vec<Group<'a>>| run.len() == 1;
             let is_made =
                 |run: &&Vec<Group<'a>>| run.iter().flatten().all(|entry| done.contains(&entry.name));

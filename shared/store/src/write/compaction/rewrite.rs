@@ -366,7 +366,8 @@ mod tests {
         for (now, large_bytes) in [(Timestamp::MIN, 1 << 30), (Timestamp::MAX, 1 << 30), (Timestamp::MIN, 1)]
         {
             let segments = open(&listed);
-            let sorting = Sorting { rules: &rules, mark: 7, tier: None, now: &|_| now, newest: now, held: 0 };
+            let sorting =
+                Sorting { rules: &rules, mark: 7, tier: None, now: &|_| now, newest: now, running: 0 };
             let cut = Cut::apart(&segments, sorting, &|| false).unwrap();
             let slots = cut.len();
             let mut outputs = Outputs::new(&layout, 1, 4096, cut, (Vec::new(), 0)).with_large(large_bytes);

@@ -166,11 +166,11 @@ impl<'a> View<'a> {
 
     /// Whether no older segment of the same time stays that may have dots of the same series.
     pub(super) fn may_go(&self, together: &[&SegmentEntry]) -> bool {
-        is_oldest(together.iter().copied(), &self.manifest.segments)
+        is_oldest(together.iter().copied(), self.manifest)
     }
 }
 
 /// Whether a segment stays for some time yet, because a rule has changed.
 pub(super) fn is_held(entry: &SegmentEntry, clock: &Clock) -> bool {
-    u128::from(entry.held) > clock.running().as_nanos()
+    entry.held_now(nanos(clock.running())) > 0
 }

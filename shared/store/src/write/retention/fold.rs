@@ -14,7 +14,7 @@ use dotter_dot::{Column, SeriesName, TimeRange, Timestamp};
 use crate::disk::manifest;
 use crate::error::Error;
 use crate::format::ledger::Totals;
-use crate::format::listing::{HOLD, Order, SegmentEntry};
+use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::Manifest;
 use crate::format::place::{Place, Tier, Window, nanos};
 use crate::format::segment::ChunkRef;
@@ -25,7 +25,7 @@ use crate::read::snapshot::{Inner, Snapshot};
 use crate::read::step_walk::{self, StepWalk};
 use crate::read::steps;
 use crate::write::compaction::Compaction;
-use crate::write::compaction::cut::{AHEAD_MAX, Cut, FoldSlots, Held, Slots};
+use crate::write::compaction::cut::{AHEAD_MAX, Cut, Held, Slots, SlotsOf, Sort};
 use crate::write::compaction::outputs::{Outputs, Series};
 use crate::write::compaction::walks::Walks;
 use crate::write::retention::due::View;
@@ -184,8 +184,6 @@ struct Coming {
     over: Option<(u64, u64)>,
     /// And of all else.
     now: Option<(u64, u64)>,
-    /// Running time at which the rule of one of the series changed last; zero where none ever did.
-    since: u64,
 }
 
 impl Coming {
@@ -194,7 +192,7 @@ impl Coming {
         let over_before = tier.late_before(clock.arrival(tier.keep));
         let last = tier.window(clock.newest()).last().nanos();
         let ahead = last.saturating_add(nanos(tier.width()).saturating_mul(AHEAD_MAX)).saturating_add(1);
-        Coming { over_before, ahead_from: ahead.max(over_before), over: None, now: None, since: 0 }
+        Coming { over_before, ahead_from: ahead.max(over_before), over: None, now: None }
     }
 
     /// Notes that there is something between two moments.
@@ -235,14 +233,18 @@ impl<'a> Next<'a> {
     /// It goes through the next tier also where that is over: its windows are made of whole steps of the tier behind it,
     /// so these are made in one go. `None` where no tier follows.
     fn way(&self, name: &str) -> Option<(Tier, u64)> {
-        let (rules, clock) = (&self.manifest.rules, &self.manifest.clock);
+        let clock = &self.manifest.clock;
         let tiers = tiers_behind(self.manifest, self.tier, name);
         let tier = *tiers.first()?;
-        let since = rules.since(name);
-        let is_held = since > 0 && clock.running() < Duration::from_nanos(since.saturating_add(HOLD));
+        let is_held = self.held(name) > 0;
         let gone = |tier: &Tier| tier.late_before(clock.believed(tier.keep));
         let gone = if is_held { 0 } else { tiers.iter().map(gone).min().unwrap_or(0) };
         Some((tier, gone - gone % nanos(tier.step).max(1)))
+    }
+
+    /// Until when a change of the rules holds a series.
+    fn held(&self, name: &str) -> u64 {
+        self.manifest.rules.held(name, nanos(self.manifest.clock.running()))
     }
 
     /// The place of a step of a tier in a window that is not over.
@@ -255,16 +257,20 @@ impl<'a> Next<'a> {
     }
 
     /// The windows that the steps of all series may lie in.
-    fn slots(&self, segments: &[Arc<Segment>], cancel: &dyn Fn() -> bool) -> Result<FoldSlots<'a>, Error> {
-        let mut tiers: BTreeMap<Tier, Coming> = BTreeMap::new();
+    fn slots<'s>(
+        &'s self,
+        segments: &[Arc<Segment>],
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<SlotsOf<'s>, Error> {
+        let mut sorts: BTreeMap<Sort, Coming> = BTreeMap::new();
         let mut walks = Walks::new(segments)?;
         while let Some(name) = walks.name() {
             if cancel() {
                 return Err(Error::GivenUp);
             }
             if let Some((tier, gone)) = self.way(name.as_str()) {
-                let coming = tiers.entry(tier).or_insert_with(|| Coming::new(self.manifest, tier));
-                coming.since = coming.since.max(self.manifest.rules.since(name.as_str()));
+                let sort = (tier, self.held(name.as_str()));
+                let coming = sorts.entry(sort).or_insert_with(|| Coming::new(self.manifest, tier));
                 for index in 0..segments.len() {
                     let Some(series) = walks.at(index, &name) else { continue };
                     series.chunks(|chunk| {
@@ -278,22 +284,21 @@ impl<'a> Next<'a> {
             walks.pass(&name)?;
         }
         let mut places = Vec::new();
-        let mut of: BTreeMap<Tier, Slots> = BTreeMap::new();
-        for (tier, coming) in tiers {
-            let held = if coming.since == 0 { 0 } else { coming.since.saturating_add(HOLD) };
+        let mut of: BTreeMap<Sort, Slots> = BTreeMap::new();
+        for ((tier, held), coming) in sorts {
             let mut slots = Vec::new();
             for (from, place) in self.places(tier, &coming) {
                 slots.push((from, places.len()));
                 places.push(Held { place: Some(place), held });
             }
-            of.insert(tier, slots.into());
+            of.insert((tier, held), slots.into());
         }
-        let (manifest, tier) = (self.manifest, self.tier);
         let of = move |name: &str| {
-            let next = tiers_behind(manifest, tier, name).first().copied();
-            next.and_then(|next| of.get(&next)).cloned().unwrap_or_else(|| Arc::new([]))
+            let next = tiers_behind(self.manifest, self.tier, name).first().copied();
+            let slots = next.and_then(|next| of.get(&(next, self.held(name))));
+            slots.cloned().unwrap_or_else(|| Arc::new([]))
         };
-        Ok(FoldSlots { of: Box::new(of), places })
+        Ok(SlotsOf { of: Box::new(of), places })
     }
 
     /// The windows of what was noted, in the order of time, each with its first moment. Those that are over are as wide as

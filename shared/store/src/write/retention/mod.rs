@@ -6,7 +6,8 @@
 //! - every dot is in exactly one tier: a window that is over goes, and its fold into the next tiers comes, in one edit
 //! - age is judged by the retention clock alone, so neither a clock that is set wrong for less than a day nor old data
 //!   loses anything by surprise
-//! - after a change of the rules nothing goes for a day of running time of what lies in another tier by the new ones
+//! - after a change of the rules nothing goes for a day of running time of the series that are kept in another way by the new
+//!   ones; these lie apart from all others, which go on
 
 mod due;
 mod fold;

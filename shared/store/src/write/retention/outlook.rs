@@ -9,7 +9,6 @@ use dotter_dot::Column;
 
 use crate::error::Error;
 use crate::format::clock::Machine;
-use crate::format::listing::{HOLD, SegmentEntry};
 use crate::format::place::{Tier, nanos};
 use crate::format::rules::Rules;
 use crate::format::segment::ChunkRef;
@@ -75,7 +74,7 @@ pub fn outlook(dir: &Path, machine: &Machine, cancel: &dyn Fn() -> bool) -> Resu
             let width = entry.place.map_or(Duration::ZERO, |place| place.tier.step);
             let tier = rules.tier(name.as_str(), width);
             let going = tiers.entry(tier).or_insert(Going { tier, ..Going::default() });
-            let held = held(entry, tier, rules.since(name.as_str())).saturating_sub(running);
+            let held = rules.held(name.as_str(), running).saturating_sub(running);
             going.held = going.held.max(Duration::from_nanos(held));
             let hidden = segment.hidden(&manifest.tombstones, name.as_str());
             let now = clock.arrival(tier.keep);
@@ -123,10 +122,4 @@ fn before(segment: &Segment, chunk: &ChunkRef, moment: u64) -> Result<u64, Error
         Err(Error::Damaged { .. }) => Ok(0),
         read => read.map(|()| dots.times().partition_point(|time| *time < moment) as u64),
     }
-}
-
-/// How long a segment is held, or will be once its series are in this tier.
-fn held(entry: &SegmentEntry, tier: Tier, since: u64) -> u64 {
-    let is_there = entry.place.is_some_and(|place| place.tier == tier);
-    if is_there || since == 0 { entry.held } else { entry.held.max(since.saturating_add(HOLD)) }
 }

@@ -39,7 +39,7 @@ fn chosen_where(
     let damaged = damaged.iter().map(|entry| entry.name.clone()).collect();
     let view = View { manifest, first_live, damaged: &damaged, mark: 0, age: &|_| age };
     let Some(job) = view.minor() else { return (0, 0) };
-    assert!(may_merge(job.inputs.iter(), &manifest.segments));
+    assert!(may_merge(job.inputs.iter(), manifest));
     (job.inputs.len(), job.level)
 }
 
