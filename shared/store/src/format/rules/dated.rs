@@ -120,6 +120,11 @@ mod tests {
         let held = |name, running| all.held(name, running);
         assert_eq!((held("a", 500), held("b", 500), held("c", 500)), (0, 500 + HOLD, 0));
         assert_eq!((held("b", 499 + HOLD), held("b", 500 + HOLD)), (500 + HOLD, 0));
+        // A change that is taken back is another mark.
+        let other = rules(&[("a", 1), ("b", 3)]).dated(Some(&all), 600);
+        let again = rules(&[("a", 1), ("b", 1)]).dated(Some(&other), 700);
+        assert_eq!(again.since("b"), 700);
+        assert!(again.mark() != all.mark() && again.mark() != other.mark());
         // How values become one number is another matter.
         let mut other = rules(&[("a", 1)]);
         other.take_own(
