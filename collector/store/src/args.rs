@@ -415,6 +415,14 @@ pub(crate) struct ImportOptions {
     #[arg(long, value_name = "DIR", requires = "whisper")]
     pub(crate) root: Option<PathBuf>,
 
+    /// With --whisper: add no rules to retention.toml for what the files say of their archives
+    #[arg(long, requires = "whisper")]
+    pub(crate) no_rules: bool,
+
+    /// With --whisper: say which rules would be added and which dots are too old for their rules, and change nothing
+    #[arg(long, requires = "whisper")]
+    pub(crate) dry_run: bool,
+
     /// With --csv: all rows belong to this series
     #[arg(long, value_name = "NAME", requires = "csv", conflicts_with = "series_column")]
     pub(crate) series: Option<String>,

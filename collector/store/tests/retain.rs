@@ -75,7 +75,10 @@ fn other_rules_are_told_and_change_nothing_for_a_day() {
     assert!(said.contains("short\tpattern short: 1m:1h, 1h:365d; average, x-files-factor 0.5\n"), "{said}");
     assert!(said.contains("the store takes these rules with its next pass"), "{said}");
     let wrong = String::from_utf8(output.stderr).unwrap();
-    assert!(wrong.contains("retention.toml line 4: a rule has a pattern or a regex; skipped"), "{wrong}");
+    assert!(
+        wrong.contains("retention.toml line 4: a rule has a pattern or a regex, or a file of names; skipped"),
+        "{wrong}"
+    );
     assert!(std::fs::read(dir.join("MANIFEST")).unwrap() == before, "nothing has changed");
 
     let said = told(dir, &["retain"], "");

@@ -248,3 +248,84 @@ fn symbolic_links_are_followed_unless_they_lead_back() {
     let (code, said, _) = named(dir.path(), &["whisper"]);
     assert!(code == 1 && said.contains("mem.wsp: a symbolic link to what is not there"), "{said}");
 }
+
+/// A directory of Whisper files, as `a.b` for `a/b.wsp`, each with the same archives.
+fn files_of(dir: &Path, names: &[&str], archives: &[(u32, &[(u32, f64)])]) {
+    for name in names {
+        let file = dir.join(name.replace('.', "/")).with_extension("wsp");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, whisper(archives)).unwrap();
+    }
+}
+
+#[test]
+fn what_whisper_files_say_of_their_archives_becomes_a_rule_of_each_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, store) = (dir.path().join("whisper"), dir.path().join("store"));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as u32;
+    // A whole minute, so that points of both archives have the same time.
+    let now = now / 60 * 60;
+    // 10s:1h, 1m:1d; a point an hour and a half old is in the coarser one.
+    let fine = ring(10, 360, [(now - 60, 1.0)]);
+    let coarse = ring(60, 1440, [(now - 5400, 2.0), (now - 60, 1.0)]);
+    files_of(&files, &["host.a", "host.b"], &[(10, &fine), (60, &coarse)]);
+    // 1m:30m, of points that are years old.
+    let old = ring(60, 30, [(100_000_020, 1.0), (100_000_080, 2.0)]);
+    files_of(&files, &["old"], &[(60, &old)]);
+    // No rule can say it: ten seconds and fifteen.
+    files_of(&files, &["odd"], &[(10, &fine), (15, &ring(15, 960, [(now - 60, 1.0)]))]);
+    std::fs::create_dir(&store).unwrap();
+    let toml = store.join("retention.toml");
+    let own = "# ours\n[[rule]]\npattern = \"host.b\"\nkeep = \"raw:2y\"";
+    std::fs::write(&toml, own).unwrap();
+    let args = |more: &[&'static str]| {
+        let mut args = vec!["import", "--whisper"];
+        args.extend_from_slice(more);
+        args
+    };
+    let import = |more: &[&'static str]| {
+        let (args, files) = (args(more), files.to_str().unwrap());
+        let args: Vec<&str> = args.into_iter().chain([files]).collect();
+        told(&store, &args, "")
+    };
+    let announced = [
+        "keep = \"10s:1h, 1m:1d\", average, x-files-factor 0.5 for 1 series, such as host.a",
+        "keep = \"1m:30m\", average, x-files-factor 0.5 for 1 series, such as old",
+        "no rule for 1 series, such as odd, which are kept for ever: the step of '15s:4h' is no multiple",
+        "2 dots are older than anything is kept of their series and go, and 1 become steps, in 1d at the earliest",
+        "1 points of coarser archives are less of a step than x-files-factor asks for",
+    ];
+    let said = import(&["--dry-run"]);
+    for text in announced {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert!(said.contains("dots would be stored; nothing has changed"), "{said}");
+    assert_eq!(std::fs::read_to_string(&toml).unwrap(), own);
+    assert_eq!(std::fs::read_dir(&store).unwrap().count(), 1, "nothing else is there");
+    let said = import(&["--no-rules"]);
+    assert!(!said.contains("rule"), "{said}");
+    assert_eq!(std::fs::read_to_string(&toml).unwrap(), own);
+    let said = import(&[]);
+    for text in announced {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert!(said.contains("2 rules added to "), "{said}");
+    let text = std::fs::read_to_string(&toml).unwrap();
+    assert!(text.starts_with(own) && text.matches("[[rule]]").count() == 3, "{text}");
+    let outlook = printed(&store, &["retain", "--dry-run"]);
+    let of =
+        |name: &str| outlook.lines().find(|line| line.starts_with(&format!("{name}\t"))).unwrap().to_owned();
+    assert!(of("host.a").contains(".names: 10s:1h, 1m:1d; average, x-files-factor 0.5"), "{outlook}");
+    assert!(of("host.b").contains("pattern host.b: raw:730d"), "{outlook}");
+    assert!(of("old").contains("1 names of whisper-") && of("odd").contains("kept for ever"), "{outlook}");
+    assert!(!outlook.contains("takes these rules"), "the store has them: {outlook}");
+    // Every series has a rule now.
+    let said = import(&[]);
+    assert!(!said.contains("rules added") && !said.contains("to be added"), "{said}");
+    assert_eq!(std::fs::read_to_string(&toml).unwrap(), text);
+    // A backup has what the rules name.
+    let copy = dir.path().join("copy");
+    told(&store, &["backup", copy.to_str().unwrap()], "");
+    assert_eq!(printed(&copy, &["retain", "--dry-run"]).lines().next(), outlook.lines().next());
+    assert!(!told(&copy, &["retain", "--dry-run"], "").contains("skipped"));
+}

@@ -56,7 +56,8 @@ pub use write::purge::{Purge, Purged};
 pub use write::rename::{Renamed, rename};
 pub use write::repair::{Repair, repair};
 pub use write::retention::{
-    Going, Limits, Outlook, Retained, Taken, outlook, read_clock, retain, take_rules,
+    Going, Limits, ListedRule, Outlook, Retained, Taken, outlook, read_clock, record_rules, retain,
+    take_rules,
 };
 pub use write::seal::{seal, seal_all};
 pub use write::tidy::tidy;

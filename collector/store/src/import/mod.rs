@@ -2,6 +2,7 @@
 
 mod csv;
 mod openmetrics;
+mod rules;
 mod sonnerie;
 mod tree;
 mod whisper;
@@ -9,6 +10,7 @@ mod whisper;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dotter_dot::{Cell, Shape, Timestamp};
 use dotter_intake::row_text::TimeUnit;
@@ -17,6 +19,8 @@ use crate::args::ImportOptions;
 use crate::error::{Error, Place};
 use crate::intake::Intake;
 use crate::progress::Progress;
+
+use rules::{Said, WhisperRules};
 
 /// What is read of a file at once.
 const READ_BYTES: usize = 256 << 10;
@@ -28,10 +32,13 @@ pub(crate) fn run(dir: &Path, options: &ImportOptions, input: &mut dyn BufRead) 
         file: None,
         prefixed: String::new(),
         progress: Progress::new("importing", "rows", None),
+        rules: None,
+        seen: 0,
     };
     if options.whisper {
+        import.rules = Some(WhisperRules::new(dir, !options.no_rules, Timestamp::now()));
         tree::run(&mut import, &options.paths)?;
-        return import.finish();
+        return import.finish_whisper(dir);
     }
     if options.paths.is_empty() {
         import.read(input)?;
@@ -58,6 +65,10 @@ struct Import<'a> {
     /// The series of the row before, with its prefix.
     prefixed: String,
     progress: Progress,
+    /// Of Whisper files.
+    rules: Option<WhisperRules>,
+    /// Rows of a dry run.
+    seen: u64,
 }
 
 impl Import<'_> {
@@ -85,11 +96,32 @@ impl Import<'_> {
         self.prefixed.clear();
         self.prefixed.push_str(&self.options.prefix);
         self.prefixed.push_str(name);
+        if let Some(rules) = &mut self.rules {
+            rules.point(time);
+        }
+        if self.options.dry_run {
+            self.seen += 1;
+            return Ok(());
+        }
         self.intake.push(place, &self.prefixed, shape, time, cell)?;
         if self.intake.count().is_multiple_of(4096) {
             self.progress.at(self.intake.count());
         }
         Ok(())
+    }
+
+    /// Takes what a Whisper file says of its archives, before its rows.
+    fn archives(&mut self, name: &str, said: &Said) {
+        if let Some(rules) = &mut self.rules {
+            rules.file(&format!("{}{name}", self.options.prefix), said);
+        }
+    }
+
+    /// Takes how many points of an archive were taken.
+    fn archive(&mut self, seconds: u64, points: usize) {
+        if let Some(rules) = &mut self.rules {
+            rules.archive(Duration::from_secs(seconds), points as u64);
+        }
     }
 
     /// Notes what is no row.
@@ -117,6 +149,21 @@ impl Import<'_> {
             Some(path) => Error::File { doing: "read", path, source },
             None => Error::Input(source),
         }
+    }
+
+    /// Says which rules come and what goes by them; then stores the rows and adds the rules, in this order: so the rules
+    /// are a change, after which nothing goes for a day.
+    fn finish_whisper(mut self, dir: &Path) -> Result<(), Error> {
+        let rules = self.rules.take();
+        if let Some(rules) = &rules {
+            rules.tell();
+        }
+        if self.options.dry_run {
+            eprintln!("{} dots would be stored; nothing has changed", self.seen);
+            return Ok(());
+        }
+        self.finish()?;
+        rules.map_or(Ok(()), |rules| rules.record(dir))
     }
 
     fn finish(mut self) -> Result<(), Error> {

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use dotter_dot::{Cell, Shape, Timestamp};
 
+use super::rules::Said;
 use super::{Import, cannot};
 use crate::error::Error;
 
@@ -59,10 +60,11 @@ impl Archive {
 /// Takes the points of one file.
 pub(super) fn file(import: &mut Import<'_>, path: &Path, name: &str) -> Result<(), Error> {
     let file = File::open(path).map_err(cannot("open", path))?;
-    let archives = match archives(&file) {
-        Ok(archives) => archives,
+    let (archives, said) = match archives(&file) {
+        Ok(found) => found,
         Err(what) => return import.bad(0, what),
     };
+    import.archives(name, &said);
     let shape = Shape::number();
     // Times of finer archives that were taken, in order.
     let mut finer: Vec<u32> = Vec::new();
@@ -92,6 +94,7 @@ pub(super) fn file(import: &mut Import<'_>, path: &Path, name: &str) -> Result<(
             import.row(0, name, &shape, time, Cell::Word(value.to_bits()))
         });
         read?.map_err(cannot("read", path))?;
+        import.archive(archive.seconds, taken.len());
         finer.append(&mut taken);
         finer.sort_unstable();
     }
@@ -146,8 +149,8 @@ fn fullest(times: &[u32], seconds: u64) -> u32 {
     oldest
 }
 
-/// The archives of a file, finest first; what makes no sense otherwise.
-fn archives(file: &File) -> Result<Vec<Archive>, String> {
+/// The archives of a file, finest first, and what it says of them; what makes no sense otherwise.
+fn archives(file: &File) -> Result<(Vec<Archive>, Said), String> {
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let number = |at: u64| -> Result<u32, String> {
         let mut bytes = [0; 4];
@@ -177,7 +180,12 @@ fn archives(file: &File) -> Result<Vec<Archive>, String> {
         archives.push(archive);
     }
     archives.sort_by_key(|archive| archive.seconds);
-    Ok(archives)
+    let said = Said {
+        archives: archives.iter().map(|archive| (archive.seconds, archive.points)).collect(),
+        method: aggregation,
+        factor: f32::from_bits(number(8)?),
+    };
+    Ok((archives, said))
 }
 
 /// Every point of an archive that was ever written, with its slot; the outer error is that of `each`.

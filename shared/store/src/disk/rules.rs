@@ -1,5 +1,6 @@
 //! Reading retention rules from the files that a person writes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -9,7 +10,10 @@ use crate::format::rules::Rules;
 /// Longer files are refused.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-const RULES: &str = "retention.toml";
+/// Longer files of names are refused.
+const NAMES_BYTES_MAX: u64 = 64 << 20;
+
+pub(crate) const RULES: &str = "retention.toml";
 
 const SCHEMAS: &str = "storage-schemas.conf";
 
@@ -20,7 +24,7 @@ impl Rules {
     pub fn read(dir: &Path) -> Rules {
         let mut rules = Rules::default();
         if let Some(text) = rules.text(dir, RULES, true) {
-            rules.take_own(Path::new(RULES), &text);
+            rules.take_own_with(Path::new(RULES), &text, &|file| names(dir, file));
         }
         if let Some(text) = rules.text(dir, SCHEMAS, true) {
             rules.take_schemas(Path::new(SCHEMAS), &text);
@@ -35,7 +39,7 @@ impl Rules {
     ///
     /// - `keeps`: whether the file says how long series are kept; if such a file cannot be read, nothing is removed
     fn text(&mut self, dir: &Path, file: &str, keeps: bool) -> Option<String> {
-        match read_text(&dir.join(file)) {
+        match read_text(&dir.join(file), FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(what) => {
                 self.skip_file(Path::new(file), what, keeps);
@@ -45,18 +49,25 @@ impl Rules {
     }
 }
 
+/// The text of a file of names, which lies beside the rules.
+fn names(dir: &Path, file: &str) -> Result<String, String> {
+    if Path::new(file).file_name() != Some(OsStr::new(file)) {
+        return Err(format!("'{file}' is no name of a file in the directory of the store"));
+    }
+    let text = read_text(&dir.join(file), NAMES_BYTES_MAX).map_err(|what| format!("{file}: {what}"))?;
+    text.ok_or_else(|| format!("{file}: no such file"))
+}
+
 /// Reads a text file; `None` where there is none, an error that says what is wrong where it cannot be read.
-fn read_text(path: &Path) -> Result<Option<String>, String> {
+fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| format!("cannot open it: {error}"))?,
     };
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot read it: {error}"))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("more than {FILE_BYTES_MAX} bytes"));
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read it: {error}"))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("more than {bytes_max} bytes"));
     }
     let text = String::from_utf8(bytes)
         .map_err(|error| format!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))?;
@@ -110,7 +121,7 @@ mod tests {
             (RULES, "\n[[rules]]\npattern = \"a\"", "line 2: 'rules' is not known"),
             (RULES, "[[rule]]\npattern = \"a\"\nkeep = \"1d\"", "line 3: '1d' is no retention"),
             (RULES, "\n[[rule]]\nkeep = \"1s:1d\"", "line 2: a rule has a pattern or a regex"),
-            (RULES, "[[rule]]\npattern = \"a\"\nregex = \"b\"\nkeep = \"1s:1d\"", "not both"),
+            (RULES, "[[rule]]\npattern = \"a\"\nregex = \"b\"\nkeep = \"1s:1d\"", "not several"),
             (RULES, "[[rule]]\nkeep = \"1s:1d\"\nregex = \"(\"", "line 3: '(' is no regular expression"),
             (RULES, "[[rule]]\nkeep = \"1s:1d\"\nregexp = \"a\"", "line 3: 'regexp' is not known"),
             (RULES, "[[rule]]\n\nx = = 1", "line 3: "),
@@ -253,6 +264,42 @@ mod tests {
         let rules = Rules::read(dir.path());
         assert!(rules.of("c.x").is_none() && !rules.is_empty());
         assert!(rules.skipped()[0].to_string().contains("line 1: not UTF-8 from byte 20 on"));
+    }
+
+    #[test]
+    fn a_rule_means_the_series_of_a_file_of_names_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let rule = |file: &str| {
+            let own = format!("[[rule]]\nnames = \"{file}\"\nkeep = \"raw:1d\"\n");
+            std::fs::write(dir.path().join(RULES), own + "[[rule]]\npattern = \"%\"\nkeep = \"raw:2d\"\n")
+                .unwrap();
+            Rules::read(dir.path())
+        };
+        let days = |rules: &Rules, name| rules.of(name).map(|rule| rule.raw.as_secs() / 86_400);
+        std::fs::write(dir.path().join("a.names"), "b;y=1;x=2\n\na%\na%\na.b").unwrap();
+        let rules = rule("a.names");
+        assert_eq!(rules.skipped(), []);
+        for (name, expected) in [("a%", 1), ("a.b", 1), ("b;x=2;y=1", 1), ("a", 2), ("a.b.c", 2), ("axx", 2)]
+        {
+            assert_eq!(days(&rules, name), Some(expected), "{name}");
+        }
+        assert!(rules.told("a.b").starts_with("3 names of a.names: raw:1d"), "{}", rules.told("a.b"));
+        std::fs::write(dir.path().join("b.names"), "a.b\na%\nb;x=2;y=1\n").unwrap();
+        assert_eq!(rule("b.names").mark(), rules.mark(), "the same names");
+        std::fs::write(dir.path().join("b.names"), "a.b\n").unwrap();
+        assert_ne!(rule("b.names").mark(), rules.mark());
+        // What cannot be read may mean any series, so nothing is removed.
+        std::fs::write(dir.path().join("bad.names"), "a\n\tb\n").unwrap();
+        for (file, told) in [
+            ("none.names", "line 2: none.names: no such file"),
+            ("../a.names", "line 2: '../a.names' is no name of a file in the directory of the store"),
+            ("", "line 2: '' is no name of a file"),
+            ("bad.names", "line 2: bad.names line 2: "),
+        ] {
+            let rules = rule(file);
+            assert!(rules.skipped()[0].to_string().contains(told), "{file}: {:?}", rules.skipped());
+            assert_eq!(days(&rules, "x"), None, "{file}");
+        }
     }
 
     proptest! {

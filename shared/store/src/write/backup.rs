@@ -96,7 +96,7 @@ pub fn backup(dir: &Path, to: &Path, cancel: &dyn Fn() -> bool) -> Result<Backed
         }
         for file in fs::read_dir(&to.dir).into_iter().flatten().flatten() {
             let name = file.file_name();
-            let is_ours = |name: &str| EXTRA_FILES.contains(&name);
+            let is_ours = |name: &str| EXTRA_FILES.contains(&name) || name.ends_with(".names");
             if name.to_str().is_some_and(is_ours) {
                 let _ = fs::remove_file(file.path());
             }
@@ -143,6 +143,10 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
         backed_up.copied_bytes += bytes.len() as u64;
     }
     for name in EXTRA_FILES {
+        copy_if_there(&from.dir.join(name), &to.dir.join(name), &mut backed_up)?;
+    }
+    let lists: BTreeSet<&str> = moment.manifest.rules.files_of_names().collect();
+    for name in lists {
         copy_if_there(&from.dir.join(name), &to.dir.join(name), &mut backed_up)?;
     }
     copy_folder(&from.dir.join(EXTRA_DIR), &to.dir.join(EXTRA_DIR), &mut backed_up)?;

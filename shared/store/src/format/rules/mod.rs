@@ -10,6 +10,7 @@
 mod conf;
 mod dated;
 mod keep;
+mod names;
 mod own;
 mod stored;
 mod tiers;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::format::pattern::Pattern;
+use crate::format::rules::names::NameList;
 
 /// One step with one retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +169,7 @@ impl fmt::Display for SkippedRule {
 enum Meaning {
     Pattern(Pattern),
     Regex(Expression),
+    Names(NameList),
 }
 
 /// A regular expression. It is compiled when it is first asked: many who read the list never ask.
@@ -203,6 +206,7 @@ impl Meaning {
         match self {
             Meaning::Pattern(pattern) => Some(pattern.matches(name)),
             Meaning::Regex(expression) => Some(expression.regex()?.is_match(name)),
+            Meaning::Names(list) => Some(list.contains(name)),
         }
     }
 
@@ -218,10 +222,14 @@ impl PartialEq for Meaning {
         match (self, other) {
             (Meaning::Pattern(a), Meaning::Pattern(b)) => a == b,
             (Meaning::Regex(a), Meaning::Regex(b)) => a.as_str() == b.as_str(),
+            (Meaning::Names(a), Meaning::Names(b)) => a == b,
             _ => false,
         }
     }
 }
+
+/// Gives the text of a file of names, or says why not.
+pub(crate) type Names<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
 /// What is wrong with a file of rules.
 #[derive(Debug)]
@@ -250,6 +258,19 @@ impl Rules {
         }
     }
 
+    /// Whether any rule means a series, or may mean it.
+    pub fn has(&self, name: &str) -> bool {
+        self.deciding(name).is_some()
+    }
+
+    /// The files of the lists of series that rules mean, in the directory of the store.
+    pub(crate) fn files_of_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|entry| match entry.what.meaning() {
+            Some(Meaning::Names(list)) => Some(list.file()),
+            _ => None,
+        })
+    }
+
     /// Every rule that can be read.
     #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rule> {
@@ -275,9 +296,14 @@ impl Rules {
         let mut text = String::new();
         for entry in &self.rules {
             let rule = entry.what.kept();
+            let names;
             let meaning = match entry.what.meaning() {
                 Some(Meaning::Pattern(pattern)) => ("pattern", pattern.as_str()),
                 Some(Meaning::Regex(regex)) => ("regex", regex.as_str()),
+                Some(Meaning::Names(list)) => {
+                    names = format!("{:016x}", list.mark());
+                    ("names", names.as_str())
+                }
                 None => ("unknown", ""),
             };
             // Writing to a string never fails.
@@ -323,8 +349,15 @@ impl Rules {
         self.skipped.push(SkippedRule { path: path.to_owned(), line: wrong.line, what: wrong.what });
     }
 
+    /// Takes the rules of a text that names no lists of series.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn take_own(&mut self, path: &Path, text: &str) {
-        for rule in own::rules(text) {
+        self.take_own_with(path, text, &|file| Err(format!("{file}: no such file")));
+    }
+
+    /// - `names`: gives the text of a file of names, or says why not
+    pub(crate) fn take_own_with(&mut self, path: &Path, text: &str, names: Names<'_>) {
+        for rule in own::rules(text, names) {
             match rule {
                 Ok((meaning, rule)) => self.push(What::Rule(meaning, rule)),
                 Err((meaning, wrong)) => {

@@ -2,14 +2,15 @@
 //! rule.
 
 use crate::format::pattern::Pattern;
-use crate::format::rules::{Meaning, Rule, Slot, Wrong, aggregation, factor, keep, regex};
+use crate::format::rules::names::NameList;
+use crate::format::rules::{Meaning, Names, Rule, Slot, Wrong, aggregation, factor, keep, regex};
 
 /// A rule, or what is wrong with it; then also which series it is for, if that can be known for sure.
 pub(super) type Read = Result<(Meaning, Rule), (Option<Meaning>, Wrong)>;
 
 /// The rules of a text, in their order.
-pub(super) fn rules(text: &str) -> Vec<Read> {
-    tables(text).into_iter().flat_map(|(line, table)| read_table(line, table)).collect()
+pub(super) fn rules(text: &str, names: Names<'_>) -> Vec<Read> {
+    tables(text).into_iter().flat_map(|(line, table)| read_table(line, table, names)).collect()
 }
 
 /// Cuts a text before each heading; returns the parts, each with the number of its first line.
@@ -28,7 +29,7 @@ fn tables(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// - `first`: the number of its first line
-fn read_table(first: usize, text: &str) -> Vec<Read> {
+fn read_table(first: usize, text: &str, names: Names<'_>) -> Vec<Read> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
@@ -66,9 +67,9 @@ fn read_table(first: usize, text: &str) -> Vec<Read> {
                 rules.push(Err((None, Wrong { line: first, what })));
                 continue;
             };
-            rules.push(read_rule(&rule).map_err(|(key, what)| {
+            rules.push(read_rule(&rule, names).map_err(|(key, what)| {
                 let line = key.map_or(first, |key| line_of(&key));
-                (meaning(&rule).ok().flatten(), Wrong { line, what })
+                (meaning(&rule, names).ok().flatten(), Wrong { line, what })
             }));
         }
     }
@@ -76,7 +77,7 @@ fn read_table(first: usize, text: &str) -> Vec<Read> {
 }
 
 /// Which series a rule means; `None` where it does not say.
-fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, String)> {
+fn meaning(table: &toml::Table, names: Names<'_>) -> Result<Option<Meaning>, (Option<String>, String)> {
     let text = |key: &str| match table.get(key) {
         Some(value) => {
             let text = value.as_str().ok_or_else(|| (Some(key.to_owned()), format!("{key} is a text")))?;
@@ -84,23 +85,31 @@ fn meaning(table: &toml::Table) -> Result<Option<Meaning>, (Option<String>, Stri
         }
         None => Ok(None),
     };
-    match (text("pattern")?, text("regex")?) {
-        (Some(_), Some(_)) => Err((None, "a rule has a pattern or a regex, not both".to_owned())),
-        (Some(pattern), None) => Ok(Some(Meaning::Pattern(Pattern::new(pattern)))),
-        (None, Some(text)) => regex(text).map(Some).map_err(|what| (Some("regex".to_owned()), what)),
-        (None, None) => Ok(None),
+    let wrong = |key: &str| {
+        let key = key.to_owned();
+        move |what| (Some(key), what)
+    };
+    match (text("pattern")?, text("regex")?, text("names")?) {
+        (Some(pattern), None, None) => Ok(Some(Meaning::Pattern(Pattern::new(pattern)))),
+        (None, Some(text), None) => regex(text).map(Some).map_err(wrong("regex")),
+        (None, None, Some(file)) => {
+            let list = names(file).and_then(|text| NameList::read(file, &text));
+            list.map(|list| Some(Meaning::Names(list))).map_err(wrong("names"))
+        }
+        (None, None, None) => Ok(None),
+        _ => Err((None, "a rule has one of a pattern, a regex and a file of names, not several".to_owned())),
     }
 }
 
 /// Reads a rule. An error is what is wrong, and the key that it is about.
-fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, String)> {
+fn read_rule(table: &toml::Table, names: Names<'_>) -> Result<(Meaning, Rule), (Option<String>, String)> {
     let (mut kept, mut method, mut known_min) = (None, None, None);
     let (mut slot, mut condense) = (None, None);
     for (key, value) in table {
         let wrong = |what: String| (Some(key.clone()), what);
         let text = || value.as_str().ok_or_else(|| wrong(format!("{key} is a text")));
         match key.as_str() {
-            "pattern" | "regex" => {}
+            "pattern" | "regex" | "names" => {}
             "keep" => kept = Some(keep::retentions(text()?).map_err(wrong)?),
             "aggregation" => method = Some(aggregation(text()?).map_err(wrong)?),
             "x-files-factor" => {
@@ -118,13 +127,14 @@ fn read_rule(table: &toml::Table) -> Result<(Meaning, Rule), (Option<String>, St
             "condense" => condense = Some(keep::condense(text()?).map_err(wrong)?),
             other => {
                 return Err(wrong(format!(
-                    "'{other}' is not known: pattern, regex, keep, aggregation, x-files-factor, slot and condense \
+                    "'{other}' is not known: pattern, regex, names, keep, aggregation, x-files-factor, slot and condense \
                      are"
                 )));
             }
         }
     }
-    let meaning = meaning(table)?.ok_or((None, "a rule has a pattern or a regex".to_owned()))?;
+    let meaning = meaning(table, names)?
+        .ok_or((None, "a rule has a pattern or a regex, or a file of names".to_owned()))?;
     let kept = kept.ok_or((None, "a rule says how long to keep: keep = \"10s:1d, 1m:30d\"".to_owned()))?;
     let mut rule = Rule::new(kept);
     rule.aggregation = method.unwrap_or(rule.aggregation);

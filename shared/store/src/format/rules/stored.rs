@@ -10,12 +10,14 @@ use dotter_dot::put_varint;
 use crate::format::bytes::{Fields, put_text};
 use crate::format::pattern::Pattern;
 use crate::format::rules::keep::{self, Kept};
+use crate::format::rules::names::NameList;
 use crate::format::rules::{
     Aggregation, ArchiveRule, Entry, Expression, Meaning, Rule, Rules, SkippedRule, Slot, What,
 };
 
 const PATTERN: u8 = 1;
 const REGEX: u8 = 2;
+const NAMES: u8 = 3;
 
 /// The numbers of methods, as Whisper's files have them; `count` is not Whisper's.
 const METHODS: [(u8, Aggregation); 9] = [
@@ -114,6 +116,10 @@ fn put_meaning(meaning: Option<&Meaning>, out: &mut Vec<u8>) {
     let (kind, text) = match meaning {
         Some(Meaning::Pattern(pattern)) => (PATTERN, pattern.as_str()),
         Some(Meaning::Regex(regex)) => (REGEX, regex.as_str()),
+        Some(Meaning::Names(list)) => {
+            out.push(NAMES);
+            return list.encode(out);
+        }
         None => return out.push(0),
     };
     out.push(kind);
@@ -126,6 +132,7 @@ fn take_meaning(fields: &mut Fields<'_>) -> Option<Option<Meaning>> {
         0 => None,
         PATTERN => Some(Meaning::Pattern(Pattern::new(fields.text()?))),
         REGEX => Some(Meaning::Regex(Expression::stored(fields.text()?))),
+        NAMES => Some(Meaning::Names(NameList::decode(fields)?)),
         _ => return None,
     })
 }
@@ -201,6 +208,8 @@ mod tests {
         prop_oneof![
             ".{0,12}".prop_map(|text| Meaning::Pattern(Pattern::new(&text))),
             "[a-z.*^$]{1,8}".prop_filter_map("no regular expression", |text| regex(&text).ok()),
+            prop::collection::vec("[a-c.]{1,6}", 0..9)
+                .prop_map(|names| Meaning::Names(NameList::read("a.names", &names.join("\n")).unwrap())),
         ]
     }
 

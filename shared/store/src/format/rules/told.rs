@@ -49,5 +49,6 @@ fn told(meaning: &Meaning) -> String {
     match meaning {
         Meaning::Pattern(pattern) => format!("pattern {}", pattern.as_str()),
         Meaning::Regex(regex) => format!("regex {}", regex.as_str()),
+        Meaning::Names(list) => format!("{} names of {}", list.len(), list.file()),
     }
 }

@@ -12,6 +12,7 @@
 mod due;
 mod fold;
 mod outlook;
+mod record;
 mod take;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::write::retention::due::{Passed, View};
 use crate::write::retention::fold::Outcome;
 
 pub use outlook::{Going, Outlook, outlook};
+pub use record::{ListedRule, record_rules};
 pub use take::{Taken, take_rules};
 
 /// How often a pass tries again what another process has come between.
