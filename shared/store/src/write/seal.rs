@@ -40,7 +40,7 @@ const SERIES_DOTS_FEW: u64 = 8;
 /// The most bytes of WAL files that are sealed together for that.
 const TOGETHER_BYTES_MAX: u64 = 4 * FILE_BYTES;
 
-/// The fewest bytes of a dot in the log, about: what says how many series a file may have.
+/// About how many bytes a dot takes in the log where series have few each: room is made for no more names than that.
 const DOT_BYTES: usize = 8;
 
 /// Turns all closed WAL files into segments.
