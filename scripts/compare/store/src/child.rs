@@ -51,6 +51,10 @@ fn write(engine: &Engine, dir: &Path, work: &Work) -> Result<(), Failure> {
     store.settle()?;
     if measured {
         say(Figure::Settle, begun.elapsed().as_secs_f64());
+        drop(store);
+        if let Some(bytes) = written_bytes().filter(|bytes| *bytes > 0) {
+            say(Figure::Written, bytes as f64 / work.dots() as f64);
+        }
     }
     Ok(())
 }
@@ -196,6 +200,13 @@ fn say_spent(figure: Figure, spent: Result<Duration, Failure>) {
 
 fn say(figure: Figure, value: f64) {
     println!("{} {value}", figure.word());
+}
+
+/// What this process and those that it has waited for have had the system write, in whole pages; nothing where the
+/// system does not count it.
+fn written_bytes() -> Option<u64> {
+    let io = std::fs::read_to_string("/proc/self/io").ok()?;
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
 }
 
 /// Most memory a process has had in use, in MB; this one where there is no other.

@@ -1,10 +1,11 @@
 //! Dotter: log, seal and compaction as its collector runs them.
 
-use std::ops::{ControlFlow, Range};
+use std::num::NonZero;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{TimeRange, Timestamp, Value};
-use dotter_store::{Dot, Reader, Scan};
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_store::{Dot, Filter, Reader, Row, Scan, Search};
 
 use crate::Failure;
 use crate::engine::{Engine, LineReading, LineWriting, Reading, Writing};
@@ -129,14 +130,20 @@ impl Reading for View {
 
 impl LineReading for View {
     fn find(&mut self, range: Range<u64>) -> Result<Found, Failure> {
-        let (mut found, finder) = (Found::default(), memchr::memmem::Finder::new(NEEDLE));
-        self.scan.rows(LOG, between(range), |row| {
-            if let Some(Value::Text(line)) = row.cells().next()
-                && finder.find(line.as_bytes()).is_some()
-            {
-                found.add(row.time().nanos());
-            }
-            ControlFlow::Continue(())
+        let filter = Filter::new(&format!("value contains '{NEEDLE}'"))?;
+        let search = Search {
+            snapshot: self.scan.snapshot(),
+            series: &[SeriesName::new(LOG)?],
+            range: between(range),
+            filter: Some(&filter),
+            threads: NonZero::new(1),
+        };
+        let mut found = Found::default();
+        let keep = |_: &SeriesName, row: &Row<'_>, kept: &mut Found| kept.add(row.time().nanos());
+        search.run(keep, |kept| {
+            found.lines += kept.lines;
+            found.times = found.times.wrapping_add(kept.times);
+            Ok::<_, Failure>(())
         })?;
         Ok(found)
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) enum Figure {
     In,
     Bytes,
+    Written,
     One,
     Part,
     Host,
@@ -19,9 +20,10 @@ pub(crate) enum Figure {
     Wrong,
 }
 
-pub(crate) const FIGURES: [Figure; 12] = [
+pub(crate) const FIGURES: [Figure; 13] = [
     Figure::In,
     Figure::Bytes,
+    Figure::Written,
     Figure::One,
     Figure::Part,
     Figure::Host,
@@ -40,6 +42,7 @@ impl Figure {
         match self {
             Figure::In => "in",
             Figure::Bytes => "bytes",
+            Figure::Written => "written",
             Figure::One => "one",
             Figure::Part => "part",
             Figure::Host => "host",
@@ -57,6 +60,7 @@ impl Figure {
         match self {
             Figure::In => "in, M/s",
             Figure::Bytes => "bytes each",
+            Figure::Written => "bytes written each",
             Figure::One => "a series, ms",
             Figure::Part => "1 % of the time, ms",
             Figure::Host => "a prefix, ms",

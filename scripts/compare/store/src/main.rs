@@ -44,7 +44,7 @@ Usage: dotter-compare-store [--rounds N] [--works WORD,...] [--engines WORD,...]
 Prints what it costs to keep dots and to read them again, in N (3) rounds of all engines: medians, how many times
 Dotter's they are, least and most.
 
-  --works    long, small, wide, nab, node, node-late, lines (all of them; nab only with a FILE)
+  --works    long, small, wide, nab, node, node-late, million, lines (all of them; nab only with a FILE)
   --engines  dotter, sonnerie, sqlite, lmdb, redb, fjall, victoria, prometheus, whisper, file, nothing (all of them;
              servers and Whisper only where they are installed)
   --nab      gzipped text, `series time value` a line, times as 2014-04-01T00:00:00

@@ -20,6 +20,7 @@ pub(crate) const ENGINE: Engine = Engine {
     share: |kind| match kind {
         Kind::Small => 0.1,
         Kind::Real => 1.0,
+        Kind::Million => 0.05,
         _ => 0.1,
     },
 };

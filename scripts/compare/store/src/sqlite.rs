@@ -20,6 +20,7 @@ pub(crate) const ENGINE: Engine = Engine {
     share: |kind| match kind {
         Kind::Small => 0.25,
         Kind::Real => 1.0,
+        Kind::Million => 0.1,
         _ => 0.2,
     },
 };
