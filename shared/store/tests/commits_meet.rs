@@ -231,6 +231,9 @@ fn a_commit_stands_although_no_file_can_be_begun_behind_it() {
     assert_eq!((count(&dir, "y"), count(&dir, "z")), (2000, 0));
 }
 
+/// With more bytes of edits than this the list is written anew, while its base is small.
+const EDITS_BYTES_MAX: u64 = 16 << 10;
+
 /// So many deletes that the next edit makes the list be written anew.
 fn lengthen_list(dir: &Path) {
     let edits = || {
@@ -243,7 +246,7 @@ fn lengthen_list(dir: &Path) {
     let (mut before, mut length) = (edits(), 400);
     loop {
         delete(dir, &deletion(&name(length))).unwrap();
-        let (now, room) = (edits(), (64 << 10) - edits());
+        let (now, room) = (edits(), EDITS_BYTES_MAX - edits());
         let besides = now - before - length;
         if room < 1500 {
             delete(dir, &deletion(&name(room - besides - 16))).unwrap();
@@ -251,7 +254,7 @@ fn lengthen_list(dir: &Path) {
         }
         (before, length) = (now, length + 1);
     }
-    assert!(((64 << 10) - 64..=64 << 10).contains(&edits()), "{}", edits());
+    assert!((EDITS_BYTES_MAX - 64..=EDITS_BYTES_MAX).contains(&edits()), "{}", edits());
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_dot::{NamedDots, SeriesName, TimeRange, Timestamp};
 use dotter_store::disk::{self, Disk};
 use dotter_store::{Deletion, Pattern, Reader};
 
@@ -21,6 +21,12 @@ const FEW_STORES: u64 = 5;
 const FEW: u64 = 20;
 /// Deletes of a store that is opened with them.
 const DELETES: u64 = 1_000;
+/// Series and segments of that store.
+const WIDE_SERIES: u64 = 100_000;
+const WIDE_SEGMENTS: u64 = 4;
+/// How often and how long a store is opened again and again.
+const OPENS_MIN: usize = 5;
+const OPENS_FOR: Duration = Duration::from_millis(500);
 
 /// A disk that syncs nothing: what is asked here is the work, not the wait.
 #[derive(Debug)]
@@ -83,28 +89,50 @@ fn many(dir: &Path, say: &dyn Fn(&str, f64)) -> Result<(), Failure> {
     say("refresh-few", few.1);
     say("refresh", many.1);
     say("refresh-times", many.1 / few.1);
-    let open = || -> Result<f64, Failure> {
-        let mut taken = Vec::new();
-        for _ in 0..5 {
-            let begun = Instant::now();
-            Reader::open(dir)?
-                .snapshot()
-                .read("x", TimeRange::new(Timestamp::MIN, Timestamp::from_nanos(9)))?;
-            taken.push(begun.elapsed().as_secs_f64() * 1e3);
+    say("open", open(dir, "x")?);
+    for (kind, pattern) in [("names", ""), ("patterns", "%")] {
+        let dir = dir.with_file_name(kind);
+        wide(&dir)?;
+        let without = open(&dir, "s.000005")?;
+        for number in 0..DELETES {
+            let pattern = Pattern::new(&format!("s.{number:04}11{pattern}"));
+            let deletion = Deletion { pattern, first_key: None, last_key: None, range: TimeRange::ALL };
+            dotter_store::delete(&dir, &deletion)?;
         }
-        Ok(median(taken))
-    };
-    let without = open()?;
-    for number in 0..DELETES {
-        let pattern = Pattern::new(&format!("none.{number}"));
-        dotter_store::delete(
-            dir,
-            &Deletion { pattern, first_key: None, last_key: None, range: TimeRange::ALL },
-        )?;
+        if kind == "names" {
+            say("open-wide", without);
+        }
+        say(&format!("open-{kind}-times"), open(&dir, "s.000005")? / without);
     }
-    say("open", without);
-    say("open-deletes-times", open()? / without);
     Ok(())
+}
+
+/// A store of many series in a few segments.
+fn wide(dir: &Path) -> Result<(), Failure> {
+    for part in 0..WIDE_SEGMENTS {
+        let mut dots = NamedDots::default();
+        for number in 0..WIDE_SERIES {
+            let name = SeriesName::new(&format!("s.{number:06}"))?;
+            dots.push_number(&name, Timestamp::from_nanos(part), 1.0);
+        }
+        dotter_store::add(dir, dots)?;
+    }
+    Ok(())
+}
+
+/// Opens a store and reads a series of it; milliseconds.
+fn open(dir: &Path, name: &str) -> Result<f64, Failure> {
+    let (begun, mut taken) = (Instant::now(), Vec::new());
+    while taken.len() < OPENS_MIN || begun.elapsed() < OPENS_FOR {
+        let begun = Instant::now();
+        let range = TimeRange::new(Timestamp::MIN, Timestamp::from_nanos(9));
+        let dots = Reader::open(dir)?.snapshot().read(name, range)?;
+        taken.push(begun.elapsed().as_secs_f64() * 1e3);
+        if dots.is_empty() {
+            return Err("a series that was added is not there".into());
+        }
+    }
+    Ok(median(taken))
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

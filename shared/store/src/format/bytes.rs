@@ -7,8 +7,16 @@ use dotter_dot::{get_varint, put_varint, unzigzag};
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        get_varint(&mut self.0)
+        // Most have one byte.
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => get_varint(&mut self.0),
+        }
     }
 
     pub(crate) fn signed(&mut self) -> Option<i64> {

@@ -127,22 +127,45 @@ impl Tombstone {
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Tombstone> {
-        let order = Order { sequence: fields.varint()?, generation: fields.varint()? };
-        let pattern = Pattern::new(fields.text()?);
-        let first_key = fields.text()?.to_owned();
-        let is_bounded = fields.byte()? == 1;
-        let last_key = Some(fields.text()?.to_owned()).filter(|_| is_bounded);
-        let first = fields.varint()?;
-        let last = first.checked_add(fields.varint()?)?;
-        let purge = fields.byte()? == 1;
-        let made = Timestamp::from_nanos(fields.varint()?);
-        let edit = fields.varint()?;
+        let Told { order, pattern, first_key, last_key, first, last, purge, made, edit } =
+            Told::decode(fields)?;
+        let (pattern, first_key) = (Pattern::new(pattern), first_key.to_owned());
+        let last_key = last_key.map(str::to_owned);
         Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made, edit })
     }
 
     /// Whether it hides anything that was committed at `order` and purged up to an edit, of a series that it means.
     fn is_behind_commit(&self, order: Order, purged: u64) -> bool {
         order < self.order && purged < self.edit
+    }
+}
+
+/// The fields of a [`Tombstone`] as they stand in the list.
+pub(crate) struct Told<'a> {
+    pub(crate) order: Order,
+    pub(crate) pattern: &'a str,
+    first_key: &'a str,
+    last_key: Option<&'a str>,
+    first: u64,
+    last: u64,
+    purge: bool,
+    made: Timestamp,
+    edit: u64,
+}
+
+impl<'a> Told<'a> {
+    /// Reads what [`Tombstone::encode`] wrote. `None` where it makes no sense.
+    pub(crate) fn decode(fields: &mut Fields<'a>) -> Option<Told<'a>> {
+        let order = Order { sequence: fields.varint()?, generation: fields.varint()? };
+        let (pattern, first_key) = (fields.text()?, fields.text()?);
+        let is_bounded = fields.byte()? == 1;
+        let last_key = Some(fields.text()?).filter(|_| is_bounded);
+        let first = fields.varint()?;
+        let last = first.checked_add(fields.varint()?)?;
+        let purge = fields.byte()? == 1;
+        let made = Timestamp::from_nanos(fields.varint()?);
+        let edit = fields.varint()?;
+        Some(Told { order, pattern, first_key, last_key, first, last, purge, made, edit })
     }
 }
 

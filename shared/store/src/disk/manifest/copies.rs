@@ -9,7 +9,6 @@
 //! Whoever takes MANIFEST.lock completes both files before anything else. So it is decided for good whether a commit
 //! that was cut short counts, before the next one begins.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -35,8 +34,7 @@ pub(super) struct Copy {
     pub(super) bytes: Vec<u8>,
     /// What is wrong with the file: offset, and what was found there.
     pub(super) damage: Vec<(u64, String)>,
-    /// Every whole edit by its number.
-    edits: BTreeMap<u64, EditPlace>,
+    edits: Edits,
     /// One past the last whole frame, as an offset in the file.
     pub(super) good_until: u64,
 }
@@ -50,6 +48,39 @@ struct EditPlace {
     payload: Range<usize>,
     /// Of the payload.
     checksum: u32,
+}
+
+/// Every whole edit of a file, in the order of their numbers.
+#[derive(Clone, Default)]
+struct Edits(Vec<(u64, EditPlace)>);
+
+impl Edits {
+    /// Adds one; of two with one number the later counts.
+    fn insert(&mut self, number: u64, place: EditPlace) {
+        match self.find(number) {
+            Ok(at) => self.0[at].1 = place,
+            Err(at) => self.0.insert(at, (number, place)),
+        }
+    }
+
+    fn get(&self, number: u64) -> Option<&EditPlace> {
+        self.find(number).ok().map(|at| &self.0[at].1)
+    }
+
+    fn find(&self, number: u64) -> Result<usize, usize> {
+        // Nearly always they are numbered without a gap.
+        let first = self.0.first().map_or(number, |(first, _)| *first);
+        let at = number.wrapping_sub(first) as usize;
+        match self.0.get(at) {
+            Some((found, _)) if *found == number => Ok(at),
+            None if self.0.last().is_none_or(|(last, _)| *last < number) => Err(self.0.len()),
+            _ => self.0.binary_search_by_key(&number, |(number, _)| *number),
+        }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|(number, _)| *number)
+    }
 }
 
 impl Copy {
@@ -93,7 +124,7 @@ impl Copy {
             published,
             bytes,
             damage,
-            edits: BTreeMap::new(),
+            edits: Edits::default(),
             good_until: HEADER_BYTES as u64,
         };
         match other.filter(|other| header.is_some() && (header, &copy.bytes) == (other.header, &other.bytes))
@@ -137,17 +168,17 @@ impl Copy {
 
     /// The number of the last whole edit.
     pub(super) fn last_edit(&self) -> Option<u64> {
-        self.edits.last_key_value().map(|(number, _)| *number)
+        self.edits.0.last().map(|(number, _)| *number)
     }
 
     /// Where its first edit ends, which is the base of a whole file.
     pub(super) fn base_until(&self) -> u64 {
-        self.edits.values().nth(1).map_or(self.good_until, |edit| edit.at)
+        self.edits.0.get(1).map_or(self.good_until, |(_, edit)| edit.at)
     }
 
     /// The payload of an edit.
     pub(super) fn payload(&self, number: u64) -> Option<&[u8]> {
-        self.edits.get(&number).map(|edit| &self.bytes[edit.payload.clone()])
+        self.edits.get(number).map(|edit| &self.bytes[edit.payload.clone()])
     }
 
     /// Whether every published edit is there, as far as the published words tell.
@@ -157,7 +188,7 @@ impl Copy {
 
     /// Whether its edits are numbered without a gap from a base on, and nothing between them is damaged.
     pub(super) fn is_whole(&self) -> bool {
-        self.header.is_some() && self.damage.is_empty() && !self.edits.is_empty()
+        self.header.is_some() && self.damage.is_empty() && !self.edits.0.is_empty()
     }
 }
 
@@ -202,7 +233,7 @@ pub(super) fn fold_on(copies: &[Copy], known: Option<&Known>) -> Folded {
         return nothing("no valid header in MANIFEST and MANIFEST.2");
     };
     let payload = |number: u64| copies.iter().find_map(|copy| copy.payload(number));
-    let mut numbers: Vec<u64> = copies.iter().flat_map(|copy| copy.edits.keys().copied()).collect();
+    let mut numbers: Vec<u64> = copies.iter().flat_map(|copy| copy.edits.numbers()).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let is_base = |number: &&u64| payload(**number).is_some_and(Edit::is_base);
@@ -211,7 +242,7 @@ pub(super) fn fold_on(copies: &[Copy], known: Option<&Known>) -> Folded {
     };
     let behind: Vec<u64> = numbers.into_iter().filter(|number| *number >= base).collect();
     let checksum =
-        |number: u64| copies.iter().find_map(|copy| copy.edits.get(&number)).map(|edit| edit.checksum);
+        |number: u64| copies.iter().find_map(|copy| copy.edits.get(number)).map(|edit| edit.checksum);
     let digest_of = |numbers: &[u64]| {
         let with = |digest: Digest, number: &u64| digest.with(*number, checksum(*number).unwrap_or(0));
         numbers.iter().fold(Digest::default(), with)

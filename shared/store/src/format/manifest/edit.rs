@@ -260,9 +260,8 @@ impl Manifest {
                 self.segments.retain(|entry| !gone.contains(&entry.number()));
             }
             DELETE => {
-                for _ in 0..fields.count(8)? {
-                    self.tombstones.push(Tombstone::decode(fields)?);
-                }
+                let count = fields.count(8)?;
+                self.tombstones.take(count, fields)?;
             }
             FORGET => {
                 let mut gone = BTreeSet::new();

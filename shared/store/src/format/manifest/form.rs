@@ -11,7 +11,6 @@ use crate::format::listing::{SegmentEntry, words_and_number};
 use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::names::NamesEntry;
 use crate::format::rules::Rules;
-use crate::format::tombstone::Tombstone;
 
 impl Manifest {
     /// Appends all fields except store id, lineage and edit number, which are in the header and in the frame.
@@ -35,9 +34,8 @@ impl Manifest {
             self.segments.push(SegmentEntry::decode(fields)?);
         }
         self.obsolete = take_files(fields)?;
-        for _ in 0..fields.count(8)? {
-            self.tombstones.push(Tombstone::decode(fields)?);
-        }
+        let count = fields.count(8)?;
+        self.tombstones.take(count, fields)?;
         self.clock = Clock::decode(fields)?;
         self.rules = Arc::new(Rules::decode(fields)?);
         self.decode_log(fields)?;
