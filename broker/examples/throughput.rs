@@ -71,7 +71,7 @@ fn answer_all(mut stream: &TcpStream) {
             Message::Question(_) => vec![],
         };
         let incarnation = message.sender().incarnation;
-        let answer = Answer { store: "none".into(), durable: true, incarnation, lanes, refused: vec![] };
+        let answer = Answer { store: "none".into(), durable: true, incarnation, lanes, ..Answer::default() };
         let json = answer.to_json();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", json.len());
         if stream.write_all((head + &json).as_bytes()).is_err() {

@@ -27,6 +27,8 @@ pub(crate) enum After {
         /// The most there can be.
         most: u64,
     },
+    /// The ring had finished before and goes on all the same: what it publishes is not kept.
+    NotKept,
     /// The finish is acknowledged: the ring can go.
     Finished,
 }

@@ -307,6 +307,14 @@ impl<'a> Broker<'a> {
                              it counts for nothing, and the collector is asked again"
                         ),
                     ),
+                    After::NotKept => self.log.warn(
+                        "not kept",
+                        &format!(
+                            "the collector says that {name} has finished, and somebody still writes to it: what was \
+                             published since is not kept, and the file stays until its owner has ended; does \
+                             another broker read the ring that cannot see its owner?"
+                        ),
+                    ),
                     After::Finished => self.finished(done.ring, now),
                 }
                 self.learn_store(answer.store);

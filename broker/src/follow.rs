@@ -69,6 +69,8 @@ pub(crate) struct Follow {
     asked: Instant,
     refusals_acked: RefusalTotals,
     refusals_posted: RefusalTotals,
+    /// The heads when the collector first said that the ring had finished before.
+    kept: Option<Vec<u64>>,
     /// The store that answered last.
     store: Option<String>,
     dots_max: usize,
@@ -83,6 +85,8 @@ pub(crate) struct Follow {
 enum Step {
     Ask,
     Read,
+    /// The collector says that the ring had finished before. Nothing is sent, and the file goes when its owner has ended.
+    Kept,
     Finished,
 }
 
@@ -112,6 +116,7 @@ impl Follow {
             asked: now,
             refusals_acked: RefusalTotals::default(),
             refusals_posted: RefusalTotals::default(),
+            kept: None,
             store: None,
             dots_max: BATCH_DOTS_MAX,
             acks: 0,
@@ -157,7 +162,7 @@ impl Follow {
 
     /// Whether nothing is known to be left to post, or posting fails: another ring may have the place.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        let resting = self.step == Step::Read && !self.news && !self.ended;
+        let resting = !self.ended && (self.step == Step::Read && !self.news || self.step == Step::Kept);
         !self.is_under_way() && (resting || !self.pause.is_over(now))
     }
 
@@ -219,7 +224,8 @@ impl Follow {
             }
             // Such a lane is sent nothing of, and one wrong answer is not to be the end of it.
             let beyond = self.lanes.iter().any(|lane| lane.is_beyond());
-            if beyond && now.duration_since(self.asked) >= BEYOND && !self.is_under_way() {
+            let goes_on = self.step == Step::Kept && self.kept.as_ref() != Some(&self.heads);
+            if (beyond || goes_on) && now.duration_since(self.asked) >= BEYOND && !self.is_under_way() {
                 self.ask_again();
             }
         }
@@ -245,6 +251,7 @@ impl Follow {
     /// where it has ended.
     pub(crate) fn is_drained(&self) -> bool {
         let met = self.step == Step::Read && self.goal.is_met(&self.lanes);
+        let met = met || self.step == Step::Kept;
         self.step == Step::Finished || (met && !self.ended && !self.is_under_way())
     }
 
@@ -269,7 +276,11 @@ impl Follow {
                 Post::Question
             }
             Step::Read => self.batch(filler, out).or_else(|| self.finish(out))?,
-            Step::Finished => return None,
+            Step::Kept if self.ended => {
+                Message::Question(Question { sender: self.sender.clone() }).encode(out);
+                Post::Question
+            }
+            Step::Kept | Step::Finished => return None,
         };
         let lanes = match &post {
             Post::Question => Vec::new(),
@@ -354,6 +365,9 @@ impl Follow {
             self.pause.fail(now, Cause::Refused, None);
             return After::OtherStore;
         }
+        if answer.is_kept() && !conflict {
+            return self.is_kept(answer, now, totals);
+        }
         if let Some(after) = post.not_believed(answer, &self.reader) {
             totals.failures += 1;
             self.go_back();
@@ -429,6 +443,29 @@ impl Follow {
                 let went_back = self.settle(answer, lanes.iter().map(|(lane, _)| *lane).filter(named));
                 count(&mut totals.wanted_again, went_back);
                 if went_back > 0 { After::WentBack(went_back) } else { After::GoOn }
+            }
+        }
+    }
+
+    /// Takes note that the ring had finished before: all of it is kept.
+    fn is_kept(&mut self, answer: &Answer, now: Instant, totals: &mut Totals) -> After {
+        self.store = Some(answer.store.clone());
+        self.asked = now;
+        self.pause.succeed();
+        if self.ended {
+            self.step = Step::Finished;
+            totals.rings_finished += 1;
+            return After::Finished;
+        }
+        self.step = Step::Kept;
+        match &self.kept {
+            Some(heads) if *heads != self.heads => {
+                self.kept = Some(self.heads.clone());
+                After::NotKept
+            }
+            _ => {
+                self.kept.get_or_insert_with(|| self.heads.clone());
+                After::GoOn
             }
         }
     }

@@ -132,7 +132,8 @@ impl Poster {
         if answer.incarnation != incarnation {
             return Err(Failure::OtherRing(answer.incarnation));
         }
-        if let Some(lane) = lanes.into_iter().find(|lane| answer.next(*lane).is_none()) {
+        let is_kept = status == 200 && answer.is_kept();
+        if let Some(lane) = lanes.into_iter().find(|lane| !is_kept && answer.next(*lane).is_none()) {
             return Err(Failure::LaneMissing(lane));
         }
         Ok(Reply { answer, conflict: status == 409 })

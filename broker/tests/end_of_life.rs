@@ -185,3 +185,50 @@ fn an_exact_name_and_its_predecessors_are_read_together() {
     broker.stop();
     assert_eq!(collector.state().rings.values().map(|ring| ring.finished).collect::<Vec<_>>(), [1, 1]);
 }
+
+/// Shows P7.
+#[test]
+fn a_ring_that_the_collector_only_knows_to_be_finished_is_removed_and_nothing_of_it_is_sent() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let url = collector.url();
+    let copy = directory.path().join("kept");
+    publish_and_close(directory.path(), 100);
+    let ring = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    fs::copy(&ring, &copy).unwrap();
+    once(directory.path(), &url);
+    collector.state().keeps_no_accounts = true;
+    fs::rename(&copy, &ring).unwrap();
+    let totals = once(directory.path(), &url);
+    assert_eq!(rings_in(directory.path()), 0);
+    assert_eq!(
+        (totals.dots, totals.batches, totals.rings_finished, totals.failures),
+        (0, 0, 1, 0),
+        "{totals}"
+    );
+    assert_eq!((collector.only_ring().finished, collector.state().conflicts), (1, 0));
+}
+
+/// Shows P7.
+#[test]
+fn a_ring_whose_owner_lives_stays_though_the_collector_says_it_has_finished() {
+    let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
+    let mut child = child(directory.path());
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the dots", || collector.stored() == 5_000);
+    broker.stop();
+    // Somebody else, who cannot see the owner, has finished it.
+    let mut state = collector.state();
+    state.keeps_no_accounts = true;
+    state.rings.values_mut().for_each(|ring| ring.finished += 1);
+    let questions: u32 = state.rings.values().map(|ring| ring.questions).sum();
+    drop(state);
+    let broker = Broker::start(directory.path(), &collector.url());
+    until("the question", || collector.only_ring().questions > questions);
+    assert_eq!(rings_in(directory.path()), 1, "its owner lives");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the file goes", || rings_in(directory.path()) == 0);
+    let totals = broker.stop();
+    assert_eq!((totals.dots, totals.rings_finished, totals.failures), (0, 1, 0), "{totals}");
+    assert_eq!(collector.stored(), 5_000);
+}

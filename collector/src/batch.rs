@@ -25,6 +25,8 @@ pub(crate) struct Decision {
     pub(crate) answer: Answer,
     /// Whether nothing was done because records before these are missing.
     pub(crate) conflict: bool,
+    /// Records that came after their ring had finished, and are not kept.
+    pub(crate) after_finish: u64,
     /// What it adds to the counters.
     pub(crate) tally: Tally,
 }
@@ -93,6 +95,11 @@ pub(crate) fn decide(
     now: Timestamp,
 ) -> Result<Decision, Error> {
     let incarnation = message.sender().incarnation;
+    if writer.ledger().is_finished(incarnation) {
+        let answer = Answer { finished: true, ..answer(writer, incarnation, &[]) };
+        let after_finish = after_finish(writer, &message);
+        return Ok(Decision { answer, conflict: false, after_finish, tally: Tally::default() });
+    }
     match message {
         Message::Batch(batch) => decide_batch(writer, batch, names, limit, columns, now),
         Message::Finish(finish) => decide_finish(writer, &finish, now),
@@ -101,7 +108,7 @@ pub(crate) fn decide(
             let lanes =
                 known.iter().flat_map(|account| &account.lanes).map(|(lane, of)| (*lane, of.next)).collect();
             let answer = Answer { lanes, ..answer(writer, incarnation, &[]) };
-            Ok(Decision { answer, conflict: false, tally: Tally::default() })
+            Ok(Decision { answer, conflict: false, after_finish: 0, tally: Tally::default() })
         }
     }
 }
@@ -126,7 +133,9 @@ fn decide_batch(
     columns.find_keys(writer, &batch, names, limit);
     let refused = columns.fill(&batch.lanes);
     let mut tally = Tally::default();
-    if !batch.lanes.is_empty() || has_news(writer.ledger().account(incarnation), &batch.refusals) {
+    let known = writer.ledger().account(incarnation);
+    let is_new = known.is_none();
+    if !batch.lanes.is_empty() || has_news(known, &batch.refusals) {
         let ring = RingPart {
             incarnation,
             application: &batch.sender.application,
@@ -139,6 +148,7 @@ fn decide_batch(
         writer.append(&Transaction { ring: Some(ring), lanes: &columns.lanes, dots: &columns.dots })?;
         tally.batches = 1;
         tally.dots = columns.dots.len() as u64;
+        tally.unsure = u64::from(is_new && is_unsure(writer, incarnation));
         for lane in &columns.lanes {
             for lost in &lane.losses {
                 *tally.lost.entry(lost.reason).or_default() += lost.next - lost.first;
@@ -149,7 +159,7 @@ fn decide_batch(
         }
     }
     let answer = Answer { refused, ..answer(writer, incarnation, &lanes) };
-    Ok(Decision { answer, conflict: false, tally })
+    Ok(Decision { answer, conflict: false, after_finish: 0, tally })
 }
 
 fn decide_finish(writer: &mut Writer, finish: &Finish, now: Timestamp) -> Result<Decision, Error> {
@@ -158,20 +168,34 @@ fn decide_finish(writer: &mut Writer, finish: &Finish, now: Timestamp) -> Result
     if finish.lanes.iter().any(|(lane, next)| *next > writer.ledger().next(incarnation, *lane)) {
         return Ok(conflict(writer, incarnation, &lanes));
     }
-    let known = writer.ledger().account(incarnation);
-    if known.is_none_or(|account| account.finished.is_none()) || has_news(known, &finish.refusals) {
-        let ring = RingPart {
-            incarnation,
-            application: &finish.sender.application,
-            // Rings tell neither their owner nor which of their series are counters yet.
-            owner: None,
-            counters: &[],
-            refusals: &finish.refusals.0,
-            now,
-        };
-        writer.finish(&ring, &finish.lanes, now)?;
-    }
-    Ok(Decision { answer: answer(writer, incarnation, &lanes), conflict: false, tally: Tally::default() })
+    let is_new = writer.ledger().account(incarnation).is_none();
+    let answer = Answer { finished: true, ..answer(writer, incarnation, &lanes) };
+    let ring = RingPart {
+        incarnation,
+        application: &finish.sender.application,
+        // Rings tell neither their owner nor which of their series are counters yet.
+        owner: None,
+        counters: &[],
+        refusals: &finish.refusals.0,
+        now,
+    };
+    writer.finish(&ring, &finish.lanes, now)?;
+    let unsure = u64::from(is_new && is_unsure(writer, incarnation));
+    Ok(Decision { answer, conflict: false, after_finish: 0, tally: Tally { unsure, ..Tally::default() } })
+}
+
+/// Whether a ring that is new to the ledger may have been there before.
+fn is_unsure(writer: &Writer, incarnation: Incarnation) -> bool {
+    writer.ledger().account(incarnation).is_some_and(|account| account.unsure)
+}
+
+/// How many records a batch of a finished ring has that the ring had not when it finished, where that is still known.
+fn after_finish(writer: &Writer, message: &Message) -> u64 {
+    let Message::Batch(batch) = message else { return 0 };
+    let Some(account) = writer.ledger().account(batch.sender.incarnation) else { return 0 };
+    let next = |lane: u32| account.lanes.get(&lane).map_or(0, |lane| lane.next);
+    let beyond = batch.lanes.iter().map(|lane| lane.next.saturating_sub(next(lane.lane).max(lane.first)));
+    beyond.fold(0, u64::saturating_add)
 }
 
 /// Whether totals of the ring's own refusals go beyond those booked.
@@ -182,7 +206,12 @@ fn has_news(account: Option<&Account>, totals: &RefusalTotals) -> bool {
 }
 
 fn conflict(writer: &Writer, incarnation: Incarnation, lanes: &[u32]) -> Decision {
-    Decision { answer: answer(writer, incarnation, lanes), conflict: true, tally: Tally::default() }
+    Decision {
+        answer: answer(writer, incarnation, lanes),
+        conflict: true,
+        after_finish: 0,
+        tally: Tally::default(),
+    }
 }
 
 /// What is wanted next of each of `lanes`, by the ledger as it stands.
@@ -192,6 +221,7 @@ fn answer(writer: &Writer, incarnation: Incarnation, lanes: &[u32]) -> Answer {
         store: writer.store().to_string(),
         durable: true,
         incarnation,
+        finished: false,
         lanes: lanes.iter().map(next).collect(),
         refused: Vec::new(),
     }

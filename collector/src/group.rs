@@ -20,7 +20,7 @@ use dotter_store::{ClaimName, Error, Transaction, Writer, take_claim};
 use dotter_wire::Message;
 
 use crate::bad_line::BadLine;
-use crate::batch::{self, Columns};
+use crate::batch::{self, Columns, Decision};
 use crate::given::Commit;
 use crate::ingest::{NotNow, Outcome, Post, Ticket, Work};
 use crate::series_limit::SeriesLimit;
@@ -255,9 +255,29 @@ impl<'a> Serving<'a> {
                     );
                     self.with.log.warn("refused", &text);
                 }
+                self.warn_of_finished(&done);
                 self.group.tally.add(done.tally);
                 Ok(Outcome::Ack(done.answer))
             }
+        }
+    }
+
+    /// Says what is not kept of a ring that had finished before, and where a ring may count twice.
+    fn warn_of_finished(&self, done: &Decision) {
+        let ring = done.answer.incarnation;
+        if done.after_finish > 0 {
+            self.with.metrics.after_finish(done.after_finish);
+            let records = done.after_finish;
+            let text =
+                format!("{records} records of ring {ring} came after it had finished: they are not kept");
+            self.with.log.warn("after finish", &text);
+        }
+        if done.tally.unsure > 0 {
+            let text = format!(
+                "ring {ring} is taken for a new one, but a file of finished rings is damaged where it would stand: if \
+                 it has finished before, its dots count twice; 'dotter-store verify' names the damage"
+            );
+            self.with.log.warn("unsure ring", &text);
         }
     }
 

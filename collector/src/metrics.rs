@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     short: Mutex<Option<String>>,
     pub(crate) batches: AtomicU64,
     pub(crate) conflicts: AtomicU64,
+    after_finish: AtomicU64,
+    unsure: AtomicU64,
     pub(crate) dots: AtomicU64,
     lost: ByReason,
     refused: ByReason,
@@ -109,6 +111,8 @@ impl Metrics {
             short: Mutex::default(),
             batches: zero(),
             conflicts: zero(),
+            after_finish: zero(),
+            unsure: zero(),
             dots: zero(),
             lost: ByReason::new(),
             refused: ByReason::new(),
@@ -207,6 +211,12 @@ impl Metrics {
         self.dots.fetch_add(tally.dots + tally.rows, Relaxed);
         self.lost.add(&tally.lost);
         self.refused.add(&tally.refused);
+        self.unsure.fetch_add(tally.unsure, Relaxed);
+    }
+
+    /// Records came of a ring that had finished. They are not kept, so no commit is waited for.
+    pub(crate) fn after_finish(&self, records: u64) {
+        self.after_finish.fetch_add(records, Relaxed);
     }
 
     pub(crate) fn synced(&self, took: Duration) {
@@ -250,9 +260,9 @@ impl Metrics {
         ];
         OWN_SERIES.iter().zip(own).for_each(|(name, value)| put(name, value));
         let mut lost = BTreeMap::<&str, u64>::new();
-        let rings = ledger.iter().map(|(_, account)| (account.application.as_str(), account.lost()));
-        let long_ago = ledger.applications().map(|(name, application)| (name, application.lost()));
-        for (name, count) in rings.chain(long_ago).filter(|(_, count)| *count > 0) {
+        let open = ledger.open_rings().map(|(_, account)| (account.application.as_str(), account.lost()));
+        let finished = ledger.applications().map(|(name, application)| (name, application.lost()));
+        for (name, count) in open.chain(finished).filter(|(_, count)| *count > 0) {
             *lost.entry(name).or_default() += count;
         }
         for (application, count) in lost {
@@ -272,6 +282,16 @@ impl Metrics {
             |name: &str, help: &str, value: &AtomicU64| text.counter(name, help, value.load(Relaxed));
         counter("collector_batches_total", "Batches committed.", &self.batches);
         counter("collector_conflicts_total", "Posts answered with what is wanted instead.", &self.conflicts);
+        counter(
+            "collector_after_finish_total",
+            "Records that came after their ring had finished, and are not kept.",
+            &self.after_finish,
+        );
+        counter(
+            "collector_unsure_rings_total",
+            "New rings that may have finished before and so be counted twice: what would tell is damaged.",
+            &self.unsure,
+        );
         counter("collector_dots_total", "Dots committed, from every way in.", &self.dots);
         counter("collector_syncs_total", "Times the log was synced.", &self.syncs);
         counter("collector_failures_total", "Times the log failed and was opened anew.", &self.failures);

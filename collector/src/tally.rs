@@ -15,13 +15,15 @@ pub(crate) struct Tally {
     pub(crate) rows: u64,
     pub(crate) lost: BTreeMap<Reason, u64>,
     pub(crate) refused: BTreeMap<Reason, u64>,
+    /// New rings that may have finished before, and so be counted twice: what would tell is damaged.
+    pub(crate) unsure: u64,
 }
 
 impl Tally {
     /// What a ledger has booked for rings, from the first day on.
     pub(crate) fn of(ledger: &Ledger) -> Tally {
         let mut tally = Tally::default();
-        for (_, account) in ledger.iter() {
+        for (_, account) in ledger.open_rings() {
             let lost = account.lost.iter().map(|(reason, tally)| (*reason, tally.count)).collect();
             let refused = account.refused.clone();
             tally.add(Tally { dots: account.stored(), lost, refused, ..Tally::default() });
@@ -45,6 +47,7 @@ impl Tally {
             rows: self.rows.saturating_sub(before.rows),
             lost: more(&self.lost, &before.lost),
             refused: more(&self.refused, &before.refused),
+            unsure: self.unsure.saturating_sub(before.unsure),
         }
     }
 
@@ -52,6 +55,7 @@ impl Tally {
         self.batches += other.batches;
         self.dots += other.dots;
         self.rows += other.rows;
+        self.unsure += other.unsure;
         for (sum, counts) in [(&mut self.lost, other.lost), (&mut self.refused, other.refused)] {
             for (reason, count) in counts {
                 *sum.entry(reason).or_default() += count;
@@ -69,7 +73,7 @@ mod tests {
         let lost = |count| [(Reason::LAPPED, count)].into();
         let mut before = Tally { dots: 5, lost: lost(2), ..Tally::default() };
         let refused = [(Reason::NAME, 4)].into();
-        let after = Tally { batches: 1, dots: 9, rows: 2, lost: lost(3), refused };
+        let after = Tally { batches: 1, dots: 9, rows: 2, lost: lost(3), refused, ..Tally::default() };
         let more = after.since(&before);
         assert_eq!((more.dots, more.rows), (4, 2));
         assert_eq!((more.lost[&Reason::LAPPED], more.refused[&Reason::NAME]), (1, 4));

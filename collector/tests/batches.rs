@@ -279,11 +279,44 @@ fn a_finish_waits_for_every_record_and_may_be_repeated() {
     assert_eq!((status, answer.lanes), (200, vec![(0, 3), (1, 0)]));
     let finished = account(&snapshot(dir.path()), RING).finished;
     assert!(finished.is_some());
-    let (status, _) = collector.send(&finish(RING, &[(0, 3), (1, 0)])).unwrap();
+    assert!(answer.finished, "and it names the lanes");
+    let (status, answer) = collector.send(&finish(RING, &[(0, 3), (1, 0)])).unwrap();
     assert_eq!((status, account(&snapshot(dir.path()), RING).finished), (200, finished));
+    assert!(answer.is_kept());
     // A ring that never had a dot.
     let (status, answer) = collector.send(&finish(Incarnation([9; 16]), &[])).unwrap();
     assert_eq!((status, answer.lanes), (200, vec![]));
+}
+
+/// Shows P10.
+#[test]
+fn of_a_finished_ring_nothing_is_wanted_and_what_comes_all_the_same_is_counted_and_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let send = |collector: &Collector, message: &Message| {
+        let (status, answer) = collector.send(message).unwrap();
+        (status, answer.is_kept(), answer.durable)
+    };
+    let first = batch(RING, series("s", 1), vec![lane(0, 0, 3, 1)]);
+    assert_eq!(send(&collector, &first), (200, false, true));
+    assert_eq!(send(&collector, &finish(RING, &[(0, 3)])), (200, false, true));
+    let mut collector = collector;
+    for _ in 0..2 {
+        let further = batch(RING, series("s", 1), vec![lane(0, 1, 8, 1), lane(1, 0, 2, 1)]);
+        for message in
+            [&first, &question(RING), &finish(RING, &[(0, 3)]), &finish(RING, &[(0, 99)]), &further]
+        {
+            assert_eq!(send(&collector, message), (200, true, true));
+        }
+        assert_eq!(collector.metric("after_finish_total"), 7.0, "records 3 to 8 of lane 0, and lane 1");
+        let snapshot = snapshot(dir.path());
+        check_lane(&snapshot, "s", 0, 3, 1);
+        let sums: Vec<_> =
+            snapshot.ledger().applications().map(|(_, sum)| (sum.rings, sum.published())).collect();
+        assert_eq!(sums, [(1, 3)]);
+        collector.kill();
+        collector = Collector::start(dir.path());
+    }
 }
 
 #[test]

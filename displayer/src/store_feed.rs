@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dotter_query::Catalogue;
-use dotter_store::{Reader, Snapshot};
+use dotter_store::{Commit, Error, Follow, Snapshot, What};
 
 use crate::feed::{ApplicationLosses, Feed, FeedError, LossNews, LossSpan, News, View};
 use crate::store_source::StoreSource;
@@ -13,11 +13,9 @@ use crate::store_source::StoreSource;
 /// A store directory, which may not be there yet.
 pub struct StoreFeed {
     dir: PathBuf,
-    reader: Option<Reader>,
+    follow: Option<Follow>,
     /// How often the thread of the log was lost: by opening, or by falling too far behind.
     epoch: u64,
-    /// The reader's own count of the latter.
-    lost: u64,
     /// The names of the last view, and the generation and the sequence of its store.
     catalogue: Catalogue,
     generation: u64,
@@ -27,15 +25,7 @@ pub struct StoreFeed {
 impl StoreFeed {
     /// Opens nothing yet.
     pub fn new(dir: PathBuf) -> StoreFeed {
-        StoreFeed {
-            dir,
-            reader: None,
-            epoch: 0,
-            lost: 0,
-            catalogue: Catalogue::default(),
-            generation: 0,
-            sequence: 0,
-        }
+        StoreFeed { dir, follow: None, epoch: 0, catalogue: Catalogue::default(), generation: 0, sequence: 0 }
     }
 
     /// Brings the names up to date.
@@ -66,23 +56,35 @@ impl StoreFeed {
 
 impl Feed for StoreFeed {
     fn refresh(&mut self, news: &mut Vec<News>) -> Result<Option<View>, FeedError> {
-        let opened = self.reader.is_none();
+        let opened = self.follow.is_none();
         // Taken out while it is used: after an error it is opened anew at the next look.
-        let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.dir)?,
+        let mut follow = match self.follow.take() {
+            Some(follow) => follow,
+            None => Follow::now(&self.dir)?,
         };
-        let mut committed = Vec::new();
-        let changed = reader.refresh(Some(&mut committed))?;
-        let snapshot = reader.snapshot();
-        self.reader = Some(reader);
-        let starts = opened || snapshot.epoch() != self.lost;
-        if starts {
-            self.epoch += 1;
-            self.lost = snapshot.epoch();
+        let before = follow.position();
+        let mut commits = Vec::new();
+        let mut has_missed = false;
+        loop {
+            match follow.look(&mut commits) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Error::Missed(missed)) => {
+                    // The view has all of it: viewers begin anew.
+                    has_missed = true;
+                    commits.clear();
+                    follow.skip(&missed);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        let snapshot = follow.snapshot();
+        let changed = follow.position() != before;
+        self.follow = Some(follow);
+        let starts = opened || has_missed;
+        self.epoch += starts as u64;
         let before = news.len();
-        news.extend(committed.into_iter().map(told));
+        news.extend(commits.into_iter().filter_map(told));
         if !changed && !opened {
             return Ok(None);
         }
@@ -101,30 +103,32 @@ impl Feed for StoreFeed {
     }
 }
 
-fn told(news: dotter_store::News) -> News {
+/// What a viewer is told of a commit. What others have committed is in the view.
+fn told(commit: Commit) -> Option<News> {
+    let What::Frame(news) = commit.what else { return None };
     let losses = news.losses.into_iter().map(|loss| LossNews {
         application: loss.application,
         lost: loss.lost,
         reason: loss.reason,
         times: loss.times,
     });
-    News { sequence: news.sequence, losses: losses.collect(), dots: news.dots }
+    Some(News { sequence: news.sequence, losses: losses.collect(), dots: news.dots })
 }
 
 /// What the ledger says of every application, over all its rings.
 fn losses(snapshot: &Snapshot) -> BTreeMap<String, ApplicationLosses> {
     let mut applications: BTreeMap<String, ApplicationLosses> = BTreeMap::new();
-    for (_, account) in snapshot.ledger().iter() {
+    for (_, account) in snapshot.ledger().open_rings() {
         let losses = applications.entry(account.application.clone()).or_default();
         losses.rings += 1;
         losses.stored += account.stored();
         for (reason, tally) in &account.lost {
             *losses.lost.entry(*reason).or_default() += tally.count;
             let spans = tally.spans.iter();
-            losses.spans.extend(spans.map(|(times, lost)| LossSpan {
+            losses.spans.extend(spans.map(|span| LossSpan {
                 reason: *reason,
-                lost: *lost,
-                times: *times,
+                lost: span.lost,
+                times: span.times,
             }));
         }
         for (reason, count) in account.refused.iter().chain(&account.refused_in_ring) {
@@ -135,6 +139,11 @@ fn losses(snapshot: &Snapshot) -> BTreeMap<String, ApplicationLosses> {
         let losses = applications.entry(name.to_owned()).or_default();
         losses.rings += of.rings;
         losses.stored += of.stored;
+        losses.spans.extend(of.losses.iter().map(|loss| LossSpan {
+            reason: loss.reason,
+            lost: loss.span.lost,
+            times: loss.span.times,
+        }));
         for (reason, count) in &of.lost {
             *losses.lost.entry(*reason).or_default() += count;
         }
@@ -153,7 +162,7 @@ mod tests {
         Cell, Dots, Format, Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, Value, put_row,
     };
     use dotter_query::{Budget, Pattern};
-    use dotter_store::{LaneRecords, Lost, Machine, RingPart, Transaction, Writer};
+    use dotter_store::{LaneRecords, Lost, Machine, Reader, RingPart, Transaction, Writer};
 
     use super::*;
 
@@ -187,7 +196,7 @@ mod tests {
             assert_eq!((of.rings, of.lost[&Reason::LAPPED], of.refused[&Reason::SIGNAL_HANDLER]), (1, 3, 2));
         }
         let ledger = Reader::open(dir.path()).unwrap().snapshot().ledger().clone();
-        assert_eq!((ledger.iter().count(), ledger.applications().count()), (0, 1));
+        assert_eq!((ledger.open_rings().count(), ledger.applications().count()), (0, 1));
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(crate) struct Account {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) store: String,
+    /// Of a ring that has finished it says only so, whatever comes.
+    pub(crate) keeps_no_accounts: bool,
     pub(crate) rings: BTreeMap<Incarnation, Account>,
     pub(crate) tricks: VecDeque<Trick>,
     /// The same for posts of a finish alone.
@@ -377,7 +379,7 @@ impl State {
                 .map(|(lane, account)| (*lane, account.next))
                 .collect(),
         };
-        Answer { store: self.store.clone(), durable: true, incarnation, lanes, refused: vec![] }
+        Answer { store: self.store.clone(), durable: true, incarnation, lanes, ..Answer::default() }
     }
 
     fn take(&mut self, message: Message) -> (u16, Answer) {
@@ -386,6 +388,11 @@ impl State {
             self.complaints.push(format!("{incarnation}: something came before a question"));
         }
         let ring = self.rings.entry(incarnation).or_default();
+        if self.keeps_no_accounts && ring.finished > 0 {
+            ring.questions += matches!(message, Message::Question(_)) as u32;
+            let answer = Answer { finished: true, ..self.answer(incarnation, Some(&[])) };
+            return (200, answer);
+        }
         ring.application.clone_from(&message.sender().application);
         match message {
             Message::Question(_) => {

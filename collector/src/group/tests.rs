@@ -207,7 +207,8 @@ fn below_the_reserve_nothing_adds_rows_and_above_it_everything_goes_on() {
     assert!(claim.withdraw().unwrap(), "it was not taken");
     assert_eq!(with.metrics.disk_refused.load(Relaxed), 3);
     // The broker learns what it may forget, and a ring that has ended is let go.
-    let finish = Finish { sender: sender(), ..Finish::default() };
+    let ended = Broker { incarnation: dotter_dot::Incarnation([99; 16]), ..sender() };
+    let finish = Finish { sender: ended, ..Finish::default() };
     for work in [question(), Work::Message(Message::Finish(finish), Vec::new())] {
         let (post, thread) = post(&queue, &with, work);
         serving.post(post).unwrap();

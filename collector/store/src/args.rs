@@ -254,6 +254,10 @@ pub(crate) struct ReadOptions {
     #[arg(short = 'F', long)]
     pub(crate) follow: bool,
 
+    /// Go on where the last one with this name stopped; what it has not printed is kept for it, up to 1 GiB and for an hour
+    #[arg(long, value_name = "NAME", requires = "follow")]
+    pub(crate) hold: Option<String>,
+
     /// How many threads read [default: one for each core]
     #[arg(long, value_name = "COUNT")]
     pub(crate) threads: Option<NonZero<usize>>,

@@ -1,11 +1,12 @@
-//! `dotter-store ledger`: what became of every dot.
+//! `dotter-store ledger`: what became of every dot. Open rings and the sums over finished ones are all there is; the rings
+//! that finished last are shown one by one too, and are part of the sums.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use dotter_dot::{Incarnation, Reason};
-use dotter_store::{Account, Application, Ledger, Reader, Totals};
+use dotter_store::{Account, Application, Ledger, LossSpan, Reader, Totals};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
@@ -13,7 +14,7 @@ use crate::error::Error;
 pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
     let snapshot = Reader::open(dir)?.snapshot();
     for what in snapshot.ledger().damage() {
-        eprintln!("dotter-store: the file of finished rings is damaged, rings may be missing: {what}");
+        eprintln!("dotter-store: a file of finished rings is damaged: {what}");
     }
     if as_json {
         writeln!(out, "{}", to_json(&snapshot.store().to_string(), snapshot.ledger()))
@@ -22,6 +23,9 @@ pub(crate) fn run(dir: &Path, as_json: bool, out: &mut impl Write) -> Result<(),
     }
     .map_err(Error::Output)
 }
+
+/// Of a ring that was taken for a new one where a file of finished rings is damaged.
+const UNSURE: &str = ", MAY HAVE FINISHED BEFORE and count twice";
 
 fn print(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     for (incarnation, account) in ledger.iter() {
@@ -34,7 +38,7 @@ fn print(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "all: {stored_other} stored over other ways than rings, {renamed} once more under a new name; of all stored, \
-         {replaced} replaced, {deleted} deleted, {expired} expired, {damaged} damaged, {condensed} condensed into rows \
+         {replaced} replaced so far (by seals and merges), {deleted} deleted, {expired} expired, {damaged} damaged, {condensed} condensed into rows \
          that stand for several"
     )
 }
@@ -46,7 +50,8 @@ fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Wri
     };
     let owner = account.owner.map_or(String::new(), |uid| format!(", owner uid {uid}"));
     let Account { application, first_seen, .. } = account;
-    writeln!(out, "{application} {incarnation}{owner}, first seen {first_seen}, {end}")?;
+    let unsure = if account.unsure { UNSURE } else { "" };
+    writeln!(out, "{application} {incarnation}{owner}, first seen {first_seen}, {end}{unsure}")?;
     let balance = if account.is_balanced() { "=" } else { "IS NOT" };
     writeln!(
         out,
@@ -62,10 +67,11 @@ fn print_account(incarnation: Incarnation, account: &Account, out: &mut impl Wri
 }
 
 fn print_application(name: &str, application: &Application, out: &mut impl Write) -> io::Result<()> {
-    let Application { rings, first_seen, finished, .. } = application;
+    let Application { rings, unsure, first_seen, finished, .. } = application;
+    let unsure = if *unsure > 0 { format!("; {unsure} of them{UNSURE}") } else { String::new() };
     writeln!(
         out,
-        "{name}: rings of long ago: {rings}, first seen {first_seen}, the last finished {finished}"
+        "{name}: all finished rings: {rings}, first seen {first_seen}, the last finished {finished}{unsure}"
     )?;
     writeln!(
         out,
@@ -110,7 +116,7 @@ fn in_brackets(counts: BTreeMap<Reason, u64>) -> String {
 fn to_json(store: &str, ledger: &Ledger) -> Value {
     let rings: Vec<Value> = ledger.iter().map(|(incarnation, account)| ring(incarnation, account)).collect();
     let applications: Vec<Value> =
-        ledger.applications().map(|(name, application)| long_ago(name, application)).collect();
+        ledger.applications().map(|(name, application)| finished(name, application)).collect();
     let Totals { stored_other, replaced, deleted, expired, damaged, condensed, renamed } = ledger.totals;
     json!({
         "store": store,
@@ -148,15 +154,29 @@ fn ring(incarnation: Incarnation, account: &Account) -> Value {
         "refused_by_reason": counts(refused(&account.refused, &account.refused_in_ring)),
         "elsewhere": account.elsewhere(),
         "balanced": account.is_balanced(),
+        "unsure": account.unsure,
         "lanes": lanes,
     })
 }
 
-/// The sum over the rings of an application that finished long ago.
-fn long_ago(name: &str, application: &Application) -> Value {
+/// The sum over all rings of an application that have finished, those that are in `rings` too.
+fn finished(name: &str, application: &Application) -> Value {
+    let losses: Vec<Value> = application
+        .losses
+        .iter()
+        .map(|loss| {
+            let LossSpan { lane, first, next, times, lost } = loss.span;
+            json!({
+                "incarnation": loss.incarnation.to_string(), "reason": loss.reason.to_string(), "lane": lane,
+                "first": first, "next": next, "lost": lost,
+                "from": times.from.to_string(), "until": times.until.to_string(),
+            })
+        })
+        .collect();
     json!({
         "application": name,
         "rings": application.rings,
+        "unsure": application.unsure,
         "first_seen": application.first_seen.to_string(),
         "finished": application.finished.to_string(),
         "published": application.published(),
@@ -166,6 +186,7 @@ fn long_ago(name: &str, application: &Application) -> Value {
         "refused": application.refused(),
         "refused_by_reason": counts(refused(&application.refused, &application.refused_in_ring)),
         "elsewhere": application.elsewhere,
+        "losses": losses,
     })
 }
 

@@ -21,12 +21,11 @@ pub(crate) fn run(dir: &Path, options: &ReadOptions, out: &mut impl Write) -> Re
         return Err(Error::Usage("no series: name one, or a pattern such as '%'".to_owned()));
     }
     let printer = printer(options);
-    let reader = Reader::open(dir)?;
     if options.follow {
-        follow::run(reader, options, &printer, out)?;
+        follow::run(dir, options, &printer, out)?;
         return Ok(true);
     }
-    let snapshot = reader.snapshot();
+    let snapshot = Reader::open(dir)?.snapshot();
     let series = options.chosen.series(&snapshot);
     let search = Search {
         snapshot: &snapshot,

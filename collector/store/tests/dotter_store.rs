@@ -4,12 +4,9 @@
 mod support;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 
 use dotter_dot::{Dots, Kind, SeriesName, Shape, Timestamp};
 use dotter_store::{Reader, Transaction, Writer};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use support::{command, failed, printed, run, told};
 
 const LOG: &str = "\
@@ -199,59 +196,6 @@ fn many_rows_become_a_segment_and_few_go_into_the_log() {
     assert!(top[0]["bytes"].as_u64().unwrap() > 0);
     assert_eq!(top.as_array().unwrap().len(), 2);
     assert!(printed(dir.path(), &["top", "a"]).contains(" a\n"));
-}
-
-/// A follower, and the lines it prints.
-fn follow(dir: &Path, args: &[&str]) -> (std::process::Child, impl Iterator<Item = String>) {
-    let mut child = command(dir, args).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    (child, lines)
-}
-
-#[test]
-fn a_follower_prints_what_is_committed_and_ends_when_it_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    told(dir.path(), &["add"], "a 1 1\n");
-    let args = ["read", "%", "--follow", "--timestamp-nanos", "--where", "value contains 'x' or value > 1"];
-    let (mut child, mut lines) = follow(dir.path(), &args);
-    // Until it has begun to follow, what is added is not news: the first line says that it has.
-    let writing = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for time in 2.. {
-                told(
-                    dir.path(),
-                    &["add"],
-                    &format!("a {time} 2\nlog {time} s x\\ y\nlog {} s no\n", time + 1),
-                );
-                if dir.path().join("enough").exists() {
-                    return time;
-                }
-            }
-            unreachable!("the loop does not end")
-        });
-        let mut seen = Vec::new();
-        while seen.len() < 6 {
-            seen.push(lines.next().unwrap());
-        }
-        std::fs::write(dir.path().join("enough"), "").unwrap();
-        writer.join().unwrap();
-        seen
-    });
-    let first: u64 = writing[0].split('\t').nth(1).unwrap().parse().unwrap();
-    let expected: Vec<String> = (first..first + 3)
-        .flat_map(|time| [format!("a\t{time}\t2"), format!("log\t{time}\ts\tx\\ y")])
-        .collect();
-    assert_eq!(writing, expected);
-    // A large transaction becomes a segment of its own: it is told all the same.
-    let large: String = (0..100_000).map(|n| format!("large {n} {}\n", n / 99_999 * 2)).collect();
-    told(dir.path(), &["add"], &large);
-    assert_eq!(lines.find(|line| line.starts_with("large")).unwrap(), "large\t99999\t2");
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    // One whose reader goes does not wait for something to write.
-    let (mut child, lines) = follow(dir.path(), &args[..3]);
-    drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -486,13 +430,14 @@ fn an_export_replaces_a_regular_file_and_nothing_else() {
     told(&store, &["add"], LOG);
     fs::create_dir(&out).unwrap();
     let at = |name: &str| out.join(name);
-    let export = |path: &Path| run(&store, &["export", "%", "--parquet", path.to_str().unwrap()], "");
+    let export =
+        |path: &std::path::Path| run(&store, &["export", "%", "--parquet", path.to_str().unwrap()], "");
     assert!(export(&at("plain")).status.success());
     let expected = fs::read(at("plain")).unwrap();
     assert!(expected.starts_with(b"PAR1") && expected.ends_with(b"PAR1"));
     // Standard output by both its names; the second is a symbolic link to what is no regular file.
     std::os::unix::fs::symlink("/dev/stdout", at("stdout")).unwrap();
-    for path in [Path::new("-"), &at("stdout")] {
+    for path in [std::path::Path::new("-"), &at("stdout")] {
         let output = export(path);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout == expected, "{} bytes", output.stdout.len());

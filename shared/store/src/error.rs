@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dotter_dot::{Incarnation, RowError, SeriesName};
 
+use crate::format::position::Missed;
 use crate::format::tombstones::FullOf;
 
 /// An error says what was being done, to which file, and what was found.
@@ -81,6 +82,11 @@ pub enum Error {
         /// The first record given.
         found: u64,
     },
+    /// A ring has finished, and nothing more of it is booked.
+    Finished {
+        /// Which ring.
+        incarnation: Incarnation,
+    },
     /// A ring has more counters than its account keeps.
     TooManyCounters {
         /// Which ring.
@@ -124,6 +130,12 @@ pub enum Error {
     },
     /// A directory that should be empty is not.
     NotEmpty(PathBuf),
+    /// A commit was written to a WAL file and has not been published for 10 s; nothing has changed.
+    Unpublished(PathBuf),
+    /// A hold cannot have this name.
+    HoldName(String),
+    /// Whoever follows the store can no longer be told of each commit: some are not kept any more.
+    Missed(Missed),
     /// A key or pattern longer than any name.
     Key {
         /// Its bytes.
@@ -197,6 +209,9 @@ impl fmt::Display for Error {
             Error::TooBig { bytes } => write!(f, "a transaction of {bytes} bytes does not fit into a frame"),
             Error::Row { series, .. } => write!(f, "cannot take a row of series {series}"),
             Error::Gap { wanted, found } => write!(f, "records begin at {found}, expected {wanted}"),
+            Error::Finished { incarnation } => {
+                write!(f, "ring {incarnation} has finished, expected an open one; nothing of it is stored")
+            }
             Error::TooManyCounters { incarnation, wanted, room } => {
                 write!(
                     f,
@@ -245,6 +260,16 @@ impl fmt::Display for Error {
                     dotter_dot::NAME_BYTES_MAX
                 )
             }
+            Error::Unpublished(path) => write!(
+                f,
+                "a commit in {} was written and not published for 10 s: is its writer stopped? Nothing has changed",
+                path.display()
+            ),
+            Error::HoldName(name) => write!(
+                f,
+                "{name:?} is no name of a hold; expected 1 to 64 letters, digits, '-', '_' and '.', and no '.' first"
+            ),
+            Error::Missed(missed) => missed.fmt(f),
             Error::GivenUp => f.write_str("given up: what it worked on is no longer listed"),
         }
     }

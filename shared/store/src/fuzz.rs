@@ -3,13 +3,15 @@
 
 use std::rc::Rc;
 
-use dotter_dot::{Column, Format, Shape, Timestamp};
+use dotter_dot::{Column, Format, Incarnation, Shape, Timestamp};
 
 use crate::format::bytes::Fields;
 use crate::format::chunk;
 use crate::format::codec::{Span, times};
 use crate::format::earlier::{Front, Reference};
-use crate::format::ledger::{Finished, Ledger};
+use crate::format::ledger::Ledger;
+use crate::format::ledger::files::LedgerFile;
+use crate::format::ledger::finished::{FinishedFile, Found, encode};
 use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
 use crate::format::manifest::edit::{Edit, deletes};
@@ -132,19 +134,21 @@ pub fn manifest(bytes: &[u8]) {
     assert!(again.says_what(&list));
 }
 
-/// Files of finished rings: as given, and of records with right checksums.
+/// Files of finished rings: as given, and with right checksums.
 pub fn finished(bytes: &[u8]) {
-    for file in [Finished::of(bytes.to_vec()), Finished::of_payloads(bytes.split(|byte| *byte == 0xFE))] {
+    let ring = Incarnation([bytes.first().copied().unwrap_or_default(); 16]);
+    let sums = Default::default();
+    let mut rings: Vec<_> = bytes.as_chunks().0.iter().map(|ring| Incarnation(*ring)).collect();
+    rings.sort_unstable();
+    rings.dedup();
+    let made = encode(StoreId([0; 16]), 0, Default::default(), &rings, &sums);
+    for (content, rings) in [(bytes.to_vec(), bytes.len() as u64 / 16), (made, rings.len() as u64)] {
+        let listing = LedgerFile { bytes: content.len() as u64, rings, ..LedgerFile::default() };
+        let file = FinishedFile::new(listing, StoreId([0; 16]), None, Box::new(content));
+        file.find(&ring);
         file.damage();
-        let mut ledger = Ledger::default();
-        ledger.set_finished(file);
-        ledger.iter().for_each(|(_, account)| _ = account.is_balanced());
-        ledger.applications().for_each(|(_, application)| _ = application.published());
-        let again = Finished::of(ledger.finished().encode_again());
-        assert!(again.damage().is_empty());
-        let mut back = Ledger::default();
-        back.set_finished(again);
-        assert!(back.iter().eq(ledger.iter()) && back.applications().eq(ledger.applications()));
+        file.sums();
+        file.rings().for_each(|ring| assert_eq!(file.find(&ring), Found::Yes));
     }
 }
 

@@ -27,12 +27,13 @@ pub use dotter_guard::survive_truncation;
 pub use error::Error;
 pub use format::clock::Machine;
 pub use format::ledger::{
-    Account, Application, COUNTERS_BYTES_MAX, Counters, LaneAccount, LaneRecords, Ledger, Lost, Refused,
-    Tally, Totals,
+    Account, Application, COUNTERS_BYTES_MAX, Counters, LaneAccount, LaneRecords, Ledger, LossSpan, Lost,
+    Refused, RingLoss, Tally, Totals,
 };
 pub use format::listing::StoreId;
 pub use format::pattern::Pattern;
 pub use format::place::{Place, Tier, Window};
+pub use format::position::{Missed, Position};
 pub use format::rules::{Aggregation, ArchiveRule, Rule, Rules, SkippedRule, Slot};
 pub use format::step::Rollup;
 pub use format::summary::Summary;
@@ -40,6 +41,7 @@ pub use format::tombstones::{FullOf, NAMED_TOMBSTONES_MAX, TOMBSTONES_MAX};
 pub use read::filter::{
     DEPTH_MAX, FILTER_BYTES_MAX, Filter, FilterError, Matcher, Mismatch, Search, Searched,
 };
+pub use read::follow::{Commit, Deleted, Follow, What};
 pub use read::news::{LossNews, News};
 pub use read::reader::Reader;
 pub use read::scan::{Row, Scan};

@@ -155,23 +155,30 @@ fn write(dir: &Path) {
     }
     dotter_store::seal_all(dir, &|| false).unwrap();
     dotter_store::tidy(dir, &machine(at(50))).unwrap();
+    // Somebody has not been told of what comes now.
+    let follow = dotter_store::Follow::held(dir, "golden").unwrap();
     // The file with the name of the counter is sealed, the one behind it lives and uses the name's id: so there is a
     // names file.
     let mut writer = Writer::open_with(dir, 1).unwrap();
     count(&mut writer, 20);
     writer.sync().unwrap();
     dotter_store::seal_all(dir, &|| false).unwrap();
-    // Of two of them the live log tells once more, so only the third is told apart no more a month later.
-    for ring in [over(7), over(8)] {
-        writer.finish(&ring, &[], at(100)).unwrap();
-    }
+    // One finishes in the live log; of one that has finished nothing is taken any more.
+    writer.finish(&over(5), &[], at(100)).unwrap();
+    let again = writer.finish(&over(8), &[], at(100));
+    assert!(matches!(again, Err(dotter_store::Error::Finished { .. })), "{again:?}");
     count(&mut writer, 21);
     writer.sync().unwrap();
     drop(writer);
-    let month = Duration::from_secs(30 * 24 * 3600);
-    dotter_store::tidy(dir, &machine(at(50).saturating_add(month))).unwrap();
+    let weeks = Duration::from_secs(28 * 24 * 3600);
+    dotter_store::tidy(dir, &machine(at(50).saturating_add(weeks))).unwrap();
+    dotter_store::add(dir, vec![(name("before"), at(1), 1.5)]).unwrap();
+    dotter_store::rename(dir, &name("before"), &name("renamed"), &|| false, &|| ()).unwrap();
     dotter_store::add(dir, vec![(name("host.load"), at(1000), -0.0), (name("host.load"), at(3), 7.5)])
         .unwrap();
+    // When it was written is another time each time.
+    drop(follow);
+    fs::remove_dir_all(dir.join("hold")).unwrap();
 }
 
 /// Dots under rules, some of which change, until some have become steps and some of those coarser ones.
@@ -216,7 +223,7 @@ fn keep(dir: &Path) {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from("MANIFEST"), PathBuf::from("MANIFEST.2")];
-    for folder in ["wal", "seg", "ledger"].into_iter().filter(|folder| dir.join(folder).exists()) {
+    for folder in ["wal", "seg", "ledger", "kept"].into_iter().filter(|folder| dir.join(folder).exists()) {
         for entry in fs::read_dir(dir.join(folder)).unwrap() {
             files.push(Path::new(folder).join(entry.unwrap().file_name()));
         }
@@ -351,7 +358,7 @@ fn the_files_kept_read_as_what_was_committed() {
     copy(&golden().join("v3"), dir.path());
     let snapshot = Reader::open(dir.path()).unwrap().snapshot();
     let names: Vec<_> = snapshot.series().collect();
-    let expected = ["app.calls;instance=worker-3", "host.load", "log", "request", "walk"];
+    let expected = ["app.calls;instance=worker-3", "host.load", "log", "renamed", "request", "walk"];
     assert_eq!(names, expected.map(name));
     let load = snapshot.read("host.load", TimeRange::ALL).unwrap();
     assert_eq!(load.len(), 42);
@@ -376,16 +383,18 @@ fn the_files_kept_read_as_what_was_committed() {
     assert!(account.is_balanced());
     assert_eq!(account.owner, Some(1000));
     assert_eq!(account.lost[&Reason::LAPPED].spans.len(), 2);
-    assert_eq!(snapshot.ledger().totals.stored_other, 2 + 2 * 360);
+    assert_eq!(snapshot.ledger().totals.stored_other, 3 + 2 * 360);
     let over = snapshot.ledger().account(Incarnation([8; 16])).unwrap();
     assert_eq!((over.refused(), over.finished, over.owner), (4, Some(at(5)), Some(0)));
     let open = snapshot.ledger().account(OPEN).unwrap();
     assert_eq!((open.published(), open.stored(), open.elsewhere(), open.owner), (24, 4, 20, Some(33)));
     let totals: Vec<_> = open.counters.iter().collect();
     assert_eq!(totals, [(&name("app.calls;instance=worker-3"), &counter(), 21.0_f64.to_bits())]);
-    assert!(snapshot.ledger().account(Incarnation([9; 16])).is_none());
+    let whole = snapshot.ledger().account(Incarnation([9; 16])).unwrap();
+    assert_eq!((whole.application.as_str(), whole.refused()), ("over", 4));
     let sums: Vec<_> = snapshot.ledger().applications().collect();
-    assert_eq!((sums.len(), sums[0].0, sums[0].1.rings, sums[0].1.refused()), (1, "over", 1, 4));
+    let of = |name: &str| sums.iter().find(|(of, _)| *of == name).map(|(_, sum)| (sum.rings, sum.refused()));
+    assert_eq!((sums.len(), of("over"), of("golden")), (2, Some((3, 12)), Some((1, 8))));
     let walk = snapshot.read("walk", TimeRange::ALL).unwrap();
     assert_eq!(walk.len(), 600);
     let steps = |n: u64| (0..=n).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / 7.0);

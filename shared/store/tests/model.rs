@@ -144,21 +144,20 @@ impl Run {
         }
     }
 
-    /// A ring ends, and another takes its place; or one that has ended says once more what it refused.
+    /// A ring ends, and another takes its place; or one that has ended is told of again, and nothing comes of it.
     fn finish(&mut self) {
         self.sync();
-        // It looks how far the seal is, and takes over what has become of the accounts.
+        // It looks how far the seal is, and takes over which rings are in files.
         self.writer().unsealed();
         let place = self.random.below(3) as usize;
         let ended = self.random.below(self.rings as u64) as u8;
         let is_again = self.random.below(2) == 0 && !self.live.contains(&ended);
         let number = if is_again { ended } else { self.live[place] };
-        let known = self.model.rings.get(&incarnation(number)).copied();
-        if is_again && self.writer().ledger().account(incarnation(number)).is_none() {
-            assert!(known.is_none_or(|ring| ring.finished.is_some()));
+        let ring = self.model.rings.get(&incarnation(number)).copied().unwrap_or_default();
+        if is_again && !self.writer().ledger().is_finished(incarnation(number)) {
+            assert!(ring.finished.is_none_or(|time| time < self.model.known_from));
             return;
         }
-        let ring = known.unwrap_or_default();
         let refused = ring.refused + self.random.below(3);
         let (incarnation, now) = (incarnation(number), self.now);
         let refusals = [(Reason::SIGNAL_HANDLER, refused)];
@@ -166,22 +165,24 @@ impl Run {
         let part =
             RingPart { incarnation, application: "model", owner, refusals: &refusals, counters: &[], now };
         let lanes = if ring.next > 0 { vec![(0, ring.next)] } else { vec![] };
-        self.writer().finish(&part, &lanes, now).unwrap();
-        self.sync();
-        let finished = ring.finished.or(Some(now));
-        self.model.counters.remove(&incarnation);
-        self.model.rings.insert(incarnation, Ring { refused, finished, ..ring });
-        if !is_again {
-            self.live[place] = self.rings;
-            self.rings += 1;
+        let outcome = self.writer().finish(&part, &lanes, now);
+        if is_again {
+            assert!(matches!(outcome, Err(dotter_store::Error::Finished { .. })));
+            return;
         }
+        outcome.unwrap();
+        self.sync();
+        self.model.counters.remove(&incarnation);
+        self.model.rings.insert(incarnation, Ring { refused, finished: Some(now), ..ring });
+        self.live[place] = self.rings;
+        self.rings += 1;
     }
 
     fn tidy(&mut self) {
         self.now = self.now.saturating_add(Duration::from_secs(3600 * self.random.below(24 * 12)));
         dotter_store::tidy(&self.dir, &machine(self.now)).unwrap();
         let month = Duration::from_secs(30 * 24 * 3600);
-        self.model.told_apart_from = self.now.saturating_sub(month).saturating_add(Duration::from_nanos(1));
+        self.model.known_from = self.now.saturating_sub(month).saturating_add(Duration::from_nanos(1));
     }
 
     fn add(&mut self) {

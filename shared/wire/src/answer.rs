@@ -16,6 +16,9 @@ pub struct Answer {
     pub durable: bool,
     /// The ring it is about.
     pub incarnation: Incarnation,
+    /// Whether the ring has finished. With status 200 and without lanes it says that all of the ring is kept, or was
+    /// counted as lost or refused, and nothing more of it is wanted.
+    pub finished: bool,
     /// Per lane the next record number wanted.
     pub lanes: Vec<(u32, u64)>,
     /// Records that were refused for good: lane, first, next, reason.
@@ -28,6 +31,11 @@ impl Answer {
         self.lanes.iter().find(|(of, _)| *of == lane).map(|(_, next)| *next)
     }
 
+    /// Whether it says, with status 200, that the ring had finished before: all of it is kept, and nothing is wanted.
+    pub fn is_kept(&self) -> bool {
+        self.finished && self.lanes.is_empty()
+    }
+
     /// The body of the HTTP answer.
     pub fn to_json(&self) -> String {
         let refused: Vec<_> =
@@ -36,6 +44,7 @@ impl Answer {
             "store": self.store,
             "durable": self.durable,
             "incarnation": self.incarnation.to_string(),
+            "finished": self.finished,
             "lanes": self.lanes,
             "refused": refused,
         })
@@ -46,8 +55,8 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Json`] where it is not JSON at all, [`DecodeError::Field`] where one of the five is missing,
-    /// of another type, or out of range.
+    /// [`DecodeError::Json`] where it is not JSON at all, [`DecodeError::Field`] where one of the six is missing,
+    /// of another type, or out of range; `finished` alone may be missing, and is false then.
     pub fn from_json(text: &str) -> Result<Answer, DecodeError> {
         let value: Value = serde_json::from_str(text).map_err(DecodeError::Json)?;
         let missing = |field, expected| DecodeError::Field { field, expected };
@@ -57,6 +66,10 @@ impl Answer {
             .as_str()
             .and_then(|text| text.parse().ok())
             .ok_or(missing("incarnation", "32 lower-case hex digits"))?;
+        let finished = match &value["finished"] {
+            Value::Null => false,
+            other => other.as_bool().ok_or(missing("finished", "true or false"))?,
+        };
         let lanes = rows(&value["lanes"], |row: [u64; 2]| Some((u32::try_from(row[0]).ok()?, row[1])))
             .ok_or(missing("lanes", "a list of [lane, next]"))?;
         let refused = rows(&value["refused"], |[lane, first, next, reason]: [u64; 4]| {
@@ -64,7 +77,7 @@ impl Answer {
             in_order.then_some((u32::try_from(lane).ok()?, first, next, Reason(u8::try_from(reason).ok()?)))
         })
         .ok_or(missing("refused", "a list of [lane, first, next, reason]"))?;
-        Ok(Answer { store: store.to_owned(), durable, incarnation, lanes, refused })
+        Ok(Answer { store: store.to_owned(), durable, incarnation, finished, lanes, refused })
     }
 }
 
@@ -90,6 +103,7 @@ mod tests {
             store: "6f1c9a1e-0000-4000-8000-000000000001".into(),
             durable: true,
             incarnation: Incarnation([7; 16]),
+            finished: true,
             lanes: vec![(0, 42), (3, u64::MAX)],
             refused: vec![(3, 5, 9, Reason::NAME)],
         }
@@ -115,6 +129,7 @@ mod tests {
         check("store", json!(7));
         check("durable", Value::Null);
         check("incarnation", json!("00"));
+        check("finished", json!(1));
         for lanes in
             [json!({}), json!([[1]]), json!([[1, 2, 3]]), json!([[1, -2]]), json!([[4_294_967_296_u64, 0]])]
         {
@@ -127,6 +142,13 @@ mod tests {
         for text in ["", "<html>", "[]", "null", "{}", "{\"store\":"] {
             assert!(Answer::from_json(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_so_is_not_about_a_finished_ring() {
+        let mut value: Value = serde_json::from_str(&answer().to_json()).unwrap();
+        value.as_object_mut().unwrap().remove("finished");
+        assert!(!Answer::from_json(&value.to_string()).unwrap().finished);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod keep;
 mod lines;
 mod many;
 mod node;
+mod rings;
 mod rounds;
 mod scale;
 mod stages;

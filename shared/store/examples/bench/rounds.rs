@@ -38,11 +38,12 @@ const WORKS: &[&str] = &[
     "node",
     "keep",
     "many",
+    "rings",
     "million",
     "sustained",
 ];
 /// Those that are measured in the first round only, where nobody names them: their figures move little, or cost much.
-const ONCE: &[&str] = &["node", "keep", "many", "million", "sustained"];
+const ONCE: &[&str] = &["node", "keep", "many", "rings", "million", "sustained"];
 /// How much of a work there is without `--long`.
 const MILLION_SHARE: f64 = 0.2;
 const SUSTAINED_SHARE: f64 = 0.1;
@@ -134,6 +135,15 @@ fn measure(options: &Options, work: &str, figures: &mut Figures) -> Result<(), F
         "killed" => {
             kill_with_a_full_log(at.dir)?;
             at.stage("reopen", "-")
+        }
+        "rings" => {
+            let dirs = [temporary()?, temporary()?];
+            for (word, dir) in ["rings", "month"].into_iter().zip(&dirs) {
+                at.dir = dir.path();
+                at.stage("rings-fill", word)?;
+                at.stage("rings-read", word)?;
+            }
+            Ok(())
         }
         "million" => {
             at.share = options.share(MILLION_SHARE);

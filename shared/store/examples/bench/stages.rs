@@ -59,6 +59,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         ("fill", _) => fill(dir),
         ("reopen", _) => reopen(dir),
         ("keep", _) => crate::keep::run(dir, &|figure, value| say("keep", figure, value)),
+        ("rings-fill", _) => crate::rings::fill(dir, word, &|figure, value| say(word, figure, value)),
+        ("rings-read", _) => crate::rings::read(dir, word, &|figure, value| say(word, figure, value)),
         ("many", _) => crate::many::run(dir, &|figure, value| say("many", figure, value)),
         _ => Err("there is no such stage".into()),
     }

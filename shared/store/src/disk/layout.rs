@@ -18,7 +18,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 
 use crate::disk::{self, Disk};
 use crate::error::Error;
-use crate::format::listing::numbered_name;
+use crate::format::listing::{numbered_name, wal_file_name};
 
 /// Where random numbers come from.
 const RANDOM: &str = "/dev/urandom";
@@ -35,16 +35,19 @@ pub(crate) enum Folder {
     Wal,
     /// Finished rings.
     Ledger,
+    /// What is kept for those who follow the store.
+    Kept,
 }
 
 impl Folder {
-    pub(crate) const ALL: [Folder; 3] = [Folder::Seg, Folder::Wal, Folder::Ledger];
+    pub(crate) const ALL: [Folder; 4] = [Folder::Seg, Folder::Wal, Folder::Ledger, Folder::Kept];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Folder::Seg => "seg",
             Folder::Wal => "wal",
             Folder::Ledger => "ledger",
+            Folder::Kept => "kept",
         }
     }
 }
@@ -82,7 +85,7 @@ impl Layout {
     }
 
     pub(crate) fn wal_name(file_id: u64) -> String {
-        format!("wal/{file_id:010}.wal")
+        format!("wal/{}", wal_file_name(file_id))
     }
 
     /// The id of a WAL file; `None` where the name is not the one that it has.
@@ -110,7 +113,9 @@ impl Layout {
     /// When it returns, the name of a new store survives a power cut.
     pub(crate) fn create(&self) -> Result<(), Error> {
         let missing: Vec<&Path> = self.dir.ancestors().take_while(|dir| !is_there(dir)).collect();
-        let folders = Folder::ALL.map(|folder| self.dir.join(folder.name()));
+        // The folder of what is kept is made with the first such file.
+        let folders = Folder::ALL.into_iter().filter(|folder| *folder != Folder::Kept);
+        let folders = folders.map(|folder| self.dir.join(folder.name()));
         for dir in std::iter::once(self.dir.clone()).chain(folders) {
             DirBuilder::new()
                 .recursive(true)

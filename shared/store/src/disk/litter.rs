@@ -1,7 +1,8 @@
 //! Litter: files that a killed process has left. Such a file has a name of our pattern, the list does not name it,
 //! and no process has it locked.
 //!
-//! Litter is looked for where such names are made and nowhere else: in `seg/`, `wal/`, `ledger/` and `claim/`, and in
+//! Litter is looked for where such names are made and nowhere else: in `seg/`, `wal/`, `kept/`, `ledger/` and `claim/`, in
+//! `hold/`, where it is the file of an owner that has ended more than 30 days ago, and in
 //! the store's directory, where files are made that replace another by renaming. A file with any other name stays.
 //!
 //! Always true: nothing is removed while the list is a rebuilt one, or while MANIFEST.damaged is there.
@@ -16,7 +17,7 @@ use std::time::Duration;
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 
 use crate::disk::layout::{Folder, Layout, is_same};
-use crate::disk::{manifest, wal};
+use crate::disk::{holds, manifest, wal};
 use crate::error::Error;
 use crate::format::listing::{is_number, words_and_number};
 use crate::format::manifest::Manifest;
@@ -49,6 +50,7 @@ pub(crate) fn remove(layout: &Layout) -> Result<u64, Error> {
     // Another user may have made it: whoever commits can do without claims.
     let claims = entries(&layout.dir.join(CLAIMS)).unwrap_or_default();
     unlisted.extend(claims.into_iter().filter(|path| is_old_claim(path)));
+    unlisted.extend(holds::ended(layout));
     let mut removed = 0;
     for batch in unlisted.chunks(BATCH) {
         let free = batch.iter().filter_map(|path| Some((path, lock(layout, path)?)));
@@ -98,9 +100,12 @@ impl Names {
 
     fn in_list(manifest: Manifest) -> Names {
         let mut paths: BTreeSet<String> = manifest.in_seg().map(|(name, _)| format!("seg/{name}")).collect();
-        paths.extend(manifest.ledger_file.iter().map(|file| format!("ledger/{}", file.name)));
+        paths.extend(manifest.ledger_files.iter().map(|file| format!("ledger/{}", file.name)));
         // The next commit unlinks these; until then readers may open them.
         paths.extend(manifest.obsolete.iter().cloned());
+        for (folder, name) in manifest.kept.files() {
+            paths.extend([format!("{folder}/{name}"), format!("kept/{name}")]);
+        }
         Names { manifest, paths }
     }
 
@@ -126,7 +131,8 @@ impl Names {
 
 fn is_of_ours(folder: Folder, path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.and_then(words_and_number).is_some() || folder == Folder::Wal && Layout::wal_id(path).is_some()
+    let has_logs = matches!(folder, Folder::Wal | Folder::Kept);
+    name.and_then(words_and_number).is_some() || has_logs && Layout::wal_id(path).is_some()
 }
 
 fn is_old_claim(path: &Path) -> bool {

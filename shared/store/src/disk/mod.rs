@@ -18,6 +18,7 @@ pub(crate) mod log;
 pub(crate) mod wal;
 
 pub(crate) mod finished;
+pub(crate) mod holds;
 pub(crate) mod litter;
 pub(crate) mod manifest;
 pub(crate) mod names;

@@ -10,12 +10,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use dotter_dot::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW};
 use nix::sys::statvfs::statvfs;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 
@@ -31,6 +33,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the wall clock shows, for what a commit says of its own time.
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    /// How long the machine has run since its start, suspended or not.
+    fn since_boot(&self) -> io::Result<Duration> {
+        Ok(clock_gettime(ClockId::CLOCK_BOOTTIME)?.into())
     }
 
     /// Makes a new file that only its owner can read and write; fails where the name exists.

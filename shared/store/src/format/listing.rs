@@ -73,6 +73,11 @@ pub(crate) fn numbered_name(words: &str, number: u64) -> String {
     format!("{words}-{number:016x}")
 }
 
+/// The name of the WAL file with an id.
+pub(crate) fn wal_file_name(id: u64) -> String {
+    format!("{id:010}.wal")
+}
+
 /// The words and the number of a name that [`numbered_name`] made; `None` for any other name.
 pub(crate) fn words_and_number(name: &str) -> Option<(&str, u64)> {
     let (words, digits) = name.rsplit_once('-')?;

@@ -23,12 +23,17 @@ pub(crate) mod ledger;
 pub(crate) mod place;
 
 pub(crate) mod listing;
+pub(crate) mod position;
+
+pub(crate) mod hold;
+pub(crate) mod kept;
 pub(crate) mod parts;
 
 pub(crate) mod manifest;
 pub(crate) mod names;
 
 pub(crate) mod pattern;
+pub(crate) mod spans;
 pub(crate) mod tombstone;
 pub(crate) mod tombstones;
 

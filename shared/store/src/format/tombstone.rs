@@ -7,14 +7,14 @@
 //! - a seal and a merge leave out the dots that are hidden by then, and count them as deleted
 //! - a step of an archive that is only partly inside stays, unless the delete was one with `purge`
 
-use std::ops::Range;
 use std::time::Duration;
 
-use dotter_dot::{Column, Timestamp, put_varint};
+use dotter_dot::{Timestamp, put_varint};
 
 use crate::format::bytes::{Fields, put_text};
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::pattern::Pattern;
+use crate::format::spans::Spans;
 use crate::format::tombstones::Tombstones;
 
 /// What a tombstone hides is written anew when the tombstone is so old, where nothing else has done it before. So its
@@ -39,13 +39,16 @@ pub(crate) struct Tombstone {
     pub(crate) made: Timestamp,
     /// The number of the edit that lists it: that of its order, but for a rename, whose place in the order is an earlier one.
     pub(crate) edit: u64,
+    /// The name that the dots have now, where a rename hides them under this one; else empty.
+    pub(crate) renamed: String,
 }
 
-/// Spans of time: sorted, none of them overlapping or adjacent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spans(Vec<(u64, u64)>);
-
 impl Tombstone {
+    /// Whether it is one of a rename.
+    pub(crate) fn is_rename(&self) -> bool {
+        !self.renamed.is_empty()
+    }
+
     /// Whether it hides dots of this series.
     pub(crate) fn names(&self, name: &str) -> bool {
         *self.first_key <= *name
@@ -71,7 +74,8 @@ impl Tombstone {
     /// One that is much older than this one stays: if a program deleted the same again and again, what it hides would
     /// otherwise be written anew each time, or never.
     pub(crate) fn takes_place_of(&self, before: &Tombstone) -> bool {
-        self.says_all_of(before) && before.age(self.made) < JOIN_AGE
+        // Whoever follows the store is to be told of a rename, whatever was deleted since.
+        self.says_all_of(before) && before.age(self.made) < JOIN_AGE && !before.is_rename()
     }
 
     /// Whether what it hides is to be written anew now, so that its bytes go.
@@ -124,14 +128,16 @@ impl Tombstone {
         out.push(self.purge as u8);
         put_varint(out, self.made.nanos());
         put_varint(out, self.edit);
+        put_text(out, &self.renamed);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Tombstone> {
-        let Told { order, pattern, first_key, last_key, first, last, purge, made, edit } =
+        let Told { order, pattern, first_key, last_key, first, last, purge, made, edit, renamed } =
             Told::decode(fields)?;
         let (pattern, first_key) = (Pattern::new(pattern), first_key.to_owned());
         let last_key = last_key.map(str::to_owned);
-        Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made, edit })
+        let renamed = renamed.to_owned();
+        Some(Tombstone { order, pattern, first_key, last_key, first, last, purge, made, edit, renamed })
     }
 
     /// Whether it hides anything that was committed at `order` and purged up to an edit, of a series that it means.
@@ -151,6 +157,7 @@ pub(crate) struct Told<'a> {
     purge: bool,
     made: Timestamp,
     edit: u64,
+    renamed: &'a str,
 }
 
 impl<'a> Told<'a> {
@@ -164,8 +171,8 @@ impl<'a> Told<'a> {
         let last = first.checked_add(fields.varint()?)?;
         let purge = fields.byte()? == 1;
         let made = Timestamp::from_nanos(fields.varint()?);
-        let edit = fields.varint()?;
-        Some(Told { order, pattern, first_key, last_key, first, last, purge, made, edit })
+        let (edit, renamed) = (fields.varint()?, fields.text()?);
+        Some(Told { order, pattern, first_key, last_key, first, last, purge, made, edit, renamed })
     }
 }
 
@@ -222,78 +229,6 @@ pub(crate) fn hidden_steps_by<'a>(
     spans
 }
 
-impl Spans {
-    /// Adds the span from `first` to `last`, both included.
-    pub(crate) fn add(&mut self, first: u64, last: u64) {
-        let from = self.0.partition_point(|span| span.1.saturating_add(1) < first);
-        let until = self.0.partition_point(|span| span.0 <= last.saturating_add(1));
-        let (mut first, mut last) = (first, last);
-        if from < until {
-            first = first.min(self.0[from].0);
-            last = last.max(self.0[until - 1].1);
-        }
-        self.0.splice(from..until, [(first, last)]);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Calls `each` with the first and last moment of every span.
-    pub(crate) fn each(&self, mut each: impl FnMut(u64, u64)) {
-        self.0.iter().for_each(|(first, last)| each(*first, *last));
-    }
-
-    /// Whether a moment lies in a span.
-    pub(crate) fn contains(&self, time: u64) -> bool {
-        self.covers(time, time)
-    }
-
-    /// Whether every moment from `first` to `last` lies in a span.
-    pub(crate) fn covers(&self, first: u64, last: u64) -> bool {
-        let at = self.0.partition_point(|span| span.1 < first);
-        self.0.get(at).is_some_and(|span| span.0 <= first && last <= span.1)
-    }
-
-    /// Whether any moment from `first` to `last` lies in a span.
-    pub(crate) fn meets(&self, first: u64, last: u64) -> bool {
-        let at = self.0.partition_point(|span| span.1 < first);
-        self.0.get(at).is_some_and(|span| span.0 <= last)
-    }
-
-    /// Removes from sorted dots those that lie in a span; returns how many it removed.
-    pub(crate) fn remove(&self, dots: &mut Column) -> u64 {
-        let (Some(first), Some(last)) = (dots.times().first(), dots.times().last()) else { return 0 };
-        if !self.meets(*first, *last) {
-            return 0;
-        }
-        let mut kept = Column::default();
-        self.outside(dots.times()).into_iter().for_each(|places| kept.extend(dots, places));
-        let removed = dots.len() - kept.len();
-        *dots = kept;
-        removed as u64
-    }
-
-    /// The places of those of the sorted times that lie outside of the spans, as ranges.
-    pub(crate) fn outside(&self, times: &[u64]) -> Vec<Range<usize>> {
-        let mut kept = Vec::new();
-        let mut start = 0;
-        for (first, last) in &self.0 {
-            let from = start + times[start..].partition_point(|time| time < first);
-            let until = from + times[from..].partition_point(|time| time <= last);
-            if start < from {
-                kept.push(start..from);
-            }
-            start = until;
-        }
-        if start < times.len() {
-            kept.push(start..times.len());
-        }
-        kept
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
 
@@ -318,6 +253,7 @@ pub(crate) mod tests {
             purge: false,
             made: Timestamp::from_nanos(1_800_000_000_000_000_000 + generation),
             edit: generation,
+            renamed: String::new(),
         }
     }
 
@@ -403,6 +339,7 @@ pub(crate) mod tests {
             tombstone("a%", ("b", Some("c")), (10, 19), 5),
             tombstone("%", ("", None), (0, u64::MAX), 1),
             Tombstone { purge: true, made: Timestamp::MAX, edit: 9, ..tombstone("", ("", None), (0, 0), 0) },
+            Tombstone { renamed: "b".to_owned(), ..tombstone("a", ("", None), (0, u64::MAX), 3) },
         ] {
             let mut bytes = Vec::new();
             tombstone.encode(&mut bytes);

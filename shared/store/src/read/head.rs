@@ -11,7 +11,8 @@ use std::sync::Arc;
 use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::format::listing::Order;
-use crate::format::tombstone::{self, Spans};
+use crate::format::spans::Spans;
+use crate::format::tombstone;
 use crate::format::tombstones::Tombstones;
 use crate::read::equal::Commits;
 

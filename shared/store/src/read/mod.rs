@@ -16,7 +16,8 @@ pub(crate) mod series;
 pub(crate) mod listed;
 pub(crate) mod snapshot;
 
-pub(crate) mod foreign;
+pub(crate) mod catch_up;
+pub(crate) mod follow;
 pub(crate) mod late;
 pub(crate) mod missed;
 pub(crate) mod news;

@@ -14,7 +14,7 @@ pub struct News {
     pub dots: Vec<(SeriesName, Timestamp, f64)>,
     /// The records that were lost.
     pub losses: Vec<LossNews>,
-    /// All columns of its dots, where [`Reader::tell_rows`] was called.
+    /// All columns of its dots, where [`crate::Follow::tell_rows`] was called.
     pub(super) rows: Vec<RowsNews>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct RowsNews {
 
 impl News {
     /// Its dots of all shapes with all their columns, by series; those of a series are in the order in which they
-    /// were published. Empty where [`Reader::tell_rows`] was not called. Equal clock stamps are not spread, and a text is
+    /// were published. Empty where [`crate::Follow::tell_rows`] was not called. Equal clock stamps are not spread, and a text is
     /// there as often as it was committed.
     pub fn rows(&self) -> impl Iterator<Item = (&SeriesName, Row<'_>)> {
         self.rows.iter().flat_map(|news| {

@@ -49,19 +49,19 @@ struct Tail {
 }
 
 /// Reads the live log into a view.
-struct Intake<'a> {
-    head: &'a mut Vec<Arc<HeadPart>>,
-    ledger: &'a mut Ledger,
-    names: &'a mut SeriesNames,
-    late: &'a mut Late,
+pub(crate) struct Intake<'a> {
+    pub(super) head: &'a mut Vec<Arc<HeadPart>>,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) names: &'a mut SeriesNames,
+    pub(super) late: &'a mut Late,
     /// Sequences of foreign commits; a part of the head must not span one.
-    splits: &'a [u64],
+    pub(super) splits: &'a [u64],
     /// The last sequence read.
-    sequence: &'a mut u64,
+    pub(super) sequence: &'a mut u64,
     /// Commits with a greater sequence are news.
-    known: u64,
-    news: Option<&'a mut Vec<News>>,
-    with_rows: bool,
+    pub(super) known: u64,
+    pub(super) news: Option<&'a mut Vec<News>>,
+    pub(super) with_rows: bool,
 }
 
 impl Reader {
@@ -83,6 +83,10 @@ impl Reader {
         self.with_rows = true;
     }
 
+    pub(crate) fn tells_rows(&self) -> bool {
+        self.with_rows
+    }
+
     /// The store as of the last refresh.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { inner: self.inner.clone() }
@@ -91,8 +95,8 @@ impl Reader {
     /// Brings the view up to date; `true` where anything has changed.
     ///
     /// - `news`: the commits that became visible through the log since the last refresh are appended, in order.
-    ///   Foreign commits are segments and no news: [`Snapshot::foreign_since`]. Where the reader has fallen so far behind
-    ///   that the WAL file it was reading is unlinked, news are missing and [`Snapshot::epoch`] has grown.
+    ///   Foreign commits are segments and no news. Where the reader has fallen so far behind that the WAL file it was reading
+    ///   is unlinked, news are missing and [`Snapshot::epoch`] has grown. Who wants each commit follows: [`crate::Follow`].
     ///
     /// # Errors
     ///
@@ -423,7 +427,7 @@ fn has_fewer_dots(before: &Manifest, after: &Manifest) -> bool {
 impl Intake<'_> {
     /// Reads frames that come one after the other in one file. A part of the head never spans files, so that a seal
     /// removes whole parts.
-    fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
+    pub(super) fn take(&mut self, frames: &[Frame<'_>], names: &Names) {
         let splits = self.splits;
         let together = |before: &Frame<'_>, frame: &Frame<'_>| {
             let at = splits.partition_point(|commit| *commit < before.sequence);

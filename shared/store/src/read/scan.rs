@@ -13,7 +13,7 @@ use dotter_dot::{Column, Letter, Shape, TimeRange, Timestamp};
 use crate::error::Error;
 use crate::format::codec::{Span, TextTest};
 use crate::format::segment::ChunkRef;
-use crate::format::tombstone::Spans;
+use crate::format::spans::Spans;
 use crate::read::equal::{self, Commits};
 use crate::read::head::HeadPart;
 use crate::read::merge;

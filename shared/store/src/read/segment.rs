@@ -24,7 +24,8 @@ use crate::format::segment::entry::{self, ChunkRef, Part, SharedRef, Within};
 use crate::format::segment::keys::{self, Keyed, Top, Walk};
 use crate::format::segment::shared::Shared;
 use crate::format::segment::tail::TAIL_BYTES;
-use crate::format::tombstone::{self, Spans, Tombstone};
+use crate::format::spans::Spans;
+use crate::format::tombstone::{self, Tombstone};
 use crate::format::tombstones::Tombstones;
 use crate::read::lately;
 

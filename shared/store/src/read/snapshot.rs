@@ -16,9 +16,10 @@ use crate::format::listing::{Order, StoreId};
 use crate::format::manifest::Manifest;
 use crate::format::parts::Parts;
 use crate::format::pattern::Pattern;
+use crate::format::position::Position;
 use crate::format::rules::Rules;
+use crate::format::spans::Spans;
 use crate::format::summary::Summary;
-use crate::format::tombstone::Spans;
 use crate::format::tombstones::Tombstones;
 use crate::format::wal::HEADER_BYTES;
 use crate::read::head::HeadPart;
@@ -296,6 +297,11 @@ impl Snapshot {
     /// The number of the last edit of the list.
     pub fn generation(&self) -> u64 {
         self.inner.generation()
+    }
+
+    /// What somebody who follows the store from here on has been told: all that this holds.
+    pub fn position(&self) -> Position {
+        Position { sequence: self.sequence(), edit: self.generation() }
     }
 
     /// How often its reader has fallen so far behind the log that dots became visible without being news.

@@ -11,8 +11,8 @@ use dotter_dot::{Column, Kind, TimeRange, Timestamp};
 
 use crate::error::Error;
 use crate::format::segment::ChunkRef;
+use crate::format::spans::Spans;
 use crate::format::step::{Counting, Step, StepRow};
-use crate::format::tombstone::Spans;
 use crate::format::tombstones::Tombstones;
 use crate::read::segment::Segment;
 

@@ -71,10 +71,10 @@ pub fn verify_with(dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Verified, 
                 .to_owned();
         verified.note(mark, 0, what);
     }
-    if let Some(file) = &manifest.ledger_file {
-        for (at, what) in manifest.ledger.finished().damage() {
-            verified.note(layout.ledger(&file.name), at, what);
-        }
+    for (file, offset, what) in manifest.ledger.files().damage() {
+        verified.note(layout.ledger(&file.name), offset, what);
+    }
+    for file in &manifest.ledger_files {
         verified.files += 1;
         verified.bytes += file.bytes;
     }

@@ -132,10 +132,10 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
         backed_up.copied += 1;
         backed_up.copied_bytes += counts.bytes;
     }
-    if let Some(file) = &moment.manifest.ledger_file {
-        // The bytes as they were read with the list: a later edit may have replaced the file.
-        let bytes = moment.manifest.ledger.finished().bytes();
-        let path = to.ledger(&file.name);
+    for file in &moment.manifest.ledger.files().0 {
+        // The bytes as they were mapped with the list: a later edit may have replaced the file.
+        let bytes = file.bytes();
+        let path = to.ledger(&file.listing.name);
         let mut out = create(&path, 0o400)?;
         out.write_all(bytes).map_err(Error::io("write", &path))?;
         out.sync_all().map_err(Error::io("sync", &path))?;
@@ -159,6 +159,8 @@ fn make(from: &Layout, to: &Layout, cancel: &dyn Fn() -> bool) -> Result<BackedU
     backed_up.generation = manifest.generation;
     // Obsolete files are not copied.
     manifest.obsolete.clear();
+    // Who follows this store does not follow the copy.
+    manifest.kept.forget_all(manifest.generation);
     to.sync_name(&to.dir)?;
     manifest::write_new(to, &manifest)?;
     Ok(backed_up)

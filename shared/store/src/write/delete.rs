@@ -74,6 +74,7 @@ pub(super) fn commit(
             purge,
             made: layout.disk.now(),
             edit: order.generation,
+            renamed: String::new(),
         };
         push(manifest, tombstone.clone())?;
         Ok(Some(tombstone))
@@ -126,6 +127,7 @@ mod tests {
                             purge: false,
                             made: Timestamp::from_nanos(1),
                             edit: order.generation,
+                            renamed: String::new(),
                         },
                     )
                 })?;

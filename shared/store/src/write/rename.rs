@@ -21,12 +21,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dotter_dot::{Column, SeriesName, Shape, TimeRange, Timestamp};
+use dotter_dot::{Column, SeriesName, Shape, TimeRange};
 
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
+use crate::disk::wal;
 use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::listing::Order;
@@ -35,7 +36,8 @@ use crate::format::pattern::Pattern;
 use crate::format::place::{Place, nanos};
 use crate::format::rules::Rules;
 use crate::format::segment::Meta;
-use crate::format::tombstone::{Spans, Tombstone};
+use crate::format::spans::Spans;
+use crate::format::tombstone::Tombstone;
 use crate::read::equal;
 use crate::read::head::HeadPart;
 use crate::read::merge;
@@ -49,6 +51,8 @@ use crate::write::segment::{SegmentWriter, Unlisted, list};
 
 /// The most dots of a chunk.
 const CHUNK_DOTS: usize = 4096;
+/// How long a writer may take to publish what it has written.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 /// How often a rename is begun anew because its series was deleted meanwhile.
 const TRIES_MAX: usize = 8;
 
@@ -94,8 +98,9 @@ pub fn rename(
     loop {
         tries += 1;
         let mark = make_mark(&layout)?;
+        wait_until_read(&layout, &mark)?;
         let copies = Copies { layout: &layout, old, new, mark, cancel }.make()?;
-        match commit(&layout, old, &mark, copies) {
+        match commit(&layout, (old, new), &mark, copies) {
             Err(Error::GivenUp) if tries < TRIES_MAX && !cancel() => {}
             other => return other,
         }
@@ -117,12 +122,41 @@ fn make_mark(layout: &Layout) -> Result<Order, Error> {
             first: 0,
             last: 0,
             purge: false,
-            made: Timestamp::now(),
+            made: layout.disk.now(),
             edit: order.generation,
+            renamed: String::new(),
         });
         Ok(order)
     })
     .map(|(_, order)| order)
+}
+
+/// Waits until readers see every frame before a mark: the last one may be written and not published yet, and it may have
+/// rows of the series.
+///
+/// # Errors
+///
+/// [`Error::Unpublished`] after 10 s.
+fn wait_until_read(layout: &Layout, mark: &Order) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let list = manifest::read(layout)?;
+        let files = wal::files(layout, list.log_start())?;
+        let Some(last) = files.last() else { return Ok(()) };
+        // A frame that could not be synced is taken back, and then nobody is told of it.
+        let is_there = last.last_sequence()? >= mark.sequence;
+        if last.counts()?.sequence >= mark.sequence || !is_there {
+            return Ok(());
+        }
+        if began.elapsed() >= PUBLISHED_WITHIN {
+            return Err(Error::Unpublished(last.path.clone()));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        if manifest::read_with(layout, |_| Ok(layout.try_lock("LOCK").is_ok()))?.1 {
+            // Its writer has died: this settles the log.
+            manifest::change(layout, |manifest| manifest.next_order(layout))?;
+        }
+    }
 }
 
 /// Lists the copies and hides what they were made of.
@@ -131,7 +165,12 @@ fn make_mark(layout: &Layout) -> Result<Order, Error> {
 ///
 /// [`Error::GivenUp`] where the series was deleted since the mark: whoever deletes it means what others see under this
 /// name. Also where a delete of everything has taken the place of the mark.
-fn commit(layout: &Layout, old: &SeriesName, mark: &Order, copies: Vec<Unlisted>) -> Result<Renamed, Error> {
+fn commit(
+    layout: &Layout,
+    (old, new): (&SeriesName, &SeriesName),
+    mark: &Order,
+    copies: Vec<Unlisted>,
+) -> Result<Renamed, Error> {
     let (_, placed) = manifest::change(layout, |manifest| {
         let is_there = manifest.tombstones.each().any(|tombstone| tombstone.order == *mark);
         // Once the log is sealed up to the mark, it has done its work and is dropped.
@@ -152,8 +191,9 @@ fn commit(layout: &Layout, old: &SeriesName, mark: &Order, copies: Vec<Unlisted>
             first: 0,
             last: u64::MAX,
             purge: false,
-            made: Timestamp::now(),
+            made: layout.disk.now(),
             edit: manifest.generation,
+            renamed: new.to_string(),
         });
         let placed = list(manifest, copies.into_iter().map(|copy| (copy, *mark)).collect())?;
         let dots = placed.iter().map(|placed| &placed.entry).filter(|entry| !entry.has_steps());

@@ -106,7 +106,7 @@ fn look(layout: &Layout, manifest: &Manifest) -> Result<Repair, Error> {
         dots: manifest.segments.iter().map(|entry| entry.dots).sum(),
         wal_files: wal::files(layout, manifest.log_start())?.len() as u64,
         deletes: manifest.tombstones.len() as u64,
-        rings: manifest.ledger.accounts.len() as u64 + manifest.ledger.finished().rings(),
+        rings: manifest.ledger.rings(),
         ..Repair::default()
     };
     for path in litter::unlisted(layout, manifest)? {
@@ -123,11 +123,8 @@ fn look(layout: &Layout, manifest: &Manifest) -> Result<Repair, Error> {
         let path = layout.segment(&entry.name);
         repair.take(&path, NamesFile::open(&path, entry, manifest.store).map(drop))?;
     }
-    if let Some(file) = &manifest.ledger_file {
-        let path = layout.ledger(&file.name);
-        for (offset, what) in manifest.ledger.finished().damage() {
-            repair.left.push(Damage { path: path.clone(), offset, what });
-        }
+    for (file, offset, what) in manifest.ledger.files().damage() {
+        repair.left.push(Damage { path: layout.ledger(&file.name), offset, what });
     }
     Ok(repair)
 }

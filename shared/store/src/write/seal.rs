@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use dotter_dot::SeriesName;
 
+use crate::disk::holds;
 use crate::disk::layout::Layout;
 use crate::disk::manifest;
 use crate::disk::names::{NamesFiles, Wants};
 use crate::disk::wal::{self, FILE_BYTES, LogFile, LogStart};
 use crate::error::Error;
+use crate::format::kept::KeptLog;
 use crate::format::ledger::Totals;
 use crate::format::listing::Order;
 use crate::format::manifest::Manifest;
@@ -151,23 +153,43 @@ fn seal_files(
     let mut parts: Vec<HeadPart> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
+    let needs = holds::needs(layout);
+    let mut logs: Vec<KeptLog> = Vec::new();
+    let mut ended: Vec<UnlistedNames> = Vec::new();
     let mut fold = FrameFold::default();
     let (mut taken, mut taken_bytes) = (0, 0);
     while taken < together {
         let file = &files[taken];
         file.read_all_into(&mut bytes)?;
         let Known { names, files: names_files } = known;
-        let epoch = names.epoch();
-        names.begin_file(file.epoch(&bytes));
-        if names.epoch() != epoch {
+        let epoch = file.epoch(&bytes);
+        if epoch.is_some_and(|epoch| epoch != names.epoch()) {
+            if needs.is_some() {
+                // Whoever reads the kept files of an epoch that has ended asks the names files too.
+                ended.extend(names::of_declared(layout, names)?);
+            }
             fold = FrameFold::default();
         }
+        names.begin_file(epoch);
         let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
         // Only seals replace names files, and this is the one seal.
         let (frames, is_whole) =
             names_files.frames((layout, manifest), &mut items, names, Wants::All, || true)?;
         if !is_whole {
             ids_from = names.epoch() + 1;
+        }
+        if !file.is_foreign {
+            let before = file.header.map(|header| header.first_sequence.saturating_sub(1));
+            let of_frames = || frames.first().map(|frame| frame.sequence.saturating_sub(1));
+            let before =
+                before.or_else(|| logs.last().map(|log| log.last)).or_else(of_frames).unwrap_or_default();
+            logs.push(KeptLog {
+                id: file.id,
+                epoch: epoch.unwrap_or_default(),
+                before,
+                last: frames.last().map_or(before, |frame| frame.sequence),
+                bytes: HEADER_BYTES as u64 + bytes.len() as u64,
+            });
         }
         for frame in frames {
             let Applied::Dots { dots, count, .. } = apply(&frame, names, &mut ledger) else {
@@ -238,7 +260,9 @@ fn seal_files(
         let meta = Meta { purged: manifest.generation, log, gone, ..Meta::default() };
         written.push((segment.finish(&meta)?, order));
     }
-    let used_from = first_epoch(live)?;
+    let is_needed = |log: &&KeptLog| log.epoch > 0 && needs.is_some_and(|needs| log.last > needs.sequence);
+    let needed = manifest.kept.logs.iter().chain(&logs).filter(is_needed).map(|log| log.epoch).min();
+    let used_from = first_epoch(live)?.min(needed.unwrap_or(u64::MAX));
     let mut names = names_files(layout, manifest, &known.names, used_from, &mut ids_from)?;
     let stored_other = ledger.totals.stored_other - manifest.ledger.totals.stored_other;
     let mut is_late = false;
@@ -260,7 +284,9 @@ fn seal_files(
         let replaced = &names.replaced;
         now.drop_names(|entry| entry.epoch >= used_from && !replaced.contains(&entry.number()));
         let mut placed_names = Vec::new();
-        for made in std::mem::take(&mut names.made) {
+        // What nobody needs of these is let go of by the same commit.
+        now.kept.logs.append(&mut logs);
+        for made in ended.drain(..).chain(std::mem::take(&mut names.made)) {
             let made = made.place(layout, now)?;
             now.names.push(made.entry.clone());
             placed_names.push(made);

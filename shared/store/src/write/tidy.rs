@@ -1,6 +1,5 @@
-//! Tidying up: moving accounts of finished rings out of MANIFEST, and unlinking files that wait for the next commit.
+//! Tidying up: moving finished rings out of MANIFEST, dropping old ones, and unlinking files that wait for the next commit.
 
-use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,23 +9,24 @@ use std::time::Duration;
 use dotter_dot::Incarnation;
 
 use crate::disk::layout::{Folder, Layout, NewFile, TRIES_MAX};
-use crate::disk::wal::LogStart;
-use crate::disk::{litter, manifest, wal};
+use crate::disk::{finished, litter, manifest};
 use crate::error::Error;
-use crate::format::clock::{Clock, Machine};
-use crate::format::ledger::finished::{Finished, Moved, Records};
-use crate::format::ledger::{Account, Ledger};
-use crate::format::listing::StoreId;
-use crate::format::manifest::{LedgerFile, Manifest};
-use crate::format::wal::{HEADER_BYTES, Items, Names, frames as whole_frames};
+use crate::format::clock::Machine;
+use crate::format::ledger::files::{FinishedFiles, LedgerFile};
+use crate::format::ledger::finished::{FinishedFile, encode};
+use crate::format::manifest::Manifest;
 
-/// How long a finished ring has an account of its own after the account moved to the file of finished rings, in
-/// running time.
-const TOLD_APART: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long it is known of a ring that it has finished, in running time.
+const KNOWN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Files are joined as long as the rings of both came within this time of each other; so a ring is known for at most so
+/// much longer than [`KNOWN`].
+const STRETCH: Duration = Duration::from_secs(3 * 24 * 3600);
+/// With more files than this, two neighbours are joined however far apart their rings came.
+const FILES_MAX: usize = 40;
 
-/// Does what has to be done without other commits: removes litter, unlinks the files that the last commit replaced,
-/// moves the accounts of finished rings to their file, and adds accounts that have been there for 30 days of running
-/// time to their applications.
+/// Does what has to be done without other commits: removes litter, unlinks the files that the last commit replaced, lets
+/// go of what is kept for those who follow the store and not needed any more, moves finished rings to a file, and drops the
+/// files whose rings finished 30 days of running time ago: of those it is known no more that they have finished.
 ///
 /// Call it about once a minute, and after the last of several commits. Returns whether there was anything to do.
 ///
@@ -40,59 +40,106 @@ pub fn tidy(dir: &Path, machine: &Machine) -> Result<bool, Error> {
     let layout = Layout::new(dir);
     let removed = litter::remove(&layout)?;
     let manifest = manifest::read(&layout)?;
-    if manifest.obsolete.is_empty() && !manifest.ledger.is_due(machine) {
+    let is_idle = manifest.obsolete.is_empty() && !is_due(&manifest, machine);
+    if is_idle && !manifest::keeps_unneeded(&layout, &manifest) {
         return Ok(removed > 0);
     }
-    manifest::change(&layout, |manifest| move_finished(&layout, manifest, machine))?;
+    manifest::change(&layout, |manifest| file_finished(&layout, manifest, machine))?;
     Ok(true)
 }
 
-/// Moves accounts of finished rings; returns the new file, which stays locked until it is listed.
-fn move_finished(
-    layout: &Layout,
-    manifest: &mut Manifest,
-    machine: &Machine,
-) -> Result<Option<NewFile>, Error> {
-    let start = manifest.log_start();
-    let ledger = &mut manifest.ledger;
-    if !ledger.is_due(machine) {
-        return Ok(None);
-    }
-    let mut records = ledger.finished.records().clone();
-    let told_apart_since = told_apart_since(&records.clock, machine);
-    let at = records.clock.running_at(machine);
-    records.clock.read(machine);
-    // The live log may still change the account of a ring that it mentions.
-    let live = live_incarnations(layout, start)?;
-    let is_over =
-        |incarnation: &Incarnation| !ledger.accounts.contains_key(incarnation) && !live.contains(incarnation);
-    if let Some(until) = told_apart_since {
-        records.fold(until, is_over);
-    }
-    let finished = |_: &_, account: &mut Account| account.finished.is_some();
-    let moved = ledger.accounts.extract_if(.., finished);
-    records.accounts.extend(moved.map(|(incarnation, account)| (incarnation, Moved { account, at })));
-
-    let day: String = machine.wall.to_string().chars().take(10).filter(|c| *c != '-').collect();
-    let (new, bytes) = write_finished(layout, &day, &records, manifest.store)?;
-    let file = LedgerFile { name: new.name().to_owned(), bytes: bytes.len() as u64 };
-    let before = manifest.ledger_file.replace(file);
-    manifest.obsolete.extend(before.map(|before| format!("ledger/{}", before.name)));
-    manifest.ledger.finished = Arc::new(Finished::of(bytes));
-    Ok(Some(new))
+/// Whether finished rings are to be moved, or files to be dropped or joined.
+fn is_due(manifest: &Manifest, machine: &Machine) -> bool {
+    let now = manifest.clock.running_at(machine);
+    let files = &manifest.ledger_files;
+    !manifest.ledger.over().is_empty()
+        || files.iter().any(|file| is_old(file, now))
+        || (files.len() > FILES_MAX && nearest(&manifest.ledger.files().0).is_some())
 }
 
-/// Makes the file of finished rings that is to be listed; returns its content too.
-fn write_finished(
+fn is_old(file: &LedgerFile, now: Duration) -> bool {
+    file.last.saturating_add(KNOWN) <= now
+}
+
+/// Drops old files, moves finished rings to a file, and joins files; returns the new ones, which stay locked until they are
+/// listed.
+fn file_finished(layout: &Layout, manifest: &mut Manifest, machine: &Machine) -> Result<Vec<NewFile>, Error> {
+    if !is_due(manifest, machine) {
+        return Ok(Vec::new());
+    }
+    let now = manifest.clock.running_at(machine);
+    manifest.clock.read(machine);
+    let day: String = machine.wall.to_string().chars().take(10).filter(|c| *c != '-').collect();
+    let mut files = manifest.ledger.files().clone();
+    let mut made = Vec::new();
+    let (old, left) = files.0.into_iter().partition(|file| is_old(&file.listing, now));
+    files.0 = left;
+    obsolete(manifest, old);
+    let new: Vec<Incarnation> = manifest.ledger.over().iter().copied().collect();
+    if !new.is_empty() {
+        let joined = files.0.split_off(files.0.len() - joined_with(&files.0, new.len() as u64, now));
+        made.push(join(layout, manifest, &day, &mut files, joined, (new, now))?);
+    }
+    if files.0.len() > FILES_MAX
+        && let Some(at) = nearest(&files.0)
+    {
+        let behind = files.0.split_off(at + 2);
+        let joined = files.0.split_off(at);
+        made.push(join(layout, manifest, &day, &mut files, joined, (Vec::new(), Duration::ZERO))?);
+        files.0.extend(behind);
+    }
+    manifest.ledger_files = files.0.iter().map(|file| file.listing.clone()).collect();
+    manifest.ledger.filed(files);
+    Ok(made)
+}
+
+/// How many of the last files become one with new rings: each file is at least twice as large as the one behind it, so a
+/// ring is written anew seldom, and there are few files.
+///
+/// - `count`: the new rings
+fn joined_with(files: &[Arc<FinishedFile>], mut count: u64, now: Duration) -> usize {
+    let mut joined = 0;
+    for file in files.iter().rev() {
+        let LedgerFile { rings, first, .. } = file.listing;
+        // A damaged file stays as it is, so that a person can look what is left of it.
+        let is_far = now.saturating_sub(first) > STRETCH;
+        if is_far || rings >= count.saturating_mul(2) || !file.damage().is_empty() {
+            break;
+        }
+        count = count.saturating_add(rings);
+        joined += 1;
+    }
+    joined
+}
+
+/// The first of the two neighbours that have the fewest rings; `None` where too many are damaged.
+fn nearest(files: &[Arc<FinishedFile>]) -> Option<usize> {
+    let is_whole = |at: &usize| files[*at..*at + 2].iter().all(|file| file.damage().is_empty());
+    let rings = |at: &usize| files[*at].listing.rings + files[*at + 1].listing.rings;
+    (0..files.len().saturating_sub(1)).filter(is_whole).min_by_key(rings)
+}
+
+/// Makes one file of some, which have been taken out of `files`, and of new rings, and puts it behind `files`.
+///
+/// - `new`: further rings, and the running time at which they came
+fn join(
     layout: &Layout,
+    manifest: &mut Manifest,
     day: &str,
-    records: &Records,
-    store: StoreId,
-) -> Result<(NewFile, Vec<u8>), Error> {
+    files: &mut FinishedFiles,
+    joined: Vec<Arc<FinishedFile>>,
+    (mut rings, at): (Vec<Incarnation>, Duration),
+) -> Result<NewFile, Error> {
+    let spans = joined.iter().map(|file| (file.listing.first, file.listing.last));
+    let spans = spans.chain((!rings.is_empty()).then_some((at, at)));
+    let (first, last) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
+    joined.iter().for_each(|file| rings.extend(file.rings()));
+    rings.sort_unstable();
+    rings.dedup();
     let mut tries = 0;
-    loop {
+    let (new, bytes) = loop {
         let mut new = layout.make(Folder::Ledger, day)?;
-        let bytes = Finished::encode(records, store, new.number);
+        let bytes = encode(manifest.store, new.number, (first, last), &rings, manifest.ledger.sums());
         new.file
             .set_permissions(Permissions::from_mode(0o400))
             .map_err(Error::io("set the mode of", &new.path))?;
@@ -101,43 +148,20 @@ fn write_finished(
         new.check_length(bytes.len() as u64).map_err(Error::io("write", &new.path))?;
         if new.is_there() {
             new.keep();
-            return Ok((new, bytes));
+            break (new, bytes.len() as u64);
         }
         tries += 1;
         if tries == TRIES_MAX {
             return Err(new.lost());
         }
-    }
+    };
+    obsolete(manifest, joined);
+    let listing = LedgerFile { name: new.name().to_owned(), bytes, rings: rings.len() as u64, first, last };
+    files.0.push(finished::open_new(&new, listing, manifest.store)?);
+    Ok(new)
 }
 
-/// The running time at which an account must have moved, or before, to be added to its application; `None` where the
-/// clock has not run for so long.
-fn told_apart_since(clock: &Clock, machine: &Machine) -> Option<Duration> {
-    clock.running_at(machine).checked_sub(TOLD_APART)
-}
-
-/// Incarnations that the live log mentions.
-fn live_incarnations(layout: &Layout, start: LogStart) -> Result<BTreeSet<Incarnation>, Error> {
-    let mut found = BTreeSet::new();
-    let mut bytes = Vec::new();
-    for file in wal::files(layout, start)? {
-        file.read_all_into(&mut bytes)?;
-        let mut names = Names::default();
-        whole_frames(&mut Items::new(&bytes, HEADER_BYTES as u64, file.id), &mut names);
-        found.extend(names.incarnations.values().map(|declared| declared.incarnation));
-    }
-    Ok(found)
-}
-
-impl Ledger {
-    /// Whether an account is to be moved, or to be added to its application.
-    fn is_due(&self, machine: &Machine) -> bool {
-        let waits = || self.accounts.values().any(|account| account.finished.is_some());
-        let is_old = || {
-            let since = told_apart_since(&self.finished.clock(), machine);
-            self.finished.first_moved().is_some_and(|first| since.is_some_and(|since| first <= since))
-        };
-        // A damaged file stays as it is, so that a person can look what is left of it.
-        (waits() || is_old()) && self.finished.damage().is_empty()
-    }
+/// Has files unlinked by the next commit.
+fn obsolete(manifest: &mut Manifest, files: Vec<Arc<FinishedFile>>) {
+    manifest.obsolete.extend(files.iter().map(|file| format!("ledger/{}", file.listing.name)));
 }

@@ -248,7 +248,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Gap`] where a lane's records do not begin at the next record wanted; [`Error::TooBig`] where it does
+    /// [`Error::Finished`] where the ring has finished; [`Error::Gap`] where a lane's records do not begin at the next
+    /// record wanted; [`Error::TooBig`] where it does
     /// not fit into a frame; [`Error::TooManyCounters`] where the account has no room for further counters of the
     /// ring (ask [`Counters::room`] before); [`Error::Row`] where a row does not fit its series' format. In all cases
     /// nothing has changed.
@@ -261,6 +262,7 @@ impl Writer {
         let Transaction { ring, lanes, dots } = transaction;
         self.check_rows(dots)?;
         if let Some(ring) = ring {
+            self.check_is_open(ring)?;
             self.check_counters(ring)?;
             for records in *lanes {
                 let wanted = self.ledger.next(ring.incarnation, records.lane);
@@ -298,6 +300,11 @@ impl Writer {
         Ok(())
     }
 
+    fn check_is_open(&self, ring: &RingPart<'_>) -> Result<(), Error> {
+        let incarnation = ring.incarnation;
+        if self.ledger.is_finished(incarnation) { Err(Error::Finished { incarnation }) } else { Ok(()) }
+    }
+
     fn check_counters(&self, ring: &RingPart<'_>) -> Result<(), Error> {
         let mut wanted = 0;
         let known = self.ledger.account(ring.incarnation).map(|account| &account.counters);
@@ -332,8 +339,10 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Gap`] where records of a lane are still missing; nothing has changed then.
+    /// [`Error::Finished`] where it has ended before; [`Error::Gap`] where records of a lane are still missing. Nothing has
+    /// changed then.
     pub fn finish(&mut self, ring: &RingPart<'_>, lanes: &[(u32, u64)], now: Timestamp) -> Result<(), Error> {
+        self.check_is_open(ring)?;
         for (lane, last) in lanes {
             let wanted = self.ledger.next(ring.incarnation, *lane);
             if *last > wanted {
@@ -425,7 +434,7 @@ impl Backlog {
     fn look(&mut self, layout: &Layout, ledger: &mut Ledger) {
         if let Ok(stamp) = manifest::stamp(layout)
             && self.stamp != Some(stamp)
-            && let Ok(manifest) = manifest::read(layout)
+            && let Ok(manifest) = manifest::read_with_files(layout, self.ledger.files())
         {
             ledger.follow(&self.ledger, &manifest.ledger);
             self.stamp = Some(stamp);

@@ -157,7 +157,9 @@ impl Made {
     pub fn check(&self) {
         let snapshot = self.snapshot();
         let (stat, totals) = (snapshot.stat(), snapshot.ledger().totals);
-        let rings: u64 = snapshot.ledger().iter().map(|(_, account)| account.stored()).sum();
+        let open = snapshot.ledger().open_rings().map(|(_, account)| account.stored());
+        let finished = snapshot.ledger().applications().map(|(_, sum)| sum.stored);
+        let rings: u64 = open.chain(finished).sum();
         assert_eq!(
             stat.dots + totals.replaced + totals.deleted + totals.expired + totals.damaged,
             totals.stored_other + rings,

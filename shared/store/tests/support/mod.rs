@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod made;
+pub mod replica;
+pub mod rings;
 
 use std::fs::{self, File};
 use std::io;

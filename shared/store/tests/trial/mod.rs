@@ -13,6 +13,9 @@ use std::sync::Mutex;
 
 use dotter_store::disk::{Disk, System};
 
+/// The folders of a store whose files are changed.
+const FOLDERS: [&str; 6] = ["", "wal", "seg", "ledger", "kept", "hold"];
+
 /// What a disk writes as a whole, in bytes.
 const SECTOR: usize = 512;
 
@@ -116,8 +119,10 @@ impl Trial {
     #[allow(dead_code, reason = "most tests that use this module make the store on it")]
     pub(crate) fn adopt(&self, dir: &Path) {
         let mut state = self.state.lock().unwrap();
-        for folder in ["", "wal", "seg", "ledger"] {
-            let files = fs::read_dir(dir.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        for folder in FOLDERS {
+            // The folder of holds is made with the first.
+            let files =
+                fs::read_dir(dir.join(folder)).into_iter().flatten().map(|entry| entry.unwrap().path());
             for path in files.filter(|path| path.is_file()) {
                 let number = state.files.len() as u64;
                 let durable = fs::read(&path).unwrap();
@@ -155,7 +160,7 @@ impl Trial {
                 renamed.apply(&mut names);
             }
         }
-        for folder in ["", "wal", "seg", "ledger"] {
+        for folder in FOLDERS {
             fs::create_dir_all(to.join(folder)).unwrap();
         }
         // By file, since names are random: the same dice then fall for the same file.

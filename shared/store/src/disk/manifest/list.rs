@@ -10,6 +10,7 @@ use super::rebuild;
 use crate::disk::layout::Layout;
 use crate::disk::log::this_boot;
 use crate::error::Error;
+use crate::format::ledger::files::FinishedFiles;
 use crate::format::log::frame::{FrameFile, FrameKind, payload_checksum, push_frame};
 use crate::format::log::header::{HEADER_BYTES, Header, LogKind, Published};
 use crate::format::manifest::Manifest;
@@ -62,9 +63,8 @@ impl List {
             && let Some((place, read)) = known.place(layout, read)?
         {
             let (mut manifest, digest) = (known.manifest.clone(), known.digest);
-            if manifest.ledger.finished().missing.is_some() {
-                super::read_finished(layout, &mut manifest)?;
-            }
+            let files = manifest.ledger.files().clone();
+            super::open_finished(layout, &mut manifest, &files)?;
             let place = Some(place);
             return Ok(List { layout: layout.clone(), manifest, place, digest, read, _lock: lock });
         }
@@ -77,7 +77,7 @@ impl List {
             return Ok(List::new(layout, lock, rebuild::rebuild(layout, folded)?));
         }
         let Folded { mut manifest, digest, .. } = folded;
-        super::read_finished(layout, &mut manifest)?;
+        super::open_finished(layout, &mut manifest, &FinishedFiles::default())?;
         let last = manifest.generation;
         // The file that is whole and has every edit; where neither is, the next commit writes both anew.
         let whole = copies.iter().position(|copy| copy.is_whole() && copy.last_edit() == Some(last));
@@ -120,7 +120,7 @@ impl List {
             Some(place) if is_faithful && !place.is_long(payload.len() as u64) => {
                 let checksum = place.append(&self.layout, after.generation, &payload)?;
                 self.digest = self.digest.with(after.generation, checksum);
-                is_remembered = self.manifest.ledger_file == after.ledger_file;
+                is_remembered = self.manifest.ledger_files == after.ledger_files;
             }
             _ => match self.write_anew(after) {
                 // There is no room for new files, but there may be room for the edit.

@@ -8,9 +8,11 @@
 //!   to open it
 
 mod copies;
+mod keep;
 mod known;
 mod list;
 mod rebuild;
+mod stamp;
 mod until;
 
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -21,52 +23,18 @@ use self::copies::{Copy, fold};
 use self::list::{LOCK, List, read_copies};
 use crate::disk::layout::{Layout, random_bytes};
 use crate::disk::log::{open, read_header, read_published_surely, this_boot};
-use crate::disk::old;
+use crate::disk::{finished, old};
 use crate::error::Error;
-use crate::format::ledger::Finished;
+use crate::format::ledger::files::FinishedFiles;
 use crate::format::listing::StoreId;
 use crate::format::log::frame::{FrameKind, Item, Items};
-use crate::format::log::header::{LogKind, Published};
+use crate::format::log::header::LogKind;
 use crate::format::manifest::Manifest;
 
+pub(crate) use keep::is_due as keeps_unneeded;
 pub use rebuild::rebuilt;
+pub(crate) use stamp::{Stamp, stamp};
 pub(crate) use until::read_until;
-
-/// Tells whether the list has changed, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    inode: u64,
-    /// The published length; where the published words are damaged or of another boot, the length of the file.
-    until: u64,
-    boot: [u8; 16],
-    /// Of the last edit: the inode of a list that was written anew twice may be the same again, and its length too.
-    sequence: u64,
-}
-
-/// The stamp of the list as it is now.
-pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
-    for path in copies::paths(layout) {
-        let file = match open(&path) {
-            Err(error) if error.is_not_found() => continue,
-            other => other?,
-        };
-        let meta = file.metadata().map_err(Error::io("look at", &path))?;
-        let published = read_published_surely(&file, &path)?;
-        if published.is_none() || old::is_other(&file) {
-            // A list of version 0 has no such words.
-            old::refuse(layout)?;
-        }
-        let nothing = Published { bytes: meta.len(), sequence: 0, boot: [0; 16] };
-        let Published { bytes: until, sequence, boot } = published.unwrap_or(nothing);
-        return Ok(Stamp { inode: meta.ino(), until, boot, sequence });
-    }
-    old::refuse(layout)?;
-    if rebuild::is_possible(layout) {
-        // Somebody removed both: the list is rebuilt, until the next edit puts it there again.
-        return Ok(Stamp { inode: 0, until: 0, boot: [0; 16], sequence: 0 });
-    }
-    Err(Error::NoStore(layout.dir.clone()))
-}
 
 /// Reads the list; takes no lock. An edit that is damaged in MANIFEST is read from MANIFEST.2; where it is damaged in
 /// both, the list is rebuilt in memory.
@@ -75,6 +43,11 @@ pub(crate) fn stamp(layout: &Layout) -> Result<Stamp, Error> {
 ///
 /// [`Error::NoStore`] where there is no store; [`Error::Damaged`] where the list cannot be rebuilt either.
 pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
+    read_with_files(layout, &FinishedFiles::default())
+}
+
+/// As [`read`], for whoever has files of finished rings open: those that the list still names are not opened again.
+pub(crate) fn read_with_files(layout: &Layout, known: &FinishedFiles) -> Result<Manifest, Error> {
     loop {
         let before = match stamp(layout) {
             Err(Error::NoStore(_)) => None,
@@ -91,7 +64,7 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
             _ => read_both(layout)?,
         };
         // Where another list has come meanwhile, its file has taken the place of this one.
-        if read_finished(layout, &mut manifest)? || stamp(layout).ok() == before {
+        if open_finished(layout, &mut manifest, known)? || stamp(layout).ok() == before {
             return Ok(manifest);
         }
     }
@@ -101,11 +74,11 @@ pub(crate) fn read(layout: &Layout) -> Result<Manifest, Error> {
 /// says whether they were: then the list came from `before`, and from no other.
 pub(crate) fn read_on(layout: &Layout, stamp: &Stamp, before: &Manifest) -> Result<(Manifest, bool), Error> {
     if let Some(mut manifest) = edits_since(layout, stamp, before)?
-        && (before.ledger_file == manifest.ledger_file || read_finished(layout, &mut manifest)?)
+        && open_finished(layout, &mut manifest, before.ledger.files())?
     {
         return Ok((manifest, true));
     }
-    Ok((read(layout)?, false))
+    Ok((read_with_files(layout, before.ledger.files())?, false))
 }
 
 /// `None` where the file is another one, or where not every edit behind `stamp` can be read.
@@ -158,14 +131,18 @@ fn read_both(layout: &Layout) -> Result<Manifest, Error> {
     rebuild::rebuild(layout, folded)
 }
 
-/// Reads the file of finished rings that the list names; `false` where it is not there, which the ledger then says.
-fn read_finished(layout: &Layout, manifest: &mut Manifest) -> Result<bool, Error> {
-    let Some(file) = &manifest.ledger_file else { return Ok(true) };
-    let finished = Finished::read(&layout.ledger(&file.name), file.bytes, manifest.store)?;
-    let is_there = finished.is_some();
-    let missing = || Finished::missing(format!("{} is listed in MANIFEST and missing", file.name));
-    manifest.ledger.set_finished(finished.unwrap_or_else(missing));
-    Ok(is_there)
+/// Opens the files of finished rings that the list names; `false` where one is not there, which the ledger then says.
+///
+/// - `known`: those that are open already
+fn open_finished(layout: &Layout, manifest: &mut Manifest, known: &FinishedFiles) -> Result<bool, Error> {
+    let are_known = known.0.iter().map(|file| &file.listing).eq(&manifest.ledger_files);
+    let is_set = manifest.ledger.files().0.len() == known.0.len();
+    if are_known && is_set {
+        return Ok(true);
+    }
+    let (files, are_there) = finished::open_all(layout, manifest, known)?;
+    manifest.ledger.set_files(files);
+    Ok(are_there)
 }
 
 /// The damage in MANIFEST and MANIFEST.2: file, offset in bytes, and what is wrong there.
@@ -226,11 +203,10 @@ fn change_list<T>(
     let before = std::mem::take(&mut after.obsolete);
     let outcome = change(&mut after)?;
     after.sort();
+    keep::settle(layout, &list.manifest, &mut after);
     list.commit(&after)?;
-    for file in before {
-        // A crash in the middle of this loop may have left the file unlinked already; nothing depends on it.
-        let _ = layout.disk.remove(&layout.dir.join(file));
-    }
+    // A crash in the middle may have left a file unlinked already; nothing depends on it.
+    before.iter().for_each(|file| keep::put_away(layout, &after.kept, file));
     after.rebuilt = None;
     Ok((after, outcome))
 }

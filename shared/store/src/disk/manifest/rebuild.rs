@@ -9,19 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::copies::Folded;
+use crate::disk::finished;
 use crate::disk::layout::Layout;
 use crate::disk::log::{open, read_header};
 use crate::disk::manifest::read;
 use crate::error::Error;
 use crate::format::clock::Clock;
-use crate::format::ledger::Finished;
 use crate::format::ledger::Totals;
+use crate::format::ledger::files::{FinishedFiles, LedgerFile};
 use crate::format::listing::{HOLD, SegmentEntry, StoreId, words_and_number};
 use crate::format::log::header::LogKind;
+use crate::format::manifest::Manifest;
 use crate::format::manifest::edit::deletes;
-use crate::format::manifest::{LedgerFile, Manifest};
 use crate::format::names::{NamesEntry, Tail as NamesTail};
 use crate::format::segment::{Meta, Tail};
 
@@ -79,16 +81,8 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         let lineage = lineage.unwrap_or(store);
         manifest = Manifest { store, lineage, wal_first: 1, ids_from: 1, ..Manifest::default() };
     }
-    if manifest.ledger_file.as_ref().is_none_or(|file| !layout.ledger(&file.name).exists()) {
-        // An edit that cannot be read may have put another in its place.
-        manifest.ledger_file = newest_ledger(layout, manifest.store).or(manifest.ledger_file);
-    }
-    let is_there = super::read_finished(layout, &mut manifest)?;
-    if !is_there && let Some(newest) = newest_ledger(layout, manifest.store) {
-        // An edit that is lost has put it in the place of the one that was listed before.
-        manifest.ledger_file = Some(newest);
-        super::read_finished(layout, &mut manifest)?;
-    }
+    manifest.ledger_files = ledger_files(layout, &manifest);
+    super::open_finished(layout, &mut manifest, &FinishedFiles::default())?;
     let mut later = Vec::new();
     let mut last = manifest.generation;
     for path in entries(&layout.dir.join("seg")) {
@@ -121,9 +115,9 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
         manifest.take_generation(layout, generation);
     }
     manifest.names = names_files(layout, &manifest);
-    // A seal that made no segment left no tail that tells which rings have finished; the file of finished rings may
+    // A seal that made no segment left no tail that tells which rings have finished; the files of finished rings may
     // tell.
-    manifest.ledger.prefer_finished();
+    manifest.ledger.catch_up_with_files();
     for (number, payload) in &edits {
         last = last.max(*number);
         manifest.tombstones.extend(deletes(payload));
@@ -131,10 +125,14 @@ pub(super) fn rebuild(layout: &Layout, folded: Folded) -> Result<Manifest, Error
     if manifest.clock == Clock::NEVER {
         // Running time is counted anew, and no rule has changed before 1.
         manifest.segments.change(|entry| entry.held > HOLD + 1, |entry| entry.held = HOLD + 1);
+        for file in &mut manifest.ledger_files {
+            (file.first, file.last) = (Duration::ZERO, Duration::ZERO);
+        }
     }
     manifest.obsolete.clear();
     // A segment that a lost edit listed keeps the number of that edit.
     manifest.generation = last;
+    manifest.kept.forget_all(last);
     manifest.rebuilt = Some(why);
     Ok(manifest)
 }
@@ -162,16 +160,22 @@ fn names_files(layout: &Layout, manifest: &Manifest) -> Vec<NamesEntry> {
     names
 }
 
-/// The newest file of finished rings, by the clock in it.
-fn newest_ledger(layout: &Layout, store: StoreId) -> Option<LedgerFile> {
-    let read = |path: PathBuf| {
-        let name = path.file_name()?.to_str().filter(|name| words_and_number(name).is_some())?.to_owned();
-        let bytes = path.metadata().ok()?.len();
-        let finished = Finished::read(&path, bytes, store).ok()??;
-        finished.damage().is_empty().then(|| (finished.rings(), LedgerFile { name, bytes }))
-    };
-    let found = entries(&layout.dir.join("ledger")).into_iter().filter_map(read);
-    found.max_by_key(|(rings, _)| *rings).map(|(_, file)| file)
+/// The files of finished rings that the list names, and all others of the store that are there, oldest first: a ring has
+/// finished whichever file says so. One that is listed and missing counts as missing, unless one that is not listed has
+/// the time between its first and its last ring: a lost edit has put that in its place.
+fn ledger_files(layout: &Layout, manifest: &Manifest) -> Vec<LedgerFile> {
+    let listed = &manifest.ledger_files;
+    let found = entries(&layout.dir.join("ledger")).into_iter();
+    let found = found.filter_map(|path| finished::listing(&path, manifest.store));
+    let new: Vec<LedgerFile> =
+        found.filter(|file| listed.iter().all(|listed| listed.name != file.name)).collect();
+    let has = |new: &LedgerFile, file: &LedgerFile| new.first <= file.first && file.last <= new.last;
+    let is_left =
+        |file: &&LedgerFile| layout.ledger(&file.name).exists() || !new.iter().any(|new| has(new, file));
+    let mut files: Vec<LedgerFile> = listed.iter().filter(is_left).cloned().collect();
+    files.extend(new);
+    files.sort_by_key(|file| (file.last, file.first));
+    files
 }
 
 /// The first sequence that the WAL files which are there may hold; zero where one of them does not tell.

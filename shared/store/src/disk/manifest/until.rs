@@ -1,7 +1,7 @@
 //! The list as it was when its last commit stood at or before a place in the log.
 
 use super::list::read_copies;
-use super::{read, read_finished};
+use super::{open_finished, read};
 use crate::disk::layout::Layout;
 use crate::error::Error;
 use crate::format::manifest::Manifest;
@@ -50,6 +50,6 @@ pub(crate) fn read_until(
         }
         manifest = next;
     }
-    let is_there = manifest.ledger_file == before.ledger_file || read_finished(layout, &mut manifest)?;
+    let is_there = open_finished(layout, &mut manifest, before.ledger.files())?;
     Ok(is_there.then_some(manifest))
 }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::disk::Disk;
+use crate::disk::holds;
 use crate::disk::layout::{Layout, is_same};
 use crate::disk::log::{self, read_header, read_published, read_published_surely, this_boot};
 use crate::error::Error;
+use crate::format::kept::KeptLog;
 use crate::format::listing::StoreId;
 use crate::format::log::frame::{FRAME_HEADER_BYTES, Item, Items};
 use crate::format::log::header::{FIXED_BYTES, HEADER_BYTES, Header, LogKind, Published};
@@ -119,6 +121,20 @@ fn listed(layout: &Layout, start: LogStart) -> Result<(Vec<LogFile>, bool), Erro
         files.push(file);
     }
     Ok((files, are_there))
+}
+
+/// A sealed file that is kept for those who follow the store: where it was made, or where it was moved to.
+///
+/// # Errors
+///
+/// Of kind `NotFound` where it is gone; the system's.
+pub(crate) fn kept_file(layout: &Layout, store: StoreId, log: &KeptLog) -> Result<LogFile, Error> {
+    let made = layout.wal(log.id);
+    let moved = holds::kept_path(layout, &log.name());
+    let file = LogFile::open(log.id, made, store).or_else(|error| {
+        if error.is_not_found() { LogFile::open(log.id, moved, store) } else { Err(error) }
+    })?;
+    Ok(LogFile { measured: Some(log.bytes), ..file })
 }
 
 /// Whether the header of a file names another store or another id than `id`.

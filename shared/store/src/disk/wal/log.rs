@@ -385,6 +385,8 @@ impl Log {
         (self.file_id, self.epoch) = (begun.file_id, begun.epoch);
         self.synced = HEADER_BYTES as u64;
         self.opened = Instant::now();
+        // Ids of rings hold for one file: those of rings that are over take no memory from here on.
+        (self.incarnations, self.declared) = (HashMap::new(), Vec::new());
         Ok(before.1)
     }
 

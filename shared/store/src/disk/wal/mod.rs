@@ -12,5 +12,7 @@
 mod files;
 mod log;
 
-pub(crate) use files::{Counts, LogFile, LogStart, all_files, file_behind, files, files_there, is_foreign};
+pub(crate) use files::{
+    Counts, LogFile, LogStart, all_files, file_behind, files, files_there, is_foreign, kept_file,
+};
 pub(crate) use log::{FILE_BYTES, Log, create};

@@ -31,6 +31,8 @@ pub struct Account {
     pub counters: Counters,
     /// When the ring was finished.
     pub finished: Option<Timestamp>,
+    /// Whether the ring may have finished before, and so be counted twice: what would tell is damaged.
+    pub unsure: bool,
 }
 
 /// One lane's records.
@@ -53,22 +55,62 @@ pub struct LaneAccount {
 pub struct Tally {
     /// Records.
     pub count: u64,
-    /// The time spans of lost records, where they are known, with the count of records in each; in the order in which
-    /// the losses were booked.
-    pub spans: Vec<(TimeRange, u64)>,
+    /// The losses whose times are known, in the order in which they were booked.
+    pub spans: Vec<LossSpan>,
+}
+
+/// One loss whose times are known; the last of an account may stand for several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossSpan {
+    /// The lane; of several losses that of the newest.
+    pub lane: u32,
+    /// First record; of several losses in one lane that of the first.
+    pub first: u64,
+    /// One past the last record.
+    pub next: u64,
+    /// When the records would have been.
+    pub times: TimeRange,
+    /// How many records are lost.
+    pub lost: u64,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, count: u64, times: Option<TimeRange>) {
+    /// - `span`: the loss, where its times are known
+    pub(super) fn add(&mut self, count: u64, span: Option<LossSpan>) {
         self.count = self.count.saturating_add(count);
-        let Some(times) = times else { return };
+        let Some(span) = span else { return };
         if self.spans.len() < SPANS_MAX {
-            self.spans.push((times, count));
-        } else if let Some((span, records)) = self.spans.last_mut() {
-            span.from = span.from.min(times.from);
-            span.until = span.until.max(times.until);
-            *records = records.saturating_add(count);
+            self.spans.push(span);
+        } else if let Some(last) = self.spans.last_mut() {
+            last.widen(span);
         }
+    }
+}
+
+impl LossSpan {
+    fn widen(&mut self, by: LossSpan) {
+        let first = if self.lane == by.lane { self.first.min(by.first) } else { by.first };
+        let next = if self.lane == by.lane { self.next.max(by.next) } else { by.next };
+        let from = self.times.from.min(by.times.from);
+        let times = TimeRange::new(from, self.times.until.max(by.times.until));
+        *self = LossSpan { lane: by.lane, first, next, times, lost: self.lost.saturating_add(by.lost) };
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let LossSpan { lane, first, next, times, lost } = *self;
+        let length = times.until.nanos().saturating_sub(times.from.nanos());
+        for field in [lane.into(), first, next.saturating_sub(first), times.from.nanos(), length, lost] {
+            put_varint(out, field);
+        }
+    }
+
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<LossSpan> {
+        let (lane, first) = (fields.number()?, fields.varint()?);
+        let next = first.checked_add(fields.varint()?)?;
+        let from = fields.varint()?;
+        let until = from.checked_add(fields.varint()?)?;
+        let times = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
+        Some(LossSpan { lane, first, next, times, lost: fields.varint()? })
     }
 }
 
@@ -125,11 +167,7 @@ impl Account {
             out.push(reason.0);
             put_varint(out, tally.count);
             put_varint(out, tally.spans.len() as u64);
-            for (span, count) in &tally.spans {
-                put_varint(out, span.from.nanos());
-                put_varint(out, span.until.nanos().saturating_sub(span.from.nanos()));
-                put_varint(out, *count);
-            }
+            tally.spans.iter().for_each(|span| span.encode(out));
         }
         for counts in [&self.refused, &self.refused_in_ring] {
             put_counts(out, counts);
@@ -137,6 +175,13 @@ impl Account {
         self.counters.encode(out);
         out.push(self.finished.is_some() as u8);
         put_varint(out, self.finished.map_or(0, Timestamp::nanos));
+        out.push(self.unsure as u8);
+    }
+
+    /// How much there is in it: lanes, reasons, spans.
+    pub(super) fn parts(&self) -> usize {
+        let spans = self.lost.values().map(|tally| 1 + tally.spans.len()).sum::<usize>();
+        1 + self.lanes.len() + spans + self.refused.len() + self.refused_in_ring.len()
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Account> {
@@ -155,11 +200,8 @@ impl Account {
         for _ in 0..fields.count(3)? {
             let reason = Reason(fields.byte()?);
             let mut tally = Tally { count: fields.varint()?, spans: Vec::new() };
-            for _ in 0..fields.count(3)? {
-                let from = fields.varint()?;
-                let until = from.checked_add(fields.varint()?)?;
-                let range = TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(until));
-                tally.spans.push((range, fields.varint()?));
+            for _ in 0..fields.count(6)? {
+                tally.spans.push(LossSpan::decode(fields)?);
             }
             account.lost.insert(reason, tally);
         }
@@ -169,6 +211,7 @@ impl Account {
         let is_finished = fields.byte()? == 1;
         let time = Timestamp::from_nanos(fields.varint()?);
         account.finished = is_finished.then_some(time);
+        account.unsure = fields.byte()? == 1;
         Some(account)
     }
 }
@@ -202,11 +245,13 @@ mod tests {
     fn spans_are_bounded_and_their_records_are_not_forgotten() {
         let mut tally = Tally::default();
         for n in 0..1000 {
-            let from = Timestamp::from_nanos(n);
-            tally.add(1, Some(TimeRange::new(from, Timestamp::from_nanos(n + 1))));
+            let times = TimeRange::new(Timestamp::from_nanos(n), Timestamp::from_nanos(n + 1));
+            tally.add(1, Some(LossSpan { lane: 3, first: n, next: n + 1, times, lost: 1 }));
         }
         assert_eq!(tally.spans.len(), SPANS_MAX);
-        assert_eq!(tally.spans.iter().map(|(_, count)| count).sum::<u64>(), 1000);
+        assert_eq!(tally.spans.iter().map(|span| span.lost).sum::<u64>(), 1000);
+        let last = tally.spans[SPANS_MAX - 1];
+        assert_eq!((last.first, last.next), (SPANS_MAX as u64 - 1, 1000));
     }
 
     proptest! {
@@ -218,13 +263,15 @@ mod tests {
             refused in prop::collection::btree_map(any::<u8>(), any::<u64>(), 0..4),
             counters in prop::collection::btree_map("[a-d]{1,3}", any::<u64>(), 0..4),
             finished in any::<Option<u32>>(),
+            unsure in any::<bool>(),
         ) {
             let lane = |[next, stored, lost, refused, elsewhere]: [u64; 5]| {
                 LaneAccount { next, stored, lost, refused, elsewhere }
             };
             let tally = |(count, spans): (u64, u64)| {
-                let span = |from| TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(from + 7));
-                Tally { count, spans: (0..spans).map(|from| (span(from), count)).collect() }
+                let times = |from| TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(from + 7));
+                let span = |from| LossSpan { lane: 9, first: from, next: from + 5, times: times(from), lost: count };
+                Tally { count, spans: (0..spans).map(span).collect() }
             };
             let refused: BTreeMap<_, _> = refused.into_iter().map(|(code, count)| (Reason(code), count)).collect();
             let mut account = Account {
@@ -237,6 +284,7 @@ mod tests {
                 refused,
                 counters: Counters::default(),
                 finished: finished.map(|time| Timestamp::from_nanos(time.into())),
+                unsure,
             };
             for (name, total) in counters {
                 account.counters.book(&SeriesName::new(&name).unwrap(), &Shape::number(), total);

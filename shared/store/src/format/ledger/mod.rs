@@ -6,217 +6,139 @@
 //! - `published == stored + lost + refused + elsewhere` over the whole account, where published is the sum of the
 //!   next record numbers of all lanes and of the ring's refusal totals
 //!
-//! The ledger is a fold over the frames of the log: the same frames in the same order give the same ledger. The
-//! account of a finished ring moves to a file of its own ([`tidy`]), and 30 days later into the sum of its
-//! application. Where an account is both in that file and in MANIFEST or the live log, the one in MANIFEST and log
-//! counts.
+//! The ledger is a fold over the frames of the log: the same frames in the same order give the same ledger.
+//!
+//! Each ring counts in one place. While it is open it has an account; when it finishes, that account is added to the
+//! sum of its application, and the ring itself is known by 16 bytes alone: first in the ledger, then, once [`tidy`] has
+//! moved them, in a file. The whole accounts of the rings that finished last are there to be looked at; they are part of
+//! the sums.
+//!
+//! [`tidy`]: crate::tidy
 
 pub(crate) mod account;
+pub(crate) mod application;
+mod change;
 pub(crate) mod counters;
+pub(crate) mod files;
 pub(crate) mod finished;
+mod lately;
+mod records;
+mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dotter_dot::{Incarnation, Reason, SeriesName, Shape, TimeRange, Timestamp, put_varint};
+use dotter_dot::{Incarnation, Reason, SeriesName, Shape, Timestamp, put_varint};
 
 use crate::format::bytes::Fields;
 use crate::format::ledger::account::total;
-pub use crate::format::ledger::account::{Account, LaneAccount, Tally};
+pub use crate::format::ledger::account::{Account, LaneAccount, LossSpan, Tally};
+pub use crate::format::ledger::application::{Application, RingLoss};
+pub(crate) use crate::format::ledger::change::LedgerChange;
+use crate::format::ledger::change::{put_rings, take_rings};
 pub use crate::format::ledger::counters::{COUNTERS_BYTES_MAX, Counters};
-pub use crate::format::ledger::finished::Application;
-pub(crate) use crate::format::ledger::finished::Finished;
+use crate::format::ledger::files::{FinishedFiles, LedgerFile};
+use crate::format::ledger::finished::{Found, Sums, decode_sums};
+use crate::format::ledger::lately::Lately;
+pub use crate::format::ledger::records::{LaneRecords, Lost, Refused};
+pub use crate::format::ledger::totals::Totals;
 
-/// All accounts, and what happened to dots of the store as a whole.
+/// What became of all dots: open rings one by one, finished ones as sums, and dots of the store as a whole.
 ///
-/// Two ledgers are equal where all accounts and totals are, whether an account is in MANIFEST or in the file of
-/// finished rings.
+/// Two ledgers are equal where all counts are, however it is known which rings have finished.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// The accounts in MANIFEST, with the changes and the new accounts from the live log.
+    /// The accounts of open rings.
     pub(crate) accounts: BTreeMap<Incarnation, Account>,
-    pub(crate) finished: Arc<Finished>,
+    /// Of all finished rings.
+    sums: Sums,
+    lately: Lately,
+    /// Finished rings that are in no file yet.
+    over: BTreeSet<Incarnation>,
+    files: Arc<FinishedFiles>,
     /// Counts that belong to no incarnation.
     pub totals: Totals,
 }
 
 impl PartialEq for Ledger {
     fn eq(&self, other: &Ledger) -> bool {
-        self.totals == other.totals
-            && self.iter().eq(other.iter())
-            && self.applications().eq(other.applications())
-            && self.finished.damage() == other.finished.damage()
+        self.totals == other.totals && self.accounts == other.accounts && self.sums == other.sums
     }
 }
 
 impl Eq for Ledger {}
 
-/// Counts over the whole store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Dots committed that came some other way than through a ring.
-    pub stored_other: u64,
-    /// Dots replaced by a later commit at the same series and explicit time.
-    pub replaced: u64,
-    /// Dots deleted.
-    pub deleted: u64,
-    /// Dots that retention removed.
-    pub expired: u64,
-    /// Dots that were stored and whose bytes no longer match their checksum. A step made from dots counts as one, and
-    /// those dots are in [`Totals::expired`] too.
-    pub damaged: u64,
-    /// Observations that went into weighted rows, less these rows.
-    pub condensed: u64,
-    /// Dots that a rename stored once more, under a new name. Those under the old name are hidden by then, and count as
-    /// deleted once they are removed.
-    pub renamed: u64,
-}
-
-impl Totals {
-    /// Adds what became of further dots.
-    pub(crate) fn add(&mut self, other: &Totals) {
-        self.stored_other = self.stored_other.saturating_add(other.stored_other);
-        self.replaced = self.replaced.saturating_add(other.replaced);
-        self.deleted = self.deleted.saturating_add(other.deleted);
-        self.expired = self.expired.saturating_add(other.expired);
-        self.damaged = self.damaged.saturating_add(other.damaged);
-        self.condensed = self.condensed.saturating_add(other.condensed);
-        self.renamed = self.renamed.saturating_add(other.renamed);
-    }
-
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let Totals { stored_other, replaced, deleted, expired, damaged, condensed, renamed } = *self;
-        [stored_other, replaced, deleted, expired, damaged, condensed, renamed]
-            .into_iter()
-            .for_each(|total| put_varint(out, total));
-    }
-
-    pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Totals> {
-        Some(Totals {
-            stored_other: fields.varint()?,
-            replaced: fields.varint()?,
-            deleted: fields.varint()?,
-            expired: fields.varint()?,
-            damaged: fields.varint()?,
-            condensed: fields.varint()?,
-            renamed: fields.varint()?,
-        })
-    }
-}
-
-/// Records of a lane, `first <= r < next`, and what became of some of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneRecords {
-    /// The lane.
-    pub lane: u32,
-    /// First record.
-    pub first: u64,
-    /// One past the last record.
-    pub next: u64,
-    /// Lost records: sorted, disjoint, within `first..next`.
-    pub losses: Vec<Lost>,
-    /// Refused records: sorted, disjoint, within `first..next`, and disjoint from the losses.
-    pub refused: Vec<Refused>,
-    /// How many of the other records another store of the cluster keeps. Where a lost range has such records in it,
-    /// its entry in `losses` has only as many records as are lost.
-    pub elsewhere: u64,
-}
-
-/// Records that are lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// First record.
-    pub first: u64,
-    /// One past the last record.
-    pub next: u64,
-    /// Why.
-    pub reason: Reason,
-    /// When they would have been, where that is known.
-    pub times: Option<TimeRange>,
-}
-
-/// Records that the collector refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// First record.
-    pub first: u64,
-    /// One past the last record.
-    pub next: u64,
-    /// Why.
-    pub reason: Reason,
-}
-
-impl LaneRecords {
-    /// Records that are lost.
-    pub fn lost_len(&self) -> u64 {
-        total(self.losses.iter().map(|lost| lost.next - lost.first))
-    }
-
-    /// Records that are refused.
-    pub fn refused_len(&self) -> u64 {
-        total(self.refused.iter().map(|refused| refused.next - refused.first))
-    }
-
-    /// Records that are dots of this transaction.
-    pub fn stored_len(&self) -> u64 {
-        let others = total([self.lost_len(), self.refused_len(), self.elsewhere]);
-        (self.next - self.first).saturating_sub(others)
-    }
-}
-
 impl Ledger {
-    /// Accounts in the order of their incarnations; without those in [`Ledger::applications`].
+    /// The accounts that are there whole: those of open rings in the order of their incarnations, then those of the rings
+    /// that finished last, oldest first. For totals use [`Ledger::open_rings`] and [`Ledger::applications`].
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Account)> {
-        let finished = self.finished.records().accounts.iter();
-        let mut all: BTreeMap<_, _> = finished.map(|(of, moved)| (of, &moved.account)).collect();
-        all.extend(&self.accounts);
-        all.into_iter().map(|(incarnation, account)| (*incarnation, account))
+        self.open_rings().chain(self.lately.iter())
     }
 
-    /// What became of the dots of rings that finished more than 30 days ago, by application.
+    /// The accounts of the rings that have not finished, in the order of their incarnations.
+    pub fn open_rings(&self) -> impl Iterator<Item = (Incarnation, &Account)> {
+        self.accounts.iter().map(|(incarnation, account)| (*incarnation, account))
+    }
+
+    /// What became of the dots of all rings that have finished, by application.
     pub fn applications(&self) -> impl Iterator<Item = (&str, &Application)> {
-        self.finished.records().applications.iter().map(|(name, application)| (name.as_str(), application))
+        self.sums.iter().map(|(name, application)| (name.as_str(), &**application))
     }
 
-    /// Why accounts of finished rings may be missing; empty where none is.
+    /// Why it may not be known of a ring that it has finished: the damage in the files of finished rings, all of which
+    /// are read for it; empty where there is none.
     pub fn damage(&self) -> Vec<String> {
-        self.finished.damage().into_iter().map(|(at, what)| format!("at byte {at}: {what}")).collect()
+        let of = |(file, at, what): (&LedgerFile, u64, String)| {
+            format!("ledger/{} at byte {at}: {what}", file.name)
+        };
+        self.files.damage().map(of).collect()
     }
 
-    /// The account of one incarnation, where it is known.
+    /// The account of one incarnation, where it is there whole: it is open, or finished lately.
     pub fn account(&self, incarnation: Incarnation) -> Option<&Account> {
-        let finished = || self.finished.records().accounts.get(&incarnation).map(|moved| &moved.account);
-        self.accounts.get(&incarnation).or_else(finished)
+        self.accounts.get(&incarnation).or_else(|| self.lately.get(incarnation))
     }
 
-    /// The account of one incarnation, to be changed. It is one of the accounts in MANIFEST from now on.
-    fn account_mut(&mut self, incarnation: Incarnation) -> &mut Account {
-        let Ledger { accounts, finished, .. } = self;
-        let known = || finished.records().accounts.get(&incarnation).map(|moved| moved.account.clone());
-        accounts.entry(incarnation).or_insert_with(|| known().unwrap_or_default())
+    /// Whether a ring has finished: nothing of it is booked any more. 30 days of running time later it is not known.
+    pub fn is_finished(&self, incarnation: Incarnation) -> bool {
+        !self.accounts.contains_key(&incarnation) && self.find_finished(&incarnation) == Found::Yes
     }
 
-    /// The next record wanted of a lane; 0 for an unknown one.
+    fn find_finished(&self, incarnation: &Incarnation) -> Found {
+        if self.over.contains(incarnation) { Found::Yes } else { self.files.find(incarnation) }
+    }
+
+    /// The next record wanted of a lane; 0 for an unknown one. Of a finished ring it is known as long as its account is
+    /// there whole.
     pub fn next(&self, incarnation: Incarnation, lane: u32) -> u64 {
         self.account(incarnation).and_then(|account| account.lanes.get(&lane)).map_or(0, |lane| lane.next)
     }
 
-    /// Opens an account where there is none, and notes the owner where none was known.
+    /// Opens an account where there is none, and notes the owner where none was known. A ring that has finished stays
+    /// so: what is told of it again is booked already.
     pub(crate) fn open(
         &mut self,
         incarnation: Incarnation,
         application: &str,
         owner: Option<u32>,
         now: Timestamp,
-    ) -> &mut Account {
-        let is_new = self.account(incarnation).is_none();
-        let account = self.account_mut(incarnation);
-        if is_new {
-            account.application = application.to_owned();
-            account.first_seen = now;
+    ) {
+        if !self.accounts.contains_key(&incarnation) {
+            let found = self.find_finished(&incarnation);
+            if found == Found::Yes {
+                return;
+            }
+            let account = Account {
+                application: application.to_owned(),
+                first_seen: now,
+                unsure: found == Found::Unsure,
+                ..Account::default()
+            };
+            self.accounts.insert(incarnation, account);
         }
-        account.owner = account.owner.or(owner);
-        account
+        if let Some(account) = self.accounts.get_mut(&incarnation) {
+            account.owner = account.owner.or(owner);
+        }
     }
 
     /// Books a range of records of an open account.
@@ -226,7 +148,7 @@ impl Ledger {
     ///
     /// Returns how many records the hole has.
     pub(crate) fn book(&mut self, incarnation: Incarnation, records: &LaneRecords) -> u64 {
-        let account = self.account_mut(incarnation);
+        let Some(account) = self.accounts.get_mut(&incarnation) else { return 0 };
         let lane = account.lanes.entry(records.lane).or_default();
         let hole = records.first.saturating_sub(lane.next);
         if hole > 0 {
@@ -236,7 +158,9 @@ impl Ledger {
         for lost in &records.losses {
             let count = lost.next - lost.first;
             lane.lost = lane.lost.saturating_add(count);
-            account.lost.entry(lost.reason).or_default().add(count, lost.times);
+            let (lane, first, next) = (records.lane, lost.first, lost.next);
+            let span = lost.times.map(|times| LossSpan { lane, first, next, times, lost: count });
+            account.lost.entry(lost.reason).or_default().add(count, span);
         }
         for refused in &records.refused {
             let count = refused.next - refused.first;
@@ -252,7 +176,7 @@ impl Ledger {
 
     /// Books the ring's own refusals: totals, of which the greatest seen counts.
     pub(crate) fn book_refusal_total(&mut self, incarnation: Incarnation, reason: Reason, total: u64) {
-        let account = self.account_mut(incarnation);
+        let Some(account) = self.accounts.get_mut(&incarnation) else { return };
         let seen = account.refused_in_ring.entry(reason).or_default();
         *seen = total.max(*seen);
     }
@@ -265,92 +189,120 @@ impl Ledger {
         shape: &Shape,
         total: u64,
     ) {
-        let account = self.account_mut(incarnation);
-        if account.finished.is_none() {
+        if let Some(account) = self.accounts.get_mut(&incarnation) {
             account.counters.book(name, shape, total);
         }
     }
 
-    /// Closes an account: no more records will come, and the last totals of its counters are dropped.
+    /// Closes an open account: no more records will come. It is added to the sum of its application, and the last totals
+    /// of its counters are dropped.
     pub(crate) fn finish(&mut self, incarnation: Incarnation, lanes: &[(u32, u64)], now: Timestamp) {
-        let account = self.account_mut(incarnation);
+        let Some(mut account) = self.accounts.remove(&incarnation) else { return };
         for (lane, _) in lanes {
             account.lanes.entry(*lane).or_default();
         }
-        account.finished.get_or_insert(now);
+        account.finished = Some(now);
         account.counters = Counters::default();
+        let sum = self.sums.entry(account.application.clone()).or_default();
+        Arc::make_mut(sum).add(incarnation, &account);
+        self.over.insert(incarnation);
+        self.lately.push(incarnation, Arc::new(account));
     }
 
-    /// Takes over the accounts in which `outcome` differs from `base`, which a part of the log has been applied to.
-    ///
-    /// An account of `base` that is missing here stays out: meanwhile it was added to the sum of its application.
+    /// Takes over what frames of the log have made of `base`, which was this ledger before. Only which finished rings are
+    /// in files may have changed here meanwhile.
     pub(crate) fn take_over(&mut self, base: &Ledger, outcome: &Ledger) {
-        for (incarnation, account) in &outcome.accounts {
-            let before = base.account(*incarnation);
-            if before == Some(account) || (before.is_some() && self.account(*incarnation).is_none()) {
-                continue;
-            }
-            self.accounts.insert(*incarnation, account.clone());
-        }
+        self.replace_accounts(outcome);
+        self.lately = outcome.lately.clone();
+        self.forget_filed(&base.over);
     }
 
-    /// Replaces the accounts in MANIFEST by those of `other`.
+    /// Replaces accounts and sums by those of `other`, as the log has them.
     pub(crate) fn replace_accounts(&mut self, other: &Ledger) {
         self.accounts.clone_from(&other.accounts);
+        self.sums.clone_from(&other.sums);
+        self.over.clone_from(&other.over);
     }
 
-    /// Drops the accounts that have moved from MANIFEST to the file of finished rings between two states of the list.
-    ///
-    /// A caller that misses the 30 days in which an account is in that file keeps the account.
+    /// Takes over what a tidy pass has done between two states of the list.
     ///
     /// - `before`, `now`: the ledger of the list at the last call, and as it is now
     pub(crate) fn follow(&mut self, before: &Ledger, now: &Ledger) {
-        let is_same = Arc::ptr_eq(&self.finished, &now.finished) || self.finished == now.finished;
-        // Where the file is damaged, it is not known which accounts are missing.
-        if is_same || !now.finished.damage().is_empty() {
+        if Arc::ptr_eq(&self.files, &now.files) {
             return;
         }
-        self.finished = now.finished.clone();
-        let moved = |incarnation: &Incarnation, account: &mut Account| {
-            !now.accounts.contains_key(incarnation)
-                && match now.account(*incarnation) {
-                    Some(finished) => finished == account,
-                    // The account is in the sum of its application by now, unless the log has changed it since.
-                    None => account.finished.is_some() && before.account(*incarnation) == Some(account),
-                }
-        };
-        self.accounts.extract_if(.., moved).for_each(drop);
-        // A rebuilt list may have put some accounts back.
-        for (incarnation, account) in &now.accounts {
-            if self.account(*incarnation).is_none() {
-                self.accounts.insert(*incarnation, account.clone());
+        self.files = now.files.clone();
+        let moved = before.over.difference(&now.over).copied().collect();
+        self.forget_filed(&moved);
+    }
+
+    /// Forgets those of `rings` that are in a file by now.
+    fn forget_filed(&mut self, rings: &BTreeSet<Incarnation>) {
+        let Ledger { over, files, .. } = self;
+        rings.iter().filter(|ring| files.find(ring) == Found::Yes).for_each(|ring| _ = over.remove(ring));
+    }
+
+    /// Whether both have the same whole accounts, and the same finished rings in no file.
+    pub(crate) fn says_what(&self, other: &Ledger) -> bool {
+        self == other && self.lately == other.lately && self.over == other.over
+    }
+
+    /// The finished rings that are in no file yet.
+    pub(crate) fn over(&self) -> &BTreeSet<Incarnation> {
+        &self.over
+    }
+
+    /// Says that all finished rings are in files, these.
+    pub(crate) fn filed(&mut self, files: FinishedFiles) {
+        self.over.clear();
+        self.set_files(files);
+    }
+
+    /// The files of finished rings.
+    pub(crate) fn files(&self) -> &FinishedFiles {
+        &self.files
+    }
+
+    /// Sets the files of finished rings that belong to this ledger.
+    pub(crate) fn set_files(&mut self, files: FinishedFiles) {
+        self.files = Arc::new(files);
+    }
+
+    /// The sums of all applications.
+    pub(crate) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// How many rings there are, open and finished.
+    pub(crate) fn rings(&self) -> u64 {
+        let finished = self.sums.values().map(|application| application.rings);
+        total(finished.chain([self.accounts.len() as u64]))
+    }
+
+    /// Takes what the files tell of rings that finished where this ledger is older: sums only grow, so of two sums of an
+    /// application the one of more rings has the other in it.
+    pub(crate) fn catch_up_with_files(&mut self) {
+        let Ledger { accounts, sums, over, files, .. } = self;
+        for (name, sum) in files.0.iter().filter_map(|file| file.sums()).flatten() {
+            let known = sums.entry(name).or_default();
+            if sum.rings > known.rings {
+                *known = sum;
             }
         }
+        accounts.retain(|ring, _| files.find(ring) != Found::Yes);
+        over.retain(|ring| files.find(ring) != Found::Yes);
     }
 
-    /// Drops the accounts that are in the file of finished rings too.
-    pub(crate) fn prefer_finished(&mut self) {
-        let Ledger { accounts, finished, .. } = self;
-        accounts.retain(|of, _| !finished.records().accounts.contains_key(of));
-    }
-
-    /// The file of finished rings that belongs to the accounts in MANIFEST.
-    pub(crate) fn finished(&self) -> &Finished {
-        &self.finished
-    }
-
-    /// Sets the file of finished rings that belongs to the accounts in MANIFEST.
-    pub(crate) fn set_finished(&mut self, finished: Finished) {
-        self.finished = Arc::new(finished);
-    }
-
-    /// Appends totals and accounts, without those in the file of finished rings.
+    /// Appends all but the whole accounts of finished rings and the files.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.totals.encode(out);
         put_varint(out, self.accounts.len() as u64);
         for (incarnation, account) in &self.accounts {
             account.encode(*incarnation, out);
         }
+        put_varint(out, self.sums.len() as u64);
+        self.sums.iter().for_each(|(name, application)| application.encode(name, out));
+        put_rings(&self.over, out);
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Option<Ledger> {
@@ -360,12 +312,26 @@ impl Ledger {
             let incarnation = Incarnation(fields.array()?);
             ledger.accounts.insert(incarnation, Account::decode(fields)?);
         }
+        ledger.sums = decode_sums(fields)?;
+        ledger.over = take_rings(fields)?;
         Some(ledger)
+    }
+
+    /// Appends the whole accounts of finished rings.
+    pub(crate) fn encode_lately(&self, out: &mut Vec<u8>) {
+        self.lately.encode(out);
+    }
+
+    pub(crate) fn decode_lately(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        self.lately = Lately::decode(fields)?;
+        Some(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dotter_dot::TimeRange;
+
     use super::*;
 
     fn booked() -> Ledger {
@@ -407,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_ring_is_in_the_sum_of_its_application_and_nothing_more_is_booked_of_it() {
+        let (mut ledger, incarnation) = (booked(), Incarnation([7; 16]));
+        ledger.finish(incarnation, &[(1, 10)], Timestamp::from_nanos(77));
+        let check = |ledger: &Ledger| {
+            let (name, sum) = ledger.applications().next().unwrap();
+            assert_eq!((name, sum.rings, sum.published(), sum.stored, sum.lost()), ("app", 1, 14, 4, 3));
+            assert_eq!((sum.losses.len(), sum.losses[0].span.first, sum.losses[0].span.next), (1, 2, 5));
+            assert_eq!((ledger.open_rings().count(), ledger.iter().count(), ledger.rings()), (0, 1, 1));
+            assert!(ledger.is_finished(incarnation));
+        };
+        check(&ledger);
+        // The same once more, as a list that was rebuilt may read it.
+        ledger.open(incarnation, "app", None, Timestamp::from_nanos(99));
+        let records = LaneRecords { lane: 1, first: 10, next: 20, ..LaneRecords::default() };
+        assert_eq!(ledger.book(incarnation, &records), 0);
+        ledger.book_refusal_total(incarnation, Reason::SIGNAL_HANDLER, 9);
+        ledger.finish(incarnation, &[(1, 20)], Timestamp::from_nanos(99));
+        check(&ledger);
+    }
+
+    #[test]
     fn the_first_owner_that_is_known_stays() {
         let (mut ledger, incarnation) = (booked(), Incarnation([7; 16]));
         assert_eq!(ledger.account(incarnation).unwrap().owner, None);
@@ -439,8 +426,17 @@ mod tests {
         let mut bytes = Vec::new();
         ledger.encode(&mut bytes);
         let mut fields = Fields(&bytes);
-        assert_eq!(Ledger::decode(&mut fields), Some(ledger));
+        let expected = Ledger { lately: Lately::default(), ..ledger.clone() };
+        assert!(Ledger::decode(&mut fields).unwrap().says_what(&expected));
         assert!(fields.0.is_empty());
+        // As an edit it is all there.
+        let change = ledger.since(&Ledger::default());
+        assert!(!change.is_empty() && ledger.since(&ledger).is_empty());
+        let mut edit = Vec::new();
+        change.encode(&mut edit);
+        let mut again = Ledger::default();
+        again.apply(&mut Fields(&edit)).unwrap();
+        assert!(again.says_what(&ledger));
         for cut in 0..bytes.len() {
             assert_eq!(Ledger::decode(&mut Fields(&bytes[..cut])), None, "cut at {cut}");
         }

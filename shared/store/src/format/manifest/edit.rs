@@ -3,17 +3,18 @@
 //! Always true: the base and all edits behind it, applied in their order, give the list. An edit made from two lists,
 //! applied to the first, gives the second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dotter_dot::{Incarnation, put_varint};
+use dotter_dot::put_varint;
 
 use super::Manifest;
 use super::form::{put_files, take_files};
 use super::names::encode_names;
 use crate::format::bytes::Fields;
 use crate::format::clock::Clock;
-use crate::format::ledger::{Account, Ledger, Totals};
+use crate::format::kept::Kept;
+use crate::format::ledger::LedgerChange;
 use crate::format::listing::{Order, SegmentEntry};
 use crate::format::names::NamesEntry;
 use crate::format::rules::Rules;
@@ -32,9 +33,11 @@ enum Change {
     Delete(Vec<Tombstone>),
     /// Tombstones that have nothing left to hide, or that a later one covers, by their order.
     Forget(Vec<Order>),
-    /// First live WAL file, fixed length, which id epochs are spent, file of finished rings; only these fields of the list are
+    /// First live WAL file, fixed length, which id epochs are spent, files of finished rings; only these fields of the list are
     /// used.
     Log(Box<Manifest>),
+    /// All that is kept for those who follow the store.
+    Keep(Box<Kept>),
     /// The retention clock.
     Reading(Clock),
     /// All retention rules.
@@ -43,8 +46,8 @@ enum Change {
     Names(Vec<u64>, Vec<NamesEntry>),
     /// All files that the next commit unlinks.
     Obsolete(Vec<String>),
-    /// Totals, accounts that are new or changed, and accounts that were removed.
-    Accounts(Totals, BTreeMap<Incarnation, Account>, Vec<Incarnation>),
+    /// The ledger.
+    Accounts(Box<LedgerChange>),
 }
 
 /// What one commit changes.
@@ -68,6 +71,9 @@ impl Edit {
         let (gone, new) = after.tombstones.since(&before.tombstones);
         push_some(&mut changes, gone, Change::Forget);
         push_some(&mut changes, new, Change::Delete);
+        if before.kept != after.kept {
+            changes.push(Change::Keep(Box::new(after.kept.clone())));
+        }
         if before.clock != after.clock {
             changes.push(Change::Reading(after.clock.clone()));
         }
@@ -85,17 +91,13 @@ impl Edit {
                 wal_first: after.wal_first,
                 fixed: after.fixed,
                 ids_from: after.ids_from,
-                ledger_file: after.ledger_file.clone(),
+                ledger_files: after.ledger_files.clone(),
                 ..Manifest::default()
             })));
         }
-        let (then, now) = (&before.ledger, &after.ledger);
-        let differs = |(of, account): &(&Incarnation, &Account)| then.accounts.get(of) != Some(*account);
-        let changed: BTreeMap<_, _> = now.accounts.iter().filter(differs).map(owned).collect();
-        let gone: Vec<_> =
-            then.accounts.keys().filter(|of| !now.accounts.contains_key(of)).copied().collect();
-        if then.totals != now.totals || !changed.is_empty() || !gone.is_empty() {
-            changes.push(Change::Accounts(now.totals, changed, gone));
+        let ledger = after.ledger.since(&before.ledger);
+        if !ledger.is_empty() {
+            changes.push(Change::Accounts(Box::new(ledger)));
         }
         Edit(changes)
     }
@@ -131,15 +133,12 @@ const RULES: u8 = 7;
 const OBSOLETE: u8 = 8;
 const ACCOUNTS: u8 = 9;
 const NAMES: u8 = 10;
+const KEEP: u8 = 11;
 
 fn push_some<T>(changes: &mut Vec<Change>, things: Vec<T>, change: impl Fn(Vec<T>) -> Change) {
     if !things.is_empty() {
         changes.push(change(things));
     }
-}
-
-fn owned((of, account): (&Incarnation, &Account)) -> (Incarnation, Account) {
-    (*of, account.clone())
 }
 
 impl Change {
@@ -177,6 +176,10 @@ impl Change {
                 list.encode_log(out);
                 LOG
             }
+            Change::Keep(kept) => {
+                kept.encode(out);
+                KEEP
+            }
             Change::Reading(clock) => {
                 clock.encode(out);
                 READING
@@ -193,12 +196,8 @@ impl Change {
                 put_files(files, out);
                 OBSOLETE
             }
-            Change::Accounts(totals, changed, gone) => {
-                totals.encode(out);
-                put_varint(out, changed.len() as u64);
-                changed.iter().for_each(|(of, account)| account.encode(*of, out));
-                put_varint(out, gone.len() as u64);
-                gone.iter().for_each(|of| out.extend_from_slice(&of.0));
+            Change::Accounts(change) => {
+                change.encode(out);
                 ACCOUNTS
             }
         }
@@ -271,25 +270,13 @@ impl Manifest {
                 self.tombstones.remove(&gone);
             }
             LOG => self.decode_log(fields)?,
+            KEEP => self.kept = Kept::decode(fields)?,
             READING => self.clock = Clock::decode(fields)?,
             RULES => self.rules = Arc::new(Rules::decode(fields)?),
             OBSOLETE => self.obsolete = take_files(fields)?,
-            ACCOUNTS => self.apply_accounts(fields)?,
+            ACCOUNTS => self.ledger.apply(fields)?,
             NAMES => self.apply_names(fields)?,
             _ => return None,
-        }
-        Some(())
-    }
-
-    fn apply_accounts(&mut self, fields: &mut Fields<'_>) -> Option<()> {
-        let Ledger { accounts, totals, .. } = &mut self.ledger;
-        *totals = Totals::decode(fields)?;
-        for _ in 0..fields.count(16)? {
-            let of = Incarnation(fields.array()?);
-            accounts.insert(of, Account::decode(fields)?);
-        }
-        for _ in 0..fields.count(16)? {
-            accounts.remove(&Incarnation(fields.array()?));
         }
         Some(())
     }
@@ -299,13 +286,15 @@ impl Manifest {
 mod tests {
     use std::time::Duration;
 
-    use dotter_dot::Timestamp;
+    use dotter_dot::{Incarnation, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
     use crate::format::clock::Machine;
+    use crate::format::kept::KeptLog;
+    use crate::format::ledger::Account;
+    use crate::format::ledger::files::LedgerFile;
     use crate::format::listing::{StoreId, numbered_name};
-    use crate::format::manifest::LedgerFile;
     use crate::format::tombstone::tests::tombstone;
 
     fn entry(number: u64) -> SegmentEntry {
@@ -331,6 +320,9 @@ mod tests {
             wal_first: 4,
             ..Manifest::default()
         };
+        // The sum of an application stays for good.
+        list.ledger.open(Incarnation([255; 16]), "app", None, Timestamp::from_nanos(1));
+        list.ledger.finish(Incarnation([255; 16]), &[], Timestamp::from_nanos(2));
         for number in numbers {
             match number % 7 {
                 0 => list.segments.push(entry(*number)),
@@ -347,20 +339,31 @@ mod tests {
                     list.tombstones.push(tombstone(pattern, ("", None), (0, *number), *number));
                 }
                 3 => {
-                    let account = Account { application: format!("app {number}"), ..Account::default() };
-                    list.ledger.accounts.insert(Incarnation([*number as u8; 16]), account);
+                    let account = Account { application: "app".to_owned(), ..Account::default() };
+                    let ring = Incarnation([*number as u8; 16]);
+                    list.ledger.accounts.insert(ring, account);
+                    if number % 2 == 0 {
+                        list.ledger.finish(ring, &[(1, *number)], Timestamp::from_nanos(*number));
+                    }
                 }
                 5 => {
                     let (name, first) = (numbered_name("names", *number), *number as u32);
                     list.names.push(NamesEntry { name, epoch: number / 9, first, ..NamesEntry::default() });
                 }
+                4 if number % 2 == 0 => {
+                    let log = KeptLog { id: *number, epoch: 3, before: 5, last: 9, bytes: *number };
+                    list.kept.logs.push(log);
+                    list.kept.segments.push(entry(*number));
+                    list.kept.deletes.push(tombstone("a", ("", None), (0, *number), *number));
+                    list.kept.forgotten = *number;
+                }
                 4 => list.obsolete.push(format!("wal/{number:010}.wal")),
                 _ => {
                     (list.wal_first, list.ids_from) = (number / 2, *number);
                     list.fixed = Some((*number, 5000)).filter(|_| number % 4 == 1);
-                    list.ledger_file =
-                        Some(LedgerFile { name: numbered_name("20261120", *number), bytes: 300 })
-                            .filter(|_| number % 8 > 3);
+                    let name = numbered_name("20261120", *number);
+                    let file = LedgerFile { name, bytes: 300, rings: *number, ..LedgerFile::default() };
+                    list.ledger_files = Vec::from_iter(Some(file).filter(|_| number % 8 > 3));
                     list.ledger.totals.replaced = *number;
                     let wall = Timestamp::from_nanos(*number);
                     list.clock.read(&Machine { wall, boot: [*number as u8; 16], since_boot: Duration::ZERO });

@@ -11,22 +11,15 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::format::clock::Clock;
+use crate::format::kept::Kept;
 use crate::format::ledger::Ledger;
+use crate::format::ledger::files::LedgerFile;
 use crate::format::listing::{SegmentEntry, StoreId};
 use crate::format::names::NamesEntry;
 use crate::format::rules::Rules;
 use crate::format::tombstones::Tombstones;
 
 pub(crate) use self::listings::Listings;
-
-/// The file of finished rings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LedgerFile {
-    /// File name within `ledger/`.
-    pub(crate) name: String,
-    /// Its size.
-    pub(crate) bytes: u64,
-}
 
 /// The list of what counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,9 +49,11 @@ pub(crate) struct Manifest {
     pub(crate) rules: Arc<Rules>,
     /// Tombstones that may still hide dots.
     pub(crate) tombstones: Tombstones,
-    /// The file with those accounts of finished rings that are not in `ledger`.
-    pub(crate) ledger_file: Option<LedgerFile>,
-    /// The ledger at the start of the first live WAL file, with what `ledger_file` holds.
+    /// What is kept for those who follow the store.
+    pub(crate) kept: Kept,
+    /// The files of finished rings, oldest first.
+    pub(crate) ledger_files: Vec<LedgerFile>,
+    /// The ledger at the start of the first live WAL file, with `ledger_files` open.
     pub(crate) ledger: Ledger,
     /// What was wrong with MANIFEST, where this list was rebuilt. It is not written to disk.
     pub(crate) rebuilt: Option<String>,
@@ -70,10 +65,10 @@ pub(crate) fn by_order(a: &SegmentEntry, b: &SegmentEntry) -> Ordering {
 }
 
 /// What a list says of the log.
-type Log<'a> = (u64, Option<(u64, u64)>, u64, Option<&'a LedgerFile>);
+type Log<'a> = (u64, Option<(u64, u64)>, u64, &'a [LedgerFile]);
 
 impl Manifest {
-    /// Whether both lists are equal; the content of the file of finished rings is not compared.
+    /// Whether both lists are equal; the content of the files of finished rings is not compared.
     pub(crate) fn says_what(&self, other: &Manifest) -> bool {
         (self.store, self.lineage, self.generation) == (other.store, other.lineage, other.generation)
             && self.log() == other.log()
@@ -83,8 +78,8 @@ impl Manifest {
             && self.clock == other.clock
             && self.rules == other.rules
             && self.tombstones == other.tombstones
-            && self.ledger.totals == other.ledger.totals
-            && self.ledger.accounts == other.ledger.accounts
+            && self.kept == other.kept
+            && self.ledger.says_what(&other.ledger)
     }
 
     /// Puts names files in their order.
@@ -93,7 +88,7 @@ impl Manifest {
     }
 
     fn log(&self) -> Log<'_> {
-        (self.wal_first, self.fixed, self.ids_from, self.ledger_file.as_ref())
+        (self.wal_first, self.fixed, self.ids_from, &self.ledger_files)
     }
 
     /// The listings of the segments that hold dots, and not steps made from dots.

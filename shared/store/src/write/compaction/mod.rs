@@ -290,7 +290,7 @@ impl<'a> Compaction<'a> {
             // The ledger counts dots, and these were counted when they expired. But what is damaged is said.
             gone = Totals { damaged: gone.damaged, ..Totals::default() };
         }
-        let made = self.replace(&job.inputs, outputs, gone)?;
+        let made = self.replace(&job.inputs, outputs, gone, false)?;
         Ok(Round {
             compacted: Compacted {
                 before: job.inputs.len() as u64,
@@ -337,15 +337,19 @@ impl<'a> Compaction<'a> {
         let before: u64 = inputs.iter().map(|entry| entry.dots).sum();
         let (deleted, stored_other) = (before.saturating_sub(written), written.saturating_sub(before));
         let gone = Totals { deleted, stored_other, ..Totals::default() };
-        self.replace(inputs, outputs, gone)
+        // Nobody can be told what came instead of what.
+        self.replace(inputs, outputs, gone, true)
     }
 
     /// Replaces segments by others in one commit; returns the names of the new ones.
+    ///
+    /// - `are_others`: whether their dots are others too
     fn replace(
         &self,
         inputs: &[SegmentEntry],
         outputs: Outputs<'_>,
         gone: Totals,
+        are_others: bool,
     ) -> Result<Vec<String>, Error> {
         let order = inputs.last().expect("a job has inputs").order;
         let names: BTreeSet<&str> = inputs.iter().map(|entry| entry.name.as_str()).collect();
@@ -360,6 +364,9 @@ impl<'a> Compaction<'a> {
             manifest.segments.retain(|segment| !names.contains(segment.name.as_str()));
             manifest.obsolete.extend(names.iter().map(|name| format!("seg/{name}")));
             manifest.ledger.totals.add(&gone);
+            if are_others {
+                manifest.kept.forgotten = manifest.generation;
+            }
             let placed = list(manifest, unlisted)?;
             let first_live = manifest.first_live(&self.layout)?;
             manifest.drop_spent_tombstones(first_live);

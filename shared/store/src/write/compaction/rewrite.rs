@@ -7,7 +7,7 @@ use dotter_dot::{Column, Shape};
 use crate::error::Error;
 use crate::format::ledger::Totals;
 use crate::format::segment::ChunkRef;
-use crate::format::tombstone::Spans;
+use crate::format::spans::Spans;
 use crate::format::tombstones::Tombstones;
 use crate::read::merge;
 use crate::read::segment::Segment;
