@@ -18,6 +18,18 @@ fn publish_and_close(path: &Path, dots: u64) {
     (0..dots).for_each(|n| lane.dot(&series, n as f64));
 }
 
+/// A ring of a hundred dots of which a broker killed between the finish and the removal has left this: everything is at the
+/// collector, and the file is here.
+fn finish_and_put_back(directory: &Path, url: &str) {
+    let copy = directory.join("kept");
+    publish_and_close(directory, 100);
+    let ring = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
+    fs::copy(&ring, &copy).unwrap();
+    once(directory, url);
+    assert_eq!(rings_in(directory), 0);
+    fs::rename(&copy, &ring).unwrap();
+}
+
 fn rings_in(directory: &Path) -> usize {
     let is_ring = |entry: &fs::DirEntry| entry.file_name().to_str().unwrap().ends_with(".dots");
     fs::read_dir(directory).unwrap().map(Result::unwrap).filter(is_ring).count()
@@ -124,14 +136,7 @@ fn a_ring_whose_finish_was_not_answered_stays_until_it_is() {
 fn a_finish_that_was_stored_but_not_answered_is_repeated_by_the_next_broker() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
     let url = collector.url();
-    let copy = directory.path().join("kept");
-    publish_and_close(directory.path(), 100);
-    let ring = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-    // A broker killed between the finish and the removal leaves this: everything at the collector, the file here.
-    fs::copy(&ring, &copy).unwrap();
-    once(directory.path(), &url);
-    assert_eq!(rings_in(directory.path()), 0);
-    fs::rename(&copy, &ring).unwrap();
+    finish_and_put_back(directory.path(), &url);
     let totals = once(directory.path(), &url);
     assert_eq!(rings_in(directory.path()), 0);
     let account = collector.only_ring();
@@ -191,13 +196,8 @@ fn an_exact_name_and_its_predecessors_are_read_together() {
 fn a_ring_that_the_collector_only_knows_to_be_finished_is_removed_and_nothing_of_it_is_sent() {
     let (directory, collector) = (tempfile::tempdir().unwrap(), Collector::start());
     let url = collector.url();
-    let copy = directory.path().join("kept");
-    publish_and_close(directory.path(), 100);
-    let ring = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-    fs::copy(&ring, &copy).unwrap();
-    once(directory.path(), &url);
+    finish_and_put_back(directory.path(), &url);
     collector.state().keeps_no_accounts = true;
-    fs::rename(&copy, &ring).unwrap();
     let totals = once(directory.path(), &url);
     assert_eq!(rings_in(directory.path()), 0);
     assert_eq!(

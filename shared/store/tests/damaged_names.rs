@@ -6,9 +6,9 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dotter_dot::{Dots, SeriesName, Shape, TimeRange, Timestamp};
-use dotter_store::{Reader, Transaction, Writer, rebuilt, seal_all, tidy, verify};
-use support::{copy, machine};
+use dotter_dot::{SeriesName, TimeRange, Timestamp};
+use dotter_store::{Reader, Writer, rebuilt, seal_all, tidy, verify};
+use support::{commit_each, copy, machine};
 
 /// Series that each commit is the first to use: their names fill more than one block.
 const EACH: u64 = 100;
@@ -22,13 +22,7 @@ fn series(number: u64) -> SeriesName {
 
 /// Commits a dot of each of some series, into a WAL file of its own.
 fn commit(writer: &mut Writer, series_of: impl Iterator<Item = u64>, time: u64) {
-    let mut dots = Dots::default();
-    for number in series_of {
-        let key = writer.series(&series(number), &Shape::number());
-        dots.push_number(key, false, Timestamp::from_nanos(time), (number * 1000 + time) as f64);
-    }
-    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
-    writer.sync().unwrap();
+    commit_each(writer, series_of.map(|number| (number, series(number))), time);
 }
 
 fn open(dir: &Path) -> Writer {

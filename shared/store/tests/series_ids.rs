@@ -14,7 +14,7 @@ use dotter_store::disk::{self, Disk};
 use dotter_store::{
     LaneRecords, Ledger, News, Reader, RingPart, Transaction, Writer, backup, rebuilt, seal_all, tidy, verify,
 };
-use support::{Random, copy, flip, machine};
+use support::{Random, commit_each, copy, flip, machine};
 
 /// Every commit fills a file of this size.
 const SMALL: u64 = 1;
@@ -25,13 +25,7 @@ fn series(number: u64) -> SeriesName {
 
 /// Commits a dot of each of some series.
 fn commit(writer: &mut Writer, series_of: impl Iterator<Item = u64>, time: u64) {
-    let mut dots = Dots::default();
-    for number in series_of {
-        let key = writer.series(&series(number), &Shape::number());
-        dots.push_number(key, false, Timestamp::from_nanos(time), (number * 1000 + time) as f64);
-    }
-    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
-    writer.sync().unwrap();
+    commit_each(writer, series_of.map(|number| (number, series(number))), time);
 }
 
 fn seal(dir: &Path) -> u64 {

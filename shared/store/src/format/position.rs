@@ -1,7 +1,6 @@
 //! Positions: where a commit stands in the order of commits, and how far somebody has followed a store.
 
 use std::fmt;
-use std::str::FromStr;
 
 use dotter_dot::TimeRange;
 
@@ -53,31 +52,5 @@ impl From<Order> for Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.sequence, self.edit)
-    }
-}
-
-impl FromStr for Position {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Position, String> {
-        let numbers = text.split_once(':').and_then(|(sequence, edit)| {
-            Some(Position { sequence: sequence.parse().ok()?, edit: edit.parse().ok()? })
-        });
-        numbers.ok_or_else(|| format!("{text:?} is no position; expected two numbers, as in 12:5"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_reads_as_it_was_written_and_nothing_else_is_one() {
-        let position = Position { sequence: 12, edit: u64::MAX };
-        assert_eq!(position.to_string().parse(), Ok(position));
-        for text in ["", "1", "1:", ":1", "1:2:3", "-1:2", "a:b"] {
-            let error = text.parse::<Position>().expect_err("it is none");
-            assert!(error.contains(&format!("{text:?}")), "{error}");
-        }
     }
 }

@@ -17,7 +17,7 @@ use dotter_dot::{
     Value, put_row,
 };
 use dotter_store::disk::{self, Disk, System};
-use dotter_store::{Error, Machine, Scan, add};
+use dotter_store::{Error, Machine, Scan, Transaction, Writer, add};
 
 /// Random numbers from a seed that is printed and can be given back as DOTTER_SEED.
 pub struct Random(u64);
@@ -251,4 +251,15 @@ pub fn text_row(line: &str) -> Vec<u8> {
     let mut row = Vec::new();
     put_row([Value::Text(line)], &mut row);
     row
+}
+
+/// Commits a dot of each of some numbered series.
+pub fn commit_each(writer: &mut Writer, series: impl Iterator<Item = (u64, SeriesName)>, time: u64) {
+    let mut dots = Dots::default();
+    for (number, name) in series {
+        let key = writer.series(&name, &Shape::number());
+        dots.push_number(key, false, Timestamp::from_nanos(time), (number * 1000 + time) as f64);
+    }
+    writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+    writer.sync().unwrap();
 }

@@ -146,11 +146,7 @@ fn oldest(kept: &mut Kept) -> String {
 /// - `file`: its path below the store
 pub(super) fn put_away(layout: &Layout, kept: &Kept, file: &str) {
     let path = layout.dir.join(file);
-    let is_kept = match file.split_once('/') {
-        Some(("seg", name)) => kept.segments.iter().any(|entry| entry.name == name),
-        Some(("wal", name)) => kept.logs.iter().any(|log| log.name() == name),
-        _ => false,
-    };
+    let is_kept = kept.files().any(|(folder, name)| file.split_once('/') == Some((folder, name.as_str())));
     let _ = if is_kept {
         let to = holds::kept_path(layout, file);
         let made = to.parent().map(|folder| DirBuilder::new().recursive(true).mode(0o700).create(folder));
