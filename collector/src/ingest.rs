@@ -10,7 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use dotter_daemon::chain;
 use dotter_dot::{NameError, NamedDots, SeriesName};
 use dotter_store::ClaimName;
@@ -28,8 +28,11 @@ const LINES_QUEUED: usize = 64;
 /// all threads of the front door are never gone for long.
 const PLACE_WAIT: Duration = Duration::from_millis(250);
 /// How long an answer is waited for. A disk that takes longer may still finish: then the repeated post finds its
-/// records stored.
+/// records stored. It is counted in [`PIECES`].
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// Waits that an [`ANSWER_WAIT`] is made of. A process that stands still (stopped, a laptop that sleeps) loses one of
+/// them, not all: its disk has had no chance meanwhile.
+const PIECES: u32 = 30;
 
 /// Threads of the front door that go with it.
 pub(crate) const HANDLERS: usize = PLACES + READS + 4;
@@ -210,9 +213,14 @@ impl Queue {
             Err(TrySendError::Full(_)) => return Outcome::NotNow(NotNow::QueueFull),
             Err(TrySendError::Disconnected(_)) => return Outcome::NotNow(NotNow::Stopping),
         }
-        answered.recv_timeout(ANSWER_WAIT).unwrap_or_else(|error| {
-            Outcome::NotNow(if error.is_timeout() { NotNow::Slow } else { NotNow::Stopping })
-        })
+        for _ in 0..PIECES {
+            match answered.recv_timeout(ANSWER_WAIT / PIECES) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Outcome::NotNow(NotNow::Stopping),
+            }
+        }
+        Outcome::NotNow(NotNow::Slow)
     }
 
     /// Queues dots nobody waits for. Gives them back where there was no room for `wait`.

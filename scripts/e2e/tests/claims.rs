@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Longer than an add waits before it goes another way, much shorter than it waits for an outcome.
 const LONG_STOP: Duration = Duration::from_secs(15);
 
+/// Longer than a collector waits for its disk, shorter than an add waits for an outcome.
+const STILL: Duration = Duration::from_secs(17);
+
 /// A command of the store that reads `input`, running.
 fn spawn(data: &Path, arguments: &[&str], input: &str) -> Child {
     let mut command = Command::new(program("dotter-store"));
@@ -118,6 +121,33 @@ fn an_add_that_was_killed_while_it_waited_is_not_stored_later() {
     signal(&pipeline, Signal::SIGCONT);
     until("a look at the request", || dropped(&pipeline) == 1 || !values(data, "a").is_empty());
     assert_eq!((values(data, "a").len(), claims(data)), (0, 0));
+}
+
+/// A collector waits 15 s for its disk. Time in which it stands still is not the disk's: the rows are acknowledged.
+#[test]
+fn an_add_whose_collector_stands_still_while_it_commits_is_acknowledged() {
+    let mut pipeline = Pipeline::new();
+    pipeline.start_collector();
+    let data = pipeline.data();
+    for round in 0..200 {
+        let mut adding = spawn(data, &["add"], &format!("a 1 {round}\n"));
+        let ended = |adding: &mut Child| adding.try_wait().expect("a child can be waited for").is_some();
+        while claims(data) == 0 && !ended(&mut adding) {}
+        while claims(data) == 1 && !ended(&mut adding) {}
+        stop(&pipeline);
+        let waits = !ended(&mut adding);
+        if waits {
+            std::thread::sleep(STILL);
+        }
+        signal(&pipeline, Signal::SIGCONT);
+        let output = end(adding);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(values(data, "a"), [round.to_string()]);
+        if waits {
+            return;
+        }
+    }
+    panic!("no add of 200 waited for a commit");
 }
 
 /// Shows P28. Fault B4 at random moments: each client has a series and one time in it, and knows what must be there.
