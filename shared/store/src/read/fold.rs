@@ -1,6 +1,6 @@
-//! From the frames of the log to dots by series. Readers and the seal share this code, so both see the same dots.
+//! From the frames of the log to dots by series. Readers and the seal share [`each_group`], so both see the same dots.
 
-use dotter_dot::{Column, SeriesName};
+use dotter_dot::{Column, SeriesName, Shape};
 
 use crate::format::wal::{ById, DotGroups, Frame, Names, count_by_id};
 use crate::read::head::{HeadPart, HeadSeries};
@@ -42,19 +42,13 @@ impl FrameFold {
         FrameFold { counts: count_by_id(frames), places: ById::default() }
     }
 
-    /// From here on dots go into another part.
-    pub(crate) fn begin_part(&mut self) {
-        self.places.clear();
-    }
-
-    /// Adds the dots of one frame; returns how many it added. They are fewer than the frame says where a series is
-    /// not declared or values make no sense.
+    /// Adds the dots of one frame; returns how many it added, as [`each_group`] does.
     ///
     /// - `each`: called with what was added, series by series
     pub(crate) fn take(
         &mut self,
         sequence: u64,
-        mut dots: DotGroups<'_>,
+        dots: DotGroups<'_>,
         names: &Names,
         part: &mut HeadPart,
         mut each: impl FnMut(Taken<'_>),
@@ -63,15 +57,8 @@ impl FrameFold {
             part.first_sequence = sequence;
         }
         part.last_sequence = sequence;
-        let mut taken = 0;
-        let mut unnamed = Column::default();
-        while let Some((id, clock)) = dots.peek() {
-            let Some((name, shape)) = names.series.get(id) else {
-                if dots.take(None, &mut unnamed).is_none() {
-                    break;
-                }
-                continue;
-            };
+        let taken = each_group(dots, names, |group, dots| {
+            let FrameGroup { id, clock, name, shape } = group;
             let place = self.places.get(id).copied().unwrap_or_else(|| {
                 let place = part.place(name);
                 part.at(place).reserve(self.counts.get(id).copied().unwrap_or_default());
@@ -80,16 +67,45 @@ impl FrameFold {
             });
             let series = part.at(place);
             let (is_new, before) = (series.len() == 0, series.run(clock).len());
-            // The frame ends before its groups do: the groups so far are whole and count.
-            let Some(count) = series.fill(clock, sequence, shape, |run| dots.take(Some(shape), run)) else {
-                break;
-            };
+            let count = series.fill(clock, sequence, shape, |run| dots.take(Some(shape), run))?;
             if count > 0 {
-                taken += count as u64;
                 each(Taken { name, clock, series, before, is_new });
             }
-        }
+            Some(count)
+        });
         part.dots += taken;
         taken
     }
+}
+
+/// A group of a frame whose series is declared.
+pub(crate) struct FrameGroup<'a> {
+    pub(crate) id: u32,
+    /// Whether all of its dots are kept.
+    pub(crate) clock: bool,
+    pub(crate) name: &'a SeriesName,
+    pub(crate) shape: &'a Shape,
+}
+
+/// Walks the groups of one frame; returns how many dots were taken. They are fewer than the frame says where a series
+/// is not declared or values make no sense.
+///
+/// - `take`: takes the dots of a group, and gives what [`DotGroups::take`] gave
+pub(crate) fn each_group(
+    mut dots: DotGroups<'_>,
+    names: &Names,
+    mut take: impl FnMut(FrameGroup<'_>, &mut DotGroups<'_>) -> Option<usize>,
+) -> u64 {
+    let mut taken = 0;
+    let mut unnamed = Column::default();
+    while let Some((id, clock)) = dots.peek() {
+        let count = match names.series.get(id) {
+            Some((name, shape)) => take(FrameGroup { id, clock, name, shape }, &mut dots),
+            None => dots.take(None, &mut unnamed).map(|_| 0),
+        };
+        // Where the frame ends before its groups do, the groups so far are whole and count.
+        let Some(count) = count else { break };
+        taken += count as u64;
+    }
+    taken
 }

@@ -156,32 +156,9 @@ impl HeadPart {
         }
     }
 
-    /// How many series it has, those without dots among them.
-    pub(crate) fn series_count(&self) -> usize {
-        self.series.len()
-    }
-
-    /// Makes room for the names of so many series.
-    pub(crate) fn reserve(&mut self, series: usize) {
-        self.places.reserve(series);
-    }
-
     /// The series at a place that [`HeadPart::place`] gave.
     pub(crate) fn at(&mut self, place: u32) -> &mut HeadSeries {
         &mut self.series[place as usize]
-    }
-
-    /// Every series that has dots, in the order of their names.
-    pub(crate) fn into_series(mut self) -> impl Iterator<Item = (SeriesName, HeadSeries)> {
-        let mut places: Vec<(SeriesName, u32)> = self.places.into_iter().collect();
-        // Series often come in runs that ascend by name, which a stable sort merges: to compare names is to look for
-        // them all over the memory. So the order in which they came is restored first.
-        places.sort_unstable_by_key(|(_, place)| *place);
-        places.sort_by(|a, b| a.0.cmp(&b.0));
-        places.into_iter().filter_map(move |(name, place)| {
-            let series = std::mem::take(&mut self.series[place as usize]);
-            (series.len() > 0).then_some((name, series))
-        })
     }
 
     /// Appends the part that was committed right behind this one.

@@ -13,6 +13,7 @@ pub(crate) mod claim;
 pub(crate) mod delete;
 
 pub(crate) mod condense;
+pub(crate) mod gather;
 pub(crate) mod names;
 pub(crate) mod seal;
 

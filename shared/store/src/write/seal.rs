@@ -25,9 +25,8 @@ use crate::format::segment::Meta;
 use crate::format::tombstone;
 use crate::format::wal::{Applied, HEADER_BYTES, Items, Names, apply};
 use crate::read::equal;
-use crate::read::fold::FrameFold;
-use crate::read::head::HeadPart;
 use crate::write::condense;
+use crate::write::gather::{Gathered, Runs};
 use crate::write::names::{self, UnlistedNames};
 use crate::write::segment::{SegmentWriter, Unlisted, list};
 use crate::write::writer::SMALL_FILES_MAX;
@@ -36,14 +35,14 @@ use crate::write::writer::SMALL_FILES_MAX;
 const CHUNK_DOTS: usize = 4096;
 
 /// Where a WAL file has fewer dots a series than this, those that wait behind it are sealed with it. A series costs
-/// about as much as this many dots, in each segment anew and at each merge, and most of the memory of a seal.
+/// about as much as this many dots, in each segment anew and at each merge.
 const SERIES_DOTS_FEW: u64 = 8;
 
 /// The most bytes of WAL files that are sealed together for that.
 const TOGETHER_BYTES_MAX: u64 = 4 * FILE_BYTES;
 
-/// About how many bytes a dot takes in the log where series have few each: room is made for no more names than that.
-const DOT_BYTES: usize = 8;
+/// A dot of one number takes no fewer bytes in the log: a byte of its time, and its word.
+const DOT_BYTES_MIN: usize = 9;
 
 /// Turns all closed WAL files into segments.
 ///
@@ -150,13 +149,12 @@ fn seal_files(
     // Id epochs below this are spent: an id of theirs has no meaning any more.
     let mut ids_from = 0;
     let splits = manifest.splits(0);
-    let mut parts: Vec<HeadPart> = Vec::new();
+    let mut parts: Vec<Gathered> = Vec::new();
     let mut damaged = 0;
     let mut bytes = Vec::new();
     let needs = holds::needs(layout);
     let mut logs: Vec<KeptLog> = Vec::new();
     let mut ended: Vec<UnlistedNames> = Vec::new();
-    let mut fold = FrameFold::default();
     let (mut taken, mut taken_bytes) = (0, 0);
     while taken < together {
         let file = &files[taken];
@@ -168,7 +166,7 @@ fn seal_files(
                 // Whoever reads the kept files of an epoch that has ended asks the names files too.
                 ended.extend(names::of_declared(layout, names)?);
             }
-            fold = FrameFold::default();
+            parts.iter_mut().for_each(Gathered::begin_epoch);
         }
         names.begin_file(epoch);
         let mut items = Items::new(&bytes, HEADER_BYTES as u64, file.id);
@@ -191,21 +189,24 @@ fn seal_files(
                 bytes: HEADER_BYTES as u64 + bytes.len() as u64,
             });
         }
+        let mut has_room = false;
         for frame in frames {
             let Applied::Dots { dots, count, .. } = apply(&frame, names, &mut ledger) else {
                 continue;
             };
-            let split = |part: &HeadPart| {
+            let split = |part: &Gathered| {
                 splits.iter().any(|commit| (part.last_sequence..frame.sequence).contains(commit))
             };
             if parts.last().is_none_or(split) {
-                let mut part = HeadPart::default();
-                part.reserve(names.series.len().min(bytes.len() / DOT_BYTES));
-                parts.push(part);
-                fold.begin_part();
+                parts.push(Gathered::default());
             }
             let Some(part) = parts.last_mut() else { continue };
-            damaged += count - fold.take(frame.sequence, dots, names, part, |_| {});
+            if !has_room && splits.is_empty() {
+                // The one part takes all dots of the file, and room that they do not need is never touched.
+                part.reserve(bytes.len() / DOT_BYTES_MIN);
+                has_room = true;
+            }
+            damaged += count - part.take(frame.sequence, dots, names);
         }
         if cancel() {
             return Err(Error::GivenUp);
@@ -214,6 +215,7 @@ fn seal_files(
         let is_more = taken == together && taken + 1 < files.len() && taken_bytes < TOGETHER_BYTES_MAX;
         together += usize::from(is_more && has_few_dots(&parts));
     }
+    drop(bytes);
     let (files, live) = files.split_at(together);
     let wal_first = live[0].id;
     let mut condensed: Vec<SeriesName> = Vec::new();
@@ -225,27 +227,27 @@ fn seal_files(
     for part in parts {
         let order = part.order();
         let mut segment = SegmentWriter::new(layout, 0, CHUNK_DOTS);
-        for (name, series) in part.into_series() {
+        let mut series = part.into_series();
+        while let Some((name, Runs { explicit, commits, clock }, latest)) = series.next() {
             if cancel() {
                 return Err(Error::GivenUp);
             }
-            dots += series.len();
-            let ((mut explicit, commits), mut clock, latest) = series.into_columns();
+            dots += (explicit.len() + clock.len()) as u64;
             let hidden = tombstone::hidden(&manifest.tombstones, name.as_str(), order, 0);
-            gone.replaced += equal::settle(&mut explicit, &commits);
-            gone.deleted += hidden.remove(&mut explicit);
+            gone.replaced += equal::settle(explicit, commits);
+            gone.deleted += hidden.remove(explicit);
             clock.sort();
-            gone.deleted += hidden.remove(&mut clock);
+            gone.deleted += hidden.remove(clock);
             // Dots with explicit times stay as they are: a later commit may replace them.
-            if condense::has_observations(&clock)
+            if condense::has_observations(clock)
                 && let Some(step) = rules.of(name.as_str()).and_then(|rule| rule.condense)
             {
-                gone.condensed += condense::condense(&mut clock, step);
+                gone.condensed += condense::condense(clock, step);
                 condensed.push(name.clone());
             }
             segment.begin(name, latest)?;
-            segment.add(&explicit, false)?;
-            segment.add(&clock, true)?;
+            segment.add(explicit, false)?;
+            segment.add(clock, true)?;
         }
         if !segment.is_empty() {
             segments.push((segment, order));
@@ -312,9 +314,9 @@ fn seal_files(
 }
 
 /// Whether series have few dots each, in what was read of the log.
-fn has_few_dots(parts: &[HeadPart]) -> bool {
-    let sum = |of: fn(&HeadPart) -> u64| parts.iter().map(of).sum::<u64>();
-    sum(|part| part.dots) < sum(|part| part.series_count() as u64) * SERIES_DOTS_FEW
+fn has_few_dots(parts: &[Gathered]) -> bool {
+    let sum = |of: fn(&Gathered) -> u64| parts.iter().map(of).sum::<u64>();
+    sum(Gathered::dots) < sum(Gathered::series_count) * SERIES_DOTS_FEW
 }
 
 /// The least id epoch that a live file may use; 0 where nothing says it.

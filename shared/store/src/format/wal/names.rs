@@ -80,11 +80,6 @@ impl<T> ById<T> {
         }
     }
 
-    /// How many ids have a thing.
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
     pub(crate) fn clear(&mut self) {
         self.dense.clear();
         self.sparse.clear();
