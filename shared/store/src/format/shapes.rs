@@ -33,18 +33,24 @@ pub(crate) fn take_shape(fields: &mut Fields<'_>) -> Option<Shape> {
 pub(crate) struct Shapes {
     shapes: Vec<Shape>,
     numbers: HashMap<Shape, u32>,
+    /// The number that was given last.
+    last: u32,
 }
 
 impl Shapes {
     /// The number of a shape; a new shape gets the next number.
     pub(crate) fn number(&mut self, shape: &Shape) -> u32 {
-        if let Some(number) = self.numbers.get(shape) {
-            return *number;
+        // Most of the time the same shape is asked for again and again.
+        if self.shapes.get(self.last as usize).is_some_and(|last| last.is(shape)) {
+            return self.last;
         }
-        let number = self.shapes.len() as u32;
-        self.shapes.push(shape.clone());
-        self.numbers.insert(shape.clone(), number);
-        number
+        self.last = self.numbers.get(shape).copied().unwrap_or_else(|| {
+            let number = self.shapes.len() as u32;
+            self.shapes.push(shape.clone());
+            self.numbers.insert(shape.clone(), number);
+            number
+        });
+        self.last
     }
 
     /// The equal shape that is in the table already, so that memory is shared.

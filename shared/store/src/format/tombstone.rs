@@ -185,7 +185,7 @@ fn beyond(step: Duration) -> u64 {
 ///
 /// - `purged`: the number of the last edit whose tombstones have been applied to these dots already
 pub(crate) fn hidden(tombstones: &Tombstones, name: &str, order: Order, purged: u64) -> Spans {
-    hidden_by(tombstones.of(name), order, purged)
+    if tombstones.is_empty() { Spans::default() } else { hidden_by(tombstones.of(name), order, purged) }
 }
 
 /// As [`hidden`], by tombstones that mean the series.

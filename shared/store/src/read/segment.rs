@@ -96,7 +96,7 @@ impl Segment {
 
     /// The spans of time in which its dots of a series are hidden, or the steps that begin in them.
     pub(crate) fn hidden(&self, tombstones: &Tombstones, name: &str) -> Spans {
-        self.hidden_by(tombstones.of(name))
+        if tombstones.is_empty() { Spans::default() } else { self.hidden_by(tombstones.of(name)) }
     }
 
     /// As [`Segment::hidden`], by tombstones that mean the series.

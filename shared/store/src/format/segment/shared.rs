@@ -71,12 +71,12 @@ impl SharedBlock {
 
     /// The bytes of the whole block.
     pub(crate) fn end(self) -> Vec<u8> {
-        let (together, apart) = (self.together(), self.apart());
-        let is_apart = apart.len() < together.len();
+        let together = self.together();
+        let apart = self.apart(together.len());
         let out = &mut vec![0; 4];
         put_varint(out, self.lists.len() as u64);
         put_varint(out, self.spans.len() as u64);
-        out.push(if self.clock { CLOCK } else { 0 } | if is_apart { APART } else { 0 });
+        out.push(if self.clock { CLOCK } else { 0 } | if apart.is_some() { APART } else { 0 });
         if self.lists.len() != self.spans.len() {
             put(&self.lists, out);
         }
@@ -91,7 +91,7 @@ impl SharedBlock {
         if !steps.is_empty() {
             put(&steps, out);
         }
-        out.extend_from_slice(if is_apart { &apart } else { &together });
+        out.extend_from_slice(apart.as_ref().unwrap_or(&together));
         let checksum = crc32c::crc32c(&out[4..]);
         out[..4].copy_from_slice(&checksum.to_le_bytes());
         std::mem::take(out)
@@ -108,8 +108,9 @@ impl SharedBlock {
         out
     }
 
-    /// The words of each series as a column of its own: the smaller way where series differ.
-    fn apart(&self) -> Vec<u8> {
+    /// The words of each series as a column of its own: the smaller way where series differ. `None` where this takes
+    /// `bytes` or more.
+    fn apart(&self, bytes: usize) -> Option<Vec<u8>> {
         let (mut lengths, mut columns, mut at) = (Vec::new(), Vec::new(), 0);
         for list in &self.lists {
             let (start, count) = (columns.len(), self.spans[*list as usize].len());
@@ -118,11 +119,14 @@ impl SharedBlock {
             });
             at += count;
             lengths.push((columns.len() - start) as u64);
+            if columns.len() >= bytes {
+                return None;
+            }
         }
         let mut out = Vec::new();
         put(&lengths, &mut out);
         out.extend_from_slice(&columns);
-        out
+        (out.len() < bytes).then_some(out)
     }
 }
 

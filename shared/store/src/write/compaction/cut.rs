@@ -48,6 +48,52 @@ impl Sorting<'_, '_> {
         let step = self.tier.map_or(Duration::ZERO, |tier| tier.step);
         (self.rules.tier(name, step), self.rules.held(name, self.running))
     }
+
+    fn windows(&self, (tier, _): Sort) -> Windows {
+        Windows::new(&tier, (self.now)(tier.keep), self.newest)
+    }
+
+    /// Looks at every series, and notes in `sorts` which windows its dots lie in.
+    fn look(
+        &self,
+        segments: &[Arc<Segment>],
+        sorts: &mut BTreeMap<Sort, Windows>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let mut walks = Walks::new(segments)?;
+        let (mut wide, mut run) = (Vec::new(), Column::default());
+        while let Some(name) = walks.name() {
+            if cancel() {
+                return Err(Error::GivenUp);
+            }
+            let sort = self.sort(name.as_str());
+            let windows = sorts.entry(sort).or_insert_with(|| self.windows(sort));
+            for (index, segment) in segments.iter().enumerate() {
+                let Some(series) = walks.at(index) else { continue };
+                if windows.take_all(segment) {
+                    continue;
+                }
+                series.chunks(|chunk| {
+                    if !windows.take(chunk.first.nanos(), chunk.last.nanos()) {
+                        wide.push(chunk);
+                    }
+                })?;
+                for chunk in wide.drain(..) {
+                    run.clear();
+                    match segment.read(&chunk, &mut run) {
+                        Ok(()) => run.times().iter().for_each(|time| _ = windows.take(*time, *time)),
+                        // The merge counts its dots as damaged and leaves them out, with the slot of the first.
+                        Err(Error::Damaged { .. }) => {
+                            windows.take(chunk.first.nanos(), chunk.first.nanos());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            walks.pass()?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the dots of a slot lie, and how long they are held.
@@ -86,43 +132,21 @@ impl<'a> Cut<'a> {
         Cut::Whole(Held { place, held }, Arc::new([(0, 0)]))
     }
 
-    /// By tier and window. It looks at all chunks, and decodes those that reach over the end of a window.
+    /// By tier and window. It looks at all chunks of segments that reach over the end of a window, and decodes those
+    /// chunks that do.
     pub(super) fn apart(
         segments: &[Arc<Segment>],
         sorting: Sorting<'a, '_>,
         cancel: &dyn Fn() -> bool,
     ) -> Result<Cut<'a>, Error> {
         let mut sorts: BTreeMap<Sort, Windows> = BTreeMap::new();
-        let mut walks = Walks::new(segments)?;
-        let (mut wide, mut run) = (Vec::new(), Column::default());
-        while let Some(name) = walks.name() {
-            if cancel() {
-                return Err(Error::GivenUp);
-            }
-            let sort = sorting.sort(name.as_str());
-            let windows = sorts
-                .entry(sort)
-                .or_insert_with(|| Windows::new(&sort.0, (sorting.now)(sort.0.keep), sorting.newest));
-            for (index, segment) in segments.iter().enumerate() {
-                let Some(series) = walks.at(index, &name) else { continue };
-                series.chunks(|chunk| {
-                    if !windows.take(chunk.first.nanos(), chunk.last.nanos()) {
-                        wide.push(chunk);
-                    }
-                })?;
-                for chunk in wide.drain(..) {
-                    run.clear();
-                    match segment.read(&chunk, &mut run) {
-                        Ok(()) => run.times().iter().for_each(|time| _ = windows.take(*time, *time)),
-                        // The merge counts its dots as damaged and leaves them out, with the slot of the first.
-                        Err(Error::Damaged { .. }) => {
-                            windows.take(chunk.first.nanos(), chunk.first.nanos());
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            walks.pass(&name)?;
+        // Without rules all series are of one sort.
+        let is_one_sort = sorting.rules.is_empty();
+        let mut windows = sorting.windows(sorting.sort(""));
+        if is_one_sort && segments.iter().all(|segment| windows.take_all(segment)) {
+            sorts.insert(sorting.sort(""), windows);
+        } else {
+            sorting.look(segments, &mut sorts, cancel)?;
         }
         bound(&mut sorts);
         let mut places = Vec::new();
@@ -214,6 +238,12 @@ impl Windows {
             self.widen();
         }
         is_one
+    }
+
+    /// As [`Windows::take`], of all dots of a segment: where this gives `true`, none of its chunks needs a look.
+    fn take_all(&mut self, segment: &Segment) -> bool {
+        let entry = segment.entry();
+        self.take(entry.first_time.nanos(), entry.last_time.nanos())
     }
 
     /// Puts two neighbouring windows together, and so on.

@@ -272,7 +272,7 @@ impl<'a> Next<'a> {
                 let sort = (tier, self.held(name.as_str()));
                 let coming = sorts.entry(sort).or_insert_with(|| Coming::new(self.manifest, tier));
                 for index in 0..segments.len() {
-                    let Some(series) = walks.at(index, &name) else { continue };
+                    let Some(series) = walks.at(index) else { continue };
                     series.chunks(|chunk| {
                         let (first, last) = (chunk.first.nanos().max(gone), chunk.last.nanos());
                         if first <= last {
@@ -281,7 +281,7 @@ impl<'a> Next<'a> {
                     })?;
                 }
             }
-            walks.pass(&name)?;
+            walks.pass()?;
         }
         let mut places = Vec::new();
         let mut of: BTreeMap<Sort, Slots> = BTreeMap::new();
@@ -360,7 +360,7 @@ impl<'a> Next<'a> {
             }
             let (mut all, mut visible, mut sources, before) = (0, 0, 0, gone.deleted);
             for (index, segment) in segments.iter().enumerate() {
-                let Some(series) = walks.at(index, &name) else { continue };
+                let Some(series) = walks.at(index) else { continue };
                 let mut chunks = Vec::new();
                 series.chunks(|chunk| chunks.push(chunk))?;
                 all += chunks.iter().map(|chunk| chunk.dots).sum::<u64>();
@@ -378,7 +378,7 @@ impl<'a> Next<'a> {
             }
             gone.expired += visible;
             gone.replaced += all;
-            walks.pass(&name)?;
+            walks.pass()?;
         }
         // What is neither there nor deleted was replaced.
         gone.replaced = gone.replaced.saturating_sub(gone.expired + gone.deleted);
@@ -448,7 +448,7 @@ impl<'a> Next<'a> {
                         outputs.add_steps(&series, &made)?;
                     }
                 }
-                walks.pass(&name)?;
+                walks.pass()?;
             }
             if !outputs.next_pass()? {
                 return Ok(());
