@@ -41,6 +41,10 @@ const SERIES_DOTS_FEW: u64 = 8;
 /// The most bytes of WAL files that are sealed together for that.
 const TOGETHER_BYTES_MAX: u64 = 4 * FILE_BYTES;
 
+/// Where series had few dots in what was sealed last, closed files wait until they have so many bytes. The collector
+/// takes nothing more in while more than 48 MiB wait.
+const TOGETHER_BYTES_MIN: u64 = 2 * FILE_BYTES;
+
 /// A dot of one number takes no fewer bytes in the log: a byte of its time, and its word.
 const DOT_BYTES_MIN: usize = 9;
 
@@ -53,10 +57,10 @@ const DOT_BYTES_MIN: usize = 9;
 ///
 /// [`Error::NoStore`], and the system's; then files that were begun are litter, and the log is as it was.
 pub fn seal(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
-    let enough = |closed: &[LogFile], bytes| {
-        bytes >= FILE_BYTES || closed.len() as u64 >= SMALL_FILES_MAX || is_stale(closed)
-    };
-    seal_where(dir, cancel, &enough)
+    seal_where(dir, cancel, &|manifest, closed, bytes| {
+        let is_full = bytes >= FILE_BYTES && (bytes >= TOGETHER_BYTES_MIN || !was_few_dots(manifest));
+        is_full || closed.len() as u64 >= SMALL_FILES_MAX || is_stale(closed)
+    })
 }
 
 /// As [`seal`], but small files do not wait.
@@ -65,13 +69,13 @@ pub fn seal(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
 ///
 /// As [`seal`].
 pub fn seal_all(dir: &Path, cancel: &dyn Fn() -> bool) -> Result<u64, Error> {
-    seal_where(dir, cancel, &|_, _| true)
+    seal_where(dir, cancel, &|_, _, _| true)
 }
 
 fn seal_where(
     dir: &Path,
     cancel: &dyn Fn() -> bool,
-    enough: &dyn Fn(&[LogFile], u64) -> bool,
+    enough: &dyn Fn(&Manifest, &[LogFile], u64) -> bool,
 ) -> Result<u64, Error> {
     let layout = Layout::new(dir);
     // Before a lock is taken, since that would make a lock file where there is no store.
@@ -93,11 +97,11 @@ fn seal_where(
         let closed = &files[..files.len().saturating_sub(1)];
         let mut together = 0;
         let mut bytes = 0;
-        while together < closed.len() && bytes < FILE_BYTES {
-            bytes += closed[together].measured.map_or_else(|| closed[together].size(), Ok)?;
-            together += 1;
+        for file in closed {
+            together += usize::from(bytes < FILE_BYTES);
+            bytes += file.measured.map_or_else(|| file.size(), Ok)?;
         }
-        if together == 0 || !enough(closed, bytes) {
+        if together == 0 || !enough(&manifest, closed, bytes) {
             return Ok(sealed);
         }
         // Where deletes come without end the log is sealed all the same, as it came.
@@ -313,6 +317,12 @@ fn seal_files(
     }
 }
 
+/// Whether series had few dots each in what was sealed last, as far as the list says it.
+fn was_few_dots(manifest: &Manifest) -> bool {
+    let last = manifest.segments.iter().rev().find(|entry| entry.place.is_none());
+    last.is_some_and(|entry| entry.dots < entry.series * SERIES_DOTS_FEW)
+}
+
 /// Whether series have few dots each, in what was read of the log.
 fn has_few_dots(parts: &[Gathered]) -> bool {
     let sum = |of: fn(&Gathered) -> u64| parts.iter().map(of).sum::<u64>();
@@ -366,4 +376,22 @@ fn names_files(
         }
     }
     Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use dotter_dot::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_was_sealed_last_says_whether_series_have_few_dots() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!was_few_dots(&Manifest::default()));
+        for (dots, expected) in [(SERIES_DOTS_FEW - 1, true), (SERIES_DOTS_FEW, false), (1, true)] {
+            let dot = |time| (SeriesName::new("a").unwrap(), Timestamp::from_nanos(time), 1.0);
+            crate::add(dir.path(), (0..dots).map(dot).collect::<Vec<_>>()).unwrap();
+            assert_eq!(was_few_dots(&manifest::read(&Layout::new(dir.path())).unwrap()), expected, "{dots}");
+        }
+    }
 }
