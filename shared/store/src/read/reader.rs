@@ -141,7 +141,7 @@ impl Reader {
         let live = ledger.totals.stored_other - inner.manifest.ledger.totals.stored_other;
         ledger.totals = manifest.ledger.totals;
         ledger.totals.stored_other += live;
-        ledger.follow(&inner.manifest.ledger, &manifest.ledger);
+        ledger.follow(&manifest.ledger);
         let before = std::mem::replace(&mut inner.manifest, Arc::new(manifest));
         if fewer {
             inner.forget_series();

@@ -51,8 +51,6 @@ struct Backlog {
     wal_first: u64,
     /// Id epochs below this are spent.
     ids_from: u64,
-    /// The ledger that the list had then.
-    ledger: Ledger,
     /// Bytes of closed files, by id; those below `wal_first` are dropped.
     closed: Vec<(u64, u64)>,
 }
@@ -190,7 +188,6 @@ impl Writer {
                 stamp: manifest::stamp(&layout).ok(),
                 wal_first: list.wal_first,
                 ids_from: list.ids_from,
-                ledger: list.ledger,
                 closed,
             },
             layout,
@@ -434,13 +431,12 @@ impl Backlog {
     fn look(&mut self, layout: &Layout, ledger: &mut Ledger) {
         if let Ok(stamp) = manifest::stamp(layout)
             && self.stamp != Some(stamp)
-            && let Ok(manifest) = manifest::read_with_files(layout, self.ledger.files())
+            && let Ok(manifest) = manifest::read_with_files(layout, ledger.files())
         {
-            ledger.follow(&self.ledger, &manifest.ledger);
+            ledger.follow(&manifest.ledger);
             self.stamp = Some(stamp);
             self.wal_first = manifest.wal_first;
             self.ids_from = manifest.ids_from;
-            self.ledger = manifest.ledger;
             self.closed.retain(|(id, _)| *id >= manifest.wal_first);
         }
     }

@@ -38,7 +38,7 @@ pub(crate) use crate::format::ledger::change::LedgerChange;
 use crate::format::ledger::change::{put_rings, take_rings};
 pub use crate::format::ledger::counters::{COUNTERS_BYTES_MAX, Counters};
 use crate::format::ledger::files::{FinishedFiles, LedgerFile};
-use crate::format::ledger::finished::{Found, Sums, decode_sums};
+use crate::format::ledger::finished::{FinishedFile, Found, Sums, decode_sums};
 use crate::format::ledger::lately::Lately;
 pub use crate::format::ledger::records::{LaneRecords, Lost, Refused};
 pub use crate::format::ledger::totals::Totals;
@@ -224,16 +224,18 @@ impl Ledger {
         self.over.clone_from(&other.over);
     }
 
-    /// Takes over what a tidy pass has done between two states of the list.
+    /// Takes over what tidy passes have done: the files of the list as it is now.
     ///
-    /// - `before`, `now`: the ledger of the list at the last call, and as it is now
-    pub(crate) fn follow(&mut self, before: &Ledger, now: &Ledger) {
-        if Arc::ptr_eq(&self.files, &now.files) {
-            return;
+    /// Every finished ring is looked for in the new files, not only those that the list had when it was last read: a seal
+    /// and a tidy pass may both have come since, and then no list that this process has read names the ring.
+    pub(crate) fn follow(&mut self, now: &Ledger) {
+        let Ledger { over, files, .. } = self;
+        let is_new = |file: &&Arc<FinishedFile>| !files.0.iter().any(|known| Arc::ptr_eq(known, file));
+        let new: Vec<_> = now.files.0.iter().filter(is_new).collect();
+        if !new.is_empty() {
+            over.retain(|ring| !new.iter().any(|file| file.find(ring) == Found::Yes));
         }
         self.files = now.files.clone();
-        let moved = before.over.difference(&now.over).copied().collect();
-        self.forget_filed(&moved);
     }
 
     /// Forgets those of `rings` that are in a file by now.
@@ -333,6 +335,7 @@ mod tests {
     use dotter_dot::TimeRange;
 
     use super::*;
+    use crate::format::listing::StoreId;
 
     fn booked() -> Ledger {
         let incarnation = Incarnation([7; 16]);
@@ -391,6 +394,30 @@ mod tests {
         ledger.book_refusal_total(incarnation, Reason::SIGNAL_HANDLER, 9);
         ledger.finish(incarnation, &[(1, 20)], Timestamp::from_nanos(99));
         check(&ledger);
+    }
+
+    #[test]
+    fn rings_that_reach_a_file_between_two_looks_at_the_list_are_kept_no_longer() {
+        use crate::format::ledger::finished::tests::{bytes, listing, ring};
+        let mut own = Ledger::default();
+        let now = Timestamp::from_nanos(3);
+        for number in 0..10 {
+            own.open(ring(number), "app", None, now);
+            own.finish(ring(number), &[], now);
+        }
+        let (content, mut list) = (bytes(5), Ledger::default());
+        let listing = listing(&content, 5);
+        let file = FinishedFile::new(listing, StoreId([3; 16]), None, Box::new(content));
+        list.set_files(FinishedFiles(vec![Arc::new(file)]));
+        let odd: BTreeSet<_> = (1..10).step_by(2).map(ring).collect();
+        // The second list has the same file.
+        for list in [list.clone(), list] {
+            own.follow(&list);
+            assert_eq!(own.over, odd);
+            assert!((0..10).all(|number| own.is_finished(ring(number))) && !own.is_finished(ring(10)));
+        }
+        own.follow(&Ledger::default());
+        assert_eq!((own.over.len(), own.files.0.len()), (5, 0));
     }
 
     #[test]
