@@ -20,8 +20,11 @@ const KEY_BITS: u32 = 2;
 /// Memory that [`encode_dots`] reuses from one frame to the next.
 #[derive(Default)]
 pub(crate) struct Grouping {
+    /// By place: how many dots of the section a group has, then where its next dot goes. All are zero between sections.
     counts: Vec<u32>,
-    touched: Vec<DotKey>,
+    /// The keys of the groups of the section, as numbers.
+    touched: Vec<u32>,
+    /// Times and words of the dots, in the grouped order. There may be more, of frames before.
     times: Vec<u64>,
     words: Vec<u64>,
     groups: Vec<Grouped>,
@@ -51,10 +54,10 @@ pub(crate) fn encode_dots(
     out: &mut Vec<u8>,
 ) {
     scratch.groups.clear();
-    scratch.times.clear();
-    scratch.times.resize(dots.len(), 0);
-    scratch.words.clear();
-    scratch.words.resize(dots.len(), 0);
+    if scratch.times.len() < dots.len() {
+        scratch.times.resize(dots.len(), 0);
+        scratch.words.resize(dots.len(), 0);
+    }
     let ends = match (dots.is_empty(), mixed) {
         (true, _) => Vec::new(),
         (false, false) => vec![dots.len()],
@@ -80,7 +83,7 @@ pub(crate) fn encode_dots(
         if *rows {
             encode_rows(words, dots.rows(), out);
         } else {
-            words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+            put_words(words, out);
         }
         start = end;
     }
@@ -105,6 +108,7 @@ impl Grouping {
 
     /// Puts the dots of a section into groups, and appends the key and count of each group.
     ///
+    /// - `section`: not empty
     /// - `keeps`: whether dots of a key are all kept
     fn group(
         &mut self,
@@ -113,55 +117,71 @@ impl Grouping {
         keeps: &impl Fn(DotKey) -> bool,
         out: &mut Vec<u8>,
     ) {
-        let place = |key: DotKey| place(key.series(), keeps(key));
-        let coded = |key: DotKey| coded(key, keeps(key));
         let Grouping { counts, touched, times, words, groups, .. } = self;
-        let (section_keys, base) = (&dots.keys()[section.clone()], dots.times()[section.start]);
-        touched.clear();
-        for key in section_keys {
-            let place = place(*key);
-            if place >= counts.len() {
-                counts.resize((place + 1).next_power_of_two(), 0);
-            }
-            if counts[place] == 0 {
-                touched.push(*key);
-            }
-            counts[place] += 1;
+        let (keys, from) = (&dots.keys()[section.clone()], section.start as u32);
+        let (section_times, section_words) = (&dots.times()[section.clone()], &dots.words()[section]);
+        let last = keys.iter().map(|key| key.series()).max().unwrap_or(0);
+        let places = place(coded(last, false, true)) + 1;
+        if places > counts.len() {
+            counts.resize(places.next_power_of_two(), 0);
         }
-        touched.sort_unstable_by_key(|key| coded(*key));
+        let coded = |key: &DotKey| coded(key.series(), key.is_row(), keeps(*key));
+        touched.clear();
+        for key in keys {
+            let coded = coded(key);
+            let count = &mut counts[place(coded)];
+            if *count == 0 {
+                touched.push(coded);
+            }
+            *count += 1;
+        }
+        touched.sort_unstable();
         put_varint(out, touched.len() as u64);
-        let (mut before, mut start) = (0, section.start as u32);
-        for key in touched.iter() {
-            let (coded, count) = (coded(*key), &mut counts[place(*key)]);
+        let (mut before, mut start, base) = (0, from, section_times[0]);
+        for coded in touched.iter() {
+            let count = &mut counts[place(*coded)];
             put_varint(out, (coded - before) as u64);
             put_varint(out, *count as u64);
-            before = coded;
+            before = *coded;
             // From here on `count` is the place of the next dot of the group.
             let dots = std::mem::replace(count, start);
             start += dots;
-            groups.push(Grouped { end: start, base, rows: key.is_row() });
+            groups.push(Grouped { end: start, base, rows: coded & ROWS == ROWS });
         }
         put_varint(out, base);
-        for (index, key) in section.clone().zip(section_keys) {
-            let place = &mut counts[place(*key)];
-            times[*place as usize] = dots.times()[index];
-            words[*place as usize] = dots.words()[index];
-            *place += 1;
+        for ((key, time), word) in keys.iter().zip(section_times).zip(section_words) {
+            let next = &mut counts[place(coded(key))];
+            times[*next as usize] = *time;
+            words[*next as usize] = *word;
+            *next += 1;
         }
-        touched.iter().for_each(|key| counts[place(*key)] = 0);
+        touched.iter().for_each(|coded| counts[place(*coded)] = 0);
     }
 }
 
-/// The index at which dots of a series are counted. A series has at most two groups, whose dots are all kept and not.
-fn place(series: u32, is_kept: bool) -> usize {
-    (series << 1 | is_kept as u32) as usize
+/// A group's key as a number.
+#[inline]
+fn coded(series: u32, is_row: bool, is_kept: bool) -> u32 {
+    let rows = if is_row { ROWS } else { 0 };
+    let kept = if is_kept { KEPT } else { 0 };
+    series << KEY_BITS | rows | kept
 }
 
-/// A group's key as a number.
-fn coded(key: DotKey, is_kept: bool) -> u32 {
-    let rows = if key.is_row() { ROWS } else { 0 };
-    let kept = if is_kept { KEPT } else { 0 };
-    key.series() << KEY_BITS | rows | kept
+/// The index at which the dots of a group are counted. A series has at most two groups, whose dots are all kept and not.
+///
+/// - `coded`: the group's key as a number
+#[inline]
+fn place(coded: u32) -> usize {
+    (coded >> KEY_BITS << 1 | coded & KEPT) as usize
+}
+
+/// Appends words, eight at a time as far as they go: a look at the room for each costs more than writing it.
+fn put_words(words: &[u64], out: &mut Vec<u8>) {
+    let (eights, rest) = words.as_chunks::<8>();
+    for eight in eights {
+        out.extend_from_slice(eight.map(u64::to_le_bytes).as_flattened());
+    }
+    rest.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
 /// Appends the size of all rows in bytes, so that a reader who does not know the series can skip them; then each row
