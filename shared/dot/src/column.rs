@@ -324,6 +324,19 @@ impl Column {
         rest
     }
 
+    /// Whether each dot is later than the one before it.
+    pub fn is_ascending(&self) -> bool {
+        let times = &self.dots.times;
+        let pairs = times.iter().zip(times.get(1..).unwrap_or_default());
+        // Below half of what a u64 holds, which is until the year 2262, a time is earlier than another where their
+        // difference is negative. Without a comparison, and without an end before the last pair, a compiler makes
+        // vector instructions of this.
+        let (differences, all) = pairs.clone().fold((-1, 0), |(differences, all), (one, next)| {
+            (differences & one.wrapping_sub(*next) as i64, all | one | next)
+        });
+        (differences < 0 && all as i64 >= 0) || pairs.into_iter().all(|(one, next)| one < next)
+    }
+
     /// Sorts by time; dots of equal time stay in the order they are in.
     pub fn sort(&mut self) {
         if self.dots.times.is_sorted() {

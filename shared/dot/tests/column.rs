@@ -126,3 +126,24 @@ fn columns_of_equal_words_and_other_rows_or_shapes_differ() {
     assert_ne!(column(&[(0, 1, 7)]), column(&[(0, 2, 7)]));
     assert_ne!(column(&[(0, 1, 7)]), column(&[(0, 1, 7), (0, 1, 7)]));
 }
+
+#[test]
+fn a_column_ascends_where_each_time_is_later_than_the_one_before() {
+    let check = |times: &[u64], ascends: bool| {
+        let dots: Vec<_> = times.iter().map(|time| (0, *time, 0)).collect();
+        assert_eq!(column(&dots).is_ascending(), ascends, "{times:?}");
+    };
+    let (half, last) = (1 << 63, u64::MAX);
+    check(&[], true);
+    check(&[last], true);
+    check(&[0, 1, 2, 30, 31], true);
+    check(&[0, 1, 1, 2], false);
+    check(&[0, 2, 1, 3], false);
+    check(&[5, 5], false);
+    // Differences of times far apart have another sign.
+    check(&[0, half - 1, half, half + 1, last], true);
+    check(&[0, last], true);
+    check(&[last, 0], false);
+    check(&[half, 1], false);
+    check(&[half - 1, last, last], false);
+}

@@ -100,6 +100,9 @@ impl<T: Hash + Eq> ByFormat<T> {
 /// - `column`: dots in the order of their commits
 /// - `commits`: where the texts of each commit begin; empty where all are of one
 pub(crate) fn settle(column: &mut Column, commits: &[u32]) -> u64 {
+    if column.is_ascending() {
+        return 0;
+    }
     let all = 0..column.len();
     if column.parts(all.clone()).all(|(_, shape)| !shape.is_text()) {
         column.sort();

@@ -91,14 +91,32 @@ fn whole(value: f64, power: f64, narrow: bool) -> Option<i64> {
 /// What `of` took apart, as bits of an f64: in place of each whole number (the bits of an i64) its value.
 pub(super) fn put_together(exponent: u8, words: &mut [u64], narrow: bool) -> Option<()> {
     let power = *POWERS.get(exponent as usize)?;
-    match (exponent, narrow) {
-        (0, false) => words.iter_mut().for_each(|word| *word = (*word as i64 as f64).to_bits()),
-        (_, false) => words.iter_mut().for_each(|word| *word = (*word as i64 as f64 / power).to_bits()),
-        (_, true) => {
-            words.iter_mut().for_each(|word| *word = ((*word as i64 as f64 / power) as f32).to_bits() as u64)
-        }
+    // All that `of` takes apart are small. Of these a compiler makes vector instructions; x86-64 has none that make a
+    // double of any i64.
+    if are_small(words) {
+        put_quotients(power, words, narrow, |word| {
+            f64::from_bits(word.wrapping_add(ROUND.to_bits())) - ROUND
+        });
+    } else {
+        put_quotients(power, words, narrow, |word| word as i64 as f64);
     }
     Some(())
+}
+
+/// Puts in place of each word its double, divided by `power`.
+#[inline(always)]
+fn put_quotients(power: f64, words: &mut [u64], narrow: bool, double: impl Fn(u64) -> f64) {
+    match narrow {
+        false if power == 1.0 => words.iter_mut().for_each(|word| *word = double(*word).to_bits()),
+        false => words.iter_mut().for_each(|word| *word = (double(*word) / power).to_bits()),
+        true => words.iter_mut().for_each(|word| *word = ((double(*word) / power) as f32).to_bits() as u64),
+    }
+}
+
+/// Whether every word, as an i64, is one that [`ROUND`] gives back: from `-WHOLE_MAX` to before [`WHOLE_MAX`].
+fn are_small(words: &[u64]) -> bool {
+    let whole_max = WHOLE_MAX as u64;
+    words.iter().fold(0, |all, word| all | word.wrapping_add(whole_max)) < 2 * whole_max
 }
 
 #[cfg(test)]
@@ -116,6 +134,32 @@ mod tests {
         check(&[98.76, 0.01, 5.0], 2, 9876);
         check(&[1e-15, 0.0], 15, 1);
         check(&[2_251_799_813_685_247.0, 1.0], 0, 2_251_799_813_685_247);
+    }
+
+    #[test]
+    fn a_small_whole_number_and_a_large_one_are_divided_alike() {
+        let edge = WHOLE_MAX as i64;
+        let small = [0, 1, -1, 5, 123_456_789, edge - 1, -edge];
+        let words = |wholes: &[i64]| wholes.iter().map(|whole| *whole as u64).collect::<Vec<_>>();
+        assert!(are_small(&[]) && are_small(&words(&small)));
+        for large in [edge, -edge - 1, i64::MAX, i64::MIN] {
+            assert!(!are_small(&words(&[0, large, 0])), "{large}");
+            let all = [&small[..], &[large]].concat();
+            for (exponent, power) in (0..).zip(POWERS) {
+                for narrow in [false, true] {
+                    let bits = |whole: &i64| {
+                        let value = *whole as f64 / power;
+                        if narrow { (value as f32).to_bits() as u64 } else { value.to_bits() }
+                    };
+                    for wholes in [&small[..], &all] {
+                        let mut back = words(wholes);
+                        put_together(exponent, &mut back, narrow).unwrap();
+                        assert!(back.into_iter().eq(wholes.iter().map(bits)), "{exponent} {narrow}");
+                    }
+                }
+            }
+        }
+        assert!(put_together(EXPONENT_MAX + 1, &mut [1], false).is_none());
     }
 
     #[test]

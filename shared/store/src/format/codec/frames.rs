@@ -5,8 +5,6 @@
 //! widen the rest. The numbers of a block are transposed: 16 that follow each other are unpacked by the same shifts,
 //! which a compiler makes vector instructions of. Bytes: FORMAT.md, "Frames".
 
-use std::ops::Range;
-
 use dotter_dot::{put_varint, zigzag};
 
 use crate::format::bytes::Fields;
@@ -186,7 +184,13 @@ pub(super) fn get(fields: &mut Fields<'_>, part: Part, out: &mut Vec<u64>) -> Op
         let wanted = part.from.saturating_sub(index)..(part.until - index).min(head.len);
         index += head.len;
         if !wanted.is_empty() {
-            if head.is_block { head.get_block(own, wanted, out)? } else { head.get_frame(rest, wanted, out)? }
+            let (start, len) = (out.len(), head.len);
+            let got = if head.is_block { head.get_block(own, out) } else { head.get_frame(rest, out) };
+            got?;
+            if wanted.len() < len {
+                out.truncate(start + wanted.end);
+                out.drain(start..start + wanted.start);
+            }
         }
         rest = after;
     }
@@ -241,29 +245,23 @@ impl Head<'_> {
     }
 
     /// - `packed`: may be longer than its packed numbers
-    fn get_frame(self, packed: &[u8], wanted: Range<usize>, out: &mut Vec<u64>) -> Option<()> {
-        let (start, len) = (out.len(), self.len);
+    fn get_frame(self, packed: &[u8], out: &mut Vec<u64>) -> Option<()> {
+        let start = out.len();
         if packed.len() >= self.bytes() + WORD_BYTES {
-            unpack_frame(packed, self.bits, self.base as u64, len, out);
+            unpack_frame(packed, self.bits, self.base as u64, self.len, out);
         } else {
             let mut padded = [0; FRAME * 8 + WORD_BYTES];
             padded[..packed.len()].copy_from_slice(packed);
-            unpack_frame(&padded, self.bits, self.base as u64, len, out);
+            unpack_frame(&padded, self.bits, self.base as u64, self.len, out);
         }
-        self.put_beside(&mut out[start..])?;
-        if wanted.len() < len {
-            out.truncate(start + wanted.end);
-            out.drain(start..start + wanted.start);
-        }
-        Some(())
+        self.put_beside(&mut out[start..])
     }
 
-    fn get_block(self, packed: &[u8], wanted: Range<usize>, out: &mut Vec<u64>) -> Option<()> {
-        let mut numbers = [0; BLOCK];
-        unpack_block(packed, self.bits, self.base as u64, &mut numbers);
-        self.put_beside(&mut numbers)?;
-        out.extend_from_slice(&numbers[wanted]);
-        Some(())
+    fn get_block(self, packed: &[u8], out: &mut Vec<u64>) -> Option<()> {
+        let start = out.len();
+        out.resize(start + BLOCK, 0);
+        unpack_block(packed, self.bits, self.base as u64, out[start..].first_chunk_mut()?);
+        self.put_beside(&mut out[start..])
     }
 
     /// Puts the exceptions in their places.
