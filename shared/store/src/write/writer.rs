@@ -92,13 +92,6 @@ pub struct Unsealed {
     pub files: u64,
 }
 
-impl Unsealed {
-    /// Whether there is enough for a seal to begin.
-    pub fn is_due(self) -> bool {
-        self.bytes >= FILE_BYTES || self.files >= SMALL_FILES_MAX
-    }
-}
-
 impl Writer {
     /// Opens a store for writing; makes one where there is none.
     ///
