@@ -310,7 +310,7 @@ fn write_anew(
 }
 
 /// Finds and checks a head as the gate does, for the fuzz targets.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
     let Ok(rules) = Rules::new(&crate::Config::new(([127, 0, 0, 1], 0).into())) else { return };
     let bytes = &bytes[empty_lines(bytes)..];

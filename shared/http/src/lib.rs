@@ -56,7 +56,7 @@ mod waker;
 pub use config::Config;
 pub use counters::{Counters, LiveCounters};
 pub use error::Error;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use head::fuzz as fuzz_head;
 pub use query::Query;

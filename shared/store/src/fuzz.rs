@@ -205,7 +205,9 @@ pub fn segment(bytes: &[u8]) {
     let mut run = Column::default();
     for name in ["a", "b", "c"] {
         let _ = segment.latest_shape(name);
-        for chunk in segment.all_chunks(name).unwrap_or_default() {
+        let mut chunks = Vec::new();
+        let _ = segment.chunks(name, None, |chunk| chunks.push(chunk));
+        for chunk in chunks {
             run.clear();
             let _ = segment.read(&chunk, &mut run);
             if chunk.within.is_none() {

@@ -12,7 +12,7 @@ mod format;
 mod read;
 mod write;
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 

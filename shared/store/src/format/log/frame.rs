@@ -130,7 +130,7 @@ pub(crate) fn payload_checksum(frame: &[u8]) -> u32 {
 }
 
 /// For the fuzz targets: a frame of any type with any payload.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn push_raw(out: &mut Vec<u8>, code: u8, file_id: u64, sequence: u64, payload: &[u8]) {
     let fill = |out: &mut Vec<u8>| out.extend_from_slice(payload);
     let _ = push_frame(out, FrameKind::of(code), FrameFile::first(file_id), sequence, fill);

@@ -350,7 +350,7 @@ impl Rules {
     }
 
     /// Takes the rules of a text that names no lists of series.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn take_own(&mut self, path: &Path, text: &str) {
         self.take_own_with(path, text, &|file| Err(format!("{file}: no such file")));
     }

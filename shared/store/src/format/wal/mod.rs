@@ -7,7 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod names;
 pub(crate) mod payload;
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use crate::format::log::frame::push_raw;
 pub(crate) use crate::format::log::frame::{Frame, Item, Items};
 pub(crate) use crate::format::log::header::HEADER_BYTES;
