@@ -18,7 +18,7 @@ use crate::disk::wal::{self, FILE_BYTES, LogFile, LogStart};
 use crate::error::Error;
 use crate::format::kept::KeptLog;
 use crate::format::ledger::Totals;
-use crate::format::listing::Order;
+use crate::format::listing::{Order, SegmentEntry};
 use crate::format::manifest::Manifest;
 use crate::format::rules::Rules;
 use crate::format::segment::Meta;
@@ -319,7 +319,9 @@ fn seal_files(
 
 /// Whether series had few dots each in what was sealed last, as far as the list says it.
 fn was_few_dots(manifest: &Manifest) -> bool {
-    let last = manifest.segments.iter().rev().find(|entry| entry.place.is_none());
+    // What another process added says nothing of the log.
+    let is_sealed = |entry: &&SegmentEntry| entry.place.is_none() && entry.order.generation == 0;
+    let last = manifest.segments.iter().rev().find(is_sealed);
     last.is_some_and(|entry| entry.dots < entry.series * SERIES_DOTS_FEW)
 }
 
@@ -380,18 +382,34 @@ fn names_files(
 
 #[cfg(test)]
 mod tests {
-    use dotter_dot::Timestamp;
+    use dotter_dot::{Dots, Shape, Timestamp};
 
     use super::*;
+    use crate::write::writer::{Transaction, Writer};
 
     #[test]
     fn what_was_sealed_last_says_whether_series_have_few_dots() {
         let dir = tempfile::tempdir().unwrap();
+        let name = SeriesName::new("a").unwrap();
+        let was_few = || was_few_dots(&manifest::read(&Layout::new(dir.path())).unwrap());
         assert!(!was_few_dots(&Manifest::default()));
-        for (dots, expected) in [(SERIES_DOTS_FEW - 1, true), (SERIES_DOTS_FEW, false), (1, true)] {
-            let dot = |time| (SeriesName::new("a").unwrap(), Timestamp::from_nanos(time), 1.0);
-            crate::add(dir.path(), (0..dots).map(dot).collect::<Vec<_>>()).unwrap();
-            assert_eq!(was_few_dots(&manifest::read(&Layout::new(dir.path())).unwrap()), expected, "{dots}");
+        for (count, expected) in [(SERIES_DOTS_FEW - 1, true), (SERIES_DOTS_FEW, false), (1, true)] {
+            let mut writer = Writer::open(dir.path()).unwrap();
+            let (key, mut dots) = (writer.series(&name, &Shape::number()), Dots::default());
+            (0..count).for_each(|time| dots.push_number(key, false, Timestamp::from_nanos(time), 1.0));
+            writer.append(&Transaction { ring: None, lanes: &[], dots: &dots }).unwrap();
+            writer.sync().unwrap();
+            drop(writer);
+            // The next writer begins a file of its own, so that all before it can be sealed.
+            let _writer = Writer::open(dir.path()).unwrap();
+            assert_eq!(seal_all(dir.path(), &|| false).unwrap(), count);
+            assert_eq!(was_few(), expected, "{count}");
+            // What another process adds says nothing of the log.
+            for added in [1, SERIES_DOTS_FEW] {
+                let dot = |time| (name.clone(), Timestamp::from_nanos(time), 1.0);
+                crate::add(dir.path(), (0..added).map(dot).collect::<Vec<_>>()).unwrap();
+                assert_eq!(was_few(), expected, "{count}, {added} added");
+            }
         }
     }
 }
