@@ -106,7 +106,7 @@ impl Copy {
             }
             Err(error) => return Err(error),
         };
-        let published = read_published_surely(&file, path)?;
+        let mut published = read_published_surely(&file, path)?;
         // The published words count only in the boot that wrote them, since they are never synced.
         let lasting = published.filter(|published| published.boot == this_boot());
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
@@ -118,6 +118,14 @@ impl Copy {
         // A bad sector is what the other file is for.
         read_around(&mut bytes, HEADER_BYTES as u64, |bytes, at| file.read_exact_at(bytes, at))
             .map_err(Error::io("read", path))?;
+        if lasting.is_none() && !all {
+            // Where somebody has published it meanwhile, what stands behind may not be synced yet.
+            let now = read_published_surely(&file, path)?;
+            if let Some(now) = now.filter(|now| now.boot == this_boot()) {
+                bytes.truncate(now.bytes.saturating_sub(HEADER_BYTES as u64) as usize);
+                published = Some(now);
+            }
+        }
         let mut copy = Copy {
             path: path.to_owned(),
             header,

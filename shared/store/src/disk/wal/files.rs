@@ -212,13 +212,29 @@ impl LogFile {
         if self.is_foreign {
             return Ok(Counts { bytes: HEADER_BYTES as u64, sequence: 0 });
         }
-        let published = read_published_surely(&self.file, &self.path)?;
-        if let Some(published) = published.filter(|published| published.boot == this_boot())
-            && self.measured.is_none_or(|measured| measured == published.bytes)
-        {
-            return Ok(Counts { bytes: published.bytes, sequence: published.sequence });
+        self.counts_of(LogFile::read_all)
+    }
+
+    /// - `read_all`: [`LogFile::read_all`]
+    fn counts_of(&self, read_all: impl FnOnce(&LogFile) -> Result<Vec<u8>, Error>) -> Result<Counts, Error> {
+        let published = || -> Result<Option<Counts>, Error> {
+            let found = read_published_surely(&self.file, &self.path)?;
+            let counts = |found: Published| Counts { bytes: found.bytes, sequence: found.sequence };
+            let is_said = |found: &Published| {
+                found.boot == this_boot() && self.measured.is_none_or(|measured| measured == found.bytes)
+            };
+            Ok(found.filter(is_said).map(counts))
+        };
+        if let Some(counts) = published()? {
+            return Ok(counts);
         }
-        let (until, sequence) = self.whole_frames(&self.read_all()?)?;
+        let bytes = read_all(self)?;
+        // A file that is new is published before it has a frame. So whoever finds it published only now may have read
+        // frames that are not synced yet.
+        if let Some(counts) = published()? {
+            return Ok(counts);
+        }
+        let (until, sequence) = self.whole_frames(&bytes)?;
         let before = self.header.map_or(0, |header| header.first_sequence - 1);
         Ok(Counts { bytes: self.measured.unwrap_or(until), sequence: sequence.unwrap_or(before) })
     }
@@ -403,5 +419,47 @@ impl LogFile {
     /// As [`LogFile::read_all`], into `bytes`, whose content is replaced.
     pub(crate) fn read_all_into(&self, bytes: &mut Vec<u8>) -> Result<(), Error> {
         self.read_into(HEADER_BYTES as u64, self.measured.unwrap_or(u64::MAX), bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::wal::{FILE_BYTES, create};
+    use crate::format::log::frame::{FrameFile, FrameKind, push_frame};
+
+    #[test]
+    fn who_opens_a_file_before_it_is_published_does_not_count_what_is_written_after_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        layout.create().unwrap();
+        let store = StoreId([7; 16]);
+        drop(create(&layout, (store, store), (0, 0), 1, 1, Some(FILE_BYTES), None).unwrap());
+        let path = layout.wal(1);
+        let published = Published { bytes: HEADER_BYTES as u64, sequence: 0, boot: this_boot() };
+        let write = |published: &Published| {
+            let file = File::options().write(true).open(&path).unwrap();
+            published.publish(&*layout.disk, &file, &path).unwrap();
+        };
+        write(&Published { boot: [0; 16], ..published });
+        let log = LogFile::open(1, path.clone(), store).unwrap();
+        let mut frame = Vec::new();
+        push_frame(&mut frame, FrameKind::End, FrameFile::first(1), 1, |_| ()).unwrap();
+        let counts = log.counts_of(|log| {
+            // Its writer goes on between the two looks: the frame is not synced yet.
+            write(&published);
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .write_all_at(&frame, HEADER_BYTES as u64)
+                .unwrap();
+            log.read_all()
+        });
+        assert_eq!(counts.unwrap(), Counts { bytes: HEADER_BYTES as u64, sequence: 0 });
+        // Where nobody publishes it, its writer is gone: then whole frames count.
+        write(&Published { boot: [0; 16], ..published });
+        let until = (HEADER_BYTES + frame.len()) as u64;
+        assert_eq!(log.counts().unwrap(), Counts { bytes: until, sequence: 1 });
     }
 }
